@@ -1,0 +1,1 @@
+"""Presets in YAML, loaded into the dataclasses that stand beside the code."""
