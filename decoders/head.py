@@ -1,0 +1,116 @@
+"""The default decoder: a linear, CC0 head with the 52 ARKit expressions.
+
+z (128) = 60 identity + 52 expression + 16 appearance. Identity and appearance are in standard deviations of the
+population the model was built from; expression is in ARKit units (0..1). See ASSETS.md for where the data is from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from decoders.base import Decoded, Embedding
+
+ASSET = Path(__file__).parent / "assets" / "head.npz"
+N_IDENTITY, N_APPEARANCE = 60, 16
+
+_PAIRS_EYE = ("eyeBlink", "eyeLookDown", "eyeLookIn", "eyeLookOut", "eyeLookUp", "eyeSquint", "eyeWide")
+EXPRESSION_NAMES: tuple[str, ...] = (
+    *(name + side for side in ("Left", "Right") for name in _PAIRS_EYE),
+    *("jawForward", "jawLeft", "jawRight", "jawOpen"),
+    *("mouthClose", "mouthFunnel", "mouthPucker", "mouthLeft", "mouthRight"),
+    *(n + s for n in ("mouthSmile", "mouthFrown", "mouthDimple", "mouthStretch") for s in ("Left", "Right")),
+    *("mouthRollLower", "mouthRollUpper", "mouthShrugLower", "mouthShrugUpper"),
+    *(n + s for n in ("mouthPress", "mouthLowerDown", "mouthUpperUp", "browDown") for s in ("Left", "Right")),
+    *("browInnerUp", "browOuterUpLeft", "browOuterUpRight", "cheekPuff"),
+    *("cheekSquintLeft", "cheekSquintRight", "noseSneerLeft", "noseSneerRight", "tongueOut"),
+)
+"""ARKit's 52 names in Apple's order; left and right are the subject's own."""
+
+# The 68 points of iBUG/300-W among the 468 dense points.
+IBUG_68 = (
+    *(162, 234, 93, 58, 172, 136, 149, 148, 152, 377, 378, 365, 397, 288, 323, 454, 389),
+    *(71, 63, 105, 66, 107, 336, 296, 334, 293, 301, 168, 197, 5, 4, 75, 97, 2, 326, 305),
+    *(33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380),
+    *(61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181, 78, 82, 13, 312, 308, 317, 14, 87),
+)
+
+
+class Head(nn.Module):
+    """Linear face model; see `decoders.base.Decoder` for the attributes."""
+
+    name = "head"
+    size = N_IDENTITY + len(EXPRESSION_NAMES) + N_APPEARANCE
+    identity = slice(0, N_IDENTITY)
+    expression = slice(N_IDENTITY, N_IDENTITY + len(EXPRESSION_NAMES))
+    appearance = slice(N_IDENTITY + len(EXPRESSION_NAMES), size)
+    expression_names = EXPRESSION_NAMES
+
+    def __init__(self, path: Path = ASSET) -> None:
+        super().__init__()
+        self.hash = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+        with np.load(path, allow_pickle=False) as data:
+            asset = {k: data[k] for k in data.files}
+        if tuple(asset["expression_names"]) != EXPRESSION_NAMES:
+            raise ValueError(f"{path}: expression names differ from ARKit's; rebuild it with scripts/build_head.py")
+
+        def buffer(name: str, value: np.ndarray, dtype: torch.dtype) -> None:
+            self.register_buffer(name, torch.as_tensor(value).to(dtype), persistent=False)
+
+        buffer("mean", asset["mean"], torch.float32)
+        shapes = np.concatenate([asset["identity"], asset["expression"]]).astype(np.float32)
+        buffer("shapes", shapes, torch.float32)  # (60+52,V,3)
+        for name in ("faces", "uv_faces"):
+            buffer(name, asset[name], torch.long)
+        buffer("uvs", asset["uvs"], torch.float32)
+        buffer("face_parts", asset["face_parts"], torch.long)
+        self.part_names = tuple(str(n) for n in asset["part_names"])
+        buffer("skin_faces", asset["skin_faces"], torch.bool)  # (F,)
+        buffer("skin_texels", asset["skin_texels"], torch.bool)  # (T,T)
+        texture = asset["texture"].astype(np.float32) / 255
+        basis = asset["appearance"].astype(np.float32) / 127 * asset["appearance_scale"][:, None, None, None]
+        buffer("mean_texture", texture.transpose(2, 0, 1), torch.float32)  # (3,T,T)
+        buffer("texture_basis", basis.transpose(0, 3, 1, 2), torch.float32)  # (16,3,T,T)
+        skin_vertices = np.zeros(len(asset["mean"]), bool)
+        skin_vertices[asset["faces"][asset["skin_faces"]]] = True
+        buffer("skin_vertices", skin_vertices, torch.bool)  # (V,)
+        if "landmark_triangles" in asset:
+            buffer("_landmark_triangles", asset["faces"][asset["landmark_triangles"]], torch.long)
+            buffer("_landmark_weights", asset["landmark_weights"], torch.float32)
+
+    @property
+    def landmarks478(self) -> Embedding:
+        """The detector's 468 points and ten iris points (five per eye, centre first) on the surface."""
+        return Embedding(self._landmark_triangles, self._landmark_weights)
+
+    @property
+    def landmarks68(self) -> Embedding:
+        """The 68 points of 300-W on the surface."""
+        index = list(IBUG_68)
+        return Embedding(self._landmark_triangles[index], self._landmark_weights[index])
+
+    def geometry(self, z: Tensor) -> Tensor:
+        """Vertices (B,V,3), metres, head frame, of codes z (B,128); the appearance part is not read."""
+        assert z.ndim == 2 and z.shape[1] >= len(self.shapes), f"expected z (B,{self.size}), got {tuple(z.shape)}"
+        k = len(self.shapes)
+        return self.mean + (z[:, :k] @ self.shapes.reshape(k, -1)).reshape(len(z), -1, 3)
+
+    def colour(self, z: Tensor) -> Tensor:
+        """Texture (B,3,T,T), RGB in 0..1, of codes z (B,128)."""
+        a = z[:, self.appearance]
+        return (self.mean_texture + torch.einsum("bk,kcij->bcij", a, self.texture_basis)).clamp(0, 1)
+
+    def forward(self, z: Tensor, view: Tensor | None = None) -> Decoded:
+        """Decode z (B,128). The texture does not depend on `view`."""
+        return Decoded(self.geometry(z), self.colour(z))
+
+
+@lru_cache(maxsize=1)
+def load_head() -> Head:
+    """The bundled head, loaded once."""
+    return Head()
