@@ -1,0 +1,64 @@
+"""Fixtures shared by the tests: the bundled clip and small clips made on the fly."""
+
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+DATA = Path(__file__).parent / "data"
+
+
+@pytest.fixture
+def smile() -> Path:
+    """The bundled clip: 640x360, 30 frames/s, 72 frames, neutral to smile and back, with sound."""
+    return DATA / "smile.mp4"
+
+
+@pytest.fixture
+def make_clip(tmp_path: Path) -> Callable[..., Path]:
+    """Write a clip of given frames and timestamps: `make_clip("a.mp4", images, pts, tick, codec)`."""
+
+    def make(
+        name: str,
+        images: Sequence[np.ndarray],
+        pts: Sequence[int] | None = None,
+        tick: Fraction = Fraction(1, 25),
+        codec: str = "libx264",
+        pix_fmt: str = "yuv420p",
+        aspect: Fraction | None = None,
+        click: float | None = None,
+        **options: str,
+    ) -> Path:
+        path = tmp_path / name
+        movflags = {"movflags": "faststart"} if name.endswith("mp4") else {}
+        with av.open(str(path), "w", options=movflags) as out:
+            stream = out.add_stream(codec, rate=25, options=options)
+            stream.height, stream.width = images[0].shape[:2]
+            stream.pix_fmt, stream.codec_context.time_base = pix_fmt, tick
+            if aspect is not None:
+                stream.codec_context.sample_aspect_ratio = aspect
+            if click is not None:
+                _write_click(out, click)
+            for i, image in enumerate(images):
+                frame = av.VideoFrame.from_ndarray(image, "rgb24" if image.ndim == 3 else "gray")
+                frame.pts, frame.time_base = i if pts is None else pts[i], tick
+                out.mux(stream.encode(frame))
+            out.mux(stream.encode())
+        return path
+
+    return make
+
+
+def _write_click(out: av.container.OutputContainer, click: float) -> None:
+    """Two seconds of 48 kHz PCM silence with one loud 10 ms block at `click` seconds."""
+    sound = np.zeros((1, 96_000), np.int16)
+    sound[:, int(click * 48_000) :][:, :480] = 20_000
+    stream = out.add_stream("pcm_s16le", rate=48_000, layout="mono")
+    for first in range(0, 96_000, 1_000):
+        frame = av.AudioFrame.from_ndarray(sound[:, first : first + 1_000], format="s16", layout="mono")
+        frame.sample_rate, frame.pts, frame.time_base = 48_000, first, Fraction(1, 48_000)
+        out.mux(stream.encode(frame))
+    out.mux(stream.encode())
