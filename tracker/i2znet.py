@@ -1,0 +1,224 @@
+"""I2ZNet: from the stabilised crop to the face code z and the head pose H (Yoon et al. 2019, Sec. 3.1 and Sec. A).
+
+Two frozen streams feed small trained heads. The perceptual stream gives feature maps at several depths; the landmark
+stream gives 68 heatmaps, brought to the size of each depth. Per depth both are normalised, concatenated, compressed to
+one sixteenth of their channels by two convolutions, flattened and mapped to one vector for z and one for H; the
+vectors of all depths are concatenated and regressed.
+
+Where this differs from the paper, with the reason:
+- The bundled configuration adds a level that reads the coordinates of the dense points: a heatmap of 24 pixels blurs
+  the opening of a lid away.
+- z is regressed in two steps: identity (and appearance) first, then expression and pose given an identity, so that a
+  clip can have one identity for all of its frames. Given its own frame's identity, it is the paper's form.
+
+Crop frame: pixels of the 256x256 crop, centre of the first pixel (0, 0).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+import yaml
+from einops import rearrange
+from safetensors import safe_open
+from torch import Tensor, nn
+from torch.nn import functional
+
+from decoders.head import IBUG_68, N_APPEARANCE, N_IDENTITY, load_head
+from tracker.crop import CROP_SIZE
+from tracker.streams import LANDMARK_STREAMS, PERCEPTUAL_STREAMS
+
+WEIGHTS = Path(__file__).parent / "assets" / "i2znet_small.safetensors"
+CONFIGS = Path(__file__).parent.parent / "configs"
+# Centre and spread of H over faces in a crop; the heads regress in these units.
+POSE_MEAN = (6.9, 0.0, 0.0, 0.0, (CROP_SIZE - 1) / 2, (CROP_SIZE - 1) / 2)
+POSE_SPREAD = (0.2, 0.3, 0.5, 0.15, 12.0, 12.0)
+
+
+@dataclass(frozen=True)
+class I2ZConfig:
+    """Architecture of an I2ZNet."""
+
+    perceptual: str | None = "mesh"  # a key of PERCEPTUAL_STREAMS, or none
+    landmarks: str | None = "points"  # a key of LANDMARK_STREAMS, or none
+    coordinates: bool = True  # the level that reads the dense points' coordinates
+    vector: int = 256  # length of a level's vector
+    hidden: int = 512  # width of the regressing layers
+    points: int = 478  # dense points of the detector
+
+    @staticmethod
+    def load(name: str) -> I2ZConfig:
+        """The preset `configs/<name>.yaml`."""
+        return I2ZConfig(**yaml.safe_load((CONFIGS / f"{name}.yaml").read_text()))
+
+
+class Codes(NamedTuple):
+    """What the network says of a batch: z (B,128) and H (B,6) in the crop frame."""
+
+    z: Tensor
+    pose: Tensor
+
+
+class Level(nn.Module):
+    """One depth: normalise, concatenate, compress to one sixteenth, flatten, one vector for z and one for H."""
+
+    def __init__(self, channels: int, size: int, vector: int) -> None:
+        super().__init__()
+        narrow = max(channels // 16, 1)
+        self.compress = nn.Sequential(
+            nn.Conv2d(channels, channels // 4, 1), nn.ReLU(), nn.Conv2d(channels // 4, narrow, 3, padding=1), nn.ReLU()
+        )
+        self.to_z = nn.Linear(narrow * size * size, vector)
+        self.to_pose = nn.Linear(narrow * size * size, vector)
+
+    def forward(self, maps: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """maps: per stream (B,C_s,S,S) -> two vectors (B,vector)."""
+        normalised = [functional.group_norm(m, 1) for m in maps]  # the streams' scales differ (Sec. A.2)
+        flat = self.compress(torch.cat(normalised, 1)).flatten(1)
+        return functional.relu(self.to_z(flat)), functional.relu(self.to_pose(flat))
+
+
+class Coordinates(nn.Module):
+    """The level of the dense points' coordinates."""
+
+    def __init__(self, points: int, vector: int) -> None:
+        super().__init__()
+        self.to_z = nn.Sequential(nn.Linear(points * 2, 2 * vector), nn.ReLU(), nn.Linear(2 * vector, vector), nn.ReLU())
+        self.to_pose = nn.Sequential(nn.Linear(points * 2, vector), nn.ReLU(), nn.Linear(vector, vector), nn.ReLU())
+        self.register_buffer("centre", torch.full((points, 2), (CROP_SIZE - 1) / 2))
+        self.register_buffer("spread", torch.full((points, 2), 20.0))
+
+    def forward(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """points (B,L,2), crop frame -> two vectors (B,vector)."""
+        x = ((points - self.centre) / self.spread).flatten(1)
+        return self.to_z(x), self.to_pose(x)
+
+
+class Regressor(nn.Sequential):
+    """Fully connected layers from the levels' vectors to numbers."""
+
+    def __init__(self, width: int, hidden: int, out: int) -> None:
+        super().__init__(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, out))
+        nn.init.normal_(self[-1].weight, std=1e-3)
+        nn.init.zeros_(self[-1].bias)
+
+
+class Heads(nn.Module):
+    """The trained part of I2ZNet: from the streams' maps to (z, H)."""
+
+    def __init__(self, config: I2ZConfig, channels: list[int], sizes: list[int]) -> None:
+        super().__init__()
+        self.levels = nn.ModuleList(Level(c, s, config.vector) for c, s in zip(channels, sizes, strict=True))
+        self.coordinates = Coordinates(config.points, 2 * config.vector) if config.coordinates else None
+        width = config.vector * len(self.levels) + 2 * config.vector * config.coordinates
+        expressions = len(load_head().expression_names)
+        self.person = Regressor(width, config.hidden, N_IDENTITY + N_APPEARANCE)
+        self.expression = Regressor(width + N_IDENTITY, config.hidden, expressions)
+        self.pose = Regressor(width + N_IDENTITY, config.hidden, 6)
+        self.register_buffer("pose_mean", torch.tensor(POSE_MEAN))
+        self.register_buffer("pose_spread", torch.tensor(POSE_SPREAD))
+
+    def vectors(self, maps: list[list[Tensor]], points: Tensor | None) -> tuple[Tensor, Tensor]:
+        """maps[level][stream] and points (B,L,2) -> the concatenated vectors for z and for H, (B,W) each."""
+        pairs = [level(m) for level, m in zip(self.levels, maps, strict=True)]
+        if self.coordinates is not None:
+            pairs.append(self.coordinates(points))
+        return torch.cat([p[0] for p in pairs], 1), torch.cat([p[1] for p in pairs], 1)
+
+    def regress(self, for_z: Tensor, for_pose: Tensor, identity: Tensor | None, person: Tensor) -> Codes:
+        """Expression and pose given an identity (B,60), else given that of `person` (B,76) = identity + appearance."""
+        own, look = person.split([N_IDENTITY, N_APPEARANCE], 1)
+        identity = own if identity is None else identity
+        expression = self.expression(torch.cat([for_z, identity], 1))
+        pose = self.pose(torch.cat([for_pose, identity], 1)) * self.pose_spread + self.pose_mean
+        return Codes(torch.cat([identity, expression, look], 1), pose)
+
+
+class I2ZNet(nn.Module):
+    """Frozen streams and trained heads; see the module's docstring."""
+
+    def __init__(self, config: I2ZConfig, pretrained: bool = True) -> None:
+        """`pretrained` False leaves the streams that would download weights random, for tests of shape."""
+        super().__init__()
+        self.config = config
+        self.perceptual = PERCEPTUAL_STREAMS[config.perceptual](pretrained) if config.perceptual else None
+        self.landmarks = LANDMARK_STREAMS[config.landmarks](pretrained) if config.landmarks else None
+        sizes = self.perceptual.sizes if self.perceptual else (24, 12, 6) if self.landmarks else ()
+        self.sizes = list(sizes)
+        channels = [0] * len(sizes)
+        if self.perceptual:
+            channels = [a + b for a, b in zip(channels, self.perceptual.channels, strict=True)]
+        if self.landmarks:
+            channels = [c + len(IBUG_68) for c in channels]
+        self.heads = Heads(config, channels, self.sizes)
+        for stream in (self.perceptual, self.landmarks):
+            if stream is not None:
+                stream.requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> I2ZNet:
+        """Train mode of the heads; the streams stay in evaluation mode."""
+        self.heads.train(mode)
+        return self
+
+    @torch.no_grad()
+    def perceive(self, crops: Tensor) -> list[Tensor]:
+        """The frozen perceptual maps of crops (B,3,S,S), RGB in 0..1; may be cached, as they never change."""
+        return self.perceptual(crops) if self.perceptual else []
+
+    def join(self, crops: Tensor | None, points: Tensor | None, perceived: list[Tensor]) -> list[list[Tensor]]:
+        """Maps per level and stream, from cached perceptual maps and the landmark stream."""
+        maps: list[list[Tensor]] = [[m] for m in perceived] if perceived else [[] for _ in self.sizes]
+        if self.landmarks is not None:
+            for level, heat in zip(maps, self.landmarks(crops, points, self.sizes), strict=True):
+                level.append(heat)
+        return maps
+
+    def forward(self, crops: Tensor, points: Tensor | None = None, identity: Tensor | None = None,
+                perceived: list[Tensor] | None = None) -> Codes:  # fmt: skip
+        """Codes of crops (B,3,256,256), RGB in 0..1, with their dense points (B,L,2) in the crop frame.
+
+        `identity` (60,) or (B,60) fixes the person; without it each frame has its own.
+        """
+        perceived = self.perceive(crops) if perceived is None else perceived
+        for_z, for_pose = self.heads.vectors(self.join(crops, points, perceived), points)
+        if identity is not None:
+            identity = identity.expand(len(for_z), -1)
+        return self.heads.regress(for_z, for_pose, identity, self.heads.person(for_z))
+
+    @torch.no_grad()
+    def identity(self, crops: Tensor, points: Tensor | None) -> Tensor:
+        """One identity (60,) of a person, pooled over frames: the mean of what each of them says."""
+        for_z, _ = self.heads.vectors(self.join(crops, points, self.perceive(crops)), points)
+        return self.heads.person(for_z)[:, :N_IDENTITY].mean(0)
+
+
+def to_tensor(crops: Tensor) -> Tensor:
+    """uint8 crops (B,S,S,3) -> float (B,3,S,S) in 0..1."""
+    return rearrange(crops, "b h w c -> b c h w").float() / 255
+
+
+def load_model(weights: Path | None = None, device: str = "cpu") -> I2ZNet:
+    """The bundled network, or one whose heads were saved by `track-train` in `weights`.
+
+    Raises ValueError when the file is no such file.
+    """
+    path = weights or WEIGHTS
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            state = {k: file.get_tensor(k).float() for k in file.keys()}
+        config = I2ZConfig(**yaml.safe_load(metadata["config"]))
+    except Exception as error:
+        raise ValueError(f"{path}: not a file of I2ZNet weights ({error}); make one with track-train i2znet") from error
+    model = I2ZNet(config)
+    model.heads.load_state_dict(state)
+    return model.to(device).eval()
+
+
+def weights_hash(weights: Path | None = None) -> str:
+    """First 16 hex digits of the SHA-256 of a weights file."""
+    return hashlib.sha256((weights or WEIGHTS).read_bytes()).hexdigest()[:16]
