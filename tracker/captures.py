@@ -35,7 +35,10 @@ def _shoot_shard(path: Path, seed: int, shard: int, config: StudioConfig) -> Non
     studio = Studio(load_head(), config)
     people = [studio.sample_person(rng) for _ in range(SHARD)]
     expressions = np.stack([[sample_expression(rng) for _ in range(config.moments)] for _ in people])
-    shots = [[[studio.shoot(rng, p, e) for _ in range(config.views)] for e in es] for p, es in zip(people, expressions, strict=True)]
+    shots = [
+        [[studio.shoot(rng, p, e) for _ in range(config.views)] for e in es]
+        for p, es in zip(people, expressions, strict=True)
+    ]
     temporary = path.with_suffix(".part")
     with temporary.open("wb") as file:
         np.savez(
@@ -60,7 +63,9 @@ def make_captures(folder: Path, people: int, seed: int = 0, workers: int = 2, co
     settings = json.loads(json.dumps({"seed": seed, **asdict(config)}))
     note = folder / "studio.json"
     if note.exists() and json.loads(note.read_text()) != settings:
-        raise ValueError(f"{folder} holds captures made with other settings; name another folder or delete it")
+        raise ValueError(
+            f"{folder} holds captures made with other settings; name another folder or delete it"
+        )
     note.write_text(json.dumps(settings, indent=1))
     paths = [folder / f"shard{i:04d}.npz" for i in range(-(-people // SHARD))]
     missing = [(i, p) for i, p in enumerate(paths) if not p.exists()]

@@ -1,0 +1,309 @@
+"""Supervised training of I2ZNet on captures (Yoon et al. 2019, Eq. 1-4).
+
+The frozen streams' maps are computed once and cached, so that a step costs only the heads. Under torchrun every
+process takes its share of the captures and gradients are averaged (DistributedDataParallel).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+import yaml
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from decoders.head import N_APPEARANCE, N_IDENTITY, Head, load_head
+from tracker.captures import load_shard
+from tracker.i2znet import I2ZConfig, I2ZNet, to_tensor
+from tracker.pose import project
+from tracker.studio import FACE_OVAL
+
+IOD_PIXELS = 80.0  # a typical inter-ocular distance in the crop; landmark losses are in percent of it
+# Pairs of points whose distance is the opening of lids and lips.
+OPENINGS = ((159, 145), (158, 153), (160, 144), (386, 374), (385, 380), (387, 373),
+            (13, 14), (82, 87), (312, 317), (81, 178), (311, 402))  # fmt: skip
+
+
+@dataclass(frozen=True)
+class NoiseConfig:
+    """How the detector errs, in percent of the inter-ocular distance; the network must not copy it."""
+
+    person: float = 1.0  # smooth offset, the same for all frames of a person
+    person_point: float = 0.5  # the same, independent per point
+    frame: float = 0.5  # smooth offset of a frame
+    point: float = 0.4  # independent per point and frame
+    contour: float = 2.0  # factor for the face's contour
+    reach: float = 0.02  # metres over which smooth offsets agree
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Settings of a training run."""
+
+    network: I2ZConfig = field(default_factory=I2ZConfig)
+    noise: NoiseConfig = field(default_factory=NoiseConfig)
+    steps: int = 8000
+    people: int = 16  # per step and process; each brings all of its moments and views
+    rate: float = 1e-3
+    weight_decay: float = 1e-4
+    weight_z: float = 1.0  # lambda_z of Eq. 1
+    weight_pose: float = 0.3  # lambda_H
+    weight_view: float = 0.2  # lambda_view
+    weight_opening: float = 0.5  # lids and lips: the same error as in L_H, of differences
+    appearance_mm: float = 0.3  # what a unit of appearance counts, in millimetres
+    perceptual_dropout: float = 0.15  # share of shots that lose their perceptual maps
+    average: float = 0.998  # decay of the running average of the weights, which is what is saved
+    seed: int = 0
+    checkpoint_every: int = 500
+
+
+class LandmarkHead(nn.Module):
+    """The decoder restricted to its 478 landmarks: all that the losses need."""
+
+    def __init__(self, head: Head) -> None:
+        super().__init__()
+        with torch.no_grad():
+            self.register_buffer("mean", head.landmarks478(head.mean[None])[0])  # (478,3)
+            shapes = head.landmarks478(head.shapes)  # (112,478,3)
+            self.register_buffer("shapes", shapes.flatten(1))
+
+    def forward(self, z: Tensor) -> Tensor:
+        """z (B,128) -> landmarks (B,478,3), metres, head frame."""
+        return self.mean + (z[:, : len(self.shapes)] @ self.shapes).reshape(len(z), -1, 3)
+
+
+def code_millimetres(head: Head, appearance: float) -> Tensor:
+    """(128,) RMS millimetres by which one unit of each code moves the skin and eye vertices that it moves at all."""
+    moved = head.shapes[:, head.skin_vertices | (head.mean[:, 2] < 0)].norm(dim=2) * 1000  # (112,V)
+    live = moved > 0.1 * moved.amax(1, keepdim=True)
+    rms = ((moved**2 * live).sum(1) / live.sum(1)).sqrt()
+    return torch.cat([rms, torch.full((N_APPEARANCE,), appearance)])
+
+
+class LandmarkNoise(nn.Module):
+    """Draws the detector's errors; see NoiseConfig."""
+
+    def __init__(self, head: Head, config: NoiseConfig) -> None:
+        super().__init__()
+        self.config = config
+        at = head.landmarks478(head.mean[None])[0]
+        kernel = torch.exp(-(torch.cdist(at, at) ** 2) / (2 * config.reach**2)) + 1e-3 * torch.eye(len(at))
+        weight = torch.ones(len(at))
+        weight[list(FACE_OVAL)] = config.contour
+        self.register_buffer("smooth", weight[:, None] * torch.linalg.cholesky(kernel))
+        self.register_buffer("weight", weight[:, None])
+
+    def forward(self, points: Tensor) -> Tensor:
+        """points (P,S,478,2) of P people and S shots, crop pixels -> the same with errors."""
+        people, shots, count, _ = points.shape
+        c, unit = self.config, IOD_PIXELS / 100
+
+        def draw(*shape: int) -> Tensor:
+            return torch.randn(*shape, count, 2, device=points.device)
+
+        person = c.person * (self.smooth @ draw(people, 1)) + c.person_point * self.weight * draw(people, 1)
+        frame = c.frame * (self.smooth @ draw(people, shots)) + c.point * self.weight * draw(people, shots)
+        # no two people's, and no two pictures', errors are equally large
+        person = person * torch.rand(people, 1, 1, 1, device=points.device) * 1.6
+        frame = frame * torch.rand(people, shots, 1, 1, device=points.device) * 1.6
+        return points + unit * (person + frame)
+
+
+class Objective(nn.Module):
+    """Eq. 1 on a batch of people; holds the network, so that DistributedDataParallel can wrap it."""
+
+    def __init__(self, network: I2ZNet, config: TrainConfig) -> None:
+        super().__init__()
+        head = load_head()
+        self.network, self.config = network, config
+        self.landmarks = LandmarkHead(head)
+        self.noise = LandmarkNoise(head, config.noise)
+        self.register_buffer("millimetres", code_millimetres(head, config.appearance_mm))
+        self.register_buffer("pairs", torch.tensor(OPENINGS))
+
+    def forward(self, maps: list[Tensor], points: Tensor, code: Tensor) -> dict[str, Tensor]:
+        """maps: per level (P*S,C,s,s); points (P,S,478,2) true landmarks; code (P,S,128) -> the losses by name."""
+        people, shots = points.shape[:2]
+        seen = self.noise(points).flatten(0, 1)
+        truth, target = points.flatten(0, 1), code.flatten(0, 1)
+        keep = torch.rand(len(seen), 1, 1, 1, device=seen.device) >= self.config.perceptual_dropout
+        perceived = [m.float() * keep for m in maps]
+        heads = self.network.heads
+        for_z, for_pose = heads.vectors(self.network.join(None, seen, perceived), seen)
+        person = heads.person(for_z)
+        given = self._given_identity(person[:, :N_IDENTITY], target[:, :N_IDENTITY], people, shots)
+        out = heads.regress(for_z, for_pose, given, person)
+        z = torch.cat([person[:, :N_IDENTITY], out.z[:, N_IDENTITY:]], 1)
+        error = (z - target) * self.millimetres
+        by_view = (z * self.millimetres).reshape(people, -1, 2, z.shape[1])
+        with_given = project(self.landmarks(out.z), out.pose)[..., :2]
+        with_truth = project(self.landmarks(target), out.pose)[..., :2]
+        unit = 100 / IOD_PIXELS
+        a, b = self.pairs.unbind(1)
+        opening = (with_given[:, a] - with_given[:, b]) - (truth[:, a] - truth[:, b])
+        return {
+            "z": (error**2).mean(),  # Eq. 2
+            "pose": ((with_given - truth) * unit).square().mean()
+            + ((with_truth - truth) * unit).square().mean(),  # Eq. 3
+            "view": (by_view[:, :, 0] - by_view[:, :, 1]).square().mean(),  # Eq. 4
+            "opening": (opening * unit).square().mean(),
+        }
+
+    def _given_identity(self, own: Tensor, true: Tensor, people: int, shots: int) -> Tensor:
+        """The identity that expression and pose are told: pooled over some of the person's shots, as in tracking,
+        or the shot's own, or the true one."""
+        chosen = (torch.rand(people, 1, shots, device=own.device) < 0.7).float()
+        chosen[..., 0] += (chosen.sum(-1) == 0).float()
+        weights = (chosen / chosen.sum(-1, keepdim=True)).expand(people, shots, shots)
+        pooled = (weights @ own.reshape(people, shots, -1)).flatten(0, 1)
+        pick = torch.rand(len(own), 1, device=own.device)
+        return torch.where(pick < 0.75, pooled, torch.where(pick < 0.9, own, true))
+
+
+class Dataset:
+    """Captures in memory with the frozen perceptual maps in half precision."""
+
+    def __init__(
+        self, paths: list[Path], network: I2ZNet, progress: Callable[[int, int], None] | None = None
+    ) -> None:
+        maps: list[list[Tensor]] = []
+        points, codes = [], []
+        for done, path in enumerate(paths, 1):
+            shard = load_shard(path)
+            people, moments, views = shard.points.shape[:3]
+            maps.append(
+                self._perceive(
+                    path, shard.pictures.reshape(people * moments * views, *shard.pictures.shape[3:]), network
+                )
+            )
+            points.append(torch.from_numpy(shard.points).reshape(people, moments * views, -1, 2))
+            per_person = torch.from_numpy(np.repeat(shard.identity[:, None], moments, 1))
+            look = torch.from_numpy(np.repeat(shard.appearance[:, None], moments, 1))
+            code = torch.cat([per_person, torch.from_numpy(shard.expression), look], -1)
+            codes.append(code.repeat_interleave(views, 1))
+            if progress:
+                progress(done, len(paths))
+        self.points, self.codes = torch.cat(points), torch.cat(codes).float()
+        self.maps = [torch.cat([m[i] for m in maps]) for i in range(len(maps[0]))] if maps else []
+
+    @staticmethod
+    def _perceive(path: Path, pictures: np.ndarray, network: I2ZNet) -> list[Tensor]:
+        """Maps of a shard's pictures, kept beside the shard."""
+        if network.perceptual is None:
+            return []
+        cache = path.with_suffix(f".{network.config.perceptual}.pt")
+        if cache.exists():
+            return torch.load(cache, weights_only=True)
+        device = next(network.parameters()).device
+        chunks = [
+            network.perceive(to_tensor(torch.from_numpy(pictures[i : i + 32])).to(device))
+            for i in range(0, len(pictures), 32)
+        ]
+        maps = [
+            torch.cat([c[level] for c in chunks]).half().cpu().contiguous() for level in range(len(chunks[0]))
+        ]
+        torch.save(maps, cache)
+        return maps
+
+    def batch(self, people: Tensor, device: torch.device) -> tuple[list[Tensor], Tensor, Tensor]:
+        """(maps, points, codes) of people (P,)."""
+        shots = self.points.shape[1]
+        rows = (people[:, None] * shots + torch.arange(shots)).flatten()
+        return (
+            [m[rows].to(device) for m in self.maps],
+            self.points[people].to(device),
+            self.codes[people].to(device),
+        )
+
+
+def save_heads(path: Path, network: I2ZNet, state: dict[str, Tensor], settings: dict) -> None:
+    """The heads' weights in half precision with their configuration, written under a temporary name first."""
+    temporary = path.with_suffix(".part")
+    metadata = {"config": yaml.safe_dump(asdict(network.config)), "training": json.dumps(settings)}
+    save_file({k: v.half().cpu().contiguous() for k, v in state.items()}, temporary, metadata)
+    os.replace(temporary, path)
+
+
+def train(captures: list[Path], out: Path, config: TrainConfig,
+          progress: Callable[[int, int, dict[str, float]], None] | None = None,
+          loading: Callable[[int, int], None] | None = None, device: str = "cpu") -> Path:  # fmt: skip
+    """Train on shards `captures` and write the heads to `out`; an interrupted run goes on from `<out>.checkpoint`.
+
+    `progress(step, steps, losses)` is called every 20 steps, `loading(done, shards)` while captures are read.
+    """
+    world, rank = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", 0))
+    if world > 1 and not torch.distributed.is_initialized():
+        torch.distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+    if world > 1 and device.startswith("cuda"):
+        device = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
+    torch.manual_seed(config.seed)
+    network = I2ZNet(config.network).to(device).train()
+    data = Dataset(captures[rank::world], network, loading)
+    standardise(network, data)
+    objective: nn.Module = Objective(network, config).to(device)
+    settings = {**asdict(config), "people_seen": len(data.points), "world": world}
+    step_once = DistributedDataParallel(objective) if world > 1 else objective
+    optimizer = torch.optim.AdamW(network.heads.parameters(), config.rate, weight_decay=config.weight_decay)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.rate, config.steps, pct_start=0.05)
+    average = {k: v.detach().clone() for k, v in network.heads.state_dict().items()}
+    checkpoint, start = out.with_suffix(".checkpoint"), 0
+    if checkpoint.exists():
+        start = _resume(checkpoint, network, optimizer, schedule, average)
+    torch.manual_seed(config.seed + 1000 * rank + start)
+    order = torch.Generator().manual_seed(config.seed + rank + start)
+    weights = {n: getattr(config, f"weight_{n}") for n in ("z", "pose", "view", "opening")}
+    for step in range(start + 1, config.steps + 1):
+        people = torch.randint(len(data.points), (config.people,), generator=order)
+        losses = step_once(*data.batch(people, torch.device(device)))
+        optimizer.zero_grad()
+        sum(weights[n] * loss for n, loss in losses.items()).backward()
+        nn.utils.clip_grad_norm_(network.heads.parameters(), 5.0)
+        optimizer.step()
+        schedule.step()
+        decay = min(config.average, step / (step + 50))
+        for name, value in network.heads.state_dict().items():
+            average[name].lerp_(value.to(average[name]), 1 - decay)
+        if progress and step % 20 == 0:
+            progress(step, config.steps, {n: loss.item() for n, loss in losses.items()})
+        if rank == 0 and step % config.checkpoint_every == 0:
+            _save_checkpoint(checkpoint, step, network, optimizer, schedule, average)
+    if rank == 0:
+        save_heads(out, network, average, settings)
+        checkpoint.unlink(missing_ok=True)
+    return out
+
+
+def standardise(network: I2ZNet, data: Dataset) -> None:
+    """Centre and spread of the coordinates' level, from the captures."""
+    level = network.heads.coordinates
+    if level is not None:
+        flat = data.points.flatten(0, 1)
+        level.centre.copy_(flat.mean(0))
+        level.spread.copy_(flat.std(0).clamp(min=1))
+
+
+def _save_checkpoint(path: Path, step: int, network: I2ZNet, optimizer: torch.optim.Optimizer,
+                     schedule: torch.optim.lr_scheduler.LRScheduler, average: dict[str, Tensor]) -> None:  # fmt: skip
+    state = {"step": step, "heads": network.heads.state_dict(), "optimizer": optimizer.state_dict(),
+             "schedule": schedule.state_dict(), "average": average}  # fmt: skip
+    temporary = path.with_suffix(".checkpoint.part")
+    torch.save(state, temporary)
+    os.replace(temporary, path)
+
+
+def _resume(path: Path, network: I2ZNet, optimizer: torch.optim.Optimizer,
+            schedule: torch.optim.lr_scheduler.LRScheduler, average: dict[str, Tensor]) -> int:  # fmt: skip
+    state = torch.load(path, weights_only=True)
+    network.heads.load_state_dict(state["heads"])
+    optimizer.load_state_dict(state["optimizer"])
+    schedule.load_state_dict(state["schedule"])
+    for name, value in state["average"].items():
+        average[name].copy_(value)
+    return int(state["step"])
