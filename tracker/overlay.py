@@ -1,0 +1,126 @@
+"""`overlay.mp4`: the frame on the left, the shaded mesh over the frame on the right."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch.nn import functional
+
+from decoders.head import Head
+from decoders.rasterizer import interpolate, rasterize
+from decoders.shading import HEADLIGHT, lambert, vertex_normals
+from tracker.track_file import Track
+from tracker.video import VideoReader, VideoWriter
+
+NAME = "overlay.mp4"
+_CHUNK = 64  # frames whose vertices are held at a time
+_FADE = 0.02  # metres over which the mesh fades out
+_JAW_BULGE = 0.03  # metres by which the angle of the jaw lies behind the line from chin to ear
+
+
+@dataclass(frozen=True)
+class OverlayConfig:
+    """Settings of the overlay."""
+
+    max_height: int = 720
+    """Larger frames are shrunk to this many pixels."""
+    opacity: float = 0.75
+    """Of the mesh over the frame, 0..1."""
+    colour: tuple[float, float, float] = (0.80, 0.82, 0.86)
+    """Of the mesh's skin, RGB in 0..1."""
+    ambient: float = 0.3
+    """Share of the light that comes from everywhere."""
+
+
+def write_overlay(
+    track: Track,
+    folder: Path,
+    config: OverlayConfig | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Path:
+    """Write `overlay.mp4` into a folder: H.264 with the clip's timing and sound, read from the clip again.
+
+    Frames without a face show no mesh. `progress(done, total)` is called after each frame.
+
+    Raises:
+        VideoError: the clip is not where it was.
+    """
+    config, path = config or OverlayConfig(), Path(folder) / NAME
+    paint = MeshPainter(track.model(), config)
+    window = {name: track.settings()[name] for name in ("start", "duration")}
+    with VideoReader(Path(track.clip), **window) as reader:
+        width, height = reader.info.width, reader.info.height
+        shrink = min(1.0, config.max_height / height)
+        pane = max(1, round(width * shrink)), max(1, round(height * shrink))
+        scale = np.array(pane) / (width, height)
+        with VideoWriter(path, (2 * pane[0], pane[1]), reader.info, **window) as writer:
+            for frame, vertices in zip(reader, _vertices(track), strict=False):
+                shown = cv2.resize(frame.image, pane, interpolation=cv2.INTER_AREA)
+                meshed = shown
+                if track.ok[frame.index]:
+                    # pixel centres are integers, so a picture's edge lies at -0.5
+                    vertices[:, :2] = (vertices[:, :2] + 0.5) * scale - 0.5
+                    vertices[:, 2] *= scale[1]
+                    meshed = paint(shown, vertices)
+                writer.write(np.concatenate([shown, meshed], axis=1), frame.time)
+                progress(frame.index + 1, len(track))
+    return path
+
+
+def _vertices(track: Track) -> Iterator[np.ndarray]:
+    """Vertices (V,3) of one frame after the other."""
+    for first in range(0, len(track), _CHUNK):
+        yield from track.vertices(slice(first, first + _CHUNK))
+
+
+class MeshPainter:
+    """Draws a head's mesh into pictures: skin in one colour, eyes, lips and teeth in their own.
+
+    The mesh fades out behind the ears, above the hairline and at the neck, so that the fit can be seen.
+    """
+
+    def __init__(self, head: Head, config: OverlayConfig | None = None) -> None:
+        self.config = config or OverlayConfig()
+        self.faces, self.uvs, self.uv_faces = head.faces, head.uvs, head.uv_faces
+        skin = torch.tensor(self.config.colour)[:, None, None]
+        self.texture = torch.where(head.skin_texels, skin, head.mean_texture)[None]
+        neck = head.faces[head.face_parts == head.part_names.index("neck")]
+        self.weight = _fade(head.mean, head.landmarks478(head.mean[None])[0])
+        self.weight[neck] = 0
+
+    def __call__(self, image: np.ndarray, vertices: np.ndarray) -> np.ndarray:
+        """The image (H,W,3) uint8 with the mesh, whose vertices (V,3) are in its pixels, drawn over it."""
+        height, width = image.shape[:2]
+        low = np.clip(np.floor(vertices[:, :2].min(axis=0)), 0, (width, height)).astype(int)
+        high = np.clip(np.ceil(vertices[:, :2].max(axis=0)) + 1, 0, (width, height)).astype(int)
+        if (high <= low).any():
+            return image
+        moved = torch.from_numpy(vertices - np.array([*low, 0], np.float32))[None]
+        colour, alpha = self._shade(moved, (int(high[1] - low[1]), int(high[0] - low[0])))
+        out = image.copy()
+        region = out[low[1] : high[1], low[0] : high[0]]
+        region[:] = np.rint((1 - alpha) * region + alpha * 255 * colour).astype(np.uint8)
+        return out
+
+    def _shade(self, vertices: torch.Tensor, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        """Colour (H,W,3) in 0..1 and opacity (H,W,1) of vertices (1,V,3)."""
+        fragments = rasterize(vertices, self.faces, size)
+        diffuse = lambert(vertex_normals(vertices, self.faces), torch.tensor(HEADLIGHT))[0]
+        values = torch.stack([self.config.ambient + (1 - self.config.ambient) * diffuse, self.weight], dim=-1)
+        brightness, weight = interpolate(values, self.faces, fragments)[0].split(1, dim=-1)
+        uvs = interpolate(self.uvs, self.uv_faces, fragments)
+        albedo = functional.grid_sample(self.texture, 2 * uvs - 1, align_corners=False)[0].permute(1, 2, 0)
+        return (brightness * albedo).numpy(), (self.config.opacity * weight).numpy()
+
+
+def _fade(mean: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+    """Visibility (V,) in 0..1 of the mean head's vertices: 1 on the face, 0 well outside of its oval."""
+    hairline, chin, ears = points[10], points[152], points[[234, 454]].mean(dim=0)
+    jaw = ears - chin  # from the side; its normal points backwards and down
+    behind_jaw = ((mean - chin)[:, 1] * jaw[2] - (mean - chin)[:, 2] * jaw[1]) / jaw[1:].norm()
+    above = hairline[1] - mean[:, 1]
+    beyond = torch.stack([above, mean[:, 2] - ears[2], behind_jaw - _JAW_BULGE])
+    return (1 - beyond / _FADE).clamp(0, 1).prod(dim=0)

@@ -1,0 +1,354 @@
+"""One clip from file to results: detect -> crop -> I2ZNet -> pose -> track file, forward only."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+import yaml
+
+from decoders.head import load_head
+from tracker import crop as crops
+from tracker import curves, overlay, track_file
+from tracker.crop import CropConfig, CropStabiliser
+from tracker.detect import DetectConfig, Detection, FaceFollower
+from tracker.i2znet import I2ZNet, load_model, to_tensor
+from tracker.pose import to_image
+from tracker.track_file import Track, hold
+from tracker.video import Frame, VideoReader, count_frames, file_hash
+
+CONFIG = "config.yaml"
+OUTPUTS = (track_file.NAME, curves.NAME, overlay.NAME, CONFIG)
+Progress = Callable[[str, int, int], None]
+_FACE_HEIGHT = 0.24  # metres; only where no face was found: the mean head fills half of the frame's height
+
+
+@dataclass(frozen=True)
+class TrackConfig:
+    """Settings of `track`."""
+
+    start: float = 0.0
+    """Where to begin, seconds of the clip's own time."""
+    duration: float | None = None
+    """How much to track, seconds; None for all."""
+    landmarks: str = "mediapipe"
+    """Source of the landmarks: mediapipe (478 points) or fan (68 points)."""
+    identity: str = "clip"
+    """clip: one identity, pooled over a sample of frames; per-frame: each frame its own, as in the paper."""
+    weights: str | None = None
+    """File of I2ZNet weights; None for the bundled ones."""
+    device: str = "auto"
+    """cpu, cuda, or auto: cuda where there is one."""
+    overlay: bool = True
+    """Whether to write overlay.mp4."""
+    samples: int = 24
+    """Frames over which the identity is pooled."""
+    batch: int = 8
+    """Frames that go through the network together."""
+    detect: DetectConfig = field(default_factory=DetectConfig)
+    """Detection and following."""
+    crop: CropConfig = field(default_factory=CropConfig)
+    """The stabilised crop."""
+
+    def __post_init__(self) -> None:
+        for name, known in (("landmarks", ("mediapipe", "fan")), ("identity", ("clip", "per-frame"))):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} must be one of {', '.join(known)}; got {getattr(self, name)!r}")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run did."""
+
+    folder: Path
+    frames: int
+    lost: int
+    fps: float
+    """Frames per second from file to track.npz, models' loading included."""
+    seconds: dict[str, float]
+    """Time by stage."""
+    notes: tuple[str, ...]
+    """One line each of what the user should know."""
+
+    def __str__(self) -> str:
+        """One screen for the user."""
+        stages = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in self.seconds.items())
+        lines = [
+            f"frames   {self.frames}, lost {self.lost}",
+            f"speed    {self.fps:.1f} frames/s from file to {track_file.NAME}",
+            f"seconds  {stages}",
+            f"results  {self.folder}: {', '.join(name for name in OUTPUTS if (self.folder / name).exists())}",
+            *(f"note     {note}" for note in self.notes),
+        ]
+        return "\n".join(lines)
+
+
+class Follower(Protocol):
+    """A face through time, as `tracker.detect.FaceFollower`."""
+
+    def __call__(self, frame: np.ndarray) -> Detection | None: ...
+
+    def detect_once(self, frame: np.ndarray) -> Detection | None: ...
+
+
+@dataclass(frozen=True)
+class Models:
+    """The two networks of a run."""
+
+    follower: Follower
+    network: I2ZNet
+    device: str
+
+
+class Stopwatch:
+    """Adds up wall time by stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - began
+
+    def waiting(self, stage: str, items: Iterable[Frame]) -> Iterator[Frame]:
+        """`items`, the waits between them timed."""
+        iterator = iter(items)
+        while True:
+            with self(stage):
+                item = next(iterator, None)
+            if item is None:
+                return
+            yield item
+
+
+def load_models(config: TrackConfig) -> Models:
+    """The landmark source and the network that the settings name, on their device.
+
+    Raises:
+        ValueError: no such device, a weights file that is none, or a network for other landmarks.
+    """
+    device = config.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device not in ("cpu", "cuda"):
+        raise ValueError(f"device must be cpu, cuda or auto; got {device!r}")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device cuda was asked for, but this torch finds none; use --device cpu")
+    network = load_model(None if config.weights is None else Path(config.weights), device)
+    return Models(_follower(config, device), network, device)
+
+
+def _follower(config: TrackConfig, device: str) -> Follower:
+    return FaceFollower(config.detect, device)
+
+
+def track_video(
+    path: Path,
+    folder: Path,
+    config: TrackConfig | None = None,
+    overwrite: bool = False,
+    progress: Progress = lambda stage, done, total: None,
+    models: Models | None = None,
+) -> Summary:
+    """Track a clip and write `track.npz`, `curves.csv`, `config.yaml` and `overlay.mp4` into a folder.
+
+    The folder gets the files when all of them are complete, and none of them after an error.
+
+    Args:
+        overwrite: replace the results of an earlier run.
+        progress: called as progress(stage, done, total) with total in frames.
+        models: loaded by `load_models` unless given.
+
+    Raises:
+        VideoError: the clip cannot be read.
+        ValueError: settings that do not hold, or results are there and `overwrite` is not set.
+        OSError: the folder cannot be written.
+    """
+    path, folder, config = Path(path), Path(folder), config or TrackConfig()
+    if (folder / track_file.NAME).exists() and not overwrite:
+        raise ValueError(f"{folder}: has the results of an earlier run; replace them with --overwrite")
+    with VideoReader(path, config.start, config.duration) as reader, _results(folder) as results:
+        began, watch = time.perf_counter(), Stopwatch()
+        with watch("load"):
+            models = models or load_models(config)
+        identity = None
+        if config.identity == "clip":
+            with watch("identity"):
+                identity = pool_identity(path, models, config, progress)
+        track = _assemble(_stream(reader, models, identity, config, watch, progress), path, reader, config)
+        with watch("write"):
+            track.save(results)
+        fps = len(track) / (time.perf_counter() - began)
+        with watch("write"):
+            curves.write_curves(track, results)
+            (results / CONFIG).write_text(yaml.safe_dump(asdict(config), sort_keys=False))
+        if config.overlay:
+            with watch("overlay"):
+                overlay.write_overlay(track, results, progress=partial(progress, "overlay"))
+        lost = int((~track.ok).sum())
+        notes = [reader.warning] if reader.warning else []
+        if lost == len(track):
+            notes.append(f"{path}: no face was found in any frame")
+        return Summary(folder, len(track), lost, fps, watch.seconds, tuple(notes))
+
+
+@contextmanager
+def _results(folder: Path) -> Iterator[Path]:
+    """A folder to work in, whose files move to `folder` when the context is left without an error."""
+    folder = folder.absolute()
+    parent = next(p for p in (folder, *folder.parents) if p.exists())
+    try:
+        work = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=parent))
+    except OSError as error:
+        raise OSError(f"{folder}: cannot write there ({error.strerror or error})") from error
+    try:
+        fresh = work / "results"
+        fresh.mkdir()
+        yield fresh
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in OUTPUTS:
+            if (fresh / name).exists():
+                (fresh / name).replace(folder / name)
+            else:
+                (folder / name).unlink(missing_ok=True)  # of an earlier run, with other settings
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def pool_identity(path: Path, models: Models, config: TrackConfig, progress: Progress) -> np.ndarray | None:
+    """Identity (60,) of the clip's face, from frames spread evenly over the window, or None."""
+    count = count_frames(path, config.start, config.duration)
+    rows = np.unique(np.linspace(0, count - 1, config.samples + 2)[1:-1].round().astype(int))
+    pictures, points = [], []
+    with VideoReader(path, config.start, config.duration, only=set(rows.tolist())) as reader:
+        for done, frame in enumerate(reader):
+            found = models.follower.detect_once(frame.image)
+            if found is not None:
+                transform = crops.face_similarity(found.points)
+                pictures.append(crops.warp(frame.image, transform))
+                points.append(crops.apply(transform, found.points))
+            progress("identity", done + 1, len(rows))
+    return _identity(models, pictures, points) if pictures else None
+
+
+def _identity(models: Models, pictures: list[np.ndarray], points: list[np.ndarray]) -> np.ndarray:
+    return models.network.identity(*_tensors(models, pictures, points)).cpu().numpy()
+
+
+def _tensors(models: Models, pictures: list[np.ndarray], points: list[np.ndarray]) -> tuple:
+    """Crops (B,256,256,3) and their points (B,L,2) as the network takes them."""
+    images = to_tensor(torch.from_numpy(np.stack(pictures)).to(models.device))
+    return images, torch.from_numpy(np.stack(points)).float().to(models.device)
+
+
+@dataclass
+class _Row:
+    """One frame's results; what is None is lost."""
+
+    time: float
+    found: Detection | None = None
+    transform: np.ndarray | None = None  # (2,3) image -> crop
+    picture: np.ndarray | None = None  # (256,256,3), dropped once encoded
+    z: np.ndarray | None = None
+    H: np.ndarray | None = None
+
+
+def _stream(
+    reader: VideoReader,
+    models: Models,
+    identity: np.ndarray | None,
+    config: TrackConfig,
+    watch: Stopwatch,
+    progress: Progress,
+) -> list[_Row]:
+    """The streaming pass: every frame once, in batches through the network."""
+    total = count_frames(reader.path, config.start, config.duration)
+    stabiliser, rows, pending = CropStabiliser(config.crop), [], []
+    for frame in watch.waiting("decode", reader):
+        row = _Row(frame.time)
+        with watch("detect"):
+            row.found = models.follower(frame.image)
+        with watch("crop"):
+            if row.found is None:
+                stabiliser.reset()
+            else:
+                row.transform = stabiliser(row.found.points, frame.time)
+                row.picture = crops.warp(frame.image, row.transform)
+                pending.append(row)
+        rows.append(row)
+        if len(pending) == config.batch:
+            with watch("network"):
+                identity = _encode(models, pending, identity, config)
+            pending = []
+        progress("track", len(rows), max(total, len(rows)))
+    if pending:
+        with watch("network"):
+            _encode(models, pending, identity, config)
+    return rows
+
+
+def _encode(
+    models: Models, rows: list[_Row], identity: np.ndarray | None, config: TrackConfig
+) -> np.ndarray | None:
+    """Fill z and H of rows that have a crop; returns the identity, taken from them if there is none yet."""
+    pictures = [row.picture for row in rows]
+    points = [crops.apply(row.transform, row.found.points) for row in rows]
+    if identity is None and config.identity == "clip":
+        identity = _identity(models, pictures, points)
+    given = None if identity is None else torch.from_numpy(identity).to(models.device)
+    with torch.no_grad():
+        codes = models.network(*_tensors(models, pictures, points), given)
+    for row, z, pose in zip(rows, codes.z.cpu().numpy(), codes.pose.cpu().numpy(), strict=True):
+        row.z, row.H, row.picture = z, pose, None
+    return identity
+
+
+def _assemble(rows: list[_Row], path: Path, reader: VideoReader, config: TrackConfig) -> Track:
+    """The track of all rows; lost ones hold the last good values."""
+    head, info = load_head(), reader.info
+    ok = np.array([row.z is not None for row in rows])
+    side = crops.CROP_SIZE
+
+    def held(name: str, fallback: np.ndarray) -> np.ndarray:
+        values = [fallback if getattr(row, name) is None else getattr(row, name) for row in rows]
+        return hold(np.stack(values).astype(np.float32), ok, fallback)
+
+    # where no face was found: the mean head in the middle of the frame, half as high as it
+    scale = 2 * side / max(info.height, 1) / 2
+    centre = np.array([(info.width - 1) / 2, (info.height - 1) / 2])
+    eye = np.concatenate([np.eye(2) * scale, ((side - 1) / 2 - scale * centre)[:, None]], axis=1)
+    middle = np.array([np.log(0.5 * side / _FACE_HEIGHT), 0, 0, 0, (side - 1) / 2, (side - 1) / 2])
+    z, pose, transform = held("z", np.zeros(head.size)), held("H", middle), held("transform", eye)
+    points = next((len(row.found.points) for row in rows if row.found), 478)
+    lost = np.full((points, 2), np.nan, np.float32)
+    return Track(
+        times=np.array([row.time for row in rows]),
+        ok=ok,
+        confidence=np.array([row.found.confidence if row.found else 0.0 for row in rows], np.float32),
+        z=z,
+        H=pose,
+        crop=transform,
+        H_image=to_image(torch.from_numpy(pose), torch.from_numpy(transform)).numpy(),
+        landmarks=np.stack([row.found.points if row.found else lost for row in rows]).astype(np.float32),
+        identity=(z[ok] if ok.any() else z)[:, head.identity].mean(axis=0),
+        size=(info.width, info.height),
+        clip=str(path.resolve()),
+        clip_hash=file_hash(path),
+        decoder=head.name,
+        decoder_hash=head.hash,
+        config=json.dumps(asdict(config)),
+    )
