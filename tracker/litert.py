@@ -21,7 +21,9 @@ class LiteSession:
     def __init__(self, model: bytes) -> None:
         self._interpreter = Interpreter(model_content=model, num_threads=1)
         self._interpreter.allocate_tensors()
-        self.inputs = tuple(int(detail["index"]) for detail in self._interpreter.get_input_details())
+        details = self._interpreter.get_input_details()
+        self.inputs = tuple(int(detail["index"]) for detail in details)
+        self.input_shapes = tuple(tuple(map(int, detail["shape"])) for detail in details)
         self.outputs = tuple(int(detail["index"]) for detail in self._interpreter.get_output_details())
 
     def __call__(self, values: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
