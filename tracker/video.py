@@ -225,6 +225,8 @@ class VideoReader:
         self._reformat = VideoReformatter()
         self._running: list[Iterator] = []
         self.info, self._stored, self._matrix = self._probe()
+        if self.info.duration is not None and self.start >= self.info.duration:
+            raise self._empty_window()
 
     @property
     def truncated(self) -> bool:
@@ -303,8 +305,11 @@ class VideoReader:
             self._last_time = time
             index += 1
         if index == 0:
-            length = "" if self.info.duration is None else f"; the clip is {self.info.duration:.2f} s long"
-            raise VideoError(f"{self.path}: no frames from {self.start} s on{length}")
+            raise self._empty_window()
+
+    def _empty_window(self) -> VideoError:
+        length = "" if self.info.duration is None else f"; the clip is {self.info.duration:.2f} s long"
+        return VideoError(f"{self.path}: no frames from {self.start} s on{length}")
 
     def _image(self, frame: av.VideoFrame) -> np.ndarray:
         width, height = self._stored

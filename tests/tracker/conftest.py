@@ -1,0 +1,97 @@
+"""A made-up tracker whose truth is known: frames carry their number, faces are the mean head's points."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from decoders.head import load_head
+from tracker.detect import Detection
+from tracker.i2znet import Codes
+from tracker.pipeline import Models
+from tracker.pose import project
+
+HEAD = load_head()
+MEAN_POINTS = HEAD.landmarks478(HEAD.mean[None])  # (1,478,3) metres
+SMILE = HEAD.expression_names.index("mouthSmileLeft")
+
+
+def true_pose(number: int) -> torch.Tensor:
+    """(1,6) pose in the image of frame `number`: the head moves right, grows and tilts."""
+    return torch.tensor([[5.5 + 0.01 * number, 0.0, 0.0, 0.02 * number, 60.0 + number, 50.0]])
+
+
+def number_of(image: np.ndarray) -> int:
+    """The number that a frame's grey level tells: level 5 (number + 1)."""
+    return round(float(image.mean()) / 5) - 1
+
+
+class FakeFollower:
+    """Finds the mean head at its true pose in every frame but the lost ones."""
+
+    def __init__(self, lost: set[int]) -> None:
+        self.lost = lost
+
+    def detect_once(self, frame: np.ndarray) -> Detection | None:
+        """The same as following: it has no memory."""
+        return self(frame)
+
+    def __call__(self, frame: np.ndarray) -> Detection | None:
+        number = number_of(frame)
+        if number in self.lost:
+            return None
+        points = project(MEAN_POINTS, true_pose(number))[0].numpy()
+        return Detection(points[:, :2], points[:, 2], 0.9)
+
+
+class FakeNetwork:
+    """Reads the pose back from the points in closed form; identity 0.5, or -0.5 where none is given."""
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+        self.pooled: list[int] = []
+
+    def identity(self, crops: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+        """A constant identity (60,)."""
+        self.pooled.append(len(crops))
+        return torch.full((60,), 0.5)
+
+    def __call__(self, crops: torch.Tensor, points: torch.Tensor, identity: torch.Tensor | None) -> Codes:
+        assert crops.shape == (len(points), 3, 256, 256) and 0 <= crops.min() and crops.max() <= 1
+        self.batches.append(len(crops))
+        z = torch.zeros(len(crops), HEAD.size)
+        z[:, HEAD.identity] = -0.5 if identity is None else identity
+        z[:, HEAD.expression][:, SMILE] = 0.25
+        return Codes(z, torch.stack([_similarity(p) for p in points]))
+
+
+def _similarity(points: torch.Tensor) -> torch.Tensor:
+    """Pose (6,) without yaw and pitch of the mean head's points (478,2), by complex least squares."""
+    source, target = (torch.view_as_complex(p[:, :2].contiguous()) for p in (MEAN_POINTS[0], points))
+    a, b = source.mean(), target.mean()
+    factor = ((source - a).conj() * (target - b)).sum() / (source - a).abs().square().sum()
+    shift = b - factor * a
+    zero = torch.zeros(())
+    return torch.stack([factor.abs().log(), zero, zero, factor.angle(), shift.real, shift.imag])
+
+
+@pytest.fixture
+def fake_models() -> "type[FakeModels]":
+    """`fake_models(lost={3})`: models whose answers are known."""
+    return FakeModels
+
+
+class FakeModels(Models):
+    """A fake follower and a fake network."""
+
+    def __init__(self, lost: set[int] = frozenset()) -> None:
+        super().__init__(FakeFollower(set(lost)), FakeNetwork(), "cpu")
+
+
+@pytest.fixture
+def numbered_clip(make_clip: Callable[..., Path]) -> Path:
+    """Twenty frames of 120x100 that carry their numbers, at 25 frames/s."""
+    images = [np.full((100, 120, 3), 5 * i + 5, np.uint8) for i in range(20)]
+    return make_clip("numbered.mp4", images, crf="1")

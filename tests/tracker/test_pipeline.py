@@ -1,0 +1,235 @@
+"""The pipeline on a made-up tracker whose answers are known in closed form."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from decoders.head import load_head
+from tracker import load
+from tracker.overlay import OverlayConfig, write_overlay
+from tracker.pipeline import Models, TrackConfig, load_models, track_video
+from tracker.pose import project
+from tracker.track_file import Track
+from tracker.video import VideoError, VideoReader, file_hash
+
+HEAD = load_head()
+QUICK = TrackConfig(overlay=False)
+FakeModels = Callable[..., Models]
+
+
+def truth(number: int) -> np.ndarray:
+    """Pose (6,) in the image of the made-up frame `number`."""
+    return np.array([5.5 + 0.01 * number, 0.0, 0.0, 0.02 * number, 60.0 + number, 50.0])
+
+
+def test_what_is_tracked_is_what_was_there(
+    numbered_clip: Path, tmp_path: Path, fake_models: FakeModels
+) -> None:
+    summary = track_video(numbered_clip, tmp_path / "out", QUICK, models=fake_models())
+    track = load(tmp_path / "out")
+    assert summary.frames == 20 and summary.lost == 0 and summary.notes == () and summary.fps > 0
+    assert {"load", "identity", "decode", "detect", "crop", "network", "write"} == set(summary.seconds)
+    np.testing.assert_allclose(track.times, np.arange(20) / 25, atol=1e-9)
+    assert track.ok.all() and track.size == (120, 100)
+    np.testing.assert_allclose(track.H_image, [truth(i) for i in range(20)], atol=2e-3)
+    points = track.landmarks[7]
+    head = HEAD.mean[None] + torch.tensordot(torch.full((60,), 0.5), HEAD.shapes[:60], 1)
+    head = head + 0.25 * HEAD.shapes[60 + HEAD.expression_names.index("mouthSmileLeft")]
+    expected = project(head, torch.from_numpy(truth(7)[None]).float())[0]
+    np.testing.assert_allclose(track.vertices()[7], expected, atol=0.02)
+    seen = project(HEAD.landmarks478(HEAD.mean[None]), torch.from_numpy(truth(7)[None]).float())[0, :, :2]
+    np.testing.assert_allclose(points, seen, atol=1e-3)
+    np.testing.assert_array_equal(track.identity, np.full(60, 0.5, np.float32))
+    assert track.clip == str(numbered_clip.resolve()) and track.clip_hash == file_hash(numbered_clip)
+
+
+def test_settings_lie_beside_the_results(
+    numbered_clip: Path, tmp_path: Path, fake_models: FakeModels
+) -> None:
+    config = TrackConfig(start=0.2, duration=0.4, overlay=False, batch=3)
+    track_video(numbered_clip, tmp_path / "out", config, models=fake_models())
+    track = load(tmp_path / "out")
+    np.testing.assert_allclose(track.times, np.arange(5, 15) / 25, atol=1e-9)
+    np.testing.assert_allclose(track.H_image[:, 4], 60 + np.arange(5, 15), atol=0.02)
+    assert yaml.safe_load((tmp_path / "out" / "config.yaml").read_text()) == track.settings()
+    assert track.settings()["batch"] == 3 and track.settings()["crop"]["size"] == 256
+
+
+@pytest.mark.parametrize("batch", [1, 7, 64])
+def test_batches_do_not_matter(
+    numbered_clip: Path, tmp_path: Path, fake_models: FakeModels, batch: int
+) -> None:
+    models = fake_models(lost={4, 5, 13})
+    track_video(numbered_clip, tmp_path / "out", TrackConfig(overlay=False, batch=batch), models=models)
+    assert sum(models.network.batches) == 17 and max(models.network.batches) <= batch
+    track = load(tmp_path / "out")
+    good = np.setdiff1d(np.arange(20), [4, 5, 13])
+    np.testing.assert_allclose(track.H_image[good], [truth(i) for i in good], atol=2e-3)
+
+
+def test_lost_frames_hold_the_last_good_values(
+    numbered_clip: Path, tmp_path: Path, fake_models: FakeModels
+) -> None:
+    lost = {0, 1, 8, 9, 10, 19}
+    summary = track_video(numbered_clip, tmp_path / "out", QUICK, models=fake_models(lost))
+    track = load(tmp_path / "out")
+    assert summary.lost == 6
+    np.testing.assert_array_equal(np.flatnonzero(~track.ok), sorted(lost))
+    held = [2, 2, 2, 3, 4, 5, 6, 7, 7, 7, 7, 11, 12, 13, 14, 15, 16, 17, 18, 18]
+    np.testing.assert_allclose(track.H_image[:, 4], [60 + i for i in held], atol=0.02)
+    assert (track.confidence[~track.ok] == 0).all() and (track.confidence[track.ok] > 0.8).all()
+    assert np.isnan(track.landmarks[8:11]).all() and np.isfinite(track.landmarks[track.ok]).all()
+    rows = [line.split(",") for line in (tmp_path / "out" / "curves.csv").read_text().splitlines()[1:]]
+    assert len(rows) == 20 and rows[9][4:] == rows[7][4:] and (rows[9][2], rows[7][2]) == ("0", "1")
+
+
+def test_no_face_anywhere(numbered_clip: Path, tmp_path: Path, fake_models: FakeModels) -> None:
+    models = fake_models(lost=set(range(20)))
+    summary = track_video(numbered_clip, tmp_path / "out", TrackConfig(), models=models)
+    assert summary.lost == 20 and "no face was found" in summary.notes[0] and "no face" in str(summary)
+    track = load(tmp_path / "out")
+    assert not track.ok.any() and models.network.batches == []
+    vertices = track.vertices()
+    assert np.isfinite(vertices).all() and np.isfinite(track.H).all()
+    np.testing.assert_allclose(vertices[0], vertices[19])
+    np.testing.assert_allclose(track.H_image[0, 4:], [59.5, 49.5], atol=1e-3)
+    assert 40 < np.ptp(vertices[0, :, 1]) < 70  # about half of the frame's 100 rows
+
+
+def test_per_frame_identity(numbered_clip: Path, tmp_path: Path, fake_models: FakeModels) -> None:
+    models, config = fake_models(), TrackConfig(identity="per-frame", overlay=False)
+    track_video(numbered_clip, tmp_path / "out", config, models=models)
+    assert models.network.pooled == []
+    assert (load(tmp_path / "out").z[:, HEAD.identity] == -0.5).all()
+
+
+def test_identity_of_a_face_that_the_sample_missed(
+    numbered_clip: Path, tmp_path: Path, fake_models: FakeModels
+) -> None:
+    models = fake_models(lost=set(range(20)) - {12, 14})
+    track_video(numbered_clip, tmp_path / "out", TrackConfig(overlay=False, samples=1), models=models)
+    assert models.network.pooled == [2]
+    assert (load(tmp_path / "out").z[:, HEAD.identity] == 0.5).all()
+
+
+def test_results_are_refused_or_replaced(
+    numbered_clip: Path, tmp_path: Path, fake_models: FakeModels
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "notes.txt").write_text("mine")
+    track_video(numbered_clip, out, TrackConfig(duration=0.2), models=fake_models())
+    names = {"track.npz", "curves.csv", "config.yaml", "overlay.mp4", "notes.txt"}
+    assert {p.name for p in out.iterdir()} == names
+    with pytest.raises(ValueError, match="--overwrite"):
+        track_video(numbered_clip, out, QUICK, models=fake_models())
+    assert len(load(out)) == 5
+    track_video(numbered_clip, out, QUICK, overwrite=True, models=fake_models())
+    assert len(load(out)) == 20
+    assert {p.name for p in out.iterdir()} == names - {"overlay.mp4"}  # it would be of the earlier run
+
+
+@pytest.mark.parametrize("existing", [False, True])
+def test_an_error_leaves_nothing_behind(
+    numbered_clip: Path, tmp_path: Path, fake_models: FakeModels, existing: bool
+) -> None:
+    folder = tmp_path / "deep" / "out"
+    if existing:
+        folder.mkdir(parents=True)
+    before = sorted(tmp_path.rglob("*"))
+    models = fake_models()
+    models.network.batches = None  # breaks at the first batch
+    with pytest.raises(AttributeError):
+        track_video(numbered_clip, folder, QUICK, models=models)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_an_unwritable_folder_is_said_before_tracking(
+    numbered_clip: Path, tmp_path: Path, fake_models: FakeModels
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    models = fake_models()
+    for folder in (tmp_path / "file", tmp_path / "file" / "out"):
+        with pytest.raises(OSError, match="cannot write there"):
+            track_video(numbered_clip, folder, QUICK, models=models)
+    assert models.network.batches == []
+
+
+def test_overlay_has_the_clips_times_and_both_pictures(
+    numbered_clip: Path, tmp_path: Path, fake_models: FakeModels
+) -> None:
+    track_video(numbered_clip, tmp_path / "out", models=fake_models(lost={5}))
+    with VideoReader(tmp_path / "out" / "overlay.mp4") as reader:
+        frames = list(reader)
+    np.testing.assert_allclose([f.time for f in frames], np.arange(20) / 25, atol=1e-6)
+    vertices = load(tmp_path / "out").vertices()
+    for frame in frames:
+        left, right = frame.image[:, :120].astype(int), frame.image[:, 120:].astype(int)
+        np.testing.assert_allclose(left, 5 * frame.index + 5, atol=8)
+        if frame.index == 5:
+            np.testing.assert_allclose(right, 30, atol=8)
+        else:
+            nose = vertices[frame.index, HEAD.landmarks478.triangles[1, 0]].round().astype(int)
+            assert right[nose[1], nose[0]].mean() > 120  # the lit mesh
+            np.testing.assert_allclose(right[-5:, :20], 5 * frame.index + 5, atol=8)  # beside it
+
+
+def test_overlay_of_a_large_frame_is_shrunk(make_clip: Callable[..., Path], tmp_path: Path) -> None:
+    clip = make_clip("tall.mkv", [np.zeros((90, 61, 3), np.uint8)] * 2, codec="ffv1", pix_fmt="bgr0")
+    pose = np.tile(np.array([5.2, 0, 0, 0, 30, 45], np.float32), (2, 1))
+    track = Track(
+        *(np.arange(2) / 25, np.ones(2, bool), np.ones(2), np.zeros((2, 128), np.float32), pose),
+        *(np.zeros((2, 2, 3)), pose, np.zeros((2, 478, 2)), np.zeros(60), (61, 90), str(clip), ""),
+        *(HEAD.name, HEAD.hash, '{"start": 0.0, "duration": null}'),
+    )
+    write_overlay(track, tmp_path, OverlayConfig(max_height=45))
+    with VideoReader(tmp_path / "overlay.mp4") as reader:
+        image = next(iter(reader)).image
+    assert image.shape == (46, 60, 3)
+    mesh = np.argwhere(image[:45, 30:].sum(axis=-1) > 150)
+    np.testing.assert_allclose(mesh.mean(axis=0), [22, 15], atol=4)
+
+
+def test_a_truncated_clip_is_tracked_as_far_as_it_goes(
+    make_clip: Callable[..., Path], tmp_path: Path, fake_models: FakeModels
+) -> None:
+    rng = np.random.default_rng(0)
+    clip = make_clip("cut.mp4", [rng.integers(0, 255, (64, 64, 3), dtype=np.uint8) for _ in range(40)], g="5")
+    raw = clip.read_bytes()
+    clip.write_bytes(raw[: len(raw) * 2 // 3])
+    summary = track_video(clip, tmp_path / "out", models=fake_models(lost=set(range(50))))
+    assert 10 < summary.frames < 40 and "cut.mp4" in summary.notes[0]
+    with VideoReader(tmp_path / "out" / "overlay.mp4") as reader:
+        assert len(list(reader)) == summary.frames
+
+
+def test_bad_settings_and_clips(tmp_path: Path, numbered_clip: Path, fake_models: FakeModels) -> None:
+    with pytest.raises(ValueError, match="identity must be one of clip, per-frame; got 'both'"):
+        TrackConfig(identity="both")
+    with pytest.raises(ValueError, match="landmarks must be one of"):
+        TrackConfig(landmarks="dlib")
+    with pytest.raises(ValueError, match="device must be cpu, cuda or auto"):
+        load_models(TrackConfig(device="tpu"))
+    with pytest.raises(VideoError, match="the clip is 0.80 s long"):
+        track_video(numbered_clip, tmp_path / "out", TrackConfig(start=5), models=fake_models())
+    assert not (tmp_path / "out").exists()
+
+
+def test_progress_counts_up_to_the_total(
+    numbered_clip: Path, tmp_path: Path, fake_models: FakeModels
+) -> None:
+    seen: dict[str, list[tuple[int, int]]] = {}
+    track_video(
+        numbered_clip,
+        tmp_path / "out",
+        progress=lambda stage, done, total: seen.setdefault(stage, []).append((done, total)),
+        models=fake_models(),
+    )
+    assert list(seen) == ["identity", "track", "overlay"]
+    for steps in seen.values():
+        assert steps == [(i + 1, len(steps)) for i in range(len(steps))]
+    assert len(seen["track"]) == len(seen["overlay"]) == 20
