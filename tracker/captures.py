@@ -22,18 +22,18 @@ SHARD = 50  # people per file
 class Captures:
     """P people, M moments, V views. Pictures and points show the crop; see `tracker.studio`."""
 
-    pictures: np.ndarray  # (P,M,V,S,S,3) uint8
+    pictures: np.ndarray | None  # (P,M,V,S,S,3) uint8
     points: np.ndarray  # (P,M,V,478,2) float32, true landmarks, pixels of the 256 crop
     identity: np.ndarray  # (P,60)
     appearance: np.ndarray  # (P,16)
     expression: np.ndarray  # (P,M,52)
 
 
-def _shoot_shard(path: Path, seed: int, shard: int, config: StudioConfig) -> None:
+def _shoot_shard(path: Path, seed: int, shard: int, count: int, config: StudioConfig) -> None:
     torch.set_num_threads(1)
     rng = np.random.default_rng([seed, shard])
     studio = Studio(load_head(), config)
-    people = [studio.sample_person(rng) for _ in range(SHARD)]
+    people = [studio.sample_person(rng) for _ in range(count)]
     expressions = np.stack([[sample_expression(rng) for _ in range(config.moments)] for _ in people])
     shots = [
         [[studio.shoot(rng, p, e) for _ in range(config.views)] for e in es]
@@ -52,9 +52,15 @@ def _shoot_shard(path: Path, seed: int, shard: int, config: StudioConfig) -> Non
     os.replace(temporary, path)
 
 
-def make_captures(folder: Path, people: int, seed: int = 0, workers: int = 2, config: StudioConfig | None = None,
-                  progress: Callable[[int, int], None] | None = None) -> list[Path]:  # fmt: skip
-    """Draw `people` (rounded up to whole shards of 50) into `folder`; shards that are there already are kept.
+def make_captures(
+    folder: Path,
+    people: int,
+    seed: int = 0,
+    workers: int = 2,
+    config: StudioConfig | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Path]:
+    """Draw `people` into `folder`, 50 to a shard; shards that are there already are kept.
 
     Raises ValueError when the folder holds captures of other settings or another seed.
     """
@@ -71,7 +77,9 @@ def make_captures(folder: Path, people: int, seed: int = 0, workers: int = 2, co
     missing = [(i, p) for i, p in enumerate(paths) if not p.exists()]
     done = len(paths) - len(missing)
     with ProcessPoolExecutor(max(workers, 1)) as pool:
-        jobs = [pool.submit(_shoot_shard, p, seed, i, config) for i, p in missing]
+        jobs = [
+            pool.submit(_shoot_shard, p, seed, i, min(SHARD, people - i * SHARD), config) for i, p in missing
+        ]
         for job in as_completed(jobs):
             job.result()
             done += 1
@@ -80,7 +88,7 @@ def make_captures(folder: Path, people: int, seed: int = 0, workers: int = 2, co
     return paths
 
 
-def load_shard(path: Path) -> Captures:
-    """One shard."""
+def load_shard(path: Path, pictures: bool = True) -> Captures:
+    """One shard; without its `pictures` it reads much faster."""
     with np.load(path, allow_pickle=False) as data:
-        return Captures(**{k: data[k] for k in data.files})
+        return Captures(**{k: data[k] if pictures or k != "pictures" else None for k in data.files})

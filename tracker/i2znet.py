@@ -70,7 +70,10 @@ class Level(nn.Module):
         super().__init__()
         narrow = max(channels // 16, 1)
         self.compress = nn.Sequential(
-            nn.Conv2d(channels, channels // 4, 1), nn.ReLU(), nn.Conv2d(channels // 4, narrow, 3, padding=1), nn.ReLU()
+            nn.Conv2d(channels, channels // 4, 1),
+            nn.ReLU(),
+            nn.Conv2d(channels // 4, narrow, 3, padding=1),
+            nn.ReLU(),
         )
         self.to_z = nn.Linear(narrow * size * size, vector)
         self.to_pose = nn.Linear(narrow * size * size, vector)
@@ -87,8 +90,12 @@ class Coordinates(nn.Module):
 
     def __init__(self, points: int, vector: int) -> None:
         super().__init__()
-        self.to_z = nn.Sequential(nn.Linear(points * 2, 2 * vector), nn.ReLU(), nn.Linear(2 * vector, vector), nn.ReLU())
-        self.to_pose = nn.Sequential(nn.Linear(points * 2, vector), nn.ReLU(), nn.Linear(vector, vector), nn.ReLU())
+        self.to_z = nn.Sequential(
+            nn.Linear(points * 2, 2 * vector), nn.ReLU(), nn.Linear(2 * vector, vector), nn.ReLU()
+        )
+        self.to_pose = nn.Sequential(
+            nn.Linear(points * 2, vector), nn.ReLU(), nn.Linear(vector, vector), nn.ReLU()
+        )
         self.register_buffer("centre", torch.full((points, 2), (CROP_SIZE - 1) / 2))
         self.register_buffer("spread", torch.full((points, 2), 20.0))
 
@@ -102,7 +109,9 @@ class Regressor(nn.Sequential):
     """Fully connected layers from the levels' vectors to numbers."""
 
     def __init__(self, width: int, hidden: int, out: int) -> None:
-        super().__init__(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, out))
+        super().__init__(
+            nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, out)
+        )
         nn.init.normal_(self[-1].weight, std=1e-3)
         nn.init.zeros_(self[-1].bias)
 
@@ -169,7 +178,9 @@ class I2ZNet(nn.Module):
         """The frozen perceptual maps of crops (B,3,S,S), RGB in 0..1; may be cached, as they never change."""
         return self.perceptual(crops) if self.perceptual else []
 
-    def join(self, crops: Tensor | None, points: Tensor | None, perceived: list[Tensor]) -> list[list[Tensor]]:
+    def join(
+        self, crops: Tensor | None, points: Tensor | None, perceived: list[Tensor]
+    ) -> list[list[Tensor]]:
         """Maps per level and stream, from cached perceptual maps and the landmark stream."""
         maps: list[list[Tensor]] = [[m] for m in perceived] if perceived else [[] for _ in self.sizes]
         if self.landmarks is not None:
@@ -177,8 +188,13 @@ class I2ZNet(nn.Module):
                 level.append(heat)
         return maps
 
-    def forward(self, crops: Tensor, points: Tensor | None = None, identity: Tensor | None = None,
-                perceived: list[Tensor] | None = None) -> Codes:  # fmt: skip
+    def forward(
+        self,
+        crops: Tensor,
+        points: Tensor | None = None,
+        identity: Tensor | None = None,
+        perceived: list[Tensor] | None = None,
+    ) -> Codes:
         """Codes of crops (B,3,256,256), RGB in 0..1, with their dense points (B,L,2) in the crop frame.
 
         `identity` (60,) or (B,60) fixes the person; without it each frame has its own.
@@ -213,7 +229,9 @@ def load_model(weights: Path | None = None, device: str = "cpu") -> I2ZNet:
             state = {k: file.get_tensor(k).float() for k in file.keys()}
         config = I2ZConfig(**yaml.safe_load(metadata["config"]))
     except Exception as error:
-        raise ValueError(f"{path}: not a file of I2ZNet weights ({error}); make one with track-train i2znet") from error
+        raise ValueError(
+            f"{path}: not a file of I2ZNet weights ({error}); make one with track-train i2znet"
+        ) from error
     model = I2ZNet(config)
     model.heads.load_state_dict(state)
     return model.to(device).eval()

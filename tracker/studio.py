@@ -12,18 +12,43 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import torch
-from scipy.spatial.transform import Rotation
 
 from decoders.head import EXPRESSION_NAMES, Head
 from decoders.rasterizer import rasterize_numba
 from tracker import studio_render as draw
 from tracker.crop import CROP_SIZE, apply, face_similarity
+from tracker.pose import rotation
 
-FACE_OVAL = (10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152, 148, 176, 149,
-             150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109)  # fmt: skip
+FACE_OVAL = (
+    *(10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377),
+    *(152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109),
+)
 BROWS = ((70, 63, 105, 66, 107, 55, 65, 52, 53, 46), (300, 293, 334, 296, 336, 285, 295, 282, 283, 276))
 LIPS = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185)
-BEARD = (132, 58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 288, 361, 426, 327, 2, 98, 206)
+BEARD = (
+    132,
+    58,
+    172,
+    136,
+    150,
+    149,
+    176,
+    148,
+    152,
+    377,
+    400,
+    378,
+    379,
+    365,
+    397,
+    288,
+    361,
+    426,
+    327,
+    2,
+    98,
+    206,
+)
 EYES = (33, 133, 362, 263)
 
 
@@ -90,7 +115,10 @@ def sample_expression(rng: np.random.Generator) -> np.ndarray:
         e[name + str(rng.choice(["Left", "Right"]))] += v
 
     look_x, look_y = rng.normal(0, 0.30), rng.normal(-0.05, 0.28)
-    for side, inward in (("Left", -1), ("Right", 1)):  # a positive look_x turns the eyes to the subject's left
+    for side, inward in (
+        ("Left", -1),
+        ("Right", 1),
+    ):  # a positive look_x turns the eyes to the subject's left
         e["eyeLookOut" + side] = max(-inward * look_x, 0)
         e["eyeLookIn" + side] = max(inward * look_x, 0)
         e["eyeLookUp" + side] = max(look_y, 0)
@@ -267,7 +295,7 @@ class Studio:
         near, far = np.log(config.distance)
         distance = np.exp(rng.uniform(near, far))
         sideways = rng.normal(0, 0.12, 2) * distance
-        return Rotation.from_euler("xyz", angles).as_matrix(), np.array([*sideways, distance])
+        return rotation(torch.tensor(angles)).numpy(), np.array([*sideways, distance])
 
     def sample_crop(self, rng: np.random.Generator, points: np.ndarray) -> np.ndarray:
         """The crop (2,3) that a tracker might choose around points (478,2)."""
@@ -293,8 +321,15 @@ class Studio:
         image = self._draw(rng, person, vertices, rotation, position, crop)
         return Shot(image, points)
 
-    def _draw(self, rng: np.random.Generator, person: Person, vertices: np.ndarray, rotation: np.ndarray,
-              position: np.ndarray, crop: np.ndarray) -> np.ndarray:  # fmt: skip
+    def _draw(
+        self,
+        rng: np.random.Generator,
+        person: Person,
+        vertices: np.ndarray,
+        rotation: np.ndarray,
+        position: np.ndarray,
+        crop: np.ndarray,
+    ) -> np.ndarray:
         size = self.config.picture
         normals = draw.vertex_normals(vertices.astype(np.float64), self.faces)
         # outward: the nose's normal must point to the front of the head (-z)
@@ -312,8 +347,20 @@ class Studio:
         projected = np.concatenate([to_picture(body), body[:, 2:]], 1).astype(np.float32)
         fragments = rasterize_numba(torch.from_numpy(projected[None]), self.head.faces, (size, size))
         gloss = rng.uniform(0, 0.35) if rng.random() < 0.6 else 0.0
-        draw.shade(image, fragments.face_index[0].numpy(), fragments.barycentric[0].numpy(), self.faces, self.uv_faces,
-                   self.uvs, outward * normals @ rotation.T, person.texture, light, lamp, gloss, rng.uniform(6, 40))  # fmt: skip
+        draw.shade(
+            image,
+            fragments.face_index[0].numpy(),
+            fragments.barycentric[0].numpy(),
+            self.faces,
+            self.uv_faces,
+            self.uvs,
+            outward * normals @ rotation.T,
+            person.texture,
+            light,
+            lamp,
+            gloss,
+            rng.uniform(6, 40),
+        )
         if person.glasses is not None:
             self._draw_glasses(image, person.glasses, vertices, rotation, position, to_picture)
         if rng.random() < self.config.occluder:
@@ -321,8 +368,15 @@ class Studio:
             image = image * (1 - mask[..., None]) + colour * mask[..., None]
         return draw.lens_and_sensor(rng, image)
 
-    def _draw_mane(self, image: np.ndarray, mane: tuple[float, np.ndarray], rotation: np.ndarray, position: np.ndarray,
-                   to_picture: object, brightness: float) -> None:  # fmt: skip
+    def _draw_mane(
+        self,
+        image: np.ndarray,
+        mane: tuple[float, np.ndarray],
+        rotation: np.ndarray,
+        position: np.ndarray,
+        to_picture: object,
+        brightness: float,
+    ) -> None:
         """Long hair: an ellipsoid behind the head, seen as a filled hull."""
         width, colour = mane
         turn = np.linspace(0, 2 * np.pi, 24)
@@ -331,8 +385,15 @@ class Studio:
         hull = cv2.convexHull(np.round(to_picture(ring)).astype(np.int32))
         cv2.fillConvexPoly(image, hull, (colour * brightness).clip(0, 1).tolist(), cv2.LINE_AA)
 
-    def _draw_glasses(self, image: np.ndarray, glasses: tuple[float, np.ndarray], vertices: np.ndarray,
-                      rotation: np.ndarray, position: np.ndarray, to_picture: object) -> None:  # fmt: skip
+    def _draw_glasses(
+        self,
+        image: np.ndarray,
+        glasses: tuple[float, np.ndarray],
+        vertices: np.ndarray,
+        rotation: np.ndarray,
+        position: np.ndarray,
+        to_picture: object,
+    ) -> None:
         """Two rings and a bridge, 1.5 cm before the eyes."""
         radius, colour = glasses
         eyes = self.landmarks(vertices)[list(EYES)]

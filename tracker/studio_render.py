@@ -123,7 +123,11 @@ def blob(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
         axes = rng.uniform(0.03, 0.16, 2) * size
         cv2.ellipse(mask, (at.tolist(), (2 * axes).tolist(), rng.uniform(0, 180)), 1.0, -1)
         at = at + rng.normal(0, 0.06 * size, 2)
-    colour = rng.uniform(0.05, 0.9, 3) if rng.random() < 0.4 else np.array([0.8, 0.6, 0.5]) * rng.uniform(0.25, 1.1)
+    colour = (
+        rng.uniform(0.05, 0.9, 3)
+        if rng.random() < 0.4
+        else np.array([0.8, 0.6, 0.5]) * rng.uniform(0.25, 1.1)
+    )
     paint = np.broadcast_to(colour, (size, size, 3)) + rng.normal(0, 0.05, (size, size, 1))
     return cv2.GaussianBlur(mask, (0, 0), 1.0), paint
 
@@ -131,7 +135,9 @@ def blob(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
 def lens_and_sensor(rng: np.random.Generator, picture: np.ndarray) -> np.ndarray:
     """What a camera makes of a picture (S,S,3): exposure, tone, blur, motion, noise, low resolution, JPEG -> uint8."""
     size = picture.shape[0]
-    picture = np.ascontiguousarray(picture, np.float32) * rng.uniform(0.75, 1.3) * (1 + rng.normal(0, 0.04, 3))
+    picture = (
+        np.ascontiguousarray(picture, np.float32) * rng.uniform(0.75, 1.3) * (1 + rng.normal(0, 0.04, 3))
+    )
     picture = picture.astype(np.float32).clip(0, 1.2) ** rng.uniform(0.7, 1.35)
     if rng.random() < 0.3:
         side = int(size * rng.uniform(0.3, 0.9))
@@ -144,7 +150,12 @@ def lens_and_sensor(rng: np.random.Generator, picture: np.ndarray) -> np.ndarray
         turn = rng.uniform(0, np.pi)
         offset = np.array([np.cos(turn), np.sin(turn)]) * length / 2
         middle = np.full(2, (length - 1) / 2)
-        cv2.line(kernel, np.round(middle - offset).astype(int).tolist(), np.round(middle + offset).astype(int).tolist(), 1.0)
+        cv2.line(
+            kernel,
+            np.round(middle - offset).astype(int).tolist(),
+            np.round(middle + offset).astype(int).tolist(),
+            1.0,
+        )
         picture = cv2.filter2D(picture, -1, kernel / kernel.sum())
     if rng.random() < 0.6:
         picture = picture + rng.normal(0, rng.uniform(0.003, 0.04), picture.shape).astype(np.float32)

@@ -7,6 +7,7 @@ process takes its share of the captures and gradients are averaged (DistributedD
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -27,8 +28,19 @@ from tracker.studio import FACE_OVAL
 
 IOD_PIXELS = 80.0  # a typical inter-ocular distance in the crop; landmark losses are in percent of it
 # Pairs of points whose distance is the opening of lids and lips.
-OPENINGS = ((159, 145), (158, 153), (160, 144), (386, 374), (385, 380), (387, 373),
-            (13, 14), (82, 87), (312, 317), (81, 178), (311, 402))  # fmt: skip
+OPENINGS = (
+    (159, 145),
+    (158, 153),
+    (160, 144),
+    (386, 374),
+    (385, 380),
+    (387, 373),
+    (13, 14),
+    (82, 87),
+    (312, 317),
+    (81, 178),
+    (311, 402),
+)
 
 
 @dataclass(frozen=True)
@@ -50,7 +62,7 @@ class TrainConfig:
     network: I2ZConfig = field(default_factory=I2ZConfig)
     noise: NoiseConfig = field(default_factory=NoiseConfig)
     steps: int = 8000
-    people: int = 16  # per step and process; each brings all of its moments and views
+    people: int = 8  # per step and process; each brings all of its moments and views
     rate: float = 1e-3
     weight_decay: float = 1e-4
     weight_z: float = 1.0  # lambda_z of Eq. 1
@@ -108,8 +120,11 @@ class LandmarkNoise(nn.Module):
         def draw(*shape: int) -> Tensor:
             return torch.randn(*shape, count, 2, device=points.device)
 
-        person = c.person * (self.smooth @ draw(people, 1)) + c.person_point * self.weight * draw(people, 1)
-        frame = c.frame * (self.smooth @ draw(people, shots)) + c.point * self.weight * draw(people, shots)
+        def smooth(*shape: int) -> Tensor:
+            return torch.einsum("kl,...lc->...kc", self.smooth, draw(*shape))
+
+        person = c.person * smooth(people, 1) + c.person_point * self.weight * draw(people, 1)
+        frame = c.frame * smooth(people, shots) + c.point * self.weight * draw(people, shots)
         # no two people's, and no two pictures', errors are equally large
         person = person * torch.rand(people, 1, 1, 1, device=points.device) * 1.6
         frame = frame * torch.rand(people, shots, 1, 1, device=points.device) * 1.6
@@ -176,13 +191,9 @@ class Dataset:
         maps: list[list[Tensor]] = []
         points, codes = [], []
         for done, path in enumerate(paths, 1):
-            shard = load_shard(path)
+            shard = load_shard(path, pictures=False)
             people, moments, views = shard.points.shape[:3]
-            maps.append(
-                self._perceive(
-                    path, shard.pictures.reshape(people * moments * views, *shard.pictures.shape[3:]), network
-                )
-            )
+            maps.append(self._perceive(path, network))
             points.append(torch.from_numpy(shard.points).reshape(people, moments * views, -1, 2))
             per_person = torch.from_numpy(np.repeat(shard.identity[:, None], moments, 1))
             look = torch.from_numpy(np.repeat(shard.appearance[:, None], moments, 1))
@@ -194,7 +205,7 @@ class Dataset:
         self.maps = [torch.cat([m[i] for m in maps]) for i in range(len(maps[0]))] if maps else []
 
     @staticmethod
-    def _perceive(path: Path, pictures: np.ndarray, network: I2ZNet) -> list[Tensor]:
+    def _perceive(path: Path, network: I2ZNet) -> list[Tensor]:
         """Maps of a shard's pictures, kept beside the shard."""
         if network.perceptual is None:
             return []
@@ -202,10 +213,8 @@ class Dataset:
         if cache.exists():
             return torch.load(cache, weights_only=True)
         device = next(network.parameters()).device
-        chunks = [
-            network.perceive(to_tensor(torch.from_numpy(pictures[i : i + 32])).to(device))
-            for i in range(0, len(pictures), 32)
-        ]
+        pictures = torch.from_numpy(load_shard(path).pictures).flatten(0, 2)
+        chunks = [network.perceive(to_tensor(some).to(device)) for some in pictures.split(32)]
         maps = [
             torch.cat([c[level] for c in chunks]).half().cpu().contiguous() for level in range(len(chunks[0]))
         ]
@@ -231,9 +240,14 @@ def save_heads(path: Path, network: I2ZNet, state: dict[str, Tensor], settings: 
     os.replace(temporary, path)
 
 
-def train(captures: list[Path], out: Path, config: TrainConfig,
-          progress: Callable[[int, int, dict[str, float]], None] | None = None,
-          loading: Callable[[int, int], None] | None = None, device: str = "cpu") -> Path:  # fmt: skip
+def train(
+    captures: list[Path],
+    out: Path,
+    config: TrainConfig,
+    progress: Callable[[int, int, dict[str, float]], None] | None = None,
+    loading: Callable[[int, int], None] | None = None,
+    device: str = "cpu",
+) -> Path:
     """Train on shards `captures` and write the heads to `out`; an interrupted run goes on from `<out>.checkpoint`.
 
     `progress(step, steps, losses)` is called every 20 steps, `loading(done, shards)` while captures are read.
@@ -251,7 +265,7 @@ def train(captures: list[Path], out: Path, config: TrainConfig,
     settings = {**asdict(config), "people_seen": len(data.points), "world": world}
     step_once = DistributedDataParallel(objective) if world > 1 else objective
     optimizer = torch.optim.AdamW(network.heads.parameters(), config.rate, weight_decay=config.weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.rate, config.steps, pct_start=0.05)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_factor(step, config.steps))
     average = {k: v.detach().clone() for k, v in network.heads.state_dict().items()}
     checkpoint, start = out.with_suffix(".checkpoint"), 0
     if checkpoint.exists():
@@ -280,6 +294,14 @@ def train(captures: list[Path], out: Path, config: TrainConfig,
     return out
 
 
+def rate_factor(step: int, steps: int) -> float:
+    """Learning rate over its peak: linear warm-up over a twentieth of the run, then half a cosine down to zero."""
+    warm = max(steps // 20, 1)
+    if step < warm:
+        return (step + 1) / warm
+    return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(steps - warm, 1)))
+
+
 def standardise(network: I2ZNet, data: Dataset) -> None:
     """Centre and spread of the coordinates' level, from the captures."""
     level = network.heads.coordinates
@@ -289,17 +311,33 @@ def standardise(network: I2ZNet, data: Dataset) -> None:
         level.spread.copy_(flat.std(0).clamp(min=1))
 
 
-def _save_checkpoint(path: Path, step: int, network: I2ZNet, optimizer: torch.optim.Optimizer,
-                     schedule: torch.optim.lr_scheduler.LRScheduler, average: dict[str, Tensor]) -> None:  # fmt: skip
-    state = {"step": step, "heads": network.heads.state_dict(), "optimizer": optimizer.state_dict(),
-             "schedule": schedule.state_dict(), "average": average}  # fmt: skip
+def _save_checkpoint(
+    path: Path,
+    step: int,
+    network: I2ZNet,
+    optimizer: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+    average: dict[str, Tensor],
+) -> None:
+    state = {
+        "step": step,
+        "heads": network.heads.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "schedule": schedule.state_dict(),
+        "average": average,
+    }
     temporary = path.with_suffix(".checkpoint.part")
     torch.save(state, temporary)
     os.replace(temporary, path)
 
 
-def _resume(path: Path, network: I2ZNet, optimizer: torch.optim.Optimizer,
-            schedule: torch.optim.lr_scheduler.LRScheduler, average: dict[str, Tensor]) -> int:  # fmt: skip
+def _resume(
+    path: Path,
+    network: I2ZNet,
+    optimizer: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+    average: dict[str, Tensor],
+) -> int:
     state = torch.load(path, weights_only=True)
     network.heads.load_state_dict(state["heads"])
     optimizer.load_state_dict(state["optimizer"])

@@ -1,0 +1,153 @@
+"""Captures and training, on a capture of a few people."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from decoders.head import load_head
+from tracker import train as training
+from tracker.captures import load_shard, make_captures
+from tracker.i2znet import I2ZNet, load_model
+from tracker.pose import project
+from tracker.studio import Studio, StudioConfig, sample_expression
+from tracker.train import (
+    Dataset,
+    LandmarkHead,
+    LandmarkNoise,
+    NoiseConfig,
+    Objective,
+    TrainConfig,
+    code_millimetres,
+    train,
+)
+
+STUDIO = StudioConfig(picture=192, moments=2, views=2)
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    return make_captures(tmp_path_factory.mktemp("captures"), people=3, seed=5, workers=1, config=STUDIO)
+
+
+def test_captures_are_what_the_studio_draws(shards: list[Path]) -> None:
+    shard = load_shard(shards[0])
+    assert shard.pictures.shape == (3, 2, 2, 192, 192, 3) and shard.points.shape == (3, 2, 2, 478, 2)
+    rng = np.random.default_rng([5, 0])
+    studio = Studio(load_head(), STUDIO)
+    people = [studio.sample_person(rng) for _ in range(3)]
+    assert np.array_equal(shard.identity, np.stack([p.identity for p in people]))
+    assert np.array_equal(shard.expression[0, 0], sample_expression(rng))
+
+
+def test_captures_resume_and_refuse_other_settings(shards: list[Path]) -> None:
+    folder, before = shards[0].parent, shards[0].stat().st_mtime_ns
+    assert make_captures(folder, 3, seed=5, workers=1, config=STUDIO) == shards
+    assert shards[0].stat().st_mtime_ns == before
+    with pytest.raises(ValueError, match="other settings"):
+        make_captures(folder, 3, seed=6, workers=1, config=STUDIO)
+
+
+def test_landmark_head_is_the_head() -> None:
+    head, z = load_head(), torch.randn(3, 128)
+    assert torch.allclose(LandmarkHead(head)(z), head.landmarks478(head.geometry(z)), atol=1e-5)
+
+
+def test_code_millimetres_by_hand() -> None:
+    """jawOpen moves the chin by centimetres, a blink a lid by several millimetres, nothing moves by zero."""
+    head = load_head()
+    mm = code_millimetres(head, 0.3)
+    names = head.expression_names
+    assert mm.shape == (128,) and (mm > 0).all() and (mm[112:] == 0.3).all()
+    jaw, blink = mm[60 + names.index("jawOpen")], mm[60 + names.index("eyeBlinkLeft")]
+    peak = head.shapes[60 + names.index("jawOpen")].norm(dim=1).max() * 1000
+    assert 8 < jaw < peak and 1 < blink < 13
+
+
+def test_noise_has_the_stated_size() -> None:
+    """Independent errors alone: their spread per coordinate, averaged over the random strengths, E[u^2] = 1.6^2/3."""
+    config = NoiseConfig(person=0, person_point=0, frame=0, point=1.0, contour=1.0)
+    torch.manual_seed(0)
+    noise = LandmarkNoise(load_head(), config)(torch.zeros(20, 50, 478, 2))
+    assert noise.square().mean().sqrt().item() == pytest.approx(0.8 * 1.6 / 3**0.5, rel=0.05)
+    shared = LandmarkNoise(load_head(), NoiseConfig(person=1, person_point=1, frame=0, point=0))(
+        torch.zeros(2, 5, 478, 2)
+    )
+    assert torch.allclose(shared, shared[:, :1].expand_as(shared))
+
+
+def test_losses_vanish_for_the_truth(shards: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network that says the true code and pose has no loss; a turned head has Eq. 3's."""
+    config = replace(TrainConfig(), perceptual_dropout=0.0, noise=NoiseConfig(0, 0, 0, 0))
+    objective = Objective(I2ZNet(config.network), config)
+    code = torch.randn(2, 1, 128).expand(2, 4, 128) * 0.3
+    pose = torch.tensor([[6.8, 0.1, -0.2, 0.0, 128.0, 120.0]]).expand(8, 6)
+    points = project(objective.landmarks(code.flatten(0, 1)), pose)[..., :2].unflatten(0, (2, 4))
+    heads = objective.network.heads
+    monkeypatch.setattr(heads, "vectors", lambda maps, p: (torch.zeros(8, 1), torch.zeros(8, 1)))
+    person = torch.cat([code[..., :60], code[..., 112:]], -1).flatten(0, 1)
+    monkeypatch.setattr(heads.person, "forward", lambda v: person)
+    monkeypatch.setattr(heads.expression, "forward", lambda v: code[..., 60:112].flatten(0, 1))
+    unit = (pose - heads.pose_mean) / heads.pose_spread
+    monkeypatch.setattr(heads.pose, "forward", lambda v: unit)
+    maps = [torch.zeros(8, c, s, s) for c, s in zip((64, 128, 128), (24, 12, 6), strict=True)]
+    losses = objective(maps, points, code)
+    assert all(loss < 1e-5 for loss in losses.values())
+    moved = objective(maps, points + torch.tensor([0.8, 0.0]), code)  # 0.8 px = 1 % of 80 px, in x alone
+    assert moved["pose"].item() == pytest.approx(2 * 0.5, rel=1e-3)
+    assert moved["opening"] < 1e-5
+
+
+def test_two_steps_write_weights(shards: list[Path], tmp_path: Path) -> None:
+    seen: list[int] = []
+    config = TrainConfig(steps=20, people=2, checkpoint_every=10)
+    out = train(shards, tmp_path / "w.safetensors", config, progress=lambda s, n, losses: seen.append(s))
+    assert seen == [20] and not (tmp_path / "w.checkpoint").exists()
+    assert isinstance(load_model(out), I2ZNet)
+
+
+def test_interrupted_training_goes_on(
+    shards: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = TrainConfig(steps=4, people=2, checkpoint_every=2)
+    save = training._save_checkpoint
+
+    def save_then_stop(path: Path, step: int, *rest: object) -> None:
+        save(path, step, *rest)
+        raise KeyboardInterrupt
+
+    out = tmp_path / "w.safetensors"
+    monkeypatch.setattr(training, "_save_checkpoint", save_then_stop)
+    with pytest.raises(KeyboardInterrupt):
+        train(shards, out, config)
+    assert not out.exists()
+    monkeypatch.setattr(training, "_save_checkpoint", save)
+    starts: list[int] = []
+    resume = training._resume
+    monkeypatch.setattr(training, "_resume", lambda *a: starts.append(resume(*a)) or starts[-1])
+    train(shards, out, config)
+    assert starts == [2] and out.exists()
+
+
+def test_training_learns(shards: list[Path]) -> None:
+    """A few dozen steps on three people bring the loss down by far."""
+    torch.manual_seed(0)
+    config = TrainConfig()
+    network = I2ZNet(config.network).train()
+    data = Dataset(shards, network)
+    training.standardise(network, data)
+    objective = Objective(network, config)
+    optimizer = torch.optim.AdamW(network.heads.parameters(), 1e-3)
+    batch = data.batch(torch.arange(3), torch.device("cpu"))
+    history = []
+    for _ in range(25):
+        losses = objective(*batch)
+        optimizer.zero_grad()
+        (losses["z"] + losses["pose"]).backward()
+        optimizer.step()
+        history.append(losses["pose"].item())
+    assert np.mean(history[-3:]) < 0.3 * history[0]
