@@ -114,6 +114,22 @@ class Head(nn.Module):
         return Decoded(self.geometry(z), self.colour(z))
 
 
+class LandmarkHead(nn.Module):
+    """The head restricted to the detector's 478 points, or to 68 of them; much cheaper than all vertices."""
+
+    def __init__(self, head: Head, points: int = 478) -> None:
+        super().__init__()
+        if points not in (478, len(IBUG_68)):
+            raise ValueError(f"expected 478 or 68 points, got {points}")
+        embedding = head.landmarks478 if points == 478 else head.landmarks68
+        self.register_buffer("mean", embedding(head.mean[None])[0], persistent=False)  # (L,3)
+        self.register_buffer("shapes", embedding(head.shapes).flatten(1), persistent=False)  # (112,3L)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Points (B,L,3), metres, head frame, of codes z (B,128)."""
+        return self.mean + (z[:, : len(self.shapes)] @ self.shapes).reshape(len(z), -1, 3)
+
+
 @lru_cache(maxsize=1)
 def load_head() -> Head:
     """The bundled head, loaded once."""

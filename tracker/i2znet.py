@@ -8,6 +8,8 @@ vectors of all depths are concatenated and regressed.
 Where this differs from the paper, with the reason:
 - The bundled configuration adds a level that reads the coordinates of the dense points: a heatmap of 24 pixels blurs
   the opening of a lid away.
+- With the coordinates comes a refinement, still one forward pass: the decoder says where the estimate would put the
+  points, and a small network reads the difference and corrects the estimate, a fixed number of times.
 - z is regressed in two steps: identity (and appearance) first, then expression and pose given an identity, so that a
   clip can have one identity for all of its frames. Given its own frame's identity, it is the paper's form.
 
@@ -16,7 +18,6 @@ Crop frame: pixels of the 256x256 crop, centre of the first pixel (0, 0).
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -28,8 +29,9 @@ from safetensors import safe_open
 from torch import Tensor, nn
 from torch.nn import functional
 
-from decoders.head import IBUG_68, N_APPEARANCE, N_IDENTITY, load_head
+from decoders.head import IBUG_68, N_APPEARANCE, N_IDENTITY, LandmarkHead, load_head
 from tracker.crop import CROP_SIZE
+from tracker.pose import project
 from tracker.streams import LANDMARK_STREAMS, PERCEPTUAL_STREAMS
 
 WEIGHTS = Path(__file__).parent / "assets" / "i2znet_small.safetensors"
@@ -37,6 +39,8 @@ CONFIGS = Path(__file__).parent.parent / "configs"
 # Centre and spread of H over faces in a crop; the heads regress in these units.
 POSE_MEAN = (6.9, 0.0, 0.0, 0.0, (CROP_SIZE - 1) / 2, (CROP_SIZE - 1) / 2)
 POSE_SPREAD = (0.2, 0.3, 0.5, 0.15, 12.0, 12.0)
+
+REFINE_PIXELS = 4.0  # crop pixels that are one unit to the refiner
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,8 @@ class I2ZConfig:
     coordinates: bool = True  # the level that reads the dense points' coordinates
     vector: int = 256  # length of a level's vector
     hidden: int = 512  # width of the regressing layers
-    points: int = 478  # dense points of the detector
+    points: int = 478  # points of the detector: 478, or FAN's 68
+    refinements: int = 2  # corrections by what the estimate does to the points
 
     @staticmethod
     def load(name: str) -> I2ZConfig:
@@ -93,9 +98,7 @@ class Coordinates(nn.Module):
         self.to_z = nn.Sequential(
             nn.Linear(points * 2, 2 * vector), nn.ReLU(), nn.Linear(2 * vector, vector), nn.ReLU()
         )
-        self.to_pose = nn.Sequential(
-            nn.Linear(points * 2, vector), nn.ReLU(), nn.Linear(vector, vector), nn.ReLU()
-        )
+        self.to_pose = nn.Sequential(nn.Linear(points * 2, vector), nn.ReLU(), nn.Linear(vector, vector), nn.ReLU())
         self.register_buffer("centre", torch.full((points, 2), (CROP_SIZE - 1) / 2))
         self.register_buffer("spread", torch.full((points, 2), 20.0))
 
@@ -116,6 +119,22 @@ class Regressor(nn.Sequential):
         nn.init.zeros_(self[-1].bias)
 
 
+class Refiner(nn.Module):
+    """Corrects an estimate by where it would put the points."""
+
+    def __init__(self, config: I2ZConfig) -> None:
+        super().__init__()
+        self.landmarks = LandmarkHead(load_head(), config.points)
+        self.geometry = len(self.landmarks.shapes)  # identity and expression
+        self.correct = Regressor(config.points * 2 + self.geometry + 6, config.hidden, self.geometry + 6)
+
+    def forward(self, points: Tensor, z: Tensor, pose: Tensor, unit: Tensor) -> tuple[Tensor, Tensor]:
+        """Corrections (B,112) of z (B,128), and (B,6) of the pose (B,6) in its units, given points (B,L,2)."""
+        missed = (points - project(self.landmarks(z), pose)[..., :2]) / REFINE_PIXELS
+        state = torch.cat([missed.flatten(1), z[:, : self.geometry], unit], 1)
+        return self.correct(state).split([self.geometry, 6], 1)
+
+
 class Heads(nn.Module):
     """The trained part of I2ZNet: from the streams' maps to (z, H)."""
 
@@ -128,6 +147,8 @@ class Heads(nn.Module):
         self.person = Regressor(width, config.hidden, N_IDENTITY + N_APPEARANCE)
         self.expression = Regressor(width + N_IDENTITY, config.hidden, expressions)
         self.pose = Regressor(width + N_IDENTITY, config.hidden, 6)
+        self.refinements = config.refinements if config.coordinates else 0
+        self.refiner = Refiner(config) if self.refinements else None
         self.register_buffer("pose_mean", torch.tensor(POSE_MEAN))
         self.register_buffer("pose_spread", torch.tensor(POSE_SPREAD))
 
@@ -138,13 +159,22 @@ class Heads(nn.Module):
             pairs.append(self.coordinates(points))
         return torch.cat([p[0] for p in pairs], 1), torch.cat([p[1] for p in pairs], 1)
 
-    def regress(self, for_z: Tensor, for_pose: Tensor, identity: Tensor | None, person: Tensor) -> Codes:
-        """Expression and pose given an identity (B,60), else given that of `person` (B,76) = identity + appearance."""
-        own, look = person.split([N_IDENTITY, N_APPEARANCE], 1)
-        identity = own if identity is None else identity
-        expression = self.expression(torch.cat([for_z, identity], 1))
-        pose = self.pose(torch.cat([for_pose, identity], 1)) * self.pose_spread + self.pose_mean
-        return Codes(torch.cat([identity, expression, look], 1), pose)
+    def regress(self, for_z: Tensor, for_pose: Tensor, points: Tensor | None, identity: Tensor | None) -> Codes:
+        """z and H from the vectors (B,W) and points (B,L,2), given an identity (B,60), else with each frame's own."""
+        own, look = self.person(for_z).split([N_IDENTITY, N_APPEARANCE], 1)
+        person = own if identity is None else identity
+        expression = self.expression(torch.cat([for_z, person], 1))
+        unit = self.pose(torch.cat([for_pose, person], 1))
+        z = torch.cat([person, expression, look], 1)
+        for _ in range(self.refinements):
+            change, turn = self.refiner(points, z, self._pose(unit), unit)
+            if identity is not None:
+                change = functional.pad(change[:, N_IDENTITY:], (N_IDENTITY, 0))
+            z, unit = z + functional.pad(change, (0, N_APPEARANCE)), unit + turn
+        return Codes(z, self._pose(unit))
+
+    def _pose(self, unit: Tensor) -> Tensor:
+        return unit * self.pose_spread + self.pose_mean
 
 
 class I2ZNet(nn.Module):
@@ -178,9 +208,7 @@ class I2ZNet(nn.Module):
         """The frozen perceptual maps of crops (B,3,S,S), RGB in 0..1; may be cached, as they never change."""
         return self.perceptual(crops) if self.perceptual else []
 
-    def join(
-        self, crops: Tensor | None, points: Tensor | None, perceived: list[Tensor]
-    ) -> list[list[Tensor]]:
+    def join(self, crops: Tensor | None, points: Tensor | None, perceived: list[Tensor]) -> list[list[Tensor]]:
         """Maps per level and stream, from cached perceptual maps and the landmark stream."""
         maps: list[list[Tensor]] = [[m] for m in perceived] if perceived else [[] for _ in self.sizes]
         if self.landmarks is not None:
@@ -203,13 +231,12 @@ class I2ZNet(nn.Module):
         for_z, for_pose = self.heads.vectors(self.join(crops, points, perceived), points)
         if identity is not None:
             identity = identity.expand(len(for_z), -1)
-        return self.heads.regress(for_z, for_pose, identity, self.heads.person(for_z))
+        return self.heads.regress(for_z, for_pose, points, identity)
 
     @torch.no_grad()
     def identity(self, crops: Tensor, points: Tensor | None) -> Tensor:
         """One identity (60,) of a person, pooled over frames: the mean of what each of them says."""
-        for_z, _ = self.heads.vectors(self.join(crops, points, self.perceive(crops)), points)
-        return self.heads.person(for_z)[:, :N_IDENTITY].mean(0)
+        return self(crops, points).z[:, :N_IDENTITY].mean(0)
 
 
 def to_tensor(crops: Tensor) -> Tensor:
@@ -229,14 +256,7 @@ def load_model(weights: Path | None = None, device: str = "cpu") -> I2ZNet:
             state = {k: file.get_tensor(k).float() for k in file.keys()}
         config = I2ZConfig(**yaml.safe_load(metadata["config"]))
     except Exception as error:
-        raise ValueError(
-            f"{path}: not a file of I2ZNet weights ({error}); make one with track-train i2znet"
-        ) from error
+        raise ValueError(f"{path}: not a file of I2ZNet weights ({error}); make one with track-train i2znet") from error
     model = I2ZNet(config)
     model.heads.load_state_dict(state)
     return model.to(device).eval()
-
-
-def weights_hash(weights: Path | None = None) -> str:
-    """First 16 hex digits of the SHA-256 of a weights file."""
-    return hashlib.sha256((weights or WEIGHTS).read_bytes()).hexdigest()[:16]

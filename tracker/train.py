@@ -20,9 +20,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from decoders.head import N_APPEARANCE, N_IDENTITY, Head, load_head
+from decoders.head import IBUG_68, N_APPEARANCE, N_IDENTITY, Head, LandmarkHead, load_head
 from tracker.captures import load_shard
-from tracker.i2znet import I2ZConfig, I2ZNet, to_tensor
+from tracker.i2znet import Codes, I2ZConfig, I2ZNet, to_tensor
 from tracker.pose import project
 from tracker.studio import FACE_OVAL
 
@@ -74,21 +74,6 @@ class TrainConfig:
     average: float = 0.998  # decay of the running average of the weights, which is what is saved
     seed: int = 0
     checkpoint_every: int = 500
-
-
-class LandmarkHead(nn.Module):
-    """The decoder restricted to its 478 landmarks: all that the losses need."""
-
-    def __init__(self, head: Head) -> None:
-        super().__init__()
-        with torch.no_grad():
-            self.register_buffer("mean", head.landmarks478(head.mean[None])[0])  # (478,3)
-            shapes = head.landmarks478(head.shapes)  # (112,478,3)
-            self.register_buffer("shapes", shapes.flatten(1))
-
-    def forward(self, z: Tensor) -> Tensor:
-        """z (B,128) -> landmarks (B,478,3), metres, head frame."""
-        return self.mean + (z[:, : len(self.shapes)] @ self.shapes).reshape(len(z), -1, 3)
 
 
 def code_millimetres(head: Head, appearance: float) -> Tensor:
@@ -144,30 +129,38 @@ class Objective(nn.Module):
         self.register_buffer("pairs", torch.tensor(OPENINGS))
 
     def forward(self, maps: list[Tensor], points: Tensor, code: Tensor) -> dict[str, Tensor]:
-        """maps: per level (P*S,C,s,s); points (P,S,478,2) true landmarks; code (P,S,128) -> the losses by name."""
+        """maps: per level (P*S,C,s,s); points (P,S,478,2) true landmarks; code (P,S,128) -> the losses by name.
+
+        The network speaks twice, with each shot's own identity and with a given one, and both count.
+        """
         people, shots = points.shape[:2]
-        seen = self.noise(points).flatten(0, 1)
+        seen = choose_points(self.noise(points).flatten(0, 1), self.config.network.points)
         truth, target = points.flatten(0, 1), code.flatten(0, 1)
         keep = torch.rand(len(seen), 1, 1, 1, device=seen.device) >= self.config.perceptual_dropout
         perceived = [m.float() * keep for m in maps]
         heads = self.network.heads
         for_z, for_pose = heads.vectors(self.network.join(None, seen, perceived), seen)
-        person = heads.person(for_z)
-        given = self._given_identity(person[:, :N_IDENTITY], target[:, :N_IDENTITY], people, shots)
-        out = heads.regress(for_z, for_pose, given, person)
-        z = torch.cat([person[:, :N_IDENTITY], out.z[:, N_IDENTITY:]], 1)
-        error = (z - target) * self.millimetres
-        by_view = (z * self.millimetres).reshape(people, -1, 2, z.shape[1])
-        with_given = project(self.landmarks(out.z), out.pose)[..., :2]
-        with_truth = project(self.landmarks(target), out.pose)[..., :2]
+        own = heads.regress(for_z, for_pose, seen, None)
+        identity = self._given_identity(own.z[:, :N_IDENTITY], target[:, :N_IDENTITY], people, shots)
+        given = heads.regress(for_z, for_pose, seen, identity)
+        # of the given identity only what the frames themselves said may be judged
+        judged = torch.cat([own.z[:, :N_IDENTITY], given.z[:, N_IDENTITY:]], 1)
+        by_view = (judged * self.millimetres).reshape(people, -1, 2, judged.shape[1])
+        losses = [self._supervised(codes, z, truth, target) for codes, z in ((own, own.z), (given, judged))]
+        return {name: (losses[0][name] + losses[1][name]) / 2 for name in losses[0]} | {
+            "view": (by_view[:, :, 0] - by_view[:, :, 1]).square().mean()  # Eq. 4
+        }
+
+    def _supervised(self, codes: Codes, z: Tensor, truth: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """Losses against the truth: of codes, whose z is judged as `z` (B,128)."""
+        placed = project(self.landmarks(codes.z), codes.pose)[..., :2]
+        placed_truth = project(self.landmarks(target), codes.pose)[..., :2]  # judges the pose alone
         unit = 100 / IOD_PIXELS
         a, b = self.pairs.unbind(1)
-        opening = (with_given[:, a] - with_given[:, b]) - (truth[:, a] - truth[:, b])
+        opening = (placed[:, a] - placed[:, b]) - (truth[:, a] - truth[:, b])
         return {
-            "z": (error**2).mean(),  # Eq. 2
-            "pose": ((with_given - truth) * unit).square().mean()
-            + ((with_truth - truth) * unit).square().mean(),  # Eq. 3
-            "view": (by_view[:, :, 0] - by_view[:, :, 1]).square().mean(),  # Eq. 4
+            "z": ((z - target) * self.millimetres).square().mean(),  # Eq. 2
+            "pose": sum(((p - truth) * unit).square().mean() for p in (placed, placed_truth)),  # Eq. 3
             "opening": (opening * unit).square().mean(),
         }
 
@@ -185,9 +178,7 @@ class Objective(nn.Module):
 class Dataset:
     """Captures in memory with the frozen perceptual maps in half precision."""
 
-    def __init__(
-        self, paths: list[Path], network: I2ZNet, progress: Callable[[int, int], None] | None = None
-    ) -> None:
+    def __init__(self, paths: list[Path], network: I2ZNet, progress: Callable[[int, int], None] | None = None) -> None:
         maps: list[list[Tensor]] = []
         points, codes = [], []
         for done, path in enumerate(paths, 1):
@@ -215,9 +206,7 @@ class Dataset:
         device = next(network.parameters()).device
         pictures = torch.from_numpy(load_shard(path).pictures).flatten(0, 2)
         chunks = [network.perceive(to_tensor(some).to(device)) for some in pictures.split(32)]
-        maps = [
-            torch.cat([c[level] for c in chunks]).half().cpu().contiguous() for level in range(len(chunks[0]))
-        ]
+        maps = [torch.cat([c[level] for c in chunks]).half().cpu().contiguous() for level in range(len(chunks[0]))]
         torch.save(maps, cache)
         return maps
 
@@ -264,7 +253,8 @@ def train(
     objective: nn.Module = Objective(network, config).to(device)
     settings = {**asdict(config), "people_seen": len(data.points), "world": world}
     step_once = DistributedDataParallel(objective) if world > 1 else objective
-    optimizer = torch.optim.AdamW(network.heads.parameters(), config.rate, weight_decay=config.weight_decay)
+    parameters = list(network.heads.parameters())
+    optimizer = torch.optim.AdamW(parameters, config.rate, weight_decay=config.weight_decay, fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_factor(step, config.steps))
     average = {k: v.detach().clone() for k, v in network.heads.state_dict().items()}
     checkpoint, start = out.with_suffix(".checkpoint"), 0
@@ -278,12 +268,11 @@ def train(
         losses = step_once(*data.batch(people, torch.device(device)))
         optimizer.zero_grad()
         sum(weights[n] * loss for n, loss in losses.items()).backward()
-        nn.utils.clip_grad_norm_(network.heads.parameters(), 5.0)
+        nn.utils.clip_grad_norm_(parameters, 5.0)
         optimizer.step()
         schedule.step()
-        decay = min(config.average, step / (step + 50))
-        for name, value in network.heads.state_dict().items():
-            average[name].lerp_(value.to(average[name]), 1 - decay)
+        current = list(network.heads.state_dict().values())
+        torch._foreach_lerp_(list(average.values()), current, step_of_average(step, config))
         if progress and step % 20 == 0:
             progress(step, config.steps, {n: loss.item() for n, loss in losses.items()})
         if rank == 0 and step % config.checkpoint_every == 0:
@@ -302,11 +291,21 @@ def rate_factor(step: int, steps: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(steps - warm, 1)))
 
 
+def choose_points(points: Tensor, count: int) -> Tensor:
+    """Of dense points (B,478,2), those (B,count,2) of the detector that a network is made for: 478, or FAN's 68."""
+    return points[:, list(IBUG_68)] if count == len(IBUG_68) else points
+
+
+def step_of_average(step: int, config: TrainConfig) -> float:
+    """How far the running average of the weights moves; an average of all steps at first, a decaying one later."""
+    return max(1 - config.average, 50 / (step + 50))
+
+
 def standardise(network: I2ZNet, data: Dataset) -> None:
     """Centre and spread of the coordinates' level, from the captures."""
     level = network.heads.coordinates
     if level is not None:
-        flat = data.points.flatten(0, 1)
+        flat = choose_points(data.points.flatten(0, 1), network.config.points)
         level.centre.copy_(flat.mean(0))
         level.spread.copy_(flat.std(0).clamp(min=1))
 

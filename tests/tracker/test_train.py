@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from decoders.head import load_head
+from decoders.head import LandmarkHead, load_head
 from tracker import train as training
 from tracker.captures import load_shard, make_captures
-from tracker.i2znet import I2ZNet, load_model
+from tracker.i2znet import I2ZConfig, I2ZNet, load_model
 from tracker.pose import project
 from tracker.studio import Studio, StudioConfig, sample_expression
 from tracker.train import (
     Dataset,
-    LandmarkHead,
     LandmarkNoise,
     NoiseConfig,
     Objective,
@@ -82,7 +80,8 @@ def test_noise_has_the_stated_size() -> None:
 
 def test_losses_vanish_for_the_truth(shards: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """A network that says the true code and pose has no loss; a turned head has Eq. 3's."""
-    config = replace(TrainConfig(), perceptual_dropout=0.0, noise=NoiseConfig(0, 0, 0, 0))
+    network = I2ZConfig(refinements=0)
+    config = TrainConfig(network, NoiseConfig(0, 0, 0, 0), perceptual_dropout=0.0)
     objective = Objective(I2ZNet(config.network), config)
     code = torch.randn(2, 1, 128).expand(2, 4, 128) * 0.3
     pose = torch.tensor([[6.8, 0.1, -0.2, 0.0, 128.0, 120.0]]).expand(8, 6)
@@ -110,9 +109,7 @@ def test_two_steps_write_weights(shards: list[Path], tmp_path: Path) -> None:
     assert isinstance(load_model(out), I2ZNet)
 
 
-def test_interrupted_training_goes_on(
-    shards: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_interrupted_training_goes_on(shards: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = TrainConfig(steps=4, people=2, checkpoint_every=2)
     save = training._save_checkpoint
 
