@@ -55,6 +55,8 @@ class TrackConfig:
     """Frames over which the identity is pooled."""
     batch: int = 8
     """Frames that go through the network together."""
+    threads: int = 1
+    """Of torch on the CPU. The bundled networks are small: more threads mostly wait for each other."""
     detect: DetectConfig = field(default_factory=DetectConfig)
     """Detection and following."""
     crop: CropConfig = field(default_factory=CropConfig)
@@ -181,7 +183,11 @@ def track_video(
     path, folder, config = Path(path), Path(folder), config or TrackConfig()
     if (folder / track_file.NAME).exists() and not overwrite:
         raise ValueError(f"{folder}: has the results of an earlier run; replace them with --overwrite")
-    with VideoReader(path, config.start, config.duration) as reader, _results(folder) as results:
+    with (
+        VideoReader(path, config.start, config.duration) as reader,
+        _results(folder) as results,
+        _threads(config.threads),
+    ):
         began, watch = time.perf_counter(), Stopwatch()
         with watch("load"):
             models = models or load_models(config)
@@ -204,6 +210,17 @@ def track_video(
         if lost == len(track):
             notes.append(f"{path}: no face was found in any frame")
         return Summary(folder, len(track), lost, fps, watch.seconds, tuple(notes))
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Let torch use that many threads, and as many as before afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager
