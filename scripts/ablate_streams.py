@@ -1,0 +1,54 @@
+"""What each part of the bundled I2ZNet is worth: train without it, track real clips, compare.
+
+    python scripts/ablate_streams.py CAPTURES OUT CLIP [CLIP ...] --steps 1500
+
+CAPTURES is a folder of `track-train`. Every variant sees the same captures, steps and seed. The tracks are left in
+OUT/<variant>/<clip>, so that any scorer can be run on them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import typer
+
+from eval.agreement import agreement
+from tracker import load
+from tracker.i2znet import I2ZConfig
+from tracker.pipeline import TrackConfig, track_video
+from tracker.train import TrainConfig, train
+
+VARIANTS: dict[str, dict[str, object]] = {
+    "full": {},
+    "without the perceptual stream": {"perceptual": None},
+    "without the landmark stream": {"landmarks": None, "coordinates": False},
+    "without coordinates and refinement": {"coordinates": False},
+    "without refinement": {"refinements": 0},
+}
+
+
+def main(captures: Path, out: Path, clips: list[Path], steps: int = 1500, config: str = "i2znet_small") -> None:
+    """Train, track and print a Markdown table, means over the clips."""
+    shards = sorted(captures.glob("shard*.npz"))
+    for variant, change in VARIANTS.items():
+        folder = out / variant.replace(" ", "_")
+        folder.mkdir(parents=True, exist_ok=True)
+        weights = folder / "weights.safetensors"
+        network = replace(I2ZConfig.load(config), **change)
+        if not weights.exists():
+            train(shards, weights, TrainConfig(network=network, steps=steps))
+        rows = []
+        for clip in clips:
+            result = folder / clip.stem
+            track_video(clip, result, TrackConfig(weights=str(weights), overlay=False), overwrite=True)
+            rows.append(agreement(load(result)))
+        if variant == "full":
+            print("| variant | " + " | ".join(rows[0]) + " |\n" + "|---" * (len(rows[0]) + 1) + "|")
+        means = (np.mean([row[name] for row in rows]) for name in rows[0])
+        print(f"| {variant} | " + " | ".join(f"{m:.2f}" for m in means) + " |", flush=True)
+
+
+if __name__ == "__main__":
+    typer.run(main)
