@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional
 
 from decoders.head import Head
-from decoders.rasterizer import interpolate, rasterize
+from decoders.rasterizer import Fragments, interpolate, rasterize
 from decoders.shading import HEADLIGHT, lambert, vertex_normals
 from tracker.track_file import Track
 from tracker.video import VideoReader, VideoWriter
@@ -99,20 +99,23 @@ class MeshPainter:
         if (high <= low).any():
             return image
         moved = torch.from_numpy(vertices - np.array([*low, 0], np.float32))[None]
-        colour, alpha = self._shade(moved, (int(high[1] - low[1]), int(high[0] - low[0])))
+        fragments = rasterize(moved, self.faces, (int(high[1] - low[1]), int(high[0] - low[0])))
+        drawn = fragments.face_index[0] >= 0
+        pixels = Fragments(*(values[0][drawn][None, None] for values in fragments))
+        colour, alpha = self._shade(moved, pixels)
         out = image.copy()
         region = out[low[1] : high[1], low[0] : high[0]]
-        region[:] = np.rint((1 - alpha) * region + alpha * 255 * colour).astype(np.uint8)
+        behind = region[drawn.numpy()]
+        region[drawn.numpy()] = np.rint(behind + alpha * (255 * colour - behind)).astype(np.uint8)
         return out
 
-    def _shade(self, vertices: torch.Tensor, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-        """Colour (H,W,3) in 0..1 and opacity (H,W,1) of vertices (1,V,3)."""
-        fragments = rasterize(vertices, self.faces, size)
+    def _shade(self, vertices: torch.Tensor, fragments: Fragments) -> tuple[np.ndarray, np.ndarray]:
+        """Colour (N,3) in 0..1 and opacity (N,1) of N pixels, given as fragments (1,1,N) of vertices (1,V,3)."""
         diffuse = lambert(vertex_normals(vertices, self.faces), torch.tensor(HEADLIGHT))[0]
         values = torch.stack([self.config.ambient + (1 - self.config.ambient) * diffuse, self.weight], dim=-1)
-        brightness, weight = interpolate(values, self.faces, fragments)[0].split(1, dim=-1)
+        brightness, weight = interpolate(values, self.faces, fragments)[0, 0].split(1, dim=-1)
         uvs = interpolate(self.uvs, self.uv_faces, fragments)
-        albedo = functional.grid_sample(self.texture, 2 * uvs - 1, align_corners=False)[0].permute(1, 2, 0)
+        albedo = functional.grid_sample(self.texture, 2 * uvs - 1, align_corners=False)[0, :, 0].T
         return (brightness * albedo).numpy(), (self.config.opacity * weight).numpy()
 
 
