@@ -15,6 +15,8 @@ from tracker.landmark_net import MESH_POINTS, SIZE, LandmarkNet
 
 _MIN_SIDE = 16
 """Frames with a side of fewer pixels show no face worth tracking."""
+_LOOKS = 4
+"""So often a fast face is looked at in one frame before it counts as lost."""
 _RATE = 30.0
 """Frames per second that the stabiliser of the region assumes; its time constant is in seconds."""
 
@@ -39,13 +41,17 @@ class DetectConfig:
     """Which face: 0 the largest, N the N-th larger than it of the first frame that shows so many."""
     min_presence: float = 0.5
     """Below this probability of a face in the followed region, it is lost and searched for again."""
+    max_lag: float = 0.06
+    """A face off the region's centre by more of its side, or larger or smaller by more, is looked at again."""
     max_jump: float = 0.2
-    """A face off the region's centre by more of its side, or larger or smaller by more, has jumped."""
+    """If it is off by more, it has jumped and is searched for."""
     same_face: float = 0.2
     """A box that overlaps the last one by more (intersection over union) is the same face."""
     box: BoxConfig = field(default_factory=BoxConfig)
     """The search for faces."""
-    region: crop.CropConfig = field(default_factory=lambda: crop.CropConfig(size=SIZE))
+    region: crop.CropConfig = field(
+        default_factory=lambda: crop.CropConfig(size=SIZE, max_offset=0.04, max_scale=0.04, max_roll=3)
+    )
     """How the followed region is kept from shaking: noise of the landmarks must not feed back into them."""
 
 
@@ -97,10 +103,16 @@ class FaceFollower:
         if self._points is None:
             return None
         region = self._region(self._points, self._count / _RATE)
-        found = self._read(frame, region)
-        if found is not None and _jump(region, found.points) > self.config.max_jump:
-            return None
-        return found
+        for _ in range(_LOOKS):
+            found = self._read(frame, region)
+            lag = np.inf if found is None else _lag(region, found.points)
+            if lag < self.config.max_lag:
+                return found
+            if lag > self.config.max_jump:
+                return None
+            # the network expects a face to fill its region, so its answer lags behind, too
+            region = crop.face_similarity(found.points, SIZE)
+        return None
 
     def _search(self, frame: np.ndarray, place: np.ndarray | None) -> Detection | None:
         """The face at a place (4,) if there is one, else the one of the settings' rank."""
@@ -203,7 +215,7 @@ def _region_of_box(corners: np.ndarray, points: np.ndarray) -> np.ndarray:
     return np.concatenate([linear, ((SIZE - 1) / 2 - linear @ centre)[:, None]], 1)
 
 
-def _jump(region: np.ndarray, points: np.ndarray) -> float:
+def _lag(region: np.ndarray, points: np.ndarray) -> float:
     """How far points (L, 2) are from filling a region (2, 3) as they should.
 
     Offset of the centre in sides or logarithm of the relative size, whichever is larger.
