@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -53,6 +54,39 @@ def export(
     print(exports.export(folder, to, output))
 
 
+def captures(
+    folder: Annotated[Path, typer.Argument(help="Where the captures go; those there are kept.", metavar="DIR")],
+    people: Annotated[int, typer.Option(help="How many, eight pictures each.", min=1)] = 4500,
+    workers: Annotated[int, typer.Option(help="Processes.", min=1)] = 2,
+    seed: Annotated[int, typer.Option(help="Of all that is random.")] = 0,
+) -> None:
+    """Draw synthetic captures to train from; about 1 GB for 450 people."""
+    from tracker.captures import make_captures
+
+    with _Bars() as bars:
+        make_captures(folder, people, seed, workers, progress=partial(bars.show, "captures"))
+
+
+def i2znet(
+    folder: Annotated[Path, typer.Argument(help="Captures.", metavar="DIR")],
+    output: Annotated[Path, typer.Option("-o", help="The file of weights to write.")],
+    config: Annotated[str, typer.Option(help="i2znet_small, i2znet_fan or i2znet_paper.")] = "i2znet_small",
+    steps: Annotated[int, typer.Option(help="Optimisation steps.", min=1)] = 6500,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    seed: Annotated[int, typer.Option(help="Of all that is random.")] = 0,
+) -> None:
+    """Train the heads of an I2ZNet; goes on where it was interrupted. Under torchrun on several devices."""
+    from tracker.captures import find_captures
+    from tracker.i2znet import I2ZConfig
+    from tracker.train import TrainConfig, train
+
+    settings = TrainConfig(network=I2ZConfig.load(config), steps=steps, seed=seed)
+    with _Bars() as bars:
+        loading = partial(bars.show, "features")
+        train(find_captures(folder), output, settings, partial(bars.show, "training"), loading, device)
+    print(output)
+
+
 class _Bars:
     """One progress bar per stage, with the time left, on stderr."""
 
@@ -73,16 +107,18 @@ class _Bars:
     def __exit__(self, *exc: object) -> None:
         self._progress.stop()
 
-    def show(self, stage: str, done: int, total: int) -> None:
+    def show(self, stage: str, done: int, total: int, figures: dict[str, float] | None = None) -> None:
         if stage not in self._tasks:
             self._tasks[stage] = self._progress.add_task(stage, total=total)
-        self._progress.update(self._tasks[stage], completed=done, total=total)
+        label = stage + "".join(f" {name} {value:.2f}" for name, value in (figures or {}).items())
+        self._progress.update(self._tasks[stage], completed=done, total=total, description=label)
 
 
-def _run(command: Callable, name: str) -> None:
-    """Run a command; what the user can mend is one line on stderr and exit status 2, without a traceback."""
+def _run(name: str, *commands: Callable) -> None:
+    """Run a command, or one of several; what the user can mend is one line on stderr and exit status 2."""
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command()(command)
+    for command in commands:
+        app.command()(command)
     try:
         app(prog_name=name)
     except (ValueError, OSError) as error:
@@ -92,19 +128,17 @@ def _run(command: Callable, name: str) -> None:
 
 def main() -> None:
     """Console script `track`."""
-    _run(track, "track")
+    _run("track", track)
 
 
 def export_main() -> None:
     """Console script `track-export`."""
-    _run(export, "track-export")
+    _run("track-export", export)
 
 
 def train_main() -> None:
     """Console script `track-train`."""
-    from tracker.train import main as train
-
-    train()
+    _run("track-train", captures, i2znet)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import typer
 
 from eval.agreement import agreement
 from tracker import load
+from tracker.captures import find_captures
 from tracker.i2znet import I2ZConfig
 from tracker.pipeline import TrackConfig, track_video
 from tracker.train import TrainConfig, train
@@ -31,7 +32,7 @@ VARIANTS: dict[str, dict[str, object]] = {
 
 def main(captures: Path, out: Path, clips: list[Path], steps: int = 1500, config: str = "i2znet_small") -> None:
     """Train, track and print a Markdown table, means over the clips."""
-    shards = sorted(captures.glob("shard*.npz"))
+    shards = find_captures(captures)
     for variant, change in VARIANTS.items():
         folder = out / variant.replace(" ", "_")
         folder.mkdir(parents=True, exist_ok=True)

@@ -38,8 +38,8 @@ def detect_all(path: Path) -> list[np.ndarray]:
         follower = FaceFollower(DetectConfig(face=face))
         follower(image)
         seen = follower(image)
-        new = seen and all(np.linalg.norm(seen.points.mean(0) - f.mean(0)) > 20 for f in found)
-        if new:
+        apart = seen and np.ptp(seen.points, axis=0).max() / 2
+        if seen and all(np.linalg.norm(seen.points.mean(0) - f.mean(0)) > apart for f in found):
             found.append(seen.points)
     return found
 

@@ -88,6 +88,14 @@ def make_captures(
     return paths
 
 
+def find_captures(folder: Path) -> list[Path]:
+    """The shards in `folder`, sorted. Raises ValueError when there are none."""
+    paths = sorted(folder.glob("shard????.npz"))
+    if not paths:
+        raise ValueError(f"{folder}: no captures there; make them with: track-train captures {folder}")
+    return paths
+
+
 def load_shard(path: Path, pictures: bool = True) -> Captures:
     """One shard; without its `pictures` it reads much faster."""
     with np.load(path, allow_pickle=False) as data:

@@ -10,7 +10,7 @@ import torch
 
 from decoders.head import LandmarkHead, load_head
 from tracker import train as training
-from tracker.captures import load_shard, make_captures
+from tracker.captures import find_captures, load_shard, make_captures
 from tracker.i2znet import I2ZConfig, I2ZNet, load_model
 from tracker.pose import project
 from tracker.studio import Studio, StudioConfig, sample_expression
@@ -148,3 +148,8 @@ def test_training_learns(shards: list[Path]) -> None:
         optimizer.step()
         history.append(losses["pose"].item())
     assert np.mean(history[-3:]) < 0.3 * history[0]
+
+
+def test_no_captures_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no captures there; make them with"):
+        find_captures(tmp_path)
