@@ -101,14 +101,15 @@ class _Bars:
         self._tasks: dict[str, int] = {}
 
     def __enter__(self) -> "_Bars":
-        self._progress.start()
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._progress.stop()
+        if self._tasks:
+            self._progress.stop()
 
     def show(self, stage: str, done: int, total: int, figures: dict[str, float] | None = None) -> None:
         if stage not in self._tasks:
+            self._progress.start()  # only now: an error before it is a line of its own
             self._tasks[stage] = self._progress.add_task(stage, total=total)
         label = stage + "".join(f" {name} {value:.2f}" for name, value in (figures or {}).items())
         self._progress.update(self._tasks[stage], completed=done, total=total, description=label)

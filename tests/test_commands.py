@@ -134,10 +134,16 @@ def test_bad_input_is_one_line(run: Callable, make_clip: MakeClip, arguments: li
     Path("text.txt").write_text("hello\n" * 100)
     clip = make_clip("clip.mp4", still())
     status, out, err = run("track", *(clip if a == "CLIP" else a for a in arguments))
-    lines = err.strip().splitlines()
+    lines = err.splitlines()
     assert status == 2 and out == "" and len(lines) == 1, err
     assert lines[0].startswith("track: ") and words in lines[0]
     assert [p.name for p in Path().iterdir()] == ["text.txt"]
+
+
+@needs_weights
+def test_a_network_for_other_landmarks_is_refused(run: Callable, make_clip: MakeClip) -> None:
+    status, _, err = run("track", make_clip("clip.mp4", still()), "--landmarks", "fan", "--weights", WEIGHTS)
+    assert status == 2 and "reads 478 landmarks, but fan gives 68" in err and len(err.splitlines()) == 1
 
 
 def test_earlier_results_are_refused(run: Callable, make_clip: MakeClip) -> None:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -21,8 +21,8 @@ from decoders.head import load_head
 from tracker import crop as crops
 from tracker import curves, overlay, track_file
 from tracker.crop import CropConfig, CropStabiliser
-from tracker.detect import DetectConfig, Detection, FaceFollower
-from tracker.i2znet import I2ZNet, load_model, to_tensor
+from tracker.detect import DetectConfig, Detection, FaceFollower, FanFollower
+from tracker.i2znet import WEIGHTS, I2ZNet, load_model, to_tensor
 from tracker.pose import to_image
 from tracker.track_file import Track, hold
 from tracker.video import Frame, VideoReader, count_frames, file_hash
@@ -31,6 +31,28 @@ CONFIG = "config.yaml"
 OUTPUTS = (track_file.NAME, curves.NAME, overlay.NAME, CONFIG)
 Progress = Callable[[str, int, int], None]
 _FACE_HEIGHT = 0.24  # metres; only where no face was found: the mean head fills half of the frame's height
+
+
+class Follower(Protocol):
+    """A face through time, as `tracker.detect.FaceFollower`."""
+
+    def __call__(self, frame: np.ndarray) -> Detection | None: ...
+
+    def detect_once(self, frame: np.ndarray) -> Detection | None: ...
+
+
+class LandmarkSource(NamedTuple):
+    """Where landmarks come from, and the bundled network that reads them."""
+
+    follower: Callable[[DetectConfig, str], Follower]
+    points: int
+    weights: Path
+
+
+LANDMARKS = {
+    "mediapipe": LandmarkSource(FaceFollower, 478, WEIGHTS),
+    "fan": LandmarkSource(FanFollower, 68, WEIGHTS.with_name("i2znet_fan.safetensors")),
+}
 
 
 @dataclass(frozen=True)
@@ -63,7 +85,7 @@ class TrackConfig:
     """The stabilised crop."""
 
     def __post_init__(self) -> None:
-        for name, known in (("landmarks", ("mediapipe", "fan")), ("identity", ("clip", "per-frame"))):
+        for name, known in (("landmarks", tuple(LANDMARKS)), ("identity", ("clip", "per-frame"))):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} must be one of {', '.join(known)}; got {getattr(self, name)!r}")
 
@@ -93,14 +115,6 @@ class Summary:
             *(f"note     {note}" for note in self.notes),
         ]
         return "\n".join(lines)
-
-
-class Follower(Protocol):
-    """A face through time, as `tracker.detect.FaceFollower`."""
-
-    def __call__(self, frame: np.ndarray) -> Detection | None: ...
-
-    def detect_once(self, frame: np.ndarray) -> Detection | None: ...
 
 
 @dataclass(frozen=True)
@@ -150,12 +164,18 @@ def load_models(config: TrackConfig) -> Models:
         raise ValueError(f"device must be cpu, cuda or auto; got {device!r}")
     if device == "cuda" and not torch.cuda.is_available():
         raise ValueError("device cuda was asked for, but this torch finds none; use --device cpu")
-    network = load_model(None if config.weights is None else Path(config.weights), device)
-    return Models(_follower(config, device), network, device)
-
-
-def _follower(config: TrackConfig, device: str) -> Follower:
-    return FaceFollower(config.detect, device)
+    source = LANDMARKS[config.landmarks]
+    weights = Path(config.weights or source.weights)
+    try:
+        network = load_model(weights, device)
+    except RuntimeError as error:
+        raise ValueError(f"{weights}: weights of another version of the network; train them again") from error
+    if network.config.coordinates and network.config.points != source.points:
+        raise ValueError(
+            f"{weights}: reads {network.config.points} landmarks, but {config.landmarks} gives {source.points}; "
+            "train a network for them with track-train i2znet and name it with --weights"
+        )
+    return Models(source.follower(config.detect, device), network, device)
 
 
 def track_video(
@@ -350,8 +370,7 @@ def _assemble(rows: list[_Row], path: Path, reader: VideoReader, config: TrackCo
     eye = np.concatenate([np.eye(2) * scale, ((side - 1) / 2 - scale * centre)[:, None]], axis=1)
     middle = np.array([np.log(0.5 * side / _FACE_HEIGHT), 0, 0, 0, (side - 1) / 2, (side - 1) / 2])
     z, pose, transform = held("z", np.zeros(head.size)), held("H", middle), held("transform", eye)
-    points = next((len(row.found.points) for row in rows if row.found), 478)
-    lost = np.full((points, 2), np.nan, np.float32)
+    lost = np.full((LANDMARKS[config.landmarks].points, 2), np.nan, np.float32)
     return Track(
         times=np.array([row.time for row in rows]),
         ok=ok,
