@@ -30,6 +30,9 @@ EYES, TONGUE, TEETH = (
     ("helper-tongue",),
     ("helper-upper-teeth", "helper-lower-teeth"),
 )
+# Standard deviations of MakeHuman's sliders by the first word that fits; brows and chins differ most between people,
+# and what identity cannot explain would leak into the expression curves.
+SPREADS = {"eyebrows-trans": 0.75, "head-": 0.25, "chin-": 0.5, "jaw": 0.5, "height": 0.45, "mouth-": 0.4, "": 0.35}
 # Islands of MakeHuman's UV atlas (u, v from the top), as boxes x0, y0, x1, y1.
 ATLAS = {
     "head": (0.63, 0.17, 1.0, 0.86),
@@ -115,7 +118,7 @@ def sample_identities(full: Anny, count: int, rng: np.random.Generator) -> torch
     for name in face:
         if name.startswith("r-"):
             continue
-        spread = 0.22 if name.startswith("head-") else 0.30
+        spread = next(s for word, s in SPREADS.items() if word in name)
         value = np.clip(rng.normal(0, spread, count), -1, 1)
         local[name] = torch.tensor(value)
         if name.startswith("l-"):
@@ -287,6 +290,15 @@ def skin_faces(faces: np.ndarray, parts: np.ndarray, rings: int = 1) -> np.ndarr
     return skin
 
 
+def kept_landmarks(path: Path, faces: np.ndarray) -> dict[str, np.ndarray]:
+    """The landmark embedding of an earlier build with the same triangles, if there is one."""
+    if not path.exists():
+        return {}
+    with np.load(path, allow_pickle=False) as data:
+        names = [n for n in data.files if n.startswith("landmark_")]
+        return {n: data[n] for n in names} if np.array_equal(data["faces"], faces) else {}
+
+
 def main(skins: Path, out: Path = ASSET, seed: int = 0) -> None:
     """Write the asset without landmark embedding; embed_landmarks.py adds it."""
     rng = np.random.default_rng(seed)
@@ -324,6 +336,7 @@ def main(skins: Path, out: Path = ASSET, seed: int = 0) -> None:
     skin = skin_faces(faces, parts)
     texel_skin = covered & skin[np.where(covered, index, 0)]
     texel_skin = cv2.erode(texel_skin.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
+    landmarks = kept_landmarks(out, faces)
     peak = np.abs(basis).max((1, 2, 3))
     part_names = list(LAYOUT)
     np.savez_compressed(
@@ -342,6 +355,7 @@ def main(skins: Path, out: Path = ASSET, seed: int = 0) -> None:
         appearance_scale=peak.astype(np.float32),
         skin_faces=skin,
         skin_texels=texel_skin,
+        **landmarks,
     )
     typer.echo(f"{len(mean)} vertices, {len(faces)} triangles")
     typer.echo(f"{out}: {out.stat().st_size / 1e6:.1f} MB")

@@ -98,7 +98,7 @@ def _polygon(texel_points: np.ndarray, index: tuple[int, ...], size: int, soften
 def sample_expression(rng: np.random.Generator) -> np.ndarray:
     """A plausible combination of the 52 ARKit values (52,), from neutral to strong."""
     e = dict.fromkeys(EXPRESSION_NAMES, 0.0)
-    strength = rng.choice([0.0, 0.45, 0.8, 1.0], p=[0.12, 0.25, 0.35, 0.28])
+    strength = rng.choice([0.0, 0.45, 0.8, 1.0], p=[0.18, 0.25, 0.32, 0.25])
 
     def on(p: float) -> bool:
         return rng.random() < p
@@ -132,15 +132,17 @@ def sample_expression(rng: np.random.Generator) -> np.ndarray:
     elif on(0.15):
         both("eyeWide", value())
     brow = rng.random()
-    if brow < 0.20:
+    if brow < 0.16:
         both("browDown", value())
-    elif brow < 0.42:
+    elif brow < 0.34:
+        raised = value()
+        e["browInnerUp"] += raised
+        both("browOuterUp", raised * rng.uniform(0.4, 1.0), 0.2)
+    elif brow < 0.40:
         e["browInnerUp"] += value()
-        if on(0.7):
-            both("browOuterUp", value(), 0.25)
-    elif brow < 0.48:
+        both("browDown", value(0, 0.5))
+    elif brow < 0.45:
         one("browOuterUp", value())
-        both("browDown", value(0, 0.5), 0.6)
     if on(0.5):
         jaw = value(0, 1) ** 1.5 if on(0.7) else value(0, 0.2)
         e["jawOpen"] += jaw
@@ -151,15 +153,14 @@ def sample_expression(rng: np.random.Generator) -> np.ndarray:
     if on(0.06):
         e["jawForward"] += value()
     mouth = rng.random()
-    if mouth < 0.28:
-        both("mouthSmile", value())
-        both("cheekSquint", value(0, 0.8))
-        if on(0.4):
-            both("mouthDimple", value(0, 0.5))
-        if on(0.4):
-            both("mouthUpperUp", value(0, 0.6))
-        if on(0.3):
-            both("mouthLowerDown", value(0, 0.6))
+    if mouth < 0.30:
+        smile = value()
+        both("mouthSmile", smile)
+        # what comes with a smile grows with it
+        along = {"cheekSquint": 0.7, "mouthUpperUp": 0.35, "mouthLowerDown": 0.35, "mouthDimple": 0.3}
+        for name, most in along.items():
+            if on(0.6):
+                both(name, smile * rng.uniform(0, most))
     elif mouth < 0.42:
         e["mouthPucker"] += value()
         e["mouthFunnel"] += value(0, 0.6) if on(0.4) else 0
@@ -176,12 +177,12 @@ def sample_expression(rng: np.random.Generator) -> np.ndarray:
         both("mouthPress", value())
         e["mouthRollLower"] += value(0, 0.8)
         e["mouthRollUpper"] += value(0, 0.8)
-    elif mouth < 0.82:
+    elif mouth < 0.80:
         both("mouthUpperUp", value())
         both("noseSneer", value())
-    elif mouth < 0.88:
-        both("mouthLowerDown", value(), 0.3)
-        both("mouthUpperUp", value(), 0.3)
+    elif mouth < 0.85:
+        both("mouthLowerDown", value(0, 0.7), 0.3)
+        both("mouthUpperUp", value(0, 0.5), 0.3)
     if on(0.12):
         e[str(rng.choice(["mouthLeft", "mouthRight"]))] += value()
     if on(0.06):
@@ -189,15 +190,15 @@ def sample_expression(rng: np.random.Generator) -> np.ndarray:
     if on(0.06):
         one("mouthUpperUp", value())
         one("noseSneer", value())
-    if on(0.08):
+    if on(0.05):
         both("noseSneer", value())
     if on(0.06):
         e["cheekPuff"] += value()
     if on(0.03) and e["jawOpen"] > 0.15:
         e["tongueOut"] += value(0.3, 1)
-    for name in rng.choice(EXPRESSION_NAMES, rng.poisson(1.2)):
+    for name in rng.choice(EXPRESSION_NAMES, rng.poisson(0.7)):
         if not name.startswith("eyeLook") and name not in ("mouthClose", "tongueOut"):
-            e[name] += value(0, 0.45)
+            e[name] += value(0, 0.35)
     return np.array(list(e.values()), np.float32).clip(0, 1)
 
 

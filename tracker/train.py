@@ -65,7 +65,7 @@ class TrainConfig:
     people: int = 8  # per step and process; each brings all of its moments and views
     rate: float = 1e-3
     weight_decay: float = 1e-4
-    weight_z: float = 1.0  # lambda_z of Eq. 1
+    weight_z: float = 4.0  # lambda_z of Eq. 1
     weight_pose: float = 0.3  # lambda_H
     weight_view: float = 0.2  # lambda_view
     weight_opening: float = 0.5  # lids and lips: the same error as in L_H, of differences
