@@ -25,7 +25,7 @@ _JAW_BULGE = 0.03  # metres by which the angle of the jaw lies behind the line f
 class OverlayConfig:
     """Settings of the overlay."""
 
-    max_height: int = 720
+    max_height: int = 540
     """Larger frames are shrunk to this many pixels."""
     opacity: float = 0.75
     """Of the mesh over the frame, 0..1."""
