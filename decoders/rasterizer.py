@@ -136,7 +136,9 @@ def interpolate(attributes: Tensor, faces: Tensor, fragments: Fragments) -> Tens
         (B, H, W, C), 0 where there is no triangle.
     """
     corners = _corners(attributes, faces, fragments.face_index)
-    return (fragments.barycentric[..., None].to(corners.dtype) * corners).sum(-2)
+    a, b, c = fragments.barycentric.to(corners.dtype).split(1, -1)
+    # the sum written out: a reduction over three is several times slower
+    return a * corners[..., 0, :] + b * corners[..., 1, :] + c * corners[..., 2, :]
 
 
 def pixel_grid(size: tuple[int, int], like: Tensor) -> Tensor:

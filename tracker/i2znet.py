@@ -57,7 +57,10 @@ class I2ZConfig:
 
     @staticmethod
     def load(name: str) -> I2ZConfig:
-        """The preset `configs/<name>.yaml`."""
+        """The preset `configs/<name>.yaml`. Raises ValueError when there is none."""
+        known = sorted(p.stem for p in CONFIGS.glob("*.yaml"))
+        if name not in known:
+            raise ValueError(f"no preset {name!r}; there are {', '.join(known)}")
         return I2ZConfig(**yaml.safe_load((CONFIGS / f"{name}.yaml").read_text()))
 
 
@@ -147,6 +150,9 @@ class Heads(nn.Module):
         self.person = Regressor(width, config.hidden, N_IDENTITY + N_APPEARANCE)
         self.expression = Regressor(width + N_IDENTITY, config.hidden, expressions)
         self.pose = Regressor(width + N_IDENTITY, config.hidden, 6)
+        self.trust = nn.Linear(width, N_IDENTITY)
+        nn.init.zeros_(self.trust.weight)
+        nn.init.zeros_(self.trust.bias)
         self.refinements = config.refinements if config.coordinates else 0
         self.refiner = Refiner(config) if self.refinements else None
         self.register_buffer("pose_mean", torch.tensor(POSE_MEAN))
@@ -159,19 +165,36 @@ class Heads(nn.Module):
             pairs.append(self.coordinates(points))
         return torch.cat([p[0] for p in pairs], 1), torch.cat([p[1] for p in pairs], 1)
 
-    def regress(self, for_z: Tensor, for_pose: Tensor, points: Tensor | None, identity: Tensor | None) -> Codes:
-        """z and H from the vectors (B,W) and points (B,L,2), given an identity (B,60), else with each frame's own."""
+    def estimates(self, for_z: Tensor, for_pose: Tensor, points: Tensor | None, identity: Tensor | None) -> list[Codes]:
+        """The first estimate and its refinements, from the vectors (B,W) and points (B,L,2).
+
+        Expression and pose are given an identity (B,60), else each frame's own.
+        """
         own, look = self.person(for_z).split([N_IDENTITY, N_APPEARANCE], 1)
         person = own if identity is None else identity
         expression = self.expression(torch.cat([for_z, person], 1))
         unit = self.pose(torch.cat([for_pose, person], 1))
         z = torch.cat([person, expression, look], 1)
+        codes = [Codes(z, self._pose(unit))]
         for _ in range(self.refinements):
-            change, turn = self.refiner(points, z, self._pose(unit), unit)
+            change, turn = self.refiner(points, z, codes[-1].pose, unit)
             if identity is not None:
                 change = functional.pad(change[:, N_IDENTITY:], (N_IDENTITY, 0))
             z, unit = z + functional.pad(change, (0, N_APPEARANCE)), unit + turn
-        return Codes(z, self._pose(unit))
+            codes.append(Codes(z, self._pose(unit)))
+        return codes
+
+    def pool(self, for_z: Tensor, own: Tensor, among: Tensor | None = None) -> Tensor:
+        """Identities (P,60) pooled from those (P*S,60) of S frames of P people, and their vectors (P*S,W).
+
+        Every frame says by itself how much it is to be trusted in each component: a profile knows the nose's length,
+        closed lips the chin's. `among` (P,Q,S) names the frames that count, Q pools per person -> (P*Q,60).
+        """
+        people = 1 if among is None else len(among)
+        logits = self.trust(for_z).unflatten(0, (people, 1, -1))  # (P,1,S,60)
+        if among is not None:
+            logits = logits.masked_fill(among[..., None] == 0, -torch.inf)
+        return (logits.softmax(2) * own.unflatten(0, (people, 1, -1))).sum(2).flatten(0, 1)
 
     def _pose(self, unit: Tensor) -> Tensor:
         return unit * self.pose_spread + self.pose_mean
@@ -231,12 +254,14 @@ class I2ZNet(nn.Module):
         for_z, for_pose = self.heads.vectors(self.join(crops, points, perceived), points)
         if identity is not None:
             identity = identity.expand(len(for_z), -1)
-        return self.heads.regress(for_z, for_pose, points, identity)
+        return self.heads.estimates(for_z, for_pose, points, identity)[-1]
 
     @torch.no_grad()
     def identity(self, crops: Tensor, points: Tensor | None) -> Tensor:
-        """One identity (60,) of a person, pooled over frames: the mean of what each of them says."""
-        return self(crops, points).z[:, :N_IDENTITY].mean(0)
+        """One identity (60,) of a person, pooled over N frames; see `Heads.pool`."""
+        for_z, for_pose = self.heads.vectors(self.join(crops, points, self.perceive(crops)), points)
+        own = self.heads.estimates(for_z, for_pose, points, None)[-1].z[:, :N_IDENTITY]
+        return self.heads.pool(for_z, own)[0]
 
 
 def to_tensor(crops: Tensor) -> Tensor:

@@ -140,14 +140,16 @@ class Objective(nn.Module):
         perceived = [m.float() * keep for m in maps]
         heads = self.network.heads
         for_z, for_pose = heads.vectors(self.network.join(None, seen, perceived), seen)
-        own = heads.regress(for_z, for_pose, seen, None)
-        identity = self._given_identity(own.z[:, :N_IDENTITY], target[:, :N_IDENTITY], people, shots)
-        given = heads.regress(for_z, for_pose, seen, identity)
-        # of the given identity only what the frames themselves said may be judged
-        judged = torch.cat([own.z[:, :N_IDENTITY], given.z[:, N_IDENTITY:]], 1)
-        by_view = (judged * self.millimetres).reshape(people, -1, 2, judged.shape[1])
-        losses = [self._supervised(codes, z, truth, target) for codes, z in ((own, own.z), (given, judged))]
-        return {name: (losses[0][name] + losses[1][name]) / 2 for name in losses[0]} | {
+        own = heads.estimates(for_z, for_pose, seen, None)
+        pooled = heads.pool(for_z, own[-1].z[:, :N_IDENTITY], self._pools(people, shots))
+        identity = self._given_identity(own[-1].z[:, :N_IDENTITY], target[:, :N_IDENTITY], pooled)
+        given = heads.estimates(for_z, for_pose, seen, identity)
+        # every estimate counts, the unrefined too; a told identity is judged as the pool that it may come from
+        judged = [codes.z for codes in own]
+        judged += [torch.cat([pooled, codes.z[:, N_IDENTITY:]], 1) for codes in given]
+        losses = [self._supervised(c, z, truth, target) for c, z in zip(own + given, judged, strict=True)]
+        by_view = (own[-1].z * self.millimetres).reshape(people, -1, 2, self.millimetres.numel())
+        return {name: sum(loss[name] for loss in losses) / len(losses) for name in losses[0]} | {
             "view": (by_view[:, :, 0] - by_view[:, :, 1]).square().mean()  # Eq. 4
         }
 
@@ -164,13 +166,15 @@ class Objective(nn.Module):
             "opening": (opening * unit).square().mean(),
         }
 
-    def _given_identity(self, own: Tensor, true: Tensor, people: int, shots: int) -> Tensor:
-        """The identity that expression and pose are told: pooled over some of the person's shots, as in tracking,
-        or the shot's own, or the true one."""
-        chosen = (torch.rand(people, 1, shots, device=own.device) < 0.7).float()
+    def _pools(self, people: int, shots: int) -> Tensor:
+        """(P,S,S) for each shot the shots of its person that its identity is pooled from, some 70 % of them."""
+        chosen = (torch.rand(people, 1, shots, device=self.millimetres.device) < 0.7).float()
         chosen[..., 0] += (chosen.sum(-1) == 0).float()
-        weights = (chosen / chosen.sum(-1, keepdim=True)).expand(people, shots, shots)
-        pooled = (weights @ own.reshape(people, shots, -1)).flatten(0, 1)
+        return chosen.expand(people, shots, shots)
+
+    @staticmethod
+    def _given_identity(own: Tensor, true: Tensor, pooled: Tensor) -> Tensor:
+        """The identity that expression and pose are told: mostly pooled, as in tracking, or the shot's own or true."""
         pick = torch.rand(len(own), 1, device=own.device)
         return torch.where(pick < 0.75, pooled, torch.where(pick < 0.9, own, true))
 

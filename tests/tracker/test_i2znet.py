@@ -61,8 +61,8 @@ def test_streams_are_frozen_and_heads_learn(small: I2ZNet) -> None:
     codes = small.train()(crops, points)
     (codes.z.sum() + codes.pose.sum()).backward()
     assert all(p.grad is None for p in small.perceptual.parameters())
-    # every head's parameter takes part
-    assert all(p.grad is not None for p in small.heads.parameters())
+    # every parameter takes part, but for the trust, which pools identities over a clip
+    assert {n for n, p in small.heads.named_parameters() if p.grad is None} == {"trust.weight", "trust.bias"}
     assert not small.perceptual.training
     small.zero_grad()
     small.eval()
@@ -75,7 +75,18 @@ def test_identity_is_told_or_the_frames_own(small: I2ZNet) -> None:
     z, _ = small(crops, points, told)
     assert torch.equal(z[:, :60], told.expand(2, 60))
     own = small(crops, points).z[:, :60]
-    assert torch.allclose(small.identity(crops, points), own.mean(0), atol=1e-5)
+    assert torch.allclose(small.identity(crops, points), own.mean(0), atol=1e-5)  # untrained, all are trusted alike
+
+
+@torch.no_grad()
+def test_pool_is_a_trusted_mean_over_the_chosen(small: I2ZNet, monkeypatch: pytest.MonkeyPatch) -> None:
+    own, trust = torch.randn(6, 60), torch.randn(6, 60)  # two people, three frames each
+    monkeypatch.setattr(small.heads.trust, "forward", lambda v: trust)
+    among = torch.tensor([[[1.0, 0, 1]], [[0, 1, 0]]])
+    pooled = small.heads.pool(torch.zeros(6, 1), own, among)
+    weights = trust[[0, 2]].exp() / trust[[0, 2]].exp().sum(0)
+    assert torch.allclose(pooled[0], (weights * own[[0, 2]]).sum(0), atol=1e-5)
+    assert torch.allclose(pooled[1], own[4])
 
 
 @torch.no_grad()
