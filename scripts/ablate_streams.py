@@ -25,8 +25,8 @@ VARIANTS: dict[str, dict[str, object]] = {
     "full": {},
     "without the perceptual stream": {"perceptual": None},
     "without the landmark stream": {"landmarks": None, "coordinates": False},
-    "without coordinates and refinement": {"coordinates": False},
-    "without refinement": {"refinements": 0},
+    "without coordinates": {"coordinates": False},
+    "without heatmaps": {"landmarks": None},
 }
 
 

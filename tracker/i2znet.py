@@ -8,8 +8,6 @@ vectors of all depths are concatenated and regressed.
 Where this differs from the paper, with the reason:
 - The bundled configuration adds a level that reads the coordinates of the dense points: a heatmap of 24 pixels blurs
   the opening of a lid away.
-- With the coordinates comes a refinement, still one forward pass: the decoder says where the estimate would put the
-  points, and a small network reads the difference and corrects the estimate, a fixed number of times.
 - z is regressed in two steps: identity (and appearance) first, then expression and pose given an identity, so that a
   clip can have one identity for all of its frames. Given its own frame's identity, it is the paper's form.
 
@@ -29,9 +27,8 @@ from safetensors import safe_open
 from torch import Tensor, nn
 from torch.nn import functional
 
-from decoders.head import IBUG_68, N_APPEARANCE, N_IDENTITY, LandmarkHead, load_head
+from decoders.head import IBUG_68, N_APPEARANCE, N_IDENTITY, load_head
 from tracker.crop import CROP_SIZE
-from tracker.pose import project
 from tracker.streams import LANDMARK_STREAMS, PERCEPTUAL_STREAMS
 
 WEIGHTS = Path(__file__).parent / "assets" / "i2znet_small.safetensors"
@@ -39,8 +36,6 @@ CONFIGS = Path(__file__).parent.parent / "configs"
 # Centre and spread of H over faces in a crop; the heads regress in these units.
 POSE_MEAN = (6.9, 0.0, 0.0, 0.0, (CROP_SIZE - 1) / 2, (CROP_SIZE - 1) / 2)
 POSE_SPREAD = (0.2, 0.3, 0.5, 0.15, 12.0, 12.0)
-
-REFINE_PIXELS = 4.0  # crop pixels that are one unit to the refiner
 
 
 @dataclass(frozen=True)
@@ -53,7 +48,6 @@ class I2ZConfig:
     vector: int = 256  # length of a level's vector
     hidden: int = 512  # width of the regressing layers
     points: int = 478  # points of the detector: 478, or FAN's 68
-    refinements: int = 2  # corrections by what the estimate does to the points
 
     @staticmethod
     def load(name: str) -> I2ZConfig:
@@ -122,22 +116,6 @@ class Regressor(nn.Sequential):
         nn.init.zeros_(self[-1].bias)
 
 
-class Refiner(nn.Module):
-    """Corrects an estimate by where it would put the points."""
-
-    def __init__(self, config: I2ZConfig) -> None:
-        super().__init__()
-        self.landmarks = LandmarkHead(load_head(), config.points)
-        self.geometry = len(self.landmarks.shapes)  # identity and expression
-        self.correct = Regressor(config.points * 2 + self.geometry + 6, config.hidden, self.geometry + 6)
-
-    def forward(self, points: Tensor, z: Tensor, pose: Tensor, unit: Tensor) -> tuple[Tensor, Tensor]:
-        """Corrections (B,112) of z (B,128), and (B,6) of the pose (B,6) in its units, given points (B,L,2)."""
-        missed = (points - project(self.landmarks(z), pose)[..., :2]) / REFINE_PIXELS
-        state = torch.cat([missed.flatten(1), z[:, : self.geometry], unit], 1)
-        return self.correct(state).split([self.geometry, 6], 1)
-
-
 class Heads(nn.Module):
     """The trained part of I2ZNet: from the streams' maps to (z, H)."""
 
@@ -153,8 +131,6 @@ class Heads(nn.Module):
         self.trust = nn.Linear(width, N_IDENTITY)
         nn.init.zeros_(self.trust.weight)
         nn.init.zeros_(self.trust.bias)
-        self.refinements = config.refinements if config.coordinates else 0
-        self.refiner = Refiner(config) if self.refinements else None
         self.register_buffer("pose_mean", torch.tensor(POSE_MEAN))
         self.register_buffer("pose_spread", torch.tensor(POSE_SPREAD))
 
@@ -165,24 +141,13 @@ class Heads(nn.Module):
             pairs.append(self.coordinates(points))
         return torch.cat([p[0] for p in pairs], 1), torch.cat([p[1] for p in pairs], 1)
 
-    def estimates(self, for_z: Tensor, for_pose: Tensor, points: Tensor | None, identity: Tensor | None) -> list[Codes]:
-        """The first estimate and its refinements, from the vectors (B,W) and points (B,L,2).
-
-        Expression and pose are given an identity (B,60), else each frame's own.
-        """
+    def regress(self, for_z: Tensor, for_pose: Tensor, identity: Tensor | None = None) -> Codes:
+        """z and H from the vectors (B,W); expression and pose given an identity (B,60), else each frame's own."""
         own, look = self.person(for_z).split([N_IDENTITY, N_APPEARANCE], 1)
-        person = own if identity is None else identity
-        expression = self.expression(torch.cat([for_z, person], 1))
-        unit = self.pose(torch.cat([for_pose, person], 1))
-        z = torch.cat([person, expression, look], 1)
-        codes = [Codes(z, self._pose(unit))]
-        for _ in range(self.refinements):
-            change, turn = self.refiner(points, z, codes[-1].pose, unit)
-            if identity is not None:
-                change = functional.pad(change[:, N_IDENTITY:], (N_IDENTITY, 0))
-            z, unit = z + functional.pad(change, (0, N_APPEARANCE)), unit + turn
-            codes.append(Codes(z, self._pose(unit)))
-        return codes
+        identity = own if identity is None else identity
+        expression = self.expression(torch.cat([for_z, identity], 1))
+        pose = self.pose(torch.cat([for_pose, identity], 1)) * self.pose_spread + self.pose_mean
+        return Codes(torch.cat([identity, expression, look], 1), pose)
 
     def pool(self, for_z: Tensor, own: Tensor, among: Tensor | None = None) -> Tensor:
         """Identities (P,60) pooled from those (P*S,60) of S frames of P people, and their vectors (P*S,W).
@@ -195,9 +160,6 @@ class Heads(nn.Module):
         if among is not None:
             logits = logits.masked_fill(among[..., None] == 0, -torch.inf)
         return (logits.softmax(2) * own.unflatten(0, (people, 1, -1))).sum(2).flatten(0, 1)
-
-    def _pose(self, unit: Tensor) -> Tensor:
-        return unit * self.pose_spread + self.pose_mean
 
 
 class I2ZNet(nn.Module):
@@ -254,13 +216,13 @@ class I2ZNet(nn.Module):
         for_z, for_pose = self.heads.vectors(self.join(crops, points, perceived), points)
         if identity is not None:
             identity = identity.expand(len(for_z), -1)
-        return self.heads.estimates(for_z, for_pose, points, identity)[-1]
+        return self.heads.regress(for_z, for_pose, identity)
 
     @torch.no_grad()
     def identity(self, crops: Tensor, points: Tensor | None) -> Tensor:
         """One identity (60,) of a person, pooled over N frames; see `Heads.pool`."""
         for_z, for_pose = self.heads.vectors(self.join(crops, points, self.perceive(crops)), points)
-        own = self.heads.estimates(for_z, for_pose, points, None)[-1].z[:, :N_IDENTITY]
+        own = self.heads.regress(for_z, for_pose).z[:, :N_IDENTITY]
         return self.heads.pool(for_z, own)[0]
 
 

@@ -51,7 +51,7 @@ class NoiseConfig:
     person_point: float = 0.5  # the same, independent per point
     frame: float = 0.5  # smooth offset of a frame
     point: float = 0.4  # independent per point and frame
-    contour: float = 2.0  # factor for the face's contour
+    contour: float = 1.2  # factor for the face's contour
     reach: float = 0.02  # metres over which smooth offsets agree
 
 
@@ -140,16 +140,15 @@ class Objective(nn.Module):
         perceived = [m.float() * keep for m in maps]
         heads = self.network.heads
         for_z, for_pose = heads.vectors(self.network.join(None, seen, perceived), seen)
-        own = heads.estimates(for_z, for_pose, seen, None)
-        pooled = heads.pool(for_z, own[-1].z[:, :N_IDENTITY], self._pools(people, shots))
-        identity = self._given_identity(own[-1].z[:, :N_IDENTITY], target[:, :N_IDENTITY], pooled)
-        given = heads.estimates(for_z, for_pose, seen, identity)
-        # every estimate counts, the unrefined too; a told identity is judged as the pool that it may come from
-        judged = [codes.z for codes in own]
-        judged += [torch.cat([pooled, codes.z[:, N_IDENTITY:]], 1) for codes in given]
-        losses = [self._supervised(c, z, truth, target) for c, z in zip(own + given, judged, strict=True)]
-        by_view = (own[-1].z * self.millimetres).reshape(people, -1, 2, self.millimetres.numel())
-        return {name: sum(loss[name] for loss in losses) / len(losses) for name in losses[0]} | {
+        own = heads.regress(for_z, for_pose)
+        own_identity = own.z[:, :N_IDENTITY]
+        pooled = heads.pool(for_z, own_identity, self._pools(people, shots))
+        given = heads.regress(for_z, for_pose, self._given_identity(own_identity, target[:, :N_IDENTITY], pooled))
+        # a told identity is judged as the pool that it may come from
+        judged = torch.cat([pooled, given.z[:, N_IDENTITY:]], 1)
+        losses = [self._supervised(codes, z, truth, target) for codes, z in ((own, own.z), (given, judged))]
+        by_view = (own.z * self.millimetres).reshape(people, -1, 2, len(self.millimetres))
+        return {name: (losses[0][name] + losses[1][name]) / 2 for name in losses[0]} | {
             "view": (by_view[:, :, 0] - by_view[:, :, 1]).square().mean()  # Eq. 4
         }
 

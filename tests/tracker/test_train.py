@@ -11,7 +11,7 @@ import torch
 from decoders.head import LandmarkHead, load_head
 from tracker import train as training
 from tracker.captures import find_captures, load_shard, make_captures
-from tracker.i2znet import I2ZConfig, I2ZNet, load_model
+from tracker.i2znet import I2ZNet, load_model
 from tracker.pose import project
 from tracker.studio import Studio, StudioConfig, sample_expression
 from tracker.train import (
@@ -80,8 +80,7 @@ def test_noise_has_the_stated_size() -> None:
 
 def test_losses_vanish_for_the_truth(shards: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """A network that says the true code and pose has no loss; a turned head has Eq. 3's."""
-    network = I2ZConfig(refinements=0)
-    config = TrainConfig(network, NoiseConfig(0, 0, 0, 0), perceptual_dropout=0.0)
+    config = TrainConfig(noise=NoiseConfig(0, 0, 0, 0), perceptual_dropout=0.0)
     objective = Objective(I2ZNet(config.network), config)
     code = torch.randn(2, 1, 128).expand(2, 4, 128) * 0.3
     pose = torch.tensor([[6.8, 0.1, -0.2, 0.0, 128.0, 120.0]]).expand(8, 6)
