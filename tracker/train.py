@@ -27,19 +27,12 @@ from tracker.pose import project
 from tracker.studio import FACE_OVAL
 
 IOD_PIXELS = 80.0  # a typical inter-ocular distance in the crop; landmark losses are in percent of it
-# Pairs of points whose distance is the opening of lids and lips.
+# Pairs of points whose difference shows how lids and lips open, how wide the mouth is, and where the irises look.
 OPENINGS = (
-    (159, 145),
-    (158, 153),
-    (160, 144),
-    (386, 374),
-    (385, 380),
-    (387, 373),
-    (13, 14),
-    (82, 87),
-    (312, 317),
-    (81, 178),
-    (311, 402),
+    *((159, 145), (158, 153), (160, 144), (386, 374), (385, 380), (387, 373)),
+    *((13, 14), (82, 87), (312, 317), (81, 178), (311, 402)),
+    *((61, 291), (78, 308), (0, 17)),
+    *((468, 33), (468, 133), (473, 263), (473, 362)),
 )
 
 
@@ -68,7 +61,7 @@ class TrainConfig:
     weight_z: float = 4.0  # lambda_z of Eq. 1
     weight_pose: float = 0.3  # lambda_H
     weight_view: float = 0.2  # lambda_view
-    weight_opening: float = 0.5  # lids and lips: the same error as in L_H, of differences
+    weight_opening: float = 1.0  # lids, lips, irises: the same error as in L_H, of differences
     appearance_mm: float = 0.3  # what a unit of appearance counts, in millimetres
     perceptual_dropout: float = 0.15  # share of shots that lose their perceptual maps
     average: float = 0.998  # decay of the running average of the weights, which is what is saved
@@ -77,8 +70,11 @@ class TrainConfig:
 
 
 def code_millimetres(head: Head, appearance: float) -> Tensor:
-    """(128,) RMS millimetres by which one unit of each code moves the skin and eye vertices that it moves at all."""
-    moved = head.shapes[:, head.skin_vertices | (head.mean[:, 2] < 0)].norm(dim=2) * 1000  # (112,V)
+    """(128,) RMS millimetres by which one unit of each code moves the skin, eyes and tongue where it moves them."""
+    inner = torch.tensor([name.startswith(("eye", "tongue")) for name in head.part_names])[head.face_parts]
+    seen = head.skin_vertices.clone()
+    seen[head.faces[inner].unique()] = True
+    moved = head.shapes[:, seen].norm(dim=2) * 1000  # (112,V)
     live = moved > 0.1 * moved.amax(1, keepdim=True)
     rms = ((moved**2 * live).sum(1) / live.sum(1)).sqrt()
     return torch.cat([rms, torch.full((N_APPEARANCE,), appearance)])
