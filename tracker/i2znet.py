@@ -8,6 +8,7 @@ vectors of all depths are concatenated and regressed.
 Where this differs from the paper, with the reason:
 - The bundled configuration adds a level that reads the coordinates of the dense points: a heatmap of 24 pixels blurs
   the opening of a lid away.
+- With the coordinates comes a linear path from them to z and H, solved in closed form before training.
 - z is regressed in two steps: identity (and appearance) first, then expression and pose given an identity, so that a
   clip can have one identity for all of its frames. Given its own frame's identity, it is the paper's form.
 
@@ -73,9 +74,9 @@ class Level(nn.Module):
         narrow = max(channels // 16, 1)
         self.compress = nn.Sequential(
             nn.Conv2d(channels, channels // 4, 1),
-            nn.ReLU(),
+            nn.GELU(),
             nn.Conv2d(channels // 4, narrow, 3, padding=1),
-            nn.ReLU(),
+            nn.GELU(),
         )
         self.to_z = nn.Linear(narrow * size * size, vector)
         self.to_pose = nn.Linear(narrow * size * size, vector)
@@ -84,7 +85,7 @@ class Level(nn.Module):
         """maps: per stream (B,C_s,S,S) -> two vectors (B,vector)."""
         normalised = [functional.group_norm(m, 1) for m in maps]  # the streams' scales differ (Sec. A.2)
         flat = self.compress(torch.cat(normalised, 1)).flatten(1)
-        return functional.relu(self.to_z(flat)), functional.relu(self.to_pose(flat))
+        return functional.gelu(self.to_z(flat)), functional.gelu(self.to_pose(flat))
 
 
 class Coordinates(nn.Module):
@@ -93,16 +94,30 @@ class Coordinates(nn.Module):
     def __init__(self, points: int, vector: int) -> None:
         super().__init__()
         self.to_z = nn.Sequential(
-            nn.Linear(points * 2, 2 * vector), nn.ReLU(), nn.Linear(2 * vector, vector), nn.ReLU()
+            nn.Linear(points * 2, 2 * vector), nn.GELU(), nn.Linear(2 * vector, vector), nn.GELU()
         )
-        self.to_pose = nn.Sequential(nn.Linear(points * 2, vector), nn.ReLU(), nn.Linear(vector, vector), nn.ReLU())
+        self.to_pose = nn.Sequential(nn.Linear(points * 2, vector), nn.GELU(), nn.Linear(vector, vector), nn.GELU())
         self.register_buffer("centre", torch.full((points, 2), (CROP_SIZE - 1) / 2))
         self.register_buffer("spread", torch.full((points, 2), 20.0))
 
+    def standardise(self, points: Tensor) -> Tensor:
+        """points (B,L,2), crop frame -> (B,2L) of zero mean and unit variance over the captures."""
+        return ((points - self.centre) / self.spread).flatten(1)
+
     def forward(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """points (B,L,2), crop frame -> two vectors (B,vector)."""
-        x = ((points - self.centre) / self.spread).flatten(1)
+        x = self.standardise(points)
         return self.to_z(x), self.to_pose(x)
+
+
+class Linear(nn.Module):
+    """The linear part of the answer, from standardised coordinates; training solves it in closed form at the start."""
+
+    def __init__(self, points: int, expressions: int) -> None:
+        super().__init__()
+        self.person = nn.Linear(points * 2, N_IDENTITY + N_APPEARANCE)
+        self.expression = nn.Linear(points * 2 + N_IDENTITY, expressions)
+        self.pose = nn.Linear(points * 2 + N_IDENTITY, 6)
 
 
 class Regressor(nn.Sequential):
@@ -110,7 +125,7 @@ class Regressor(nn.Sequential):
 
     def __init__(self, width: int, hidden: int, out: int) -> None:
         super().__init__(
-            nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, out)
+            nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, out)
         )
         nn.init.normal_(self[-1].weight, std=1e-3)
         nn.init.zeros_(self[-1].bias)
@@ -125,9 +140,11 @@ class Heads(nn.Module):
         self.coordinates = Coordinates(config.points, 2 * config.vector) if config.coordinates else None
         width = config.vector * len(self.levels) + 2 * config.vector * config.coordinates
         expressions = len(load_head().expression_names)
+        self.norm_z, self.norm_pose = nn.LayerNorm(width), nn.LayerNorm(width)
         self.person = Regressor(width, config.hidden, N_IDENTITY + N_APPEARANCE)
         self.expression = Regressor(width + N_IDENTITY, config.hidden, expressions)
         self.pose = Regressor(width + N_IDENTITY, config.hidden, 6)
+        self.linear = Linear(config.points, expressions) if config.coordinates else None
         self.trust = nn.Linear(width, N_IDENTITY)
         nn.init.zeros_(self.trust.weight)
         nn.init.zeros_(self.trust.bias)
@@ -139,15 +156,21 @@ class Heads(nn.Module):
         pairs = [level(m) for level, m in zip(self.levels, maps, strict=True)]
         if self.coordinates is not None:
             pairs.append(self.coordinates(points))
-        return torch.cat([p[0] for p in pairs], 1), torch.cat([p[1] for p in pairs], 1)
+        return self.norm_z(torch.cat([p[0] for p in pairs], 1)), self.norm_pose(torch.cat([p[1] for p in pairs], 1))
 
-    def regress(self, for_z: Tensor, for_pose: Tensor, identity: Tensor | None = None) -> Codes:
-        """z and H from the vectors (B,W); expression and pose given an identity (B,60), else each frame's own."""
-        own, look = self.person(for_z).split([N_IDENTITY, N_APPEARANCE], 1)
+    def regress(self, for_z: Tensor, for_pose: Tensor, points: Tensor | None, identity: Tensor | None = None) -> Codes:
+        """z and H from the vectors (B,W) and points (B,L,2); expression and pose given an identity (B,60), else
+        each frame's own."""
+        x = None if self.linear is None else self.coordinates.standardise(points)
+        person = self.person(for_z) + (0 if x is None else self.linear.person(x))
+        own, look = person.split([N_IDENTITY, N_APPEARANCE], 1)
         identity = own if identity is None else identity
         expression = self.expression(torch.cat([for_z, identity], 1))
-        pose = self.pose(torch.cat([for_pose, identity], 1)) * self.pose_spread + self.pose_mean
-        return Codes(torch.cat([identity, expression, look], 1), pose)
+        pose = self.pose(torch.cat([for_pose, identity], 1))
+        if x is not None:
+            given = torch.cat([x, identity], 1)
+            expression, pose = expression + self.linear.expression(given), pose + self.linear.pose(given)
+        return Codes(torch.cat([identity, expression, look], 1), pose * self.pose_spread + self.pose_mean)
 
     def pool(self, for_z: Tensor, own: Tensor, among: Tensor | None = None) -> Tensor:
         """Identities (P,60) pooled from those (P*S,60) of S frames of P people, and their vectors (P*S,W).
@@ -216,13 +239,13 @@ class I2ZNet(nn.Module):
         for_z, for_pose = self.heads.vectors(self.join(crops, points, perceived), points)
         if identity is not None:
             identity = identity.expand(len(for_z), -1)
-        return self.heads.regress(for_z, for_pose, identity)
+        return self.heads.regress(for_z, for_pose, points, identity)
 
     @torch.no_grad()
     def identity(self, crops: Tensor, points: Tensor | None) -> Tensor:
         """One identity (60,) of a person, pooled over N frames; see `Heads.pool`."""
         for_z, for_pose = self.heads.vectors(self.join(crops, points, self.perceive(crops)), points)
-        own = self.heads.regress(for_z, for_pose).z[:, :N_IDENTITY]
+        own = self.heads.regress(for_z, for_pose, points).z[:, :N_IDENTITY]
         return self.heads.pool(for_z, own)[0]
 
 

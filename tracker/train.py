@@ -23,7 +23,7 @@ from torch.nn.parallel import DistributedDataParallel
 from decoders.head import IBUG_68, N_APPEARANCE, N_IDENTITY, Head, LandmarkHead, load_head
 from tracker.captures import load_shard
 from tracker.i2znet import Codes, I2ZConfig, I2ZNet, to_tensor
-from tracker.pose import project
+from tracker.pose import angles_of, project
 from tracker.studio import FACE_OVAL
 
 IOD_PIXELS = 80.0  # a typical inter-ocular distance in the crop; landmark losses are in percent of it
@@ -56,7 +56,7 @@ class TrainConfig:
     noise: NoiseConfig = field(default_factory=NoiseConfig)
     steps: int = 8000
     people: int = 8  # per step and process; each brings all of its moments and views
-    rate: float = 1e-3
+    rate: float = 3e-4
     weight_decay: float = 1e-4
     weight_z: float = 4.0  # lambda_z of Eq. 1
     weight_pose: float = 0.3  # lambda_H
@@ -136,10 +136,10 @@ class Objective(nn.Module):
         perceived = [m.float() * keep for m in maps]
         heads = self.network.heads
         for_z, for_pose = heads.vectors(self.network.join(None, seen, perceived), seen)
-        own = heads.regress(for_z, for_pose)
+        own = heads.regress(for_z, for_pose, seen)
         own_identity = own.z[:, :N_IDENTITY]
         pooled = heads.pool(for_z, own_identity, self._pools(people, shots))
-        given = heads.regress(for_z, for_pose, self._given_identity(own_identity, target[:, :N_IDENTITY], pooled))
+        given = heads.regress(for_z, for_pose, seen, self._given_identity(own_identity, target[:, :N_IDENTITY], pooled))
         # a told identity is judged as the pool that it may come from
         judged = torch.cat([pooled, given.z[:, N_IDENTITY:]], 1)
         losses = [self._supervised(codes, z, truth, target) for codes, z in ((own, own.z), (given, judged))]
@@ -250,6 +250,8 @@ def train(
     data = Dataset(captures[rank::world], network, loading)
     standardise(network, data)
     objective: nn.Module = Objective(network, config).to(device)
+    if network.heads.linear is not None:
+        solve_linear(objective, data)
     settings = {**asdict(config), "people_seen": len(data.points), "world": world}
     step_once = DistributedDataParallel(objective) if world > 1 else objective
     parameters = list(network.heads.parameters())
@@ -288,6 +290,52 @@ def rate_factor(step: int, steps: int) -> float:
     if step < warm:
         return (step + 1) / warm
     return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(steps - warm, 1)))
+
+
+def ridge(x: Tensor, y: Tensor, strength: float = 30.0) -> tuple[Tensor, Tensor]:
+    """Weight (M,K) and bias (M,) that minimise |x w^T + b - y|^2 + strength |w|^2 for x (N,K), y (N,M)."""
+    x_mean, y_mean = x.mean(0), y.mean(0)
+    a, b = (x - x_mean).double(), (y - y_mean).double()
+    weight = torch.linalg.solve(a.T @ a + strength * torch.eye(a.shape[1], dtype=a.dtype, device=a.device), a.T @ b).T
+    weight = weight.to(x.dtype)
+    return weight, y_mean - weight @ x_mean
+
+
+def weak_perspective(points: Tensor, image: Tensor) -> Tensor:
+    """Poses (B,6) that best take head-frame points (B,L,3) to image points (B,L,2): least squares for an affine
+    camera, then the nearest rotation."""
+    x, y = points - points.mean(1, keepdim=True), image - image.mean(1, keepdim=True)
+    affine = torch.linalg.solve(x.mT @ x, x.mT @ y).mT  # (B,2,3)
+    u, s, vt = torch.linalg.svd(affine, full_matrices=False)
+    rows = u @ vt
+    turn = torch.cat([rows, torch.linalg.cross(rows[:, :1], rows[:, 1:])], 1)
+    scale = s.mean(1)
+    shift = image.mean(1) - scale[:, None] * (rows @ points.mean(1)[..., None])[..., 0]
+    return torch.cat([scale.log()[:, None], angles_of(turn), shift], 1)
+
+
+@torch.no_grad()
+def solve_linear(objective: Objective, data: Dataset) -> None:
+    """Set the heads' linear part to the ridge regression on the captures with noise; the identity that expression
+    and pose are told is the mean of what that says of a person's shots."""
+    heads, device = objective.network.heads, objective.millimetres.device
+    people, shots = data.points.shape[:2]
+    truth, code = data.points.flatten(0, 1).to(device), data.codes.flatten(0, 1).to(device)
+    seen = objective.noise(data.points.to(device)).flatten(0, 1)
+    x = heads.coordinates.standardise(choose_points(seen, objective.config.network.points))
+
+    def fit(layer: nn.Linear, inputs: Tensor, targets: Tensor) -> None:
+        weight, bias = ridge(inputs, targets)
+        layer.weight.copy_(weight)
+        layer.bias.copy_(bias)
+
+    expressions = slice(N_IDENTITY, code.shape[1] - N_APPEARANCE)
+    fit(heads.linear.person, x, torch.cat([code[:, :N_IDENTITY], code[:, expressions.stop :]], 1))
+    own = heads.linear.person(x)[:, :N_IDENTITY].reshape(people, shots, -1)
+    given = torch.cat([x, own.mean(1, keepdim=True).expand_as(own).flatten(0, 1)], 1)
+    fit(heads.linear.expression, given, code[:, expressions])
+    pose = weak_perspective(objective.landmarks(code), truth)
+    fit(heads.linear.pose, given, (pose - heads.pose_mean) / heads.pose_spread)
 
 
 def choose_points(points: Tensor, count: int) -> Tensor:

@@ -90,6 +90,7 @@ def test_losses_vanish_for_the_truth(shards: list[Path], monkeypatch: pytest.Mon
     person = torch.cat([code[..., :60], code[..., 112:]], -1).flatten(0, 1)
     monkeypatch.setattr(heads.person, "forward", lambda v: person)
     monkeypatch.setattr(heads.expression, "forward", lambda v: code[..., 60:112].flatten(0, 1))
+    monkeypatch.setattr(heads, "linear", None)
     monkeypatch.setattr(heads, "pool", lambda for_z, own, among: own)
     unit = (pose - heads.pose_mean) / heads.pose_spread
     monkeypatch.setattr(heads.pose, "forward", lambda v: unit)
@@ -153,3 +154,29 @@ def test_training_learns(shards: list[Path]) -> None:
 def test_no_captures_is_said(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no captures there; make them with"):
         find_captures(tmp_path)
+
+
+def test_ridge_of_a_known_map() -> None:
+    x, weight, bias = torch.randn(500, 7), torch.randn(3, 7), torch.randn(3)
+    got, offset = training.ridge(x, x @ weight.T + bias, strength=1e-6)
+    assert torch.allclose(got, weight, atol=1e-4) and torch.allclose(offset, bias, atol=1e-4)
+
+
+def test_weak_perspective_recovers_the_pose() -> None:
+    points = torch.randn(20, 60, 3) * 0.05
+    pose = torch.rand(20, 6) * torch.tensor([0.5, 1, 1.5, 0.6, 60, 60]) + torch.tensor([6.5, -0.5, -0.7, -0.3, 90, 90])
+    assert torch.allclose(training.weak_perspective(points, project(points, pose)[..., :2]), pose, atol=2e-3)
+
+
+def test_the_linear_part_is_solved_on_the_captures(shards: list[Path]) -> None:
+    """After it, and before any step, the points of the captures are already met better than by the mean face."""
+    config = TrainConfig()
+    network = I2ZNet(config.network)
+    data = Dataset(shards, network)
+    training.standardise(network, data)
+    objective = Objective(network, config)
+    batch = data.batch(torch.arange(3), torch.device("cpu"))
+    torch.manual_seed(0)
+    before = objective(*batch)["pose"]
+    training.solve_linear(objective, data)
+    assert objective(*batch)["pose"] < 0.3 * before
