@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -76,7 +77,8 @@ def make_captures(
     paths = [folder / f"shard{i:04d}.npz" for i in range(-(-people // SHARD))]
     missing = [(i, p) for i, p in enumerate(paths) if not p.exists()]
     done = len(paths) - len(missing)
-    with ProcessPoolExecutor(max(workers, 1)) as pool:
+    # spawned: a forked child inherits the locks of its parent's OpenMP threads and can wait for them for ever
+    with ProcessPoolExecutor(max(workers, 1), get_context("spawn")) as pool:
         jobs = [
             pool.submit(_shoot_shard, p, seed, i, min(SHARD, people - i * SHARD), config) for i, p in missing
         ]

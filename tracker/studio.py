@@ -7,6 +7,7 @@ learned from them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -26,28 +27,8 @@ FACE_OVAL = (
 BROWS = ((70, 63, 105, 66, 107, 55, 65, 52, 53, 46), (300, 293, 334, 296, 336, 285, 295, 282, 283, 276))
 LIPS = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185)
 BEARD = (
-    132,
-    58,
-    172,
-    136,
-    150,
-    149,
-    176,
-    148,
-    152,
-    377,
-    400,
-    378,
-    379,
-    365,
-    397,
-    288,
-    361,
-    426,
-    327,
-    2,
-    98,
-    206,
+    *(132, 58, 172, 136, 150, 149, 176, 148, 152, 377, 400),
+    *(378, 379, 365, 397, 288, 361, 426, 327, 2, 98, 206),
 )
 EYES = (33, 133, 362, 263)
 
@@ -57,7 +38,7 @@ class StudioConfig:
     """What the studio draws."""
 
     picture: int = 192  # side of the pictures in pixels; they show the tracker's crop
-    moments: int = 4  # expressions per person
+    moments: int = 6  # expressions per person
     views: int = 2  # synchronous cameras per moment
     distance: tuple[float, float] = (0.25, 1.5)  # camera to head in metres
     yaw: float = 0.45  # standard deviation of the head's turn against the camera, radians
@@ -95,111 +76,117 @@ def _polygon(texel_points: np.ndarray, index: tuple[int, ...], size: int, soften
     return cv2.GaussianBlur(mask, (0, 0), soften)
 
 
+@dataclass(frozen=True)
+class Act:
+    """Muscles that move together: every name by a share low..high of one random drive, if its own chance comes up.
+
+    `*` stands for both sides, about alike; `?` for one side by chance.
+    """
+
+    chance: float
+    moves: tuple[tuple[str, float, float, float], ...]  # name, chance, low, high
+
+
+# Of each group at most one act happens; groups are independent. What opens the lips is sometimes the jaw and sometimes
+# the lips alone, and an open jaw may hide behind closed lips: the network must look at the chin to tell.
+GROUPS: tuple[tuple[Act, ...], ...] = (
+    (
+        Act(0.22, (("eyeSquint*", 1, 0.2, 1),)),
+        Act(0.14, (("eyeWide*", 1, 0.2, 1),)),
+    ),
+    (
+        Act(0.16, (("browDown*", 1, 0.2, 1),)),
+        Act(0.18, (("browInnerUp", 1, 0.7, 1), ("browOuterUp*", 1, 0.3, 1))),
+        Act(0.06, (("browInnerUp", 1, 0.3, 1), ("browDown*", 1, 0, 0.6))),
+        Act(0.05, (("browOuterUp?", 1, 0.3, 1),)),
+    ),
+    (
+        Act(0.13, (("jawOpen", 1, 0, 0.3),)),
+        Act(0.22, (("jawOpen", 1, 0.3, 1),)),
+        Act(0.15, (("jawOpen", 1, 0.3, 1), ("mouthClose", 1, 0, 0.9))),
+        Act(0.02, (("jawOpen", 1, 0.5, 1), ("tongueOut", 1, 0.5, 1.2))),
+    ),
+    (
+        Act(0.06, (("jawLeft", 1, 0.2, 1),)),
+        Act(0.06, (("jawRight", 1, 0.2, 1),)),
+        Act(0.06, (("jawForward", 1, 0.2, 1),)),
+    ),
+    (
+        Act(
+            0.25,
+            (
+                ("mouthSmile*", 1, 0.8, 1),
+                ("cheekSquint*", 0.6, 0, 0.7),
+                ("mouthUpperUp*", 0.5, 0, 0.6),
+                ("mouthLowerDown*", 0.5, 0, 0.7),
+                ("mouthDimple*", 0.5, 0, 0.3),
+            ),
+        ),
+        Act(0.10, (("mouthPucker", 1, 0.5, 1), ("mouthFunnel", 0.4, 0, 0.6))),
+        Act(0.07, (("mouthFunnel", 1, 0.2, 1),)),
+        Act(0.09, (("mouthFrown*", 1, 0.3, 1), ("mouthShrugLower", 1, 0, 0.8), ("mouthShrugUpper", 1, 0, 0.5))),
+        Act(0.08, (("mouthStretch*", 1, 0.3, 1), ("mouthLowerDown*", 1, 0, 0.8))),
+        Act(0.08, (("mouthPress*", 1, 0.2, 1), ("mouthRollLower", 1, 0, 0.8), ("mouthRollUpper", 1, 0, 0.8))),
+        Act(0.05, (("mouthUpperUp*", 1, 0.3, 1), ("noseSneer*", 1, 0.2, 1))),
+        Act(0.08, (("mouthLowerDown*", 1, 0.2, 1), ("mouthUpperUp*", 0.7, 0, 1))),
+    ),
+    (
+        Act(0.06, (("mouthLeft", 1, 0.2, 1),)),
+        Act(0.06, (("mouthRight", 1, 0.2, 1),)),
+        Act(0.06, (("mouthSmile?", 1, 0.2, 1),)),
+        Act(0.06, (("mouthUpperUp?", 1, 0.2, 1), ("noseSneer?", 0.5, 0, 1))),
+        Act(0.05, (("noseSneer*", 1, 0.2, 1),)),
+        Act(0.06, (("cheekPuff", 1, 0.2, 1),)),
+    ),
+)
+BLINKS = (
+    Act(0.12, (("eyeBlink*", 1, 0, 1),)),
+    Act(0.12, (("eyeBlink*", 1, 0.7, 1),)),
+    Act(0.05, (("eyeBlink?", 1, 0.4, 1),)),
+)
+STRENGTHS = ((0.0, 0.18), (0.45, 0.25), (0.8, 0.32), (1.0, 0.25))  # of acting, with its share; 0: a face at rest
+STRAY = 0.7  # names on average that move a little on their own
+_NOT_ALONE = ("eyeLook", "mouthClose", "tongueOut")
+
+
 def sample_expression(rng: np.random.Generator) -> np.ndarray:
     """A plausible combination of the 52 ARKit values (52,), from neutral to strong."""
-    e = dict.fromkeys(EXPRESSION_NAMES, 0.0)
-    strength = rng.choice([0.0, 0.45, 0.8, 1.0], p=[0.18, 0.25, 0.32, 0.25])
+    values = dict.fromkeys(EXPRESSION_NAMES, 0.0)
+    strength = rng.choice([s for s, _ in STRENGTHS], p=[p for _, p in STRENGTHS])
+    _look(rng, values)
+    _perform(rng, values, BLINKS, 1.0)  # faces at rest blink, too
+    for group in GROUPS:
+        _perform(rng, values, group, rng.uniform(0.2, 1) * strength)
+    alone = [name for name in EXPRESSION_NAMES if not name.startswith(_NOT_ALONE)]
+    for name in rng.choice(alone, rng.poisson(STRAY)):
+        values[name] += rng.uniform(0, 0.35) * strength
+    return np.array(list(values.values()), np.float32).clip(0, 1)
 
-    def on(p: float) -> bool:
-        return rng.random() < p
 
-    def value(low: float = 0.0, high: float = 1.0) -> float:
-        return rng.uniform(low, high) * strength
+def _look(rng: np.random.Generator, values: dict[str, float]) -> None:
+    """Turn both eyes; a positive x turns them to the subject's left."""
+    x, y = rng.normal(0, 0.30), rng.normal(-0.05, 0.28)
+    for side, inward in (("Left", -1), ("Right", 1)):
+        values["eyeLookOut" + side] = max(-inward * x, 0)
+        values["eyeLookIn" + side] = max(inward * x, 0)
+        values["eyeLookUp" + side] = max(y, 0)
+        values["eyeLookDown" + side] = max(-y, 0)
 
-    def both(name: str, v: float, spread: float = 0.12) -> None:
-        lean = rng.normal(0, spread)
-        e[name + "Left"] += v * (1 + lean)
-        e[name + "Right"] += v * (1 - lean)
 
-    def one(name: str, v: float) -> None:
-        e[name + str(rng.choice(["Left", "Right"]))] += v
-
-    look_x, look_y = rng.normal(0, 0.30), rng.normal(-0.05, 0.28)
-    for side, inward in (
-        ("Left", -1),
-        ("Right", 1),
-    ):  # a positive look_x turns the eyes to the subject's left
-        e["eyeLookOut" + side] = max(-inward * look_x, 0)
-        e["eyeLookIn" + side] = max(inward * look_x, 0)
-        e["eyeLookUp" + side] = max(look_y, 0)
-        e["eyeLookDown" + side] = max(-look_y, 0)
-    if on(0.24):
-        both("eyeBlink", rng.uniform(0, 1) if on(0.5) else rng.uniform(0.7, 1.0), 0.04)
-    elif on(0.06):
-        one("eyeBlink", rng.uniform(0.4, 1))
-    if on(0.22):
-        both("eyeSquint", value())
-    elif on(0.15):
-        both("eyeWide", value())
-    brow = rng.random()
-    if brow < 0.16:
-        both("browDown", value())
-    elif brow < 0.34:
-        raised = value()
-        e["browInnerUp"] += raised
-        both("browOuterUp", raised * rng.uniform(0.4, 1.0), 0.2)
-    elif brow < 0.40:
-        e["browInnerUp"] += value()
-        both("browDown", value(0, 0.5))
-    elif brow < 0.45:
-        one("browOuterUp", value())
-    if on(0.5):
-        jaw = value(0, 1) ** 1.5 if on(0.7) else value(0, 0.2)
-        e["jawOpen"] += jaw
-        if on(0.3):
-            e["mouthClose"] += jaw * rng.uniform(0, 1)
-    if on(0.10):
-        e[str(rng.choice(["jawLeft", "jawRight"]))] += value()
-    if on(0.06):
-        e["jawForward"] += value()
-    mouth = rng.random()
-    if mouth < 0.30:
-        smile = value()
-        both("mouthSmile", smile)
-        # what comes with a smile grows with it
-        along = {"cheekSquint": 0.7, "mouthUpperUp": 0.35, "mouthLowerDown": 0.35, "mouthDimple": 0.3}
-        for name, most in along.items():
-            if on(0.6):
-                both(name, smile * rng.uniform(0, most))
-    elif mouth < 0.42:
-        e["mouthPucker"] += value()
-        e["mouthFunnel"] += value(0, 0.6) if on(0.4) else 0
-    elif mouth < 0.50:
-        e["mouthFunnel"] += value()
-    elif mouth < 0.60:
-        both("mouthFrown", value())
-        e["mouthShrugLower"] += value(0, 0.8)
-        e["mouthShrugUpper"] += value(0, 0.5)
-    elif mouth < 0.68:
-        both("mouthStretch", value())
-        both("mouthLowerDown", value(0, 0.8))
-    elif mouth < 0.76:
-        both("mouthPress", value())
-        e["mouthRollLower"] += value(0, 0.8)
-        e["mouthRollUpper"] += value(0, 0.8)
-    elif mouth < 0.80:
-        both("mouthUpperUp", value())
-        both("noseSneer", value())
-    elif mouth < 0.85:
-        both("mouthLowerDown", value(0, 0.7), 0.3)
-        both("mouthUpperUp", value(0, 0.5), 0.3)
-    if on(0.12):
-        e[str(rng.choice(["mouthLeft", "mouthRight"]))] += value()
-    if on(0.06):
-        one("mouthSmile", value())
-    if on(0.06):
-        one("mouthUpperUp", value())
-        one("noseSneer", value())
-    if on(0.05):
-        both("noseSneer", value())
-    if on(0.06):
-        e["cheekPuff"] += value()
-    if on(0.03) and e["jawOpen"] > 0.15:
-        e["tongueOut"] += value(0.3, 1)
-    for name in rng.choice(EXPRESSION_NAMES, rng.poisson(0.7)):
-        if not name.startswith("eyeLook") and name not in ("mouthClose", "tongueOut"):
-            e[name] += value(0, 0.35)
-    return np.array(list(e.values()), np.float32).clip(0, 1)
+def _perform(rng: np.random.Generator, values: dict[str, float], group: tuple[Act, ...], drive: float) -> None:
+    """Add one act of the group, or none."""
+    chances = [act.chance for act in group]
+    pick = rng.choice(len(group) + 1, p=[*chances, 1 - sum(chances)])
+    for name, chance, low, high in group[pick].moves if pick < len(group) else ():
+        value = drive * rng.uniform(low, high) * (rng.random() < chance)
+        if name.endswith("?"):
+            values[name[:-1] + str(rng.choice(["Left", "Right"]))] += value
+        elif name.endswith("*"):
+            lean = rng.normal(0, 0.12)
+            values[name[:-1] + "Left"] += value * (1 + lean)
+            values[name[:-1] + "Right"] += value * (1 - lean)
+        else:
+            values[name] += value
 
 
 class Studio:
@@ -375,7 +362,7 @@ class Studio:
         mane: tuple[float, np.ndarray],
         rotation: np.ndarray,
         position: np.ndarray,
-        to_picture: object,
+        to_picture: Callable[[np.ndarray], np.ndarray],
         brightness: float,
     ) -> None:
         """Long hair: an ellipsoid behind the head, seen as a filled hull."""
@@ -393,7 +380,7 @@ class Studio:
         vertices: np.ndarray,
         rotation: np.ndarray,
         position: np.ndarray,
-        to_picture: object,
+        to_picture: Callable[[np.ndarray], np.ndarray],
     ) -> None:
         """Two rings and a bridge, 1.5 cm before the eyes."""
         radius, colour = glasses
