@@ -56,11 +56,11 @@ def export(
 
 def captures(
     folder: Annotated[Path, typer.Argument(help="Where the captures go; those there are kept.", metavar="DIR")],
-    people: Annotated[int, typer.Option(help="How many, eight pictures each.", min=1)] = 4500,
+    people: Annotated[int, typer.Option(help="How many, twelve pictures each.", min=1)] = 2400,
     workers: Annotated[int, typer.Option(help="Processes.", min=1)] = 2,
     seed: Annotated[int, typer.Option(help="Of all that is random.")] = 0,
 ) -> None:
-    """Draw synthetic captures to train from; about 1 GB for 450 people."""
+    """Draw synthetic captures to train from; about 1 GB for 300 people."""
     from tracker.captures import make_captures
 
     with _Bars() as bars:
@@ -71,7 +71,7 @@ def i2znet(
     folder: Annotated[Path, typer.Argument(help="Captures.", metavar="DIR")],
     output: Annotated[Path, typer.Option("-o", help="The file of weights to write.")],
     config: Annotated[str, typer.Option(help="i2znet_small, i2znet_fan or i2znet_paper.")] = "i2znet_small",
-    steps: Annotated[int, typer.Option(help="Optimisation steps.", min=1)] = 6500,
+    steps: Annotated[int | None, typer.Option(help="Optimisation steps [8000].", min=1)] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     seed: Annotated[int, typer.Option(help="Of all that is random.")] = 0,
 ) -> None:
@@ -80,7 +80,7 @@ def i2znet(
     from tracker.i2znet import I2ZConfig
     from tracker.train import TrainConfig, train
 
-    settings = TrainConfig(network=I2ZConfig.load(config), steps=steps, seed=seed)
+    settings = TrainConfig(network=I2ZConfig.load(config), steps=steps or TrainConfig.steps, seed=seed)
     with _Bars() as bars:
         loading = partial(bars.show, "features")
         train(find_captures(folder), output, settings, partial(bars.show, "training"), loading, device)

@@ -9,8 +9,9 @@ Where this differs from the paper, with the reason:
 - The bundled configuration adds a level that reads the coordinates of the dense points: a heatmap of 24 pixels blurs
   the opening of a lid away.
 - With the coordinates comes a linear path from them to z and H, solved in closed form before training.
-- z is regressed in two steps: identity (and appearance) first, then expression and pose given an identity, so that a
-  clip can have one identity for all of its frames. Given its own frame's identity, it is the paper's form.
+- z is regressed in two steps: a first guess, then expression and pose given the person, who is pooled from the first
+  guesses of many frames: one identity for all of a clip's frames, and the habit, its average expression, which tells
+  high brows from raised ones. Given its own frame's identity and no habit, it is the paper's form.
 
 Crop frame: pixels of the 256x256 crop, centre of the first pixel (0, 0).
 """
@@ -60,10 +61,12 @@ class I2ZConfig:
 
 
 class Codes(NamedTuple):
-    """What the network says of a batch: z (B,128) and H (B,6) in the crop frame."""
+    """What the network says of a batch: z (B,128), H (B,6) in the crop frame, and each frame's first guess of the
+    person (B,112): identity and expression, to be pooled."""
 
     z: Tensor
     pose: Tensor
+    person: Tensor
 
 
 class Level(nn.Module):
@@ -115,8 +118,8 @@ class Linear(nn.Module):
 
     def __init__(self, points: int, expressions: int) -> None:
         super().__init__()
-        self.person = nn.Linear(points * 2, N_IDENTITY + N_APPEARANCE)
-        self.expression = nn.Linear(points * 2 + N_IDENTITY, expressions)
+        self.first = nn.Linear(points * 2, N_IDENTITY + expressions + N_APPEARANCE)
+        self.expression = nn.Linear(points * 2 + N_IDENTITY + expressions, expressions)
         self.pose = nn.Linear(points * 2 + N_IDENTITY, 6)
 
 
@@ -141,11 +144,12 @@ class Heads(nn.Module):
         width = config.vector * len(self.levels) + 2 * config.vector * config.coordinates
         expressions = len(load_head().expression_names)
         self.norm_z, self.norm_pose = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.person = Regressor(width, config.hidden, N_IDENTITY + N_APPEARANCE)
-        self.expression = Regressor(width + N_IDENTITY, config.hidden, expressions)
+        self.person_size = N_IDENTITY + expressions
+        self.first = Regressor(width, config.hidden, self.person_size + N_APPEARANCE)
+        self.expression = Regressor(width + self.person_size, config.hidden, expressions)
         self.pose = Regressor(width + N_IDENTITY, config.hidden, 6)
         self.linear = Linear(config.points, expressions) if config.coordinates else None
-        self.trust = nn.Linear(width, N_IDENTITY)
+        self.trust = nn.Linear(width, self.person_size)
         nn.init.zeros_(self.trust.weight)
         nn.init.zeros_(self.trust.bias)
         self.register_buffer("pose_mean", torch.tensor(POSE_MEAN))
@@ -158,28 +162,31 @@ class Heads(nn.Module):
             pairs.append(self.coordinates(points))
         return self.norm_z(torch.cat([p[0] for p in pairs], 1)), self.norm_pose(torch.cat([p[1] for p in pairs], 1))
 
-    def regress(self, for_z: Tensor, for_pose: Tensor, points: Tensor | None, identity: Tensor | None = None) -> Codes:
-        """z and H from the vectors (B,W) and points (B,L,2); expression and pose given an identity (B,60), else
-        each frame's own."""
+    def regress(self, for_z: Tensor, for_pose: Tensor, points: Tensor | None, person: Tensor | None = None) -> Codes:
+        """z and H from the vectors (B,W) and points (B,L,2); expression and pose given a person (B,112), else each
+        frame's own identity and no habit."""
         x = None if self.linear is None else self.coordinates.standardise(points)
-        person = self.person(for_z) + (0 if x is None else self.linear.person(x))
-        own, look = person.split([N_IDENTITY, N_APPEARANCE], 1)
-        identity = own if identity is None else identity
-        expression = self.expression(torch.cat([for_z, identity], 1))
+        first = self.first(for_z) + (0 if x is None else self.linear.first(x))
+        own, look = first.split([self.person_size, N_APPEARANCE], 1)
+        if person is None:
+            person = torch.cat([own[:, :N_IDENTITY], torch.zeros_like(own[:, N_IDENTITY:])], 1)
+        identity = person[:, :N_IDENTITY]
+        expression = self.expression(torch.cat([for_z, person], 1))
         pose = self.pose(torch.cat([for_pose, identity], 1))
         if x is not None:
-            given = torch.cat([x, identity], 1)
-            expression, pose = expression + self.linear.expression(given), pose + self.linear.pose(given)
-        return Codes(torch.cat([identity, expression, look], 1), pose * self.pose_spread + self.pose_mean)
+            expression = expression + self.linear.expression(torch.cat([x, person], 1))
+            pose = pose + self.linear.pose(torch.cat([x, identity], 1))
+        z = torch.cat([identity, expression, look], 1)
+        return Codes(z, pose * self.pose_spread + self.pose_mean, own)
 
     def pool(self, for_z: Tensor, own: Tensor, among: Tensor | None = None) -> Tensor:
-        """Identities (P,60) pooled from those (P*S,60) of S frames of P people, and their vectors (P*S,W).
+        """Persons (P,112) pooled from the first guesses (P*S,112) of S frames of P people, and their vectors (P*S,W).
 
         Every frame says by itself how much it is to be trusted in each component: a profile knows the nose's length,
-        closed lips the chin's. `among` (P,Q,S) names the frames that count, Q pools per person -> (P*Q,60).
+        closed lips the chin's. `among` (P,Q,S) names the frames that count, Q pools per person -> (P*Q,112).
         """
         people = 1 if among is None else len(among)
-        logits = self.trust(for_z).unflatten(0, (people, 1, -1))  # (P,1,S,60)
+        logits = self.trust(for_z).unflatten(0, (people, 1, -1))  # (P,1,S,112)
         if among is not None:
             logits = logits.masked_fill(among[..., None] == 0, -torch.inf)
         return (logits.softmax(2) * own.unflatten(0, (people, 1, -1))).sum(2).flatten(0, 1)
@@ -228,25 +235,24 @@ class I2ZNet(nn.Module):
         self,
         crops: Tensor,
         points: Tensor | None = None,
-        identity: Tensor | None = None,
+        person: Tensor | None = None,
         perceived: list[Tensor] | None = None,
     ) -> Codes:
         """Codes of crops (B,3,256,256), RGB in 0..1, with their dense points (B,L,2) in the crop frame.
 
-        `identity` (60,) or (B,60) fixes the person; without it each frame has its own.
+        `person` (112,) or (B,112) is what `person()` gives; without it each frame has its own identity.
         """
         perceived = self.perceive(crops) if perceived is None else perceived
         for_z, for_pose = self.heads.vectors(self.join(crops, points, perceived), points)
-        if identity is not None:
-            identity = identity.expand(len(for_z), -1)
-        return self.heads.regress(for_z, for_pose, points, identity)
+        if person is not None:
+            person = person.expand(len(for_z), -1)
+        return self.heads.regress(for_z, for_pose, points, person)
 
     @torch.no_grad()
-    def identity(self, crops: Tensor, points: Tensor | None) -> Tensor:
-        """One identity (60,) of a person, pooled over N frames; see `Heads.pool`."""
+    def person(self, crops: Tensor, points: Tensor | None) -> Tensor:
+        """The person (112,), identity and habit, pooled over N frames; see `Heads.pool`."""
         for_z, for_pose = self.heads.vectors(self.join(crops, points, self.perceive(crops)), points)
-        own = self.heads.regress(for_z, for_pose, points).z[:, :N_IDENTITY]
-        return self.heads.pool(for_z, own)[0]
+        return self.heads.pool(for_z, self.heads.regress(for_z, for_pose, points).person)[0]
 
 
 def to_tensor(crops: Tensor) -> Tensor:

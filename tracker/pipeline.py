@@ -211,11 +211,11 @@ def track_video(
         began, watch = time.perf_counter(), Stopwatch()
         with watch("load"):
             models = models or load_models(config)
-        identity = None
+        person = None
         if config.identity == "clip":
             with watch("identity"):
-                identity = pool_identity(path, models, config, progress)
-        track = _assemble(_stream(reader, models, identity, config, watch, progress), path, reader, config)
+                person = pool_person(path, models, config, progress)
+        track = _assemble(_stream(reader, models, person, config, watch, progress), path, reader, config)
         with watch("write"):
             track.save(results)
         fps = len(track) / (time.perf_counter() - began)
@@ -266,8 +266,8 @@ def _results(folder: Path) -> Iterator[Path]:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def pool_identity(path: Path, models: Models, config: TrackConfig, progress: Progress) -> np.ndarray | None:
-    """Identity (60,) of the clip's face, from frames spread evenly over the window, or None."""
+def pool_person(path: Path, models: Models, config: TrackConfig, progress: Progress) -> np.ndarray | None:
+    """The clip's person (112,), see `I2ZNet.person`, from frames spread evenly over the window, or None."""
     count = count_frames(path, config.start, config.duration)
     rows = np.unique(np.linspace(0, count - 1, config.samples + 2)[1:-1].round().astype(int))
     pictures, points = [], []
@@ -279,11 +279,11 @@ def pool_identity(path: Path, models: Models, config: TrackConfig, progress: Pro
                 pictures.append(crops.warp(frame.image, transform))
                 points.append(crops.apply(transform, found.points))
             progress("identity", done + 1, len(rows))
-    return _identity(models, pictures, points) if pictures else None
+    return _person(models, pictures, points) if pictures else None
 
 
-def _identity(models: Models, pictures: list[np.ndarray], points: list[np.ndarray]) -> np.ndarray:
-    return models.network.identity(*_tensors(models, pictures, points)).cpu().numpy()
+def _person(models: Models, pictures: list[np.ndarray], points: list[np.ndarray]) -> np.ndarray:
+    return models.network.person(*_tensors(models, pictures, points)).cpu().numpy()
 
 
 def _tensors(models: Models, pictures: list[np.ndarray], points: list[np.ndarray]) -> tuple:
@@ -307,7 +307,7 @@ class _Row:
 def _stream(
     reader: VideoReader,
     models: Models,
-    identity: np.ndarray | None,
+    person: np.ndarray | None,
     config: TrackConfig,
     watch: Stopwatch,
     progress: Progress,
@@ -329,29 +329,29 @@ def _stream(
         rows.append(row)
         if len(pending) == config.batch:
             with watch("network"):
-                identity = _encode(models, pending, identity, config)
+                person = _encode(models, pending, person, config)
             pending = []
         progress("track", len(rows), max(total, len(rows)))
     if pending:
         with watch("network"):
-            _encode(models, pending, identity, config)
+            _encode(models, pending, person, config)
     return rows
 
 
 def _encode(
-    models: Models, rows: list[_Row], identity: np.ndarray | None, config: TrackConfig
+    models: Models, rows: list[_Row], person: np.ndarray | None, config: TrackConfig
 ) -> np.ndarray | None:
-    """Fill z and H of rows that have a crop; returns the identity, taken from them if there is none yet."""
+    """Fill z and H of rows that have a crop; returns the person, taken from them if there is none yet."""
     pictures = [row.picture for row in rows]
     points = [crops.apply(row.transform, row.found.points) for row in rows]
-    if identity is None and config.identity == "clip":
-        identity = _identity(models, pictures, points)
-    given = None if identity is None else torch.from_numpy(identity).to(models.device)
+    if person is None and config.identity == "clip":
+        person = _person(models, pictures, points)
+    given = None if person is None else torch.from_numpy(person).to(models.device)
     with torch.no_grad():
         codes = models.network(*_tensors(models, pictures, points), given)
     for row, z, pose in zip(rows, codes.z.cpu().numpy(), codes.pose.cpu().numpy(), strict=True):
         row.z, row.H, row.picture = z, pose, None
-    return identity
+    return person
 
 
 def _assemble(rows: list[_Row], path: Path, reader: VideoReader, config: TrackConfig) -> Track:

@@ -24,14 +24,14 @@ from decoders.head import IBUG_68, N_APPEARANCE, N_IDENTITY, Head, LandmarkHead,
 from tracker.captures import load_shard
 from tracker.i2znet import Codes, I2ZConfig, I2ZNet, to_tensor
 from tracker.pose import angles_of, project
-from tracker.studio import FACE_OVAL
+from tracker.studio import BROWS, FACE_OVAL, LOWER_LIP, UPPER_LIP
 
 IOD_PIXELS = 80.0  # a typical inter-ocular distance in the crop; landmark losses are in percent of it
-# Pairs of points whose difference shows how lids and lips open, how wide the mouth is, and where the irises look.
+# Pairs of points whose difference shows how lids, lips and jaw open, how wide the mouth is, where the irises look.
 OPENINGS = (
     *((159, 145), (158, 153), (160, 144), (386, 374), (385, 380), (387, 373)),
     *((13, 14), (82, 87), (312, 317), (81, 178), (311, 402)),
-    *((61, 291), (78, 308), (0, 17)),
+    *((61, 291), (78, 308), (0, 17), (1, 152), (17, 152)),
     *((468, 33), (468, 133), (473, 263), (473, 362)),
 )
 
@@ -46,6 +46,11 @@ class NoiseConfig:
     point: float = 0.4  # independent per point and frame
     contour: float = 1.2  # factor for the face's contour
     reach: float = 0.02  # metres over which smooth offsets agree
+    brows: float = 2.5  # height of a person's brows: hair does not grow where the head's bone would have it
+    lips: float = 0.8  # thickness of a person's lips
+    blunder: float = 6.0  # smooth error around one place, as behind a hand ...
+    blunders: float = 0.15  # ... in this share of the frames
+    blunder_reach: float = 0.03  # metres
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,7 @@ class TrainConfig:
     network: I2ZConfig = field(default_factory=I2ZConfig)
     noise: NoiseConfig = field(default_factory=NoiseConfig)
     steps: int = 8000
-    people: int = 8  # per step and process; each brings all of its moments and views
+    people: int = 6  # per step and process; each brings all of its moments and views
     rate: float = 3e-4
     weight_decay: float = 1e-4
     weight_z: float = 4.0  # lambda_z of Eq. 1
@@ -92,6 +97,8 @@ class LandmarkNoise(nn.Module):
         weight[list(FACE_OVAL)] = config.contour
         self.register_buffer("smooth", weight[:, None] * torch.linalg.cholesky(kernel))
         self.register_buffer("weight", weight[:, None])
+        self.register_buffer("near", torch.exp(-(torch.cdist(at, at) ** 2) / (2 * config.blunder_reach**2)))
+        self.register_buffer("features", _feature_heights(config))
 
     def forward(self, points: Tensor) -> Tensor:
         """points (P,S,478,2) of P people and S shots, crop pixels -> the same with errors."""
@@ -105,11 +112,28 @@ class LandmarkNoise(nn.Module):
             return torch.einsum("kl,...lc->...kc", self.smooth, draw(*shape))
 
         person = c.person * smooth(people, 1) + c.person_point * self.weight * draw(people, 1)
+        heights = torch.randn(people, 1, len(self.features), device=points.device) @ self.features  # (P,1,478)
         frame = c.frame * smooth(people, shots) + c.point * self.weight * draw(people, shots)
         # no two people's, and no two pictures', errors are equally large
         person = person * torch.rand(people, 1, 1, 1, device=points.device) * 1.6
         frame = frame * torch.rand(people, shots, 1, 1, device=points.device) * 1.6
-        return points + unit * (person + frame)
+        place = self.near[torch.randint(count, (people, shots), device=points.device), :, None]
+        struck = torch.rand(people, shots, 1, 1, device=points.device) < c.blunders
+        blunder = c.blunder * struck * place * smooth(people, shots)
+        offset = person + frame + blunder
+        offset[..., 1] += heights
+        return points + unit * offset
+
+
+def _feature_heights(config: NoiseConfig) -> Tensor:
+    """(4,478) by how much each point is lower when a person's left brow, right brow, upper or lower lip is so by one
+    standard deviation; both brows mostly together."""
+    heights = torch.zeros(4, 478)
+    left, right = (list(brow) for brow in BROWS)
+    heights[0, left + right] = config.brows
+    heights[1, left], heights[1, right] = 0.3 * config.brows, -0.3 * config.brows
+    heights[2, list(UPPER_LIP)] = heights[3, list(LOWER_LIP)] = config.lips
+    return heights
 
 
 class Objective(nn.Module):
@@ -127,7 +151,7 @@ class Objective(nn.Module):
     def forward(self, maps: list[Tensor], points: Tensor, code: Tensor) -> dict[str, Tensor]:
         """maps: per level (P*S,C,s,s); points (P,S,478,2) true landmarks; code (P,S,128) -> the losses by name.
 
-        The network speaks twice, with each shot's own identity and with a given one, and both count.
+        The network speaks twice, with each shot's own identity and with a given person, and both count.
         """
         people, shots = points.shape[:2]
         seen = choose_points(self.noise(points).flatten(0, 1), self.config.network.points)
@@ -137,11 +161,10 @@ class Objective(nn.Module):
         heads = self.network.heads
         for_z, for_pose = heads.vectors(self.network.join(None, seen, perceived), seen)
         own = heads.regress(for_z, for_pose, seen)
-        own_identity = own.z[:, :N_IDENTITY]
-        pooled = heads.pool(for_z, own_identity, self._pools(people, shots))
-        given = heads.regress(for_z, for_pose, seen, self._given_identity(own_identity, target[:, :N_IDENTITY], pooled))
+        pooled = heads.pool(for_z, own.person, self._pools(people, shots))
+        given = heads.regress(for_z, for_pose, seen, self._given_person(own.z, target, pooled))
         # a told identity is judged as the pool that it may come from
-        judged = torch.cat([pooled, given.z[:, N_IDENTITY:]], 1)
+        judged = torch.cat([pooled[:, :N_IDENTITY], given.z[:, N_IDENTITY:]], 1)
         losses = [self._supervised(codes, z, truth, target) for codes, z in ((own, own.z), (given, judged))]
         by_view = (own.z * self.millimetres).reshape(people, -1, 2, len(self.millimetres))
         return {name: (losses[0][name] + losses[1][name]) / 2 for name in losses[0]} | {
@@ -162,16 +185,20 @@ class Objective(nn.Module):
         }
 
     def _pools(self, people: int, shots: int) -> Tensor:
-        """(P,S,S) for each shot the shots of its person that its identity is pooled from, some 70 % of them."""
+        """(P,S,S) for each shot the shots that its person is pooled from, some 70 % of them."""
         chosen = (torch.rand(people, 1, shots, device=self.millimetres.device) < 0.7).float()
         chosen[..., 0] += (chosen.sum(-1) == 0).float()
         return chosen.expand(people, shots, shots)
 
     @staticmethod
-    def _given_identity(own: Tensor, true: Tensor, pooled: Tensor) -> Tensor:
-        """The identity that expression and pose are told: mostly pooled, as in tracking, or the shot's own or true."""
+    def _given_person(own: Tensor, true: Tensor, pooled: Tensor) -> Tensor:
+        """The person (B,112) that expression and pose are told: mostly pooled, as in tracking; or the shot's own
+        identity without a habit, as for a single frame; or the true identity. `own`, `true` are codes (B,128)."""
         pick = torch.rand(len(own), 1, device=own.device)
-        return torch.where(pick < 0.75, pooled, torch.where(pick < 0.9, own, true))
+        single, told = (pick >= 0.75) & (pick < 0.9), pick >= 0.9
+        identity, habit = pooled[:, :N_IDENTITY], pooled[:, N_IDENTITY:]
+        identity = identity.where(~single, own[:, :N_IDENTITY]).where(~told, true[:, :N_IDENTITY])
+        return torch.cat([identity, habit.where(~single, torch.zeros_like(habit))], 1)
 
 
 class Dataset:
@@ -250,7 +277,8 @@ def train(
     data = Dataset(captures[rank::world], network, loading)
     standardise(network, data)
     objective: nn.Module = Objective(network, config).to(device)
-    if network.heads.linear is not None:
+    checkpoint, start = out.with_suffix(".checkpoint"), 0
+    if network.heads.linear is not None and not checkpoint.exists():
         solve_linear(objective, data)
     settings = {**asdict(config), "people_seen": len(data.points), "world": world}
     step_once = DistributedDataParallel(objective) if world > 1 else objective
@@ -258,7 +286,6 @@ def train(
     optimizer = torch.optim.AdamW(parameters, config.rate, weight_decay=config.weight_decay, fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_factor(step, config.steps))
     average = {k: v.detach().clone() for k, v in network.heads.state_dict().items()}
-    checkpoint, start = out.with_suffix(".checkpoint"), 0
     if checkpoint.exists():
         start = _resume(checkpoint, network, optimizer, schedule, average)
     torch.manual_seed(config.seed + 1000 * rank + start)
@@ -316,8 +343,8 @@ def weak_perspective(points: Tensor, image: Tensor) -> Tensor:
 
 @torch.no_grad()
 def solve_linear(objective: Objective, data: Dataset) -> None:
-    """Set the heads' linear part to the ridge regression on the captures with noise; the identity that expression
-    and pose are told is the mean of what that says of a person's shots."""
+    """Set the heads' linear part to the ridge regression on the captures with noise; the person that expression and
+    pose are told is the mean of what that says of a person's shots."""
     heads, device = objective.network.heads, objective.millimetres.device
     people, shots = data.points.shape[:2]
     truth, code = data.points.flatten(0, 1).to(device), data.codes.flatten(0, 1).to(device)
@@ -330,11 +357,12 @@ def solve_linear(objective: Objective, data: Dataset) -> None:
         layer.bias.copy_(bias)
 
     expressions = slice(N_IDENTITY, code.shape[1] - N_APPEARANCE)
-    fit(heads.linear.person, x, torch.cat([code[:, :N_IDENTITY], code[:, expressions.stop :]], 1))
-    own = heads.linear.person(x)[:, :N_IDENTITY].reshape(people, shots, -1)
-    given = torch.cat([x, own.mean(1, keepdim=True).expand_as(own).flatten(0, 1)], 1)
-    fit(heads.linear.expression, given, code[:, expressions])
+    fit(heads.linear.first, x, code)
+    own = heads.linear.first(x)[:, : heads.person_size].reshape(people, shots, -1)
+    person = own.mean(1, keepdim=True).expand_as(own).flatten(0, 1)
+    fit(heads.linear.expression, torch.cat([x, person], 1), code[:, expressions])
     pose = weak_perspective(objective.landmarks(code), truth)
+    given = torch.cat([x, person[:, :N_IDENTITY]], 1)
     fit(heads.linear.pose, given, (pose - heads.pose_mean) / heads.pose_spread)
 
 

@@ -53,18 +53,18 @@ class FakeNetwork:
         self.batches: list[int] = []
         self.pooled: list[int] = []
 
-    def identity(self, crops: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
-        """A constant identity (60,)."""
+    def person(self, crops: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+        """A constant person (112,)."""
         self.pooled.append(len(crops))
-        return torch.full((60,), 0.5)
+        return torch.full((112,), 0.5)
 
-    def __call__(self, crops: torch.Tensor, points: torch.Tensor, identity: torch.Tensor | None) -> Codes:
+    def __call__(self, crops: torch.Tensor, points: torch.Tensor, person: torch.Tensor | None) -> Codes:
         assert crops.shape == (len(points), 3, 256, 256) and 0 <= crops.min() and crops.max() <= 1
         self.batches.append(len(crops))
         z = torch.zeros(len(crops), HEAD.size)
-        z[:, HEAD.identity] = -0.5 if identity is None else identity
+        z[:, HEAD.identity] = -0.5 if person is None else person[: HEAD.identity.stop]
         z[:, HEAD.expression][:, SMILE] = 0.25
-        return Codes(z, torch.stack([_similarity(p) for p in points]))
+        return Codes(z, torch.stack([_similarity(p) for p in points]), z[:, :112])
 
 
 def _similarity(points: torch.Tensor) -> torch.Tensor:

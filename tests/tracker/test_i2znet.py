@@ -71,16 +71,18 @@ def test_streams_are_frozen_and_heads_learn(small: I2ZNet) -> None:
 @torch.no_grad()
 def test_identity_is_told_or_the_frames_own(small: I2ZNet) -> None:
     crops, points = example()
-    told = torch.randn(60)
-    z, _ = small(crops, points, told)
-    assert torch.equal(z[:, :60], told.expand(2, 60))
-    own = small(crops, points).z[:, :60]
-    assert torch.allclose(small.identity(crops, points), own.mean(0), atol=1e-5)  # untrained, all are trusted alike
+    told = torch.randn(112)
+    z = small(crops, points, told).z
+    assert torch.equal(z[:, :60], told[:60].expand(2, 60))
+    own = small(crops, points)
+    assert torch.equal(own.person[:, :60], own.z[:, :60])
+    untrained = own.person.mean(0)  # all are trusted alike
+    assert torch.allclose(small.person(crops, points), untrained, atol=1e-5)
 
 
 @torch.no_grad()
 def test_pool_is_a_trusted_mean_over_the_chosen(small: I2ZNet, monkeypatch: pytest.MonkeyPatch) -> None:
-    own, trust = torch.randn(6, 60), torch.randn(6, 60)  # two people, three frames each
+    own, trust = torch.randn(6, 112), torch.randn(6, 112)  # two people, three frames each
     monkeypatch.setattr(small.heads.trust, "forward", lambda v: trust)
     among = torch.tensor([[[1.0, 0, 1]], [[0, 1, 0]]])
     pooled = small.heads.pool(torch.zeros(6, 1), own, among)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from tracker import train as training
 from tracker.captures import find_captures, load_shard, make_captures
 from tracker.i2znet import I2ZNet, load_model
 from tracker.pose import project
-from tracker.studio import Studio, StudioConfig, sample_expression
+from tracker.studio import BROWS, Studio, StudioConfig, sample_expression
 from tracker.train import (
     Dataset,
     LandmarkNoise,
@@ -24,6 +25,7 @@ from tracker.train import (
     train,
 )
 
+QUIET = NoiseConfig(person=0, person_point=0, frame=0, point=0, brows=0, lips=0, blunders=0)
 STUDIO = StudioConfig(picture=192, moments=2, views=2)
 
 
@@ -68,27 +70,49 @@ def test_code_millimetres_by_hand() -> None:
 
 def test_noise_has_the_stated_size() -> None:
     """Independent errors alone: their spread per coordinate, averaged over the random strengths, E[u^2] = 1.6^2/3."""
-    config = NoiseConfig(person=0, person_point=0, frame=0, point=1.0, contour=1.0)
+    config = replace(QUIET, point=1.0, contour=1.0)
     torch.manual_seed(0)
     noise = LandmarkNoise(load_head(), config)(torch.zeros(20, 50, 478, 2))
     assert noise.square().mean().sqrt().item() == pytest.approx(0.8 * 1.6 / 3**0.5, rel=0.05)
-    shared = LandmarkNoise(load_head(), NoiseConfig(person=1, person_point=1, frame=0, point=0))(
+    shared = LandmarkNoise(load_head(), replace(QUIET, person=1, person_point=1, brows=1, lips=1))(
         torch.zeros(2, 5, 478, 2)
     )
     assert torch.allclose(shared, shared[:, :1].expand_as(shared))
 
 
+def test_a_persons_brows_sit_higher_or_lower_as_a_whole() -> None:
+    torch.manual_seed(0)
+    noise = LandmarkNoise(load_head(), replace(QUIET, brows=2.0))(torch.zeros(4000, 3, 478, 2))
+    left, right = list(BROWS[0]), list(BROWS[1])
+    assert torch.equal(noise[:, :1].expand_as(noise), noise) and not noise[..., 0].any()
+    assert torch.equal(noise[:, 0, left, 1], noise[:, 0, left[:1], 1].expand(-1, 10))
+    # both together by 2 %, one against the other by 0.6 %, of 80 pixels
+    assert noise[:, 0, left[0], 1].std().item() == pytest.approx(1.6 * (1 + 0.3**2) ** 0.5, rel=0.05)
+    assert (noise[:, 0, left[0], 1] - noise[:, 0, right[0], 1]).std().item() == pytest.approx(0.96, rel=0.05)
+    others = [i for i in range(478) if i not in left + right]
+    assert not noise[:, :, others].any()
+
+
+def test_blunders_are_rare_large_and_local() -> None:
+    torch.manual_seed(0)
+    config = replace(QUIET, blunder=6.0, blunders=0.25, blunder_reach=0.01)
+    noise = LandmarkNoise(load_head(), config)(torch.zeros(100, 10, 478, 2)).norm(dim=-1)
+    struck = noise.amax(-1) > 0
+    assert struck.float().mean().item() == pytest.approx(0.25, abs=0.05)
+    far = (noise[struck] < 0.05 * noise[struck].amax(-1, keepdim=True)).float().mean()
+    assert far > 0.5 and noise[struck].amax(-1).mean() > 3
+
+
 def test_losses_vanish_for_the_truth(shards: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """A network that says the true code and pose has no loss; a turned head has Eq. 3's."""
-    config = TrainConfig(noise=NoiseConfig(0, 0, 0, 0), perceptual_dropout=0.0)
+    config = TrainConfig(noise=QUIET, perceptual_dropout=0.0)
     objective = Objective(I2ZNet(config.network), config)
     code = torch.randn(2, 1, 128).expand(2, 4, 128) * 0.3
     pose = torch.tensor([[6.8, 0.1, -0.2, 0.0, 128.0, 120.0]]).expand(8, 6)
     points = project(objective.landmarks(code.flatten(0, 1)), pose)[..., :2].unflatten(0, (2, 4))
     heads = objective.network.heads
     monkeypatch.setattr(heads, "vectors", lambda maps, p: (torch.zeros(8, 1), torch.zeros(8, 1)))
-    person = torch.cat([code[..., :60], code[..., 112:]], -1).flatten(0, 1)
-    monkeypatch.setattr(heads.person, "forward", lambda v: person)
+    monkeypatch.setattr(heads.first, "forward", lambda v: code.flatten(0, 1))
     monkeypatch.setattr(heads.expression, "forward", lambda v: code[..., 60:112].flatten(0, 1))
     monkeypatch.setattr(heads, "linear", None)
     monkeypatch.setattr(heads, "pool", lambda for_z, own, among: own)
