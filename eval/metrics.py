@@ -1,0 +1,183 @@
+"""Figures of a tracked clip that need no ground truth: how steady, how close to the landmarks, how close to the pixels.
+
+All are kept as sums, so that the figures of parts of a clip, or of several clips, merge exactly by `+`. Temporal
+stability is Eq. 10 of Yoon et al. 2019: the way over two frames, |G(t+1) - G(t)| + |G(t) - G(t-1)|, over the straight
+line |G(t+1) - G(t-1)|; 1 is perfect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple, Self
+
+import numpy as np
+
+from eval.agreement import inter_ocular, landmark_distance, projected_landmarks
+from tracker.points import SkinError, Window, skin_error
+from tracker.track_file import Track
+
+MAX_RATIO = 100.0  # of Eq. 10 for one vertex: there and back again has no finite one
+MOVED = 1e-9  # a shorter way is none; a still vertex has the ratio 1
+CHUNK = 64  # frames decoded at a time
+SHAPE_FRAMES = 256  # at most so many frames, evenly spaced, make the clip's mean shape
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """A ratio of sums; a mean if the lower sum counts."""
+
+    over: float = 0.0
+    under: float = 0.0
+
+    def __add__(self, other: Self) -> Self:
+        return type(self)(self.over + other.over, self.under + other.under)
+
+    def value(self) -> float:
+        """NaN without anything summed."""
+        return self.over / self.under if self.under else float("nan")
+
+
+class RootMeanSquare(Ratio):
+    """The root of a mean of squares."""
+
+    def value(self) -> float:
+        return super().value() ** 0.5
+
+
+class Stability(NamedTuple):
+    """Eq. 10 over all vertices and triples of consecutive good frames, and the acceleration."""
+
+    mean: Ratio
+    """Mean of ratios, as in the paper: a vertex that barely moves weighs as much as any other."""
+    ratio: Ratio
+    """Ratio of the sums of both ways: robust for still faces."""
+    acceleration: RootMeanSquare
+    """RMS of |G(t+1) - 2 G(t) + G(t-1)|, in the unit of the points per squared frame: the jitter of a still face."""
+
+
+def stability(points: np.ndarray, ok: np.ndarray) -> Stability:
+    """Temporal stability of points (T,V,D), any unit, over frames ok (T,).
+
+    Parts of a clip merge exactly if each begins with the last two frames of the one before.
+    """
+    assert points.ndim == 3 and ok.shape == points.shape[:1], f"got {points.shape} and {ok.shape}"
+    good = ok[2:] & ok[1:-1] & ok[:-2]
+    before, now, after = (part[good].astype(np.float64) for part in (points[:-2], points[1:-1], points[2:]))
+    way = _length(after - now) + _length(now - before)
+    line = _length(after - before)
+    ratios = np.minimum((way + MOVED) / (line + MOVED), MAX_RATIO)
+    bend = ((after - 2 * now + before) ** 2).sum()
+    return Stability(
+        Ratio(float(ratios.sum()), ratios.size),
+        Ratio(float(way.sum()), float(line.sum())),
+        RootMeanSquare(float(bend), ratios.size),
+    )
+
+
+def mean_shape(vertices: np.ndarray, rounds: int = 3) -> np.ndarray:
+    """(V,3) mean of shapes (T,V,3) without place, size and turn: generalised Procrustes (Gower 1975).
+
+    Its centre is 0 and its vertices are 1 away from it, root mean square.
+    """
+    shape = _normalised(vertices[:1])[0]
+    for _ in range(rounds):
+        shape = _normalised(aligned(vertices, shape).mean(0, keepdims=True))[0]
+    return shape
+
+
+def aligned(vertices: np.ndarray, shape: np.ndarray) -> np.ndarray:
+    """Shapes (T,V,3) turned onto one (V,3), all with centre 0 and size 1: ordinary Procrustes (Kabsch 1976)."""
+    assert vertices.ndim == 3 and vertices.shape[1:] == shape.shape, f"got {vertices.shape} and {shape.shape}"
+    centred = _normalised(vertices)
+    left, _, right = np.linalg.svd(np.swapaxes(centred, 1, 2) @ shape)
+    left[:, :, 2] *= np.sign(np.linalg.det(left) * np.linalg.det(right))[:, None]  # turn, never mirror
+    return centred @ (left @ right)
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """The sums behind the figures of one clip, or of several."""
+
+    screen: Stability
+    """In the image plane, percent of the clip's IOD."""
+    local: Stability
+    """With the rigid motion removed, percent of the head's radius (root mean square)."""
+    landmarks: Ratio
+    """Distance of the mesh from the detected points, percent IOD, mean over frames."""
+    skin: Ratio
+    """Distance of the mesh from the skin points, percent IOD, mean over points."""
+
+    def __add__(self, other: Self) -> Self:
+        screen, local = _merged(self.screen, other.screen), _merged(self.local, other.local)
+        return type(self)(screen, local, self.landmarks + other.landmarks, self.skin + other.skin)
+
+    def values(self) -> dict[str, float]:
+        """The figures by name."""
+        return {
+            "skin.mean": self.skin.value(),
+            "screen.ratio": self.screen.ratio.value(),
+            "local.ratio": self.local.ratio.value(),
+            "screen.mean": self.screen.mean.value(),
+            "local.mean": self.local.mean.value(),
+            "screen.acceleration": self.screen.acceleration.value(),
+            "local.acceleration": self.local.acceleration.value(),
+            "landmarks.mean": self.landmarks.value(),
+        }
+
+
+def track_metrics(track: Track, windows: list[Window]) -> Metrics:
+    """The figures of a track, with skin points of `tracker.points.find_windows`."""
+    skin = skin_error(windows, track.vertices, track.model().faces, track.size[::-1], track.ok)
+    screen, local = mesh_stability(track.vertices, track.ok, float(np.nanmedian(inter_ocular(track.landmarks))))
+    distance = landmark_distance(projected_landmarks(track), track.landmarks.astype(np.float64))
+    landmarks = Ratio(float(np.nansum(distance)), int(np.isfinite(distance).sum()))
+    return Metrics(screen, local, landmarks, skin_ratio(skin))
+
+
+def skin_ratio(error: SkinError) -> Ratio:
+    """The mean over points as sums."""
+    return Ratio(float(error.points.sum()), error.used)
+
+
+def mesh_stability(vertices: Callable[[slice], np.ndarray], ok: np.ndarray, iod: float) -> tuple[Stability, Stability]:
+    """Stability in the image plane (percent IOD) and with the rigid motion removed (percent of the head's radius).
+
+    Args:
+        vertices: rows -> (w,V,3) image frame, such as `Track.vertices`; called for at most `CHUNK` frames at a time.
+        ok: (T,) bool.
+        iod: pixels.
+    """
+    nothing = Stability(Ratio(), Ratio(), RootMeanSquare())
+    good = np.flatnonzero(ok)
+    if not len(good):
+        return nothing, nothing
+    some = good[:: -(-len(good) // SHAPE_FRAMES)]
+    shape = mean_shape(np.concatenate([vertices(slice(row, row + 1)) for row in some]))
+    screen = local = nothing
+    for rows in _overlapping(len(ok)):
+        part = vertices(rows)
+        screen = _merged(screen, stability(100 / iod * part[..., :2], ok[rows]))
+        local = _merged(local, stability(100 * aligned(part, shape), ok[rows]))
+    return screen, local
+
+
+def _overlapping(count: int) -> Iterator[slice]:
+    """Chunks of `count` rows, each beginning with the last two of the one before."""
+    for start in range(0, max(count - 2, 0), CHUNK - 2):
+        yield slice(start, min(start + CHUNK, count))
+
+
+def _merged(a: Stability, b: Stability) -> Stability:
+    return Stability(*(x + y for x, y in zip(a, b, strict=True)))
+
+
+def _normalised(vertices: np.ndarray) -> np.ndarray:
+    """(T,V,3) float64 with centre 0 and root mean square distance 1 from it."""
+    centred = vertices.astype(np.float64)
+    centred -= centred.mean(1, keepdims=True)
+    return centred / np.sqrt((centred**2).sum(2).mean(1))[:, None, None]
+
+
+def _length(vectors: np.ndarray) -> np.ndarray:
+    return np.linalg.norm(vectors, axis=-1)
