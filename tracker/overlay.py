@@ -1,4 +1,4 @@
-"""`overlay.mp4`: the frame on the left, the shaded mesh over the frame on the right."""
+"""`overlay.mp4`: the frame on the left, the mesh over the frame on the right, shaded or in the clip's own texture."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -9,14 +9,19 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from decoders.base import Embedding
 from decoders.head import Head
 from decoders.rasterizer import Fragments, interpolate, rasterize
 from decoders.shading import HEADLIGHT, lambert, vertex_normals
+from tracker.texture import clip_texture
 from tracker.track_file import Track
 from tracker.video import VideoReader, VideoWriter
 
 NAME = "overlay.mp4"
+MODES = ("shaded", "textured")
 _CHUNK = 64  # frames whose vertices are held at a time
+EARS = (234, 454)  # of the detector's points
+_TURNED = (0.15, 0.4)  # cosines between which the textured mesh fades in
 _FADE = 0.02  # metres over which the mesh fades out
 _JAW_BULGE = 0.03  # metres by which the angle of the jaw lies behind the line from chin to ear
 
@@ -25,14 +30,20 @@ _JAW_BULGE = 0.03  # metres by which the angle of the jaw lies behind the line f
 class OverlayConfig:
     """Settings of the overlay."""
 
+    mode: str = "shaded"
+    """Of the mesh: "shaded" in one colour, or "textured", opaque in the clip's own colours."""
     max_height: int = 540
     """Larger frames are shrunk to this many pixels."""
     opacity: float = 0.75
-    """Of the mesh over the frame, 0..1."""
+    """Of the shaded mesh over the frame, 0..1."""
     colour: tuple[float, float, float] = (0.80, 0.82, 0.86)
-    """Of the mesh's skin, RGB in 0..1."""
+    """Of the shaded mesh's skin, RGB in 0..1."""
     ambient: float = 0.3
-    """Share of the light that comes from everywhere."""
+    """Share of the light that comes from everywhere, shaded."""
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise ValueError(f'unknown overlay mode "{self.mode}": choose one of {", ".join(MODES)}')
 
 
 def write_overlay(
@@ -40,16 +51,20 @@ def write_overlay(
     folder: Path,
     config: OverlayConfig | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    texture: torch.Tensor | None = None,
 ) -> Path:
     """Write `overlay.mp4` into a folder: H.264 with the clip's timing and sound, read from the clip again.
 
-    Frames without a face show no mesh. `progress(done, total)` is called after each frame.
+    Frames without a face show no mesh. `progress(done, total)` is called after each frame. `texture` (3,T,T) is
+    that of the textured mode, by default `tracker.texture.clip_texture`.
 
     Raises:
         VideoError: the clip is not where it was.
     """
     config, path = config or OverlayConfig(), Path(folder) / NAME
-    paint = MeshPainter(track.model(), config)
+    if config.mode == "textured" and texture is None:
+        texture = clip_texture(track)
+    paint = MeshPainter(track.model(), config, texture)
     window = {name: track.settings()[name] for name in ("start", "duration")}
     with VideoReader(Path(track.clip), **window) as reader:
         width, height = reader.info.width, reader.info.height
@@ -77,19 +92,25 @@ def _vertices(track: Track) -> Iterator[np.ndarray]:
 
 
 class MeshPainter:
-    """Draws a head's mesh into pictures: skin in one colour, eyes, lips and teeth in their own.
+    """Draws a head's mesh into pictures: skin in one colour, eyes, lips and teeth in their own, or all in a texture.
 
+    In the textured mode the colours are those of `texture` (3,T,T), RGB in 0..1, which has the light in it.
     The mesh fades out behind the ears, above the hairline and at the neck, so that the fit can be seen.
     """
 
-    def __init__(self, head: Head, config: OverlayConfig | None = None) -> None:
+    def __init__(self, head: Head, config: OverlayConfig | None = None, texture: torch.Tensor | None = None) -> None:
         self.config = config or OverlayConfig()
+        if self.config.mode == "textured" and (texture is None or texture.ndim != 3):
+            raise ValueError(f"the textured mode needs a texture (3,T,T), got {getattr(texture, 'shape', None)}")
         self.faces, self.uvs, self.uv_faces = head.faces, head.uvs, head.uv_faces
         skin = torch.tensor(self.config.colour)[:, None, None]
-        self.texture = torch.where(head.skin_texels, skin, head.mean_texture)[None]
+        plain = torch.where(head.skin_texels, skin, head.mean_texture)
+        self.texture = (texture if self.config.mode == "textured" else plain)[None]
         neck = head.faces[head.face_parts == head.part_names.index("neck")]
         self.weight = _fade(head.mean, head.landmarks478(head.mean[None])[0])
         self.weight[neck] = 0
+        ears = head.landmarks478
+        self.ears = Embedding(ears.triangles[list(EARS)], ears.weights[list(EARS)])
 
     def __call__(self, image: np.ndarray, vertices: np.ndarray) -> np.ndarray:
         """The image (H,W,3) uint8 with the mesh, whose vertices (V,3) are in its pixels, drawn over it."""
@@ -111,17 +132,29 @@ class MeshPainter:
 
     def _shade(self, vertices: torch.Tensor, fragments: Fragments) -> tuple[np.ndarray, np.ndarray]:
         """Colour (N,3) in 0..1 and opacity (N,1) of N pixels, given as fragments (1,1,N) of vertices (1,V,3)."""
+        uvs = interpolate(self.uvs, self.uv_faces, fragments)
+        albedo = functional.grid_sample(self.texture, 2 * uvs - 1, align_corners=False)[0, :, 0].T
+        if self.config.mode == "textured":
+            weight = self.weight * _facing(vertices, self.ears(vertices).mean(1, keepdim=True))
+            return albedo.numpy(), interpolate(weight[..., None], self.faces, fragments)[0, 0].numpy()
         diffuse = lambert(vertex_normals(vertices, self.faces), torch.tensor(HEADLIGHT))[0]
         values = torch.stack([self.config.ambient + (1 - self.config.ambient) * diffuse, self.weight], dim=-1)
         brightness, weight = interpolate(values, self.faces, fragments)[0, 0].split(1, dim=-1)
-        uvs = interpolate(self.uvs, self.uv_faces, fragments)
-        albedo = functional.grid_sample(self.texture, 2 * uvs - 1, align_corners=False)[0, :, 0].T
         return (brightness * albedo).numpy(), (self.config.opacity * weight).numpy()
+
+
+def _facing(vertices: torch.Tensor, middle: torch.Tensor) -> torch.Tensor:
+    """Visibility (B,V) in 0..1 of vertices (B,V,3): 0 where the head, seen as a ball around `middle`, turns away.
+
+    Local normals would open holes beside the nose and at the lids.
+    """
+    outwards = functional.normalize(vertices - middle, dim=-1)
+    return ((-outwards[..., 2] - _TURNED[0]) / (_TURNED[1] - _TURNED[0])).clamp(0, 1)
 
 
 def _fade(mean: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
     """Visibility (V,) in 0..1 of the mean head's vertices: 1 on the face, 0 well outside of its oval."""
-    hairline, chin, ears = points[10], points[152], points[[234, 454]].mean(dim=0)
+    hairline, chin, ears = points[10], points[152], points[list(EARS)].mean(dim=0)
     jaw = ears - chin  # from the side; its normal points backwards and down
     behind_jaw = ((mean - chin)[:, 1] * jaw[2] - (mean - chin)[:, 2] * jaw[1]) / jaw[1:].norm()
     above = hairline[1] - mean[:, 1]
