@@ -144,7 +144,7 @@ def mesh_stability(vertices: Callable[[slice], np.ndarray], ok: np.ndarray, iod:
     """Stability in the image plane (percent IOD) and with the rigid motion removed (percent of the head's radius).
 
     Args:
-        vertices: rows -> (w,V,3) image frame, such as `Track.vertices`; called for at most `CHUNK` frames at a time.
+        vertices: rows -> (w,V,3) image frame, such as `Track.vertices`; called for chunks of frames.
         ok: (T,) bool.
         iod: pixels.
     """
@@ -152,8 +152,8 @@ def mesh_stability(vertices: Callable[[slice], np.ndarray], ok: np.ndarray, iod:
     good = np.flatnonzero(ok)
     if not len(good):
         return nothing, nothing
-    some = good[:: -(-len(good) // SHAPE_FRAMES)]
-    shape = mean_shape(np.concatenate([vertices(slice(row, row + 1)) for row in some]))
+    some = slice(int(good[0]), len(ok), -(-len(ok) // SHAPE_FRAMES))
+    shape = mean_shape(vertices(some)[ok[some]])
     screen = local = nothing
     for rows in _overlapping(len(ok)):
         part = vertices(rows)
