@@ -71,7 +71,7 @@ def i2znet(
     folder: Annotated[Path, typer.Argument(help="Captures.", metavar="DIR")],
     output: Annotated[Path, typer.Option("-o", help="The file of weights to write.")],
     config: Annotated[str, typer.Option(help="i2znet_small, i2znet_fan or i2znet_paper.")] = "i2znet_small",
-    steps: Annotated[int | None, typer.Option(help="Optimisation steps [8000].", min=1)] = None,
+    steps: Annotated[int | None, typer.Option(help="Optimisation steps [5000].", min=1)] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     seed: Annotated[int, typer.Option(help="Of all that is random.")] = 0,
 ) -> None:

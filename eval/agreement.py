@@ -14,16 +14,12 @@ import numpy as np
 import torch
 
 from tracker import load
+from tracker.crop import inter_ocular
 from tracker.landmark_net import MESH_POINTS
 from tracker.track_file import Track
 
 RIGHT_EYE = (33, 160, 158, 133, 153, 144)  # corner, upper lid twice, corner, lower lid twice
 LEFT_EYE = (263, 387, 385, 362, 380, 373)
-
-
-def inter_ocular(points: np.ndarray) -> np.ndarray:
-    """(T,) pixels between the outer eye corners of points (T,478,2)."""
-    return np.linalg.norm(points[:, 33] - points[:, 263], axis=-1)
 
 
 def landmark_distance(projected: np.ndarray, detected: np.ndarray) -> np.ndarray:

@@ -73,6 +73,12 @@ def face_similarity(points: np.ndarray, size: int = CROP_SIZE) -> np.ndarray:
     return _from_upright((low + high) / 2, side, angle, size)
 
 
+def inter_ocular(points: np.ndarray) -> np.ndarray:
+    """Inter-ocular distance (...) in pixels, between the outer eye corners, of points (..., L, 2); L as above."""
+    axes = _AXES_68 if points.shape[-2] == 68 else _AXES_468
+    return np.linalg.norm(points[..., axes.eye_left, :] - points[..., axes.eye_right, :], axis=-1)
+
+
 def invert(transform: np.ndarray) -> np.ndarray:
     """Inverse of an affine transform (..., 2, 3); for a crop's M: crop pixels -> image pixels."""
     transform = np.asarray(transform)

@@ -18,7 +18,8 @@ Crop frame: pixels of the 256x256 crop, centre of the first pixel (0, 0).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,6 +27,7 @@ import torch
 import yaml
 from einops import rearrange
 from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -199,6 +201,7 @@ class I2ZNet(nn.Module):
         """`pretrained` False leaves the streams that would download weights random, for tests of shape."""
         super().__init__()
         self.config = config
+        self.fit: ClipFit | None = None
         self.perceptual = PERCEPTUAL_STREAMS[config.perceptual](pretrained) if config.perceptual else None
         self.landmarks = LANDMARK_STREAMS[config.landmarks](pretrained) if config.landmarks else None
         sizes = self.perceptual.sizes if self.perceptual else (24, 12, 6) if self.landmarks else ()
@@ -260,19 +263,59 @@ def to_tensor(crops: Tensor) -> Tensor:
     return rearrange(crops, "b h w c -> b c h w").float() / 255
 
 
-def load_model(weights: Path | None = None, device: str = "cpu") -> I2ZNet:
-    """The bundled network, or one whose heads were saved by `track-train` in `weights`.
+@dataclass(frozen=True)
+class ClipFit:
+    """What an adaptation found out about the clip it was made on; another clip's is estimated anew."""
 
-    Raises ValueError when the file is no such file.
+    clip_hash: str
+    person: Tensor  # (112,)
+    inverse_distance: float  # of the camera, 1/metres
+
+
+def load_model(weights: Path | None = None, device: str = "cpu") -> I2ZNet:
+    """The bundled network, or one whose heads were saved by `track-train` or by an adaptation in `weights`.
+
+    Raises ValueError when the file is no such file, or an adaptation of other weights than are there now.
     """
     path = weights or WEIGHTS
     try:
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-            state = {k: file.get_tensor(k).float() for k in file.keys()}
+        metadata, state = _read(path)
         config = I2ZConfig(**yaml.safe_load(metadata["config"]))
     except Exception as error:
         raise ValueError(f"{path}: not a file of I2ZNet weights ({error}); make one with track-train i2znet") from error
     model = I2ZNet(config)
+    if "base" in metadata:
+        model.fit = ClipFit(metadata["clip_hash"], state.pop("person"), float(state.pop("inverse_distance")))
+        state = _base_of(path, metadata) | state
     model.heads.load_state_dict(state)
     return model.to(device).eval()
+
+
+def save_adapted(path: Path, heads: Heads, base: Path, fit: ClipFit, config: I2ZConfig) -> None:
+    """What an adaptation changed of the weights file `base`, under a temporary name first."""
+    _, before = _read(base)
+    state = {k: v.cpu() for k, v in heads.state_dict().items()}
+    changed = {k: v.half().contiguous() for k, v in state.items() if not torch.equal(v, before[k])}
+    changed |= {"person": fit.person.cpu(), "inverse_distance": torch.tensor(fit.inverse_distance)}
+    metadata = {"base": _hash(base), "base_file": "" if base == WEIGHTS else str(base.resolve())}
+    metadata |= {"config": yaml.safe_dump(asdict(config)), "clip_hash": fit.clip_hash}
+    temporary = path.with_suffix(".part")
+    save_file(changed, temporary, metadata)
+    temporary.replace(path)
+
+
+def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Metadata and tensors of a safetensors file."""
+    with safe_open(path, "pt") as file:
+        return file.metadata() or {}, {k: file.get_tensor(k).float() for k in file.keys()}
+
+
+def _hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+def _base_of(path: Path, metadata: dict[str, str]) -> dict[str, Tensor]:
+    base = Path(metadata["base_file"] or WEIGHTS)
+    if not base.exists() or _hash(base) != metadata["base"]:
+        raise ValueError(f"{path}: adapted from weights {metadata['base']}, but {base} is not those; adapt again")
+    return _read(base)[1]

@@ -28,7 +28,8 @@ from tracker.track_file import Track, hold
 from tracker.video import Frame, VideoReader, count_frames, file_hash
 
 CONFIG = "config.yaml"
-OUTPUTS = (track_file.NAME, curves.NAME, overlay.NAME, CONFIG)
+ADAPTED, ADAPTATION, TEXTURE = "adapted.safetensors", "adaptation.json", "texture.png"
+OUTPUTS = (track_file.NAME, curves.NAME, overlay.NAME, CONFIG, ADAPTED, ADAPTATION, TEXTURE)
 Progress = Callable[[str, int, int], None]
 _FACE_HEIGHT = 0.24  # metres; only where no face was found: the mean head fills half of the frame's height
 
@@ -185,6 +186,7 @@ def track_video(
     overwrite: bool = False,
     progress: Progress = lambda stage, done, total: None,
     models: Models | None = None,
+    finish: Callable[[Track, Path], None] | None = None,
 ) -> Summary:
     """Track a clip and write `track.npz`, `curves.csv`, `config.yaml` and `overlay.mp4` into a folder.
 
@@ -194,6 +196,7 @@ def track_video(
         overwrite: replace the results of an earlier run.
         progress: called as progress(stage, done, total) with total in frames.
         models: loaded by `load_models` unless given.
+        finish: writes further files of `OUTPUTS` into the folder that it is given, from the track.
 
     Raises:
         VideoError: the clip cannot be read.
@@ -211,11 +214,14 @@ def track_video(
         began, watch = time.perf_counter(), Stopwatch()
         with watch("load"):
             models = models or load_models(config)
+        clip_hash = file_hash(path)
+        fit = models.network.fit if models.network.fit and models.network.fit.clip_hash == clip_hash else None
         person = None
         if config.identity == "clip":
             with watch("identity"):
-                person = pool_person(path, models, config, progress)
-        track = _assemble(_stream(reader, models, person, config, watch, progress), path, reader, config)
+                person = fit.person.numpy() if fit else pool_person(path, models, config, progress)
+        rows = _stream(reader, models, person, config, watch, progress)
+        track = _assemble(rows, path, clip_hash, fit.inverse_distance if fit else 0.0, reader, config)
         with watch("write"):
             track.save(results)
         fps = len(track) / (time.perf_counter() - began)
@@ -225,6 +231,8 @@ def track_video(
         if config.overlay:
             with watch("overlay"):
                 overlay.write_overlay(track, results, progress=partial(progress, "overlay"))
+        if finish:
+            finish(track, results)
         lost = int((~track.ok).sum())
         notes = [reader.warning] if reader.warning else []
         if lost == len(track):
@@ -354,7 +362,9 @@ def _encode(
     return person
 
 
-def _assemble(rows: list[_Row], path: Path, reader: VideoReader, config: TrackConfig) -> Track:
+def _assemble(
+    rows: list[_Row], path: Path, clip_hash: str, inverse_distance: float, reader: VideoReader, config: TrackConfig
+) -> Track:
     """The track of all rows; lost ones hold the last good values."""
     head, info = load_head(), reader.info
     ok = np.array([row.z is not None for row in rows])
@@ -381,9 +391,10 @@ def _assemble(rows: list[_Row], path: Path, reader: VideoReader, config: TrackCo
         H_image=to_image(torch.from_numpy(pose), torch.from_numpy(transform)).numpy(),
         landmarks=np.stack([row.found.points if row.found else lost for row in rows]).astype(np.float32),
         identity=(z[ok] if ok.any() else z)[:, head.identity].mean(axis=0),
+        inverse_distance=inverse_distance,
         size=(info.width, info.height),
         clip=str(path.resolve()),
-        clip_hash=file_hash(path),
+        clip_hash=clip_hash,
         decoder=head.name,
         decoder_hash=head.hash,
         config=json.dumps(asdict(config)),

@@ -31,12 +31,17 @@ def angles_of(matrix: Tensor) -> Tensor:
     return torch.stack([rx, ry, rz], -1)
 
 
-def project(points: Tensor, pose: Tensor) -> Tensor:
-    """Head-frame points (B,V,3) in metres under poses (B,6) -> (B,V,3): x, y and depth in pixels, larger = farther."""
+def project(points: Tensor, pose: Tensor, inverse_distance: Tensor | float = 0.0) -> Tensor:
+    """Head-frame points (B,V,3) in metres under poses (B,6) -> (B,V,3): x, y and depth in pixels, larger = farther.
+
+    `inverse_distance` of the camera, in 1/metres, gives perspective about the head's origin; 0 is weak perspective.
+    """
     assert pose.ndim == 2 and pose.shape[1] == 6, f"expected pose (B,6), got {tuple(pose.shape)}"
     turned = points @ rotation(pose[:, 1:4]).transpose(1, 2)
     shift = torch.nn.functional.pad(pose[:, 4:6], (0, 1))
-    return turned * pose[:, :1, None].exp() + shift[:, None]
+    nearness = 1 / (1 + inverse_distance * turned[..., 2:])
+    flat = turned[..., :2] * nearness
+    return torch.cat([flat, turned[..., 2:]], -1) * pose[:, :1, None].exp() + shift[:, None]
 
 
 def through(pose: Tensor, similarity: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from decoders.head import Head, load_head
 from tracker.pose import project
 
 NAME = "track.npz"
-VERSION = 1
+VERSION = 2
 _CHUNK = 64  # frames decoded at a time
 
 
@@ -38,6 +38,7 @@ class Track:
     H_image: np.ndarray  # (T,6) float32, the same parameters in the image
     landmarks: np.ndarray  # (T,L,2) float32, detected points in image pixels, NaN where lost
     identity: np.ndarray  # (60,) float32, the clip's identity code
+    inverse_distance: float  # of the camera, 1/metres; 0 is weak perspective
     size: tuple[int, int]  # width, height of the frame
     clip: str  # path of the clip
     clip_hash: str  # SHA-256 of its bytes
@@ -83,7 +84,7 @@ class Track:
         head, z, pose = self.model(), torch.from_numpy(self.z[rows]), torch.from_numpy(self.H_image[rows])
         with torch.no_grad():
             chunks = zip(z.split(_CHUNK), pose.split(_CHUNK), strict=True)
-            return np.concatenate([project(head.geometry(a), b).numpy() for a, b in chunks])
+            return np.concatenate([project(head.geometry(a), b, self.inverse_distance).numpy() for a, b in chunks])
 
     def pose(self) -> dict[str, np.ndarray]:
         """Head pose in the image frame, (T,) each.

@@ -46,10 +46,10 @@ class NoiseConfig:
     point: float = 0.4  # independent per point and frame
     contour: float = 1.2  # factor for the face's contour
     reach: float = 0.02  # metres over which smooth offsets agree
-    brows: float = 2.5  # height of a person's brows: hair does not grow where the head's bone would have it
+    brows: float = 4.0  # height of a person's brows: hair does not grow where the head's bone would have it
     lips: float = 0.8  # thickness of a person's lips
     blunder: float = 6.0  # smooth error around one place, as behind a hand ...
-    blunders: float = 0.15  # ... in this share of the frames
+    blunders: float = 0.1  # ... in this share of the frames
     blunder_reach: float = 0.03  # metres
 
 
@@ -59,9 +59,9 @@ class TrainConfig:
 
     network: I2ZConfig = field(default_factory=I2ZConfig)
     noise: NoiseConfig = field(default_factory=NoiseConfig)
-    steps: int = 8000
+    steps: int = 5000
     people: int = 6  # per step and process; each brings all of its moments and views
-    rate: float = 3e-4
+    rate: float = 5e-4
     weight_decay: float = 1e-4
     weight_z: float = 4.0  # lambda_z of Eq. 1
     weight_pose: float = 0.3  # lambda_H

@@ -49,6 +49,8 @@ class FakeFollower:
 class FakeNetwork:
     """Reads the pose back from the points in closed form; identity 0.5, or -0.5 where none is given."""
 
+    fit = None
+
     def __init__(self) -> None:
         self.batches: list[int] = []
         self.pooled: list[int] = []

@@ -1,0 +1,218 @@
+"""What adaptation keeps of a clip in memory: points, crops, frozen features and the pixels around the face."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from tracker import crop as crops
+from tracker.crop import CropStabiliser, inter_ocular
+from tracker.i2znet import to_tensor
+from tracker.pipeline import Models, TrackConfig
+from tracker.video import VideoReader, count_frames
+
+
+@dataclass(frozen=True)
+class ClipConfig:
+    """Settings of what is kept."""
+
+    frames: int = 600
+    """At most so many; of a longer clip, stretches of 80 frames spread evenly over it."""
+    margin: float = 0.15
+    """Around the landmarks, in sides of their bounding box."""
+    max_iod: float = 160.0
+    """Larger faces are shrunk to this inter-ocular distance in pixels."""
+    blur: float = 0.012
+    """Standard deviation in inter-ocular distances of the blur that leaves sub-pixel interpolation no favourite."""
+    cut: float = 30.0
+    """Mean change of a thumbnail between neighbours, in grey levels, that is a cut if others change much less."""
+
+
+STRETCH = 80  # frames kept together: five blocks of the split, one of them held out
+
+
+class Pixels:
+    """The surroundings of the face in T frames, at the frames' own resolution, sampled bilinearly."""
+
+    def __init__(self) -> None:
+        self._parts: list[np.ndarray] = []
+        self._places: list[tuple[float, float, float, int, int, int]] = []
+        self._used = 0
+
+    def add(self, frame: np.ndarray, points: np.ndarray, iod: float, config: ClipConfig) -> None:
+        """Keep what `frame` (H,W,3) uint8 shows around points (L,2)."""
+        low, high = points.min(0), points.max(0)
+        margin = config.margin * (high - low).max()
+        bounds = np.array(frame.shape[1::-1])
+        low = np.clip(np.floor(low - margin), 0, bounds - 1).astype(int)
+        high = np.clip(np.ceil(high + margin), low + 1, bounds).astype(int)
+        region = frame[low[1] : high[1], low[0] : high[0]]
+        scale = min(1.0, config.max_iod / iod)
+        if scale < 1:
+            region = cv2.resize(region, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        region = cv2.GaussianBlur(region, (0, 0), max(config.blur * iod * scale, 0.5))
+        height, width = region.shape[:2]
+        scale_x, scale_y = width / (high[0] - low[0]), height / (high[1] - low[1])
+        # frame pixel p lies at (p + 0.5 - low) * scale - 0.5 of the region
+        self._places.append((*low, scale_x, scale_y, width, height))
+        self._parts.append(region.reshape(-1, 3))
+
+    def close(self) -> None:
+        """All frames are in."""
+        starts = np.cumsum([0, *(len(p) for p in self._parts)])[:-1]
+        self.values = torch.from_numpy(np.concatenate(self._parts))  # (P,3) uint8
+        self.start = torch.from_numpy(starts)
+        self.place = torch.tensor(self._places, dtype=torch.float32)  # (T,6)
+        self._parts.clear()
+
+    def to(self, device: str) -> Pixels:
+        """Moved to a device."""
+        self.values, self.start, self.place = (x.to(device) for x in (self.values, self.start, self.place))
+        return self
+
+    def sample(self, rows: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
+        """RGB (B,3,N) in 0..1 at points (B,N,2) in image pixels of frames `rows` (B,), and whether they lie inside.
+
+        Bilinear as Eq. 7 and differentiable in the points; outside what is kept, the border's values.
+        """
+        low, scale, size = self.place[rows][:, None].split(2, 2)
+        at = (points + 0.5 - low) * scale - 0.5
+        inside = ((at >= 0) & (at <= size - 1)).all(2)
+        at = torch.minimum(at.clamp(min=0), size - 1)
+        corner = torch.minimum(at.detach().floor(), (size - 2).clamp(min=0)).long()
+        fraction = at - corner
+        width = size[..., 0].long()
+        base = self.start[rows][:, None] + corner[..., 1] * width + corner[..., 0]
+        right, below = (size[..., 0] > 1).long(), width * (size[..., 1] > 1)
+        x, y = fraction[..., :1], fraction[..., 1:]
+        a, b, c, d = (self._take(base + shift) for shift in (0, right, below, below + right))
+        top, bottom = a + x * (b - a), c + x * (d - c)
+        return (top + y * (bottom - top)).transpose(1, 2) / 255, inside
+
+    def _take(self, index: Tensor) -> Tensor:
+        return self.values.index_select(0, index.reshape(-1)).view(*index.shape, 3).float()
+
+
+@dataclass
+class Clip:
+    """T frames with a face, in the clip's order."""
+
+    rows: np.ndarray  # (T,) their numbers in the clip
+    shot: np.ndarray  # (T,) number of the shot between two cuts or gaps that each belongs to
+    points: Tensor  # (T,L,2) detected, image pixels
+    iod: Tensor  # (T,) pixels
+    transform: Tensor  # (T,2,3) image -> crop
+    maps: list[Tensor]  # per level (T,C,s,s) half precision, the frozen perceptual maps
+    pixels: Pixels
+    size: tuple[int, int]  # width, height of the frame
+    total: int  # frames of the clip
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def crop_points(self) -> Tensor:
+        """The detected points (T,L,2) in the crop frame."""
+        return self.points @ self.transform[:, :, :2].transpose(1, 2) + self.transform[:, None, :, 2]
+
+
+def chosen_rows(count: int, most: int) -> np.ndarray:
+    """Of `count` rows, all or stretches of 80 neighbours spread evenly, `most` in all."""
+    stretches = most // STRETCH
+    if count <= max(most, STRETCH) or stretches < 1:
+        return np.arange(min(count, max(most, STRETCH)))
+    starts = np.linspace(0, count - STRETCH, stretches).astype(int)
+    return np.unique((starts[:, None] + np.arange(STRETCH)).ravel())
+
+
+def read_clip(
+    path: Path,
+    models: Models,
+    track: TrackConfig,
+    config: ClipConfig,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Clip:
+    """Detect, crop and perceive the clip once.
+
+    Raises:
+        VideoError: the clip cannot be read.
+        ValueError: fewer than eight frames show a face.
+    """
+    wanted = chosen_rows(count_frames(path, track.start, track.duration), config.frames)
+    stabiliser, pixels = CropStabiliser(track.crop), Pixels()
+    rows, points, transforms, maps, pending, shots = [], [], [], [], [], _Shots(config.cut)
+    models.follower.reset()
+    with VideoReader(path, track.start, track.duration, only=set(wanted.tolist())) as reader:
+        for done, frame in enumerate(reader, 1):
+            found = models.follower(frame.image)
+            shots.see(frame.image, frame.index, found is not None)
+            progress(done, len(wanted))
+            if found is None:
+                stabiliser.reset()
+                continue
+            transform = stabiliser(found.points, frame.time)
+            rows.append(frame.index)
+            points.append(found.points)
+            transforms.append(transform)
+            pixels.add(frame.image, found.points, float(inter_ocular(found.points)), config)
+            pending.append(crops.warp(frame.image, transform))
+            if len(pending) == track.batch:
+                maps.append(_perceive(models, pending))
+                pending = []
+        size, total = (reader.info.width, reader.info.height), count_frames(path, track.start, track.duration)
+    if pending:
+        maps.append(_perceive(models, pending))
+    if len(rows) < 8:
+        raise ValueError(f"{path}: a face in {len(rows)} frames is too little to adapt to; track it without --adapt")
+    pixels.close()
+    at = torch.from_numpy(np.stack(points)).float()
+    return Clip(
+        rows=np.array(rows),
+        shot=shots.numbers(),
+        points=at.to(models.device),
+        iod=torch.from_numpy(inter_ocular(at.numpy())).to(models.device),
+        transform=torch.from_numpy(np.stack(transforms)).float().to(models.device),
+        maps=[torch.cat(level) for level in zip(*maps, strict=True)],
+        pixels=pixels.to(models.device),
+        size=size,
+        total=total,
+    )
+
+
+def _perceive(models: Models, pictures: list[np.ndarray]) -> list[Tensor]:
+    images = to_tensor(torch.from_numpy(np.stack(pictures)).to(models.device))
+    return [level.half() for level in models.network.perceive(images)]
+
+
+class _Shots:
+    """Numbers the shots of a clip: a cut, a gap in the rows or a lost face begins a new one."""
+
+    def __init__(self, cut: float) -> None:
+        self._cut = cut
+        self._rows: list[int] = []
+        self._found: list[bool] = []
+        self._changes: list[float] = []
+        self._last: np.ndarray | None = None
+
+    def see(self, image: np.ndarray, row: int, found: bool) -> None:
+        thumbnail = cv2.resize(image, (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32)
+        # exposure may jump without a cut: brightness does not count
+        thumbnail = thumbnail - thumbnail.mean()
+        change = 0.0 if self._last is None else float(np.abs(thumbnail - self._last).mean())
+        self._last = thumbnail
+        self._rows.append(row)
+        self._found.append(found)
+        self._changes.append(change)
+
+    def numbers(self) -> np.ndarray:
+        """(T,) of the frames with a face."""
+        changes, rows, found = np.array(self._changes), np.array(self._rows), np.array(self._found)
+        usual = np.median(changes)
+        breaks = (changes > self._cut) & (changes > 5 * usual)
+        breaks[1:] |= (np.diff(rows) > 1) | (found[1:] != found[:-1])
+        return np.cumsum(breaks)[found]

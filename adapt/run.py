@@ -1,0 +1,146 @@
+"""`track --adapt`: one clip from file to adapted weights, and what held-out frames say of them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+import yaml
+
+from adapt.clip import Clip, ClipConfig, read_clip
+from adapt.loop import Adaptation, AdaptConfig, HeldOut, Trainer, held_out_error
+from adapt.split import split_rows
+from tracker.i2znet import CONFIGS, ClipFit, save_adapted
+from tracker.pipeline import ADAPTATION, ADAPTED, LANDMARKS, Models, TrackConfig
+from tracker.points import Window, find_windows
+from tracker.video import VideoReader, file_hash
+
+PRESETS = ("fast", "thorough")
+CHECKPOINT = "adaptation.checkpoint"
+Progress = Callable[[str, int, int, dict[str, float]], None]
+
+
+def load_preset(name: str) -> AdaptConfig:
+    """The settings `configs/adapt_<name>.yaml`. Raises ValueError when there are none."""
+    if name not in PRESETS:
+        raise ValueError(f"preset must be one of {', '.join(PRESETS)}; got {name!r}")
+    return AdaptConfig(**yaml.safe_load((CONFIGS / f"adapt_{name}.yaml").read_text()))
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether adaptation helped, on frames that it never learned from."""
+
+    kept: bool
+    before: HeldOut
+    after: HeldOut
+    steps: int
+
+    def __str__(self) -> str:
+        """One line for the user."""
+
+        def change(name: str, unit: str, scale: float = 1.0) -> str:
+            a, b = scale * getattr(self.before, name), scale * getattr(self.after, name)
+            return f"{name} {a:.2f} -> {b:.2f} {unit}"
+
+        parts = [change("landmarks", "% IOD"), change("texture", "grey levels", 255)]
+        if np.isfinite(self.before.skin):
+            parts.insert(0, change("skin", "% IOD"))
+        end = "" if self.kept else "; this is no better, so the un-adapted weights were kept"
+        return f"held-out frames: {', '.join(parts)}{end}"
+
+
+def adapt_video(
+    path: Path,
+    folder: Path,
+    track: TrackConfig,
+    config: AdaptConfig,
+    models: Models,
+    progress: Progress = lambda stage, done, total, figures: None,
+) -> tuple[Verdict, Callable[[object, Path], None]]:
+    """Adapt `models.network` to a clip, in place.
+
+    An interrupted run goes on from its checkpoint in `folder`; Ctrl-C ends the adaptation with the best state so far.
+
+    Returns:
+        The verdict, and a function that writes `adapted.safetensors` and `adaptation.json` into a folder, for
+        `tracker.pipeline.track_video`.
+
+    Raises:
+        VideoError: the clip cannot be read.
+        ValueError: it shows too little of a face.
+    """
+    torch.manual_seed(config.seed)
+    base = Path(track.weights or LANDMARKS[track.landmarks].weights)
+    clip = read_clip(path, models, track, ClipConfig(), lambda done, total: progress("read", done, total, {}))
+    windows = held_out_windows(path, clip, track)
+    trainer = Trainer(clip, models.network, config)
+    run = Adaptation(trainer, windows)
+    settings = {"clip": file_hash(path), "weights": str(base), **asdict(config)}
+    checkpoint = Path(folder) / CHECKPOINT
+    run.resume(checkpoint, settings)
+    with _all_cores():
+        run(lambda step, steps, figures: progress("adapt", step, steps, figures), checkpoint, settings)
+    verdict = judge(run)
+    if verdict.kept:
+        models.network.heads.load_state_dict(trainer.model.heads.state_dict())
+        models.network.fit = ClipFit(
+            settings["clip"], trainer.model.person().detach(), float(trainer.model.inverse_distance)
+        )
+
+    def finish(track_: object, results: Path) -> None:
+        if verdict.kept:
+            save_adapted(results / ADAPTED, models.network.heads, base, models.network.fit, models.network.config)
+        report = {"kept": verdict.kept, "before": vars(verdict.before), "after": vars(verdict.after)}
+        report |= {"history": run.history, "settings": settings}
+        part = results / f".{ADAPTATION}"
+        part.write_text(json.dumps(report, indent=1))
+        os.replace(part, results / ADAPTATION)
+        checkpoint.unlink(missing_ok=True)
+
+    return verdict, finish
+
+
+def held_out_windows(path: Path, clip: Clip, track: TrackConfig) -> list[Window]:
+    """Skin points of the held-out frames, followed in the clip itself."""
+    split = split_rows(clip.total)
+    held = set(np.concatenate([split.select, split.report]).tolist()) & set(clip.rows.tolist())
+    landmarks = np.full((clip.total, *clip.points.shape[1:]), np.nan, np.float32)
+    landmarks[clip.rows] = clip.points.cpu().numpy()
+    if not held:
+        return []
+    with VideoReader(path, track.start, track.duration, only=held) as reader:
+        return find_windows(((f.index, cv2.cvtColor(f.image, cv2.COLOR_RGB2GRAY)) for f in reader), landmarks)
+
+
+def judge(run: Adaptation) -> Verdict:
+    """Compare on the reporting blocks; leaves the better weights in the trainer's model."""
+    trainer = run.trainer
+    rows = trainer.report_rows if len(trainer.report_rows) > 1 else trainer.select_rows
+    best = {k: v.clone() for k, v in trainer.model.state_dict().items()}
+    trainer.model.load_state_dict(run.first)
+    before = held_out_error(trainer, rows, run.windows)
+    trainer.model.load_state_dict(best)
+    after = held_out_error(trainer, rows, run.windows)
+    worse = after.texture > before.texture or after.skin > before.skin
+    if worse:
+        trainer.model.load_state_dict(run.first)
+    return Verdict(not worse, before, after, run.step)
+
+
+@contextmanager
+def _all_cores() -> Iterator[None]:
+    """Let torch use all cores, and as many as before afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(before, os.cpu_count() or 1))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

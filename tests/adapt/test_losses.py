@@ -1,0 +1,112 @@
+"""Losses against numpy twins and closed forms."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from adapt import losses
+
+
+def random(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def test_cftc_twin() -> None:
+    """Eq. 6 written out."""
+    now, before, a, b = random(4, 3, 7), random(4, 3, 7, seed=1), random(4, 7, seed=2), random(4, 7, seed=3)
+    expected = np.zeros((4, 7))
+    for i in range(4):
+        for n in range(7):
+            for c in range(3):
+                expected[i, n] += float(a[i, n] * b[i, n] * (now[i, c, n] - before[i, c, n])) ** 2 / 3
+    assert np.allclose(losses.cftc(now, before, a * b), expected, atol=1e-6)
+
+
+def test_cftc_of_a_texture_that_moves_with_the_mesh_is_zero() -> None:
+    texture = random(2, 3, 50)
+    assert not losses.cftc(texture, texture.clone(), random(2, 50)).any()
+
+
+def test_cftc_of_a_known_shift() -> None:
+    """A ramp of slope g per pixel seen d pixels off changes by g d everywhere."""
+    x = torch.arange(50.0)
+    ramp = (0.01 * x).expand(1, 3, 50)
+    off = (0.01 * (x + 1.5)).expand(1, 3, 50)
+    weight = torch.full((1, 50), 0.8)
+    assert torch.allclose(losses.cftc(off, ramp, weight), torch.full((1, 50), (0.8 * 0.015) ** 2), rtol=1e-4)
+
+
+def test_motc_twin() -> None:
+    observed, model, weight = random(4, 3, 7), random(1, 3, 7, seed=1), random(4, 7, seed=2)
+    w, o, m = weight.numpy(), observed.numpy(), model.numpy()
+    expected = ((w[:, None] * (o - m)) ** 2).mean(1)
+    assert np.allclose(losses.motc(observed, model, weight), expected, atol=1e-6)
+
+
+def test_flrc_in_percent_of_the_iod() -> None:
+    """3 and 4 pixels off at an IOD of 100 and 200 pixels: 5 and 2.5 percent."""
+    detected = random(2, 5, 2) * 100
+    got = losses.flrc(detected + torch.tensor([3.0, 4.0]), detected, torch.tensor([100.0, 200.0]))
+    assert torch.allclose(got, torch.tensor([25.0, 6.25])[:, None].expand(2, 5), rtol=1e-3)
+
+
+def test_weighted_mean_has_a_floor() -> None:
+    values, weight = torch.tensor([4.0, 0, 0, 0, 0, 0, 0, 0]), torch.tensor([1.0, 0, 0, 0, 0, 0, 0, 0])
+    assert losses.weighted_mean(values, weight) == 4
+    assert losses.weighted_mean(values, weight, floor=0.5) == 1
+    assert losses.weighted_mean(values * 0, weight * 0) == 0
+
+
+def test_match_exposure_undoes_gain_and_bias_without_gradient() -> None:
+    target = random(3, 3, 200)
+    gain, bias = torch.tensor([0.7, 1.0, 1.5])[:, None, None], torch.tensor([0.1, 0.0, -0.05])[:, None, None]
+    texture = ((target - bias) / gain).requires_grad_()
+    weight = (random(3, 200, seed=1) > 0.3).float()
+    matched = losses.match_exposure(texture, target, weight)
+    assert torch.allclose(matched, target, atol=5e-3)
+    matched.sum().backward()
+    assert torch.allclose(texture.grad, gain.expand_as(texture), rtol=2e-2)  # the gain is a constant
+
+
+def test_match_exposure_does_not_look_where_nothing_counts() -> None:
+    target = random(1, 3, 100)
+    texture, weight = target * 0.8, torch.ones(1, 100)
+    texture[..., :50], weight[:, :50] = 5.0, 0
+    assert torch.allclose(losses.match_exposure(texture, target, weight)[..., 50:], target[..., 50:], atol=1e-2)
+
+
+def test_robust_halves_where_expected() -> None:
+    residual = torch.zeros(1, 3, 3)
+    residual[..., 1], residual[..., 2] = 0.1, 1.0
+    assert torch.allclose(losses.robust(residual, 0.1), torch.tensor([[1.0, 0.25, 1 / 101**2]]), rtol=1e-4)
+
+
+def test_resting_sees_only_what_rests() -> None:
+    curves = torch.tensor([[0.1, 0.1], [0.5, 0.5]])
+    assert torch.allclose(losses.resting(curves, torch.tensor([0.2, 0.0])), torch.tensor([[0.01, 0.0], [0, 0]]))
+
+
+def test_antagonism_is_the_lesser_of_two() -> None:
+    pairs = torch.tensor([[0, 1], [1, 2]])
+    assert torch.allclose(
+        losses.antagonism(torch.tensor([[0.6, 0.2, -0.3]]), pairs), torch.tensor([[0.2, 0.0]])
+    )
+
+
+def test_out_of_range() -> None:
+    got = losses.out_of_range(torch.tensor([[-0.2, 0.0, 0.5, 1.0, 1.3]]))
+    assert torch.allclose(got, torch.tensor([[0.04, 0, 0, 0, 0.09]]), atol=1e-6)
+
+
+@pytest.mark.parametrize("loss", [losses.cftc, losses.motc])
+def test_texture_losses_have_exact_gradients(loss: object) -> None:
+    a, b, w = (random(2, 3, 4, seed=s).double() for s in (0, 1, 2))
+    assert torch.autograd.gradcheck(lambda x: loss(x, b, w[:, 0]), a.requires_grad_())
+
+
+def test_flrc_has_exact_gradients() -> None:
+    a, b = (random(2, 3, 2, seed=s).double() for s in (0, 1))
+    iod = torch.tensor([90.0, 110.0], dtype=torch.double)
+    assert torch.autograd.gradcheck(lambda x: losses.flrc(x, b, iod), a.requires_grad_())

@@ -1,0 +1,27 @@
+"""Held-out blocks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from adapt.split import split_rows
+
+
+def test_every_fifth_block_of_sixteen_is_held_out_in_turn() -> None:
+    train, select, report = split_rows(400)
+    assert select.tolist() == [*range(64, 80), *range(224, 240), *range(384, 400)]
+    assert report.tolist() == [*range(144, 160), *range(304, 320)]
+    assert sorted([*train, *select, *report]) == list(range(400))
+
+
+@pytest.mark.parametrize("count", [1, 7, 72, 79, 80, 100, 144])
+def test_short_clips_select_and_report_on_one_block(count: int) -> None:
+    train, select, report = split_rows(count)
+    assert np.array_equal(select, report) and len(select) >= 1
+    assert not set(train) & set(select) and len(train) + len(select) == count
+
+
+def test_no_frames() -> None:
+    with pytest.raises(ValueError, match="at least one frame"):
+        split_rows(0)
