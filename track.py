@@ -1,5 +1,6 @@
 """The commands: parse, call the library, print."""
 
+import os
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -9,6 +10,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+# torch's threads wait for work spinning, by default so long that a busy machine makes them many times slower
+os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
 
 def track(
@@ -21,12 +25,16 @@ def track(
     identity: Annotated[str, typer.Option(help="clip: one for all frames; or per-frame.")] = "clip",
     weights: Annotated[Path | None, typer.Option(help="File of I2ZNet weights [bundled].")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
+    adapt: Annotated[bool, typer.Option("--adapt", help="First fine-tune the tracker on this very clip.")] = False,
+    preset: Annotated[str, typer.Option(help="Of --adapt: fast or thorough.")] = "fast",
     overlay: Annotated[bool, typer.Option("--overlay/--no-overlay", help="Write overlay.mp4.")] = True,
+    textured: Annotated[bool, typer.Option("--textured", help="Show the face in its own texture there.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace earlier results.")] = False,
 ) -> None:
     """Track a face through a video: track.npz, curves.csv and overlay.mp4 in the output folder."""
+    from adapt.run import adapt_video, load_preset
     from tracker.detect import DetectConfig
-    from tracker.pipeline import TrackConfig, track_video
+    from tracker.pipeline import TrackConfig, load_models, refuse_earlier, track_video
 
     config = TrackConfig(
         start=start,
@@ -36,11 +44,20 @@ def track(
         weights=None if weights is None else str(weights),
         device=device,
         overlay=overlay,
+        look="textured" if textured else "shaded",
         detect=DetectConfig(face=face),
     )
+    folder, settings = output or Path(f"{video.stem}_track"), load_preset(preset)
+    refuse_earlier(folder, overwrite)
+    models, verdict, finish = None, None, None
     with _Bars() as bars:
-        summary = track_video(video, output or Path(f"{video.stem}_track"), config, overwrite, bars.show)
+        if adapt:
+            models = load_models(config)
+            verdict, finish = adapt_video(video, folder, config, settings, models, bars.show)
+        summary = track_video(video, folder, config, overwrite, bars.show, models, finish)
     print(summary)
+    if verdict:
+        print(f"adapted  {verdict}")
 
 
 def export(

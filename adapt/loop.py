@@ -440,7 +440,7 @@ class Adaptation:
         self.optimizer = torch.optim.Adam(groups, fused=True)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda step: rate_factor(step, config.steps))
         self.first = copy.deepcopy(model.state_dict())
-        self.best, self.least, self.best_step, self.step = self.first, 2.0, 0, 0
+        self.best, self.least, self.best_step, self.step = self.first, 1.0, 0, 0
         start = held_out_error(trainer, trainer.select_rows, windows)
         self.history: list[dict[str, float]] = [{"step": 0, **vars(start)}]
 
@@ -459,11 +459,11 @@ class Adaptation:
         self, progress: Callable[[int, int, dict[str, float]], None], checkpoint: Path, settings: dict[str, object]
     ) -> None:
         config, trainer = self.config, self.trainer
-        state = trainer.renew()
+        state = None
         while self.step < config.steps:
-            self.step += 1
-            if self.step % config.refresh == 0:
+            if state is None or self.step % config.refresh == 0:
                 state = trainer.renew()
+            self.step += 1
             terms = self._improve(state)
             if self.step % config.evaluate == 0 or self.step == config.steps:
                 error = self._look(terms)
@@ -485,16 +485,14 @@ class Adaptation:
         return terms
 
     def _look(self, terms: Losses) -> HeldOut:
-        """Judge the present state on the selecting blocks; it is the best so far if both errors together are least,
-        relative to the beginning, and neither has grown."""
+        """Judge the present state on the selecting blocks by the mean of its errors relative to the beginning."""
         error = held_out_error(self.trainer, self.trainer.select_rows, self.windows)
         first = self.history[0]
         self.history.append({"step": self.step, **vars(error), **{k: v.item() for k, v in terms._asdict().items()}})
-        ratios = [error.texture / max(first["texture"], 1e-9)]
-        ratios.append(error.skin / first["skin"] if first["skin"] == first["skin"] else ratios[0])
-        if max(ratios) <= 1 and sum(ratios) < self.least:
-            self.best = copy.deepcopy(self.trainer.model.state_dict())
-            self.least, self.best_step = sum(ratios), self.step
+        ratios = [getattr(error, name) / max(first[name], 1e-9) for name in vars(error)]
+        score = float(np.nanmean(ratios))
+        if score < self.least:
+            self.best, self.least, self.best_step = copy.deepcopy(self.trainer.model.state_dict()), score, self.step
         return error
 
     def save(self, path: Path, settings: dict[str, object]) -> None:

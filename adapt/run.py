@@ -20,6 +20,8 @@ from adapt.split import split_rows
 from tracker.i2znet import CONFIGS, ClipFit, save_adapted
 from tracker.pipeline import ADAPTATION, ADAPTED, LANDMARKS, Models, TrackConfig
 from tracker.points import Window, find_windows
+from tracker.texture import clip_texture, write_texture
+from tracker.track_file import Track
 from tracker.video import VideoReader, file_hash
 
 PRESETS = ("fast", "thorough")
@@ -64,14 +66,14 @@ def adapt_video(
     config: AdaptConfig,
     models: Models,
     progress: Progress = lambda stage, done, total, figures: None,
-) -> tuple[Verdict, Callable[[object, Path], None]]:
+) -> tuple[Verdict, Callable[[Track, Path], None]]:
     """Adapt `models.network` to a clip, in place.
 
     An interrupted run goes on from its checkpoint in `folder`; Ctrl-C ends the adaptation with the best state so far.
 
     Returns:
-        The verdict, and a function that writes `adapted.safetensors` and `adaptation.json` into a folder, for
-        `tracker.pipeline.track_video`.
+        The verdict, and a function for `tracker.pipeline.track_video` that writes `adapted.safetensors`,
+        `adaptation.json` and `texture.png` into a folder.
 
     Raises:
         VideoError: the clip cannot be read.
@@ -92,10 +94,10 @@ def adapt_video(
     if verdict.kept:
         models.network.heads.load_state_dict(trainer.model.heads.state_dict())
         models.network.fit = ClipFit(
-            settings["clip"], trainer.model.person().detach(), float(trainer.model.inverse_distance)
+            settings["clip"], trainer.model.person().detach(), trainer.model.inverse_distance.item()
         )
 
-    def finish(track_: object, results: Path) -> None:
+    def finish(tracked: Track, results: Path) -> None:
         if verdict.kept:
             save_adapted(results / ADAPTED, models.network.heads, base, models.network.fit, models.network.config)
         report = {"kept": verdict.kept, "before": vars(verdict.before), "after": vars(verdict.after)}
@@ -103,6 +105,8 @@ def adapt_video(
         part = results / f".{ADAPTATION}"
         part.write_text(json.dumps(report, indent=1))
         os.replace(part, results / ADAPTATION)
+        if tracked.ok.any():
+            write_texture(clip_texture(tracked), results)
         checkpoint.unlink(missing_ok=True)
 
     return verdict, finish

@@ -19,17 +19,18 @@ import yaml
 
 from decoders.head import load_head
 from tracker import crop as crops
-from tracker import curves, overlay, track_file
+from tracker import curves, overlay, texture, track_file
 from tracker.crop import CropConfig, CropStabiliser
 from tracker.detect import DetectConfig, Detection, FaceFollower, FanFollower
 from tracker.i2znet import WEIGHTS, I2ZNet, load_model, to_tensor
+from tracker.overlay import OverlayConfig
 from tracker.pose import to_image
 from tracker.track_file import Track, hold
 from tracker.video import Frame, VideoReader, count_frames, file_hash
 
 CONFIG = "config.yaml"
-ADAPTED, ADAPTATION, TEXTURE = "adapted.safetensors", "adaptation.json", "texture.png"
-OUTPUTS = (track_file.NAME, curves.NAME, overlay.NAME, CONFIG, ADAPTED, ADAPTATION, TEXTURE)
+ADAPTED, ADAPTATION = "adapted.safetensors", "adaptation.json"
+OUTPUTS = (track_file.NAME, curves.NAME, overlay.NAME, CONFIG, ADAPTED, ADAPTATION, texture.NAME)
 Progress = Callable[[str, int, int], None]
 _FACE_HEIGHT = 0.24  # metres; only where no face was found: the mean head fills half of the frame's height
 
@@ -74,6 +75,8 @@ class TrackConfig:
     """cpu, cuda, or auto: cuda where there is one."""
     overlay: bool = True
     """Whether to write overlay.mp4."""
+    look: str = "shaded"
+    """Of the overlay: shaded, or textured with the clip's own texture."""
     samples: int = 24
     """Frames over which the identity is pooled."""
     batch: int = 8
@@ -86,7 +89,11 @@ class TrackConfig:
     """The stabilised crop."""
 
     def __post_init__(self) -> None:
-        for name, known in (("landmarks", tuple(LANDMARKS)), ("identity", ("clip", "per-frame"))):
+        for name, known in (
+            ("landmarks", tuple(LANDMARKS)),
+            ("identity", ("clip", "per-frame")),
+            ("look", overlay.MODES),
+        ):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} must be one of {', '.join(known)}; got {getattr(self, name)!r}")
 
@@ -204,8 +211,7 @@ def track_video(
         OSError: the folder cannot be written.
     """
     path, folder, config = Path(path), Path(folder), config or TrackConfig()
-    if (folder / track_file.NAME).exists() and not overwrite:
-        raise ValueError(f"{folder}: has the results of an earlier run; replace them with --overwrite")
+    refuse_earlier(folder, overwrite)
     with (
         VideoReader(path, config.start, config.duration) as reader,
         _results(folder) as results,
@@ -230,7 +236,7 @@ def track_video(
             (results / CONFIG).write_text(yaml.safe_dump(asdict(config), sort_keys=False))
         if config.overlay:
             with watch("overlay"):
-                overlay.write_overlay(track, results, progress=partial(progress, "overlay"))
+                overlay.write_overlay(track, results, OverlayConfig(mode=config.look), partial(progress, "overlay"))
         if finish:
             finish(track, results)
         lost = int((~track.ok).sum())
@@ -238,6 +244,12 @@ def track_video(
         if lost == len(track):
             notes.append(f"{path}: no face was found in any frame")
         return Summary(folder, len(track), lost, fps, watch.seconds, tuple(notes))
+
+
+def refuse_earlier(folder: Path, overwrite: bool) -> None:
+    """Raises ValueError where the folder has results that may not be replaced."""
+    if (Path(folder) / track_file.NAME).exists() and not overwrite:
+        raise ValueError(f"{folder}: has the results of an earlier run; replace them with --overwrite")
 
 
 @contextmanager

@@ -47,6 +47,18 @@ def test_signs() -> None:
     assert project(ear, torch.tensor([[0.0, 0.0, 0.0, 0.3, 0.0, 0.0]]))[0, 0, 1] > 0
 
 
+def test_perspective_is_a_pinhole_camera() -> None:
+    """A camera 0.5 m before the head's origin with focal length s/2: x = f X / (d + Z), scaled as the weak one."""
+    x, angles = torch.randn(1, 40, 3) * 0.05, torch.tensor([[0.2, -0.3, 0.1]])
+    pose = torch.cat([torch.tensor([[6.5]]), angles, torch.tensor([[30.0, 40.0]])], 1)
+    turned = x @ rotation(angles).mT
+    scale = torch.tensor(6.5).exp()
+    expected = 0.5 * scale * turned[..., :2] / (0.5 + turned[..., 2:]) + torch.tensor([30.0, 40.0])
+    seen = project(x, pose, 2.0)
+    assert torch.allclose(seen[..., :2], expected, atol=1e-3)
+    assert torch.equal(seen[..., 2], project(x, pose)[..., 2])
+
+
 def test_pose_through_a_similarity_moves_the_projection_with_it() -> None:
     x, pose = torch.randn(6, 9, 3) * 0.1, random_pose(6)
     m = similarity(0.4, 1.1, 30.0, -12.0).expand(6, 2, 3)

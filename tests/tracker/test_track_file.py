@@ -15,7 +15,9 @@ from tracker.track_file import Track, hold
 HEAD = load_head()
 
 
-def make_track(frames: int = 5, pose: tuple[float, ...] = (5.0, 0, 0, 0, 80, 60)) -> Track:
+def make_track(
+    frames: int = 5, pose: tuple[float, ...] = (5.0, 0, 0, 0, 80, 60), inverse_distance: float = 0.0
+) -> Track:
     """A track of random codes with the head at one pose."""
     rng = np.random.default_rng(0)
     return Track(
@@ -28,6 +30,7 @@ def make_track(frames: int = 5, pose: tuple[float, ...] = (5.0, 0, 0, 0, 80, 60)
         H_image=np.tile(np.array(pose, np.float32), (frames, 1)),
         landmarks=rng.random((frames, 478, 2), np.float32),
         identity=rng.random(60, np.float32),
+        inverse_distance=inverse_distance,
         size=(160, 120),
         clip="somewhere/clip.mp4",
         clip_hash="ab" * 32,
@@ -137,7 +140,7 @@ def test_what_is_no_track_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not a track file"):
         load(tmp_path)
     np.savez(tmp_path / "track.npz", times=np.zeros(3))
-    with pytest.raises(ValueError, match="not a track file of version 1"):
+    with pytest.raises(ValueError, match="not a track file of version 2"):
         load(tmp_path)
 
 

@@ -1,0 +1,97 @@
+"""What adaptation keeps of a clip: pixels, shots, chosen rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from adapt.clip import STRETCH, ClipConfig, Pixels, _Shots, chosen_rows, read_clip
+from tracker.pipeline import TrackConfig, load_models
+
+NO_BLUR = ClipConfig(blur=0.0, max_iod=1e9, margin=0.2)
+
+
+def ramp(height: int, width: int, gx: float, gy: float) -> np.ndarray:
+    y, x = np.mgrid[:height, :width]
+    return np.repeat((20 + gx * x + gy * y)[..., None], 3, 2).round().astype(np.uint8)
+
+
+def pixels(*frames: np.ndarray, config: ClipConfig = NO_BLUR, iod: float = 50.0) -> Pixels:
+    held = Pixels()
+    for frame in frames:
+        held.add(frame, np.array([[40.0, 30.0], [90.0, 80.0]]), iod, config)
+    held.close()
+    return held
+
+
+def test_samples_are_bilinear_in_image_pixels() -> None:
+    """On ramps of slopes 1 and 2 per pixel: the value and the gradient are those of the ramp, frame by frame."""
+    held = pixels(ramp(100, 120, 1, 0), ramp(100, 120, 0, 2))
+    points = torch.tensor([[[50.25, 60.5], [70.5, 40.0]]]).repeat(2, 1, 1).requires_grad_()
+    values, inside = held.sample(torch.tensor([0, 1]), points)
+    assert inside.all()
+    expected = torch.tensor([[20 + 50.25, 20 + 70.5], [20 + 121.0, 20 + 80.0]])
+    assert torch.allclose(values * 255, expected[:, None].expand(2, 3, 2), atol=0.6)  # the least blur, on whole numbers
+    values.sum().backward()
+    slopes = torch.tensor([[1.0, 0.0], [0.0, 2.0]])[:, None].expand(2, 2, 2)
+    assert torch.allclose(points.grad * 255 / 3, slopes, atol=0.05)
+
+
+def test_outside_is_said_and_holds_the_border() -> None:
+    held = pixels(ramp(100, 120, 1, 0))
+    values, inside = held.sample(torch.tensor([0]), torch.tensor([[[-50.0, 50.0], [60.0, 50.0], [500.0, 50.0]]]))
+    assert inside.tolist() == [[False, True, False]]
+    assert values[0, 0, 0] < values[0, 0, 1] < values[0, 0, 2]
+
+
+def test_large_faces_are_shrunk_in_place() -> None:
+    """Half the resolution shows the same ramp at the same image coordinates."""
+    held = pixels(ramp(100, 120, 1, 0), config=ClipConfig(blur=0.0, max_iod=25.0, margin=0.2))
+    assert len(held.values) < 0.3 * len(pixels(ramp(100, 120, 1, 0)).values)
+    values, _ = held.sample(torch.tensor([0]), torch.tensor([[[60.0, 50.0]]]))
+    assert values[0, 0, 0].item() * 255 == pytest.approx(80, abs=0.6)
+
+
+@pytest.mark.parametrize(("count", "most"), [(10, 600), (600, 600), (601, 600), (5000, 600), (90, 80)])
+def test_long_clips_are_read_in_stretches(count: int, most: int) -> None:
+    rows = chosen_rows(count, most)
+    assert len(rows) <= max(most, STRETCH) and len(set(rows)) == len(rows) and rows.max() < count
+    if count <= most:
+        assert np.array_equal(rows, np.arange(count))
+    else:
+        breaks = np.flatnonzero(np.diff(rows) > 1)
+        assert rows[0] == 0 and rows[-1] == count - 1 or len(breaks) == 0
+
+
+def test_shots_end_at_cuts_gaps_and_lost_faces() -> None:
+    rng = np.random.default_rng(0)
+    scenes = rng.integers(0, 255, (2, 32, 32, 3), dtype=np.uint8)
+    shots = _Shots(cut=30.0)
+    for row, (scene, found) in enumerate([(0, True), (0, True), (1, True), (1, False), (1, True), (1, True)]):
+        shots.see(scenes[scene], row if row < 5 else 9, found)
+    assert shots.numbers().tolist() == [0, 0, 1, 3, 4]
+
+
+def test_brighter_is_not_another_shot() -> None:
+    shots, scene = _Shots(cut=30.0), np.random.default_rng(0).integers(0, 100, (32, 32, 3), dtype=np.uint8)
+    for gain in (1, 1, 1, 2, 2):
+        shots.see((scene + 60 * (gain - 1)).astype(np.uint8), 0 if gain == 1 else 1, True)
+    assert len(set(shots.numbers()[:3])) == 1
+
+
+def test_reading_the_bundled_clip(smile: Path) -> None:
+    models, track = load_models(TrackConfig()), TrackConfig(duration=0.4)
+    clip = read_clip(smile, models, track, ClipConfig())
+    assert len(clip) == clip.total == 12 and clip.size == (640, 360) and (clip.shot == 0).all()
+    at = clip.crop_points()
+    assert (at > 0).all() and (at < 255).all()
+    assert [len(level) for level in clip.maps] == [12, 12, 12]
+
+
+def test_a_clip_without_a_face_is_refused(make_clip, tmp_path: Path) -> None:  # noqa: ANN001
+    clip = make_clip("blank.mp4", [np.zeros((96, 96, 3), np.uint8)] * 4)
+    with pytest.raises(ValueError, match="a face in 0 frames is too little to adapt to"):
+        read_clip(clip, load_models(TrackConfig()), TrackConfig(), ClipConfig())

@@ -1,0 +1,190 @@
+"""The loop on a synthetic clip: a textured head that moves, an un-adapted network that errs."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from adapt.clip import Clip, ClipConfig, Pixels
+from adapt.loop import Adaptation, AdaptConfig, Trainer, held_out_error
+from decoders.head import load_head
+from decoders.rasterizer import interpolate, rasterize
+from tracker.crop import face_similarity, inter_ocular, warp
+from tracker.i2znet import I2ZNet, load_model, to_tensor
+from tracker.pose import project
+
+SIZE = (160, 160)
+QUICK = AdaptConfig(steps=6, pairs=4, texels=200, texture=64, refresh=3, evaluate=3)
+
+
+def render(vertices: torch.Tensor) -> np.ndarray:
+    """(H,W,3) uint8 head in its mean texture on grey."""
+    head = load_head()
+    fragments = rasterize(vertices[None], head.faces, SIZE)
+    uvs = interpolate(head.uvs, head.uv_faces, fragments)
+    colour = torch.nn.functional.grid_sample(head.mean_texture[None], 2 * uvs - 1, align_corners=False)[0]
+    seen = fragments.face_index[0] >= 0
+    return (255 * torch.where(seen, colour, 0.5)).byte().permute(1, 2, 0).numpy()
+
+
+@pytest.fixture(scope="module")
+def network() -> I2ZNet:
+    return load_model()
+
+
+@pytest.fixture(scope="module")
+def clip(network: I2ZNet) -> Clip:
+    """24 frames of the mean head that turns, nods and opens its jaw; points without error."""
+    head, count = load_head(), 24
+    phase = torch.linspace(0, 2 * torch.pi, count)
+    z = torch.zeros(count, 128)
+    z[:, 60 + head.expression_names.index("jawOpen")] = 0.3 * (1 - phase.cos())
+    pose = torch.tensor([6.1, 0, 0, 0, 80, 75]).repeat(count, 1)
+    pose[:, 1], pose[:, 2] = 0.1 * phase.sin(), 0.2 * phase.cos()
+    vertices = project(head.geometry(z), pose)
+    points = head.landmarks478(vertices)[..., :2]
+    pixels, pictures, transforms = Pixels(), [], []
+    for mesh, at in zip(vertices, points.numpy(), strict=True):
+        frame = render(mesh)
+        pixels.add(frame, at, float(inter_ocular(at)), ClipConfig())
+        transforms.append(face_similarity(at))
+        pictures.append(warp(frame, transforms[-1]))
+    pixels.close()
+    maps = network.perceive(to_tensor(torch.from_numpy(np.stack(pictures))))
+    return Clip(
+        rows=np.arange(count),
+        shot=np.zeros(count, int),
+        points=points,
+        iod=torch.from_numpy(inter_ocular(points.numpy())),
+        transform=torch.from_numpy(np.stack(transforms)).float(),
+        maps=[level.half() for level in maps],
+        pixels=pixels,
+        size=SIZE[::-1],
+        total=count,
+    )
+
+
+def test_held_out_frames_take_no_part(clip: Clip, network: I2ZNet) -> None:
+    """Not in pairs; and what their pixels and points are changes nothing that is learned from."""
+    trainer = Trainer(clip, network, QUICK)
+    held = set(trainer.select_rows.tolist()) | set(trainer.report_rows.tolist())
+    assert held and not held & set(trainer.pairs[:, :2].flatten().tolist())
+    other = replace(clip, points=clip.points.clone())
+    other.points[sorted(held)] += 20
+    a, b = trainer.renew(), Trainer(other, network, QUICK).renew()
+    assert torch.allclose(a.offset, b.offset, atol=1e-4) and torch.allclose(a.texture, b.texture, atol=1e-4)
+    assert torch.allclose(a.rest, b.rest, atol=1e-5)
+
+
+def test_pairs_keep_to_their_shot_and_distance(clip: Clip, network: I2ZNet) -> None:
+    cut = replace(clip, shot=(np.arange(24) >= 9).astype(int))
+    pairs = Trainer(cut, network, QUICK).pairs
+    distances = torch.tensor(QUICK.distances)[pairs[:, 2]]
+    assert torch.equal(pairs[:, 1] - pairs[:, 0], distances)
+    assert not ((pairs[:, 0] < 9) & (pairs[:, 1] >= 9)).any()
+
+
+def test_the_truth_has_less_texture_loss_than_a_slide(clip: Clip, network: I2ZNet) -> None:
+    """Against the true codes, a pose that lags a frame behind changes the observed texture."""
+    head, count = load_head(), len(clip)
+    trainer = Trainer(clip, network, QUICK)
+
+    def texture_error(pose: torch.Tensor, z: torch.Tensor) -> float:
+        trainer.model.forward = lambda clip, rows: type(trainer.before)(z[rows], pose[rows], pose[rows])
+        return held_out_error(trainer, torch.arange(count), []).texture
+
+    phase = torch.linspace(0, 2 * torch.pi, count)
+    z = torch.zeros(count, 128)
+    z[:, 60 + head.expression_names.index("jawOpen")] = 0.3 * (1 - phase.cos())
+    pose = torch.tensor([6.1, 0, 0, 0, 80, 75]).repeat(count, 1)
+    pose[:, 1], pose[:, 2] = 0.1 * phase.sin(), 0.2 * phase.cos()
+    shaken = pose.clone()
+    shaken[::2, 4] += 1.0
+    assert texture_error(pose, z) < 0.5 * texture_error(shaken, z)
+
+
+def test_gradients_reach_what_is_trained_and_nothing_else(clip: Clip, network: I2ZNet) -> None:
+    trainer = Trainer(clip, network, QUICK)
+    before = {k: v.clone() for k, v in network.heads.state_dict().items()}
+    terms = trainer.losses(trainer.renew(), *trainer.step_rows())
+    sum(terms).backward()
+    model = trainer.model
+    assert model.identity.grad.abs().sum() > 0 and model.colour.grad.abs().sum() > 0
+    assert model.inverse_distance.grad.abs() > 0
+    silent = {n for n, p in model.heads.named_parameters() if p.grad is None}
+    assert all(name.startswith("trust") for name in silent)
+    assert all(torch.equal(v, before[k]) for k, v in network.heads.state_dict().items())
+
+
+def test_texture_gradient_is_that_of_finite_differences(clip: Clip, network: I2ZNet) -> None:
+    """CFTC as a function of the identity, through the whole chain; visibility, weights and exposure held."""
+    config = replace(QUICK, exposure=False, occlusion=1e6, texels=2000)
+    trainer = Trainer(clip, network, config)
+    state, (pairs, index) = trainer.renew(), trainer.step_rows()
+    state.seen = (state.seen > 0.5).float()
+    trainer.losses(state, pairs, index).cftc.backward()
+    slope = trainer.model.identity.grad.clone()
+    direction = slope / slope.norm()
+    start, values = trainer.model.identity.data.clone(), []
+    for step in (-0.02, 0.02):
+        trainer.model.identity.data = start + step * direction
+        with torch.no_grad():
+            values.append(trainer.losses(state, pairs, index).cftc.item())
+    assert (values[1] - values[0]) / 0.04 == pytest.approx(slope.norm().item(), rel=0.25)
+
+
+def test_adaptation_improves_and_repeats_itself(clip: Clip, network: I2ZNet, tmp_path: Path) -> None:
+    """A network that places the head off comes closer on held-out frames, and two runs agree to the bit."""
+    off, ends = copy.deepcopy(network), []
+    off.heads.pose[-1].bias.data += torch.tensor([0.3, 0, 0, 0, 0.3, -0.3])
+    for name in ("a", "b"):
+        run = Adaptation(Trainer(clip, off, replace(QUICK, steps=12)), [])
+        run(lambda step, steps, figures: None, tmp_path / name, {})
+        ends.append(run)
+    first, last = ends[0].history[0], ends[0].history[-1]
+    assert last["landmarks"] < 0.8 * first["landmarks"]
+    for a, b in zip(*(run.trainer.model.state_dict().values() for run in ends), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_interrupted_and_continued_is_as_never_interrupted(
+    clip: Clip, network: I2ZNet, tmp_path: Path
+) -> None:
+    whole = Adaptation(Trainer(clip, network, QUICK), [])
+    whole(lambda *a: None, tmp_path / "whole", {})
+    first = Adaptation(Trainer(clip, network, QUICK), [])
+
+    def stop(step: int, steps: int, figures: dict[str, float]) -> None:
+        if step == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        first._run(stop, tmp_path / "part", {"x": 1})
+    second = Adaptation(Trainer(clip, network, QUICK), [])
+    assert not second.resume(tmp_path / "part", {"x": 2})  # other settings begin anew
+    assert second.resume(tmp_path / "part", {"x": 1}) and second.step == 3
+    second(lambda *a: None, tmp_path / "part", {"x": 1})
+    assert second.step == QUICK.steps and second.history[-1]["step"] == QUICK.steps
+    for name in ("skin", "texture", "landmarks"):
+        assert np.allclose(second.history[-1][name], whole.history[-1][name], rtol=1e-4, equal_nan=True)
+
+
+def test_ctrl_c_leaves_the_best_so_far(clip: Clip, network: I2ZNet, tmp_path: Path) -> None:
+    run = Adaptation(Trainer(clip, network, QUICK), [])
+
+    calls: list[int] = []
+
+    def stop(step: int, steps: int, figures: dict[str, float]) -> None:
+        calls.append(step)
+        if calls == [1, 2, 3, 4]:
+            raise KeyboardInterrupt
+
+    run(stop, tmp_path / "c", {})
+    assert run.step == 4
+    best = run.best
+    assert all(torch.equal(v, best[k]) for k, v in run.trainer.model.state_dict().items())
