@@ -91,8 +91,11 @@ def adapt_video(
     with _all_cores():
         run(lambda step, steps, figures: progress("adapt", step, steps, figures), checkpoint, settings)
     verdict = judge(run)
+    models.follower.reset()
     if verdict.kept:
-        models.network.heads.load_state_dict(trainer.model.heads.state_dict())
+        # in the precision of the file, so that tracking with the file gives the same
+        adapted = {k: v.half().float() for k, v in trainer.model.heads.state_dict().items()}
+        models.network.heads.load_state_dict(adapted)
         models.network.fit = ClipFit(
             settings["clip"], trainer.model.person().detach(), trainer.model.inverse_distance.item()
         )

@@ -1,5 +1,6 @@
 """The commands as a user types them: results, bad input in one line, and the real networks end to end."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -8,10 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from safetensors import safe_open
 
 import track as commands
+from adapt import run as adaptation
+from adapt.loop import AdaptConfig
 from tracker import load
-from tracker.i2znet import WEIGHTS
+from tracker.i2znet import WEIGHTS, ClipFit, load_model, save_adapted
 from tracker.video import VideoReader
 
 MakeClip = Callable[..., Path]
@@ -163,6 +168,48 @@ def test_as_a_process_there_is_no_traceback(tmp_path: Path) -> None:
     )
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr.strip() == "track: missing.mp4: no such file"
+
+
+def test_adapt_and_reuse(run: Callable, smile: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--adapt` writes its files and one line of verdict; the clip tracked with them is the same, another one works."""
+    tiny = AdaptConfig(steps=8, pairs=4, texels=200, texture=64, refresh=4, evaluate=4)
+    monkeypatch.setattr(adaptation, "load_preset", lambda name: tiny)
+    status, out, _ = run("track", smile, "-o", "a", "--duration", 1.2, "--adapt", "--textured")
+    assert status == 0 and "adapted  held-out frames: " in out
+    expected = {"track.npz", "curves.csv", "overlay.mp4", "config.yaml", "adaptation.json", "texture.png"}
+    verdict = json.loads(Path("a/adaptation.json").read_text())
+    assert {p.name for p in Path("a").iterdir()} == expected | ({"adapted.safetensors"} if verdict["kept"] else set())
+    assert [h["step"] for h in verdict["history"]] == [0, 4, 8] and verdict["settings"]["seed"] == 0
+    assert verdict["kept"], "eight steps bring this clip's landmarks closer"
+    with safe_open("a/adapted.safetensors", "pt") as file:
+        assert file.metadata()["base"] and "person" in file.keys()
+    again = ("track", smile, "-o", "b", "--duration", 1.2, "--weights", "a/adapted.safetensors", "--no-overlay")
+    assert run(*again)[0] == 0
+    first, second = load("a"), load("b")
+    np.testing.assert_allclose(first.z, second.z, atol=1e-3)
+    np.testing.assert_allclose(first.identity, second.identity, atol=1e-6)
+    assert first.inverse_distance == pytest.approx(second.inverse_distance)
+    lost = smile.with_name("lost.mp4")
+    assert run("track", lost, "-o", "c", "--weights", "a/adapted.safetensors", "--no-overlay")[0] == 0
+    assert load("c").inverse_distance == 0 and np.abs(load("c").identity - first.identity).max() > 0.1
+
+
+def test_adapted_weights_of_another_base_are_refused(run: Callable, smile: Path, tmp_path: Path) -> None:
+    network = load_model()
+    fit = ClipFit("ab", torch.zeros(112), 0.0)
+    base = tmp_path / "base.safetensors"
+    base.write_bytes(WEIGHTS.read_bytes())
+    save_adapted(tmp_path / "adapted.safetensors", network.heads, base, fit, network.config)
+    base.write_bytes(b"something else")
+    status, _, err = run("track", smile, "--weights", tmp_path / "adapted.safetensors")
+    assert status == 2 and "adapt again" in err and len(err.splitlines()) == 1
+
+
+def test_no_face_cannot_be_adapted_to(run: Callable, make_clip: MakeClip) -> None:
+    status, _, err = run("track", make_clip("still.mp4", still()), "--adapt")
+    assert status == 2 and "a face in 0 frames is too little to adapt to" in err.splitlines()[-1]
+    assert "Traceback" not in err
+    assert not Path("still_track").exists()
 
 
 def test_captures_network_and_track_with_it(run: Callable, smile: Path) -> None:
