@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import cv2
@@ -116,6 +117,7 @@ class Clip:
     def __len__(self) -> int:
         return len(self.rows)
 
+    @cached_property
     def crop_points(self) -> Tensor:
         """The detected points (T,L,2) in the crop frame."""
         return self.points @ self.transform[:, :, :2].transpose(1, 2) + self.transform[:, None, :, 2]

@@ -84,9 +84,9 @@ class AdaptConfig:
     """Let each pair differ by a gain and a bias per channel."""
     perspective: bool = True
     """Learn an inverse camera distance."""
-    refresh: int = 60
+    refresh: int = 100
     """Steps between updates of visibility and of the clip's texture."""
-    evaluate: int = 60
+    evaluate: int = 50
     """Steps between looks at the held-out frames."""
     patience: int = 5
     """Looks without progress after which it ends."""
@@ -120,7 +120,7 @@ class Adapted(nn.Module):
 
     def forward(self, clip: Clip, rows: Tensor) -> Prediction:
         """Predict frames `rows` (B,) of the clip."""
-        points = clip.crop_points()[rows]
+        points = clip.crop_points[rows]
         maps = [level[rows].float() for level in clip.maps]
         for_z, for_pose = self.heads.vectors(self.network[0].join(None, points, maps), points)
         codes = self.heads.regress(for_z, for_pose, points, self.person().expand(len(rows), -1))
@@ -150,7 +150,8 @@ class Face:
         self.texels = face_texels(self.head, config.texture)
         with torch.no_grad():
             self.mean = surface(self.head.mean[None], self.texels)[0]  # (N,3)
-            self.shapes = surface(self.head.shapes, self.texels)  # (112,N,3)
+            # (N,336), texel by texel in memory: a step gathers a few of them
+            self.shapes = surface(self.head.shapes, self.texels).transpose(0, 1).flatten(1).contiguous()
         self.landmarks = LandmarkHead(head, points).to(device)
         self.contour = torch.zeros(points, dtype=torch.bool, device=device)
         self.contour[list(FACE_OVAL) if points > 68 else list(range(17))] = True
@@ -158,8 +159,8 @@ class Face:
 
     def at(self, z: Tensor, index: Tensor) -> Tensor:
         """Points (B,n,3) of the texels `index` (n,) in the head frame."""
-        k = len(self.shapes)
-        return self.mean[index] + (z[:, :k] @ self.shapes[:, index].flatten(1)).unflatten(1, (-1, 3))
+        shapes = self.shapes[index].unflatten(1, (-1, 3)).transpose(0, 1)  # (112,n,3)
+        return self.mean[index] + (z[:, : len(shapes)] @ shapes.flatten(1)).unflatten(1, (-1, 3))
 
 
 @dataclass
@@ -215,7 +216,7 @@ class Trainer:
     @torch.no_grad()
     def _person(self, network: I2ZNet) -> Tensor:
         some = self.train_rows[torch.linspace(0, len(self.train_rows) - 1, 24).round().long().unique()]
-        points = self.clip.crop_points()[some]
+        points = self.clip.crop_points[some]
         maps = [level[some].float() for level in self.clip.maps]
         for_z, for_pose = network.heads.vectors(network.join(None, points, maps), points)
         return network.heads.pool(for_z, network.heads.regress(for_z, for_pose, points).person)[0]
@@ -467,7 +468,8 @@ class Adaptation:
             terms = self._improve(state)
             if self.step % config.evaluate == 0 or self.step == config.steps:
                 error = self._look(terms)
-                self.save(checkpoint, settings)
+                if self.step % config.refresh == 0:  # what `renew` makes is not in the checkpoint, but made there anew
+                    self.save(checkpoint, settings)
                 progress(self.step, config.steps, {"skin": error.skin, "texture": 255 * error.texture})
                 if self.step - self.best_step >= config.patience * config.evaluate:
                     break

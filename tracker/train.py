@@ -66,7 +66,9 @@ class TrainConfig:
     weight_z: float = 4.0  # lambda_z of Eq. 1
     weight_pose: float = 0.3  # lambda_H
     weight_view: float = 0.2  # lambda_view
-    weight_opening: float = 1.0  # lids, lips, irises: the same error as in L_H, of differences
+    weight_opening: float = 0.5  # lids, lips, irises: the same error as in L_H, of differences
+    weight_curve: float = 200.0  # squared error of the 52 curves in their own units
+    together: float = 0.3  # share in L_H of the whole face, beside that of its parts
     appearance_mm: float = 0.3  # what a unit of appearance counts, in millimetres
     perceptual_dropout: float = 0.15  # share of shots that lose their perceptual maps
     average: float = 0.998  # decay of the running average of the weights, which is what is saved
@@ -172,15 +174,22 @@ class Objective(nn.Module):
         }
 
     def _supervised(self, codes: Codes, z: Tensor, truth: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """Losses against the truth: of codes, whose z is judged as `z` (B,128)."""
-        placed = project(self.landmarks(codes.z), codes.pose)[..., :2]
-        placed_truth = project(self.landmarks(target), codes.pose)[..., :2]  # judges the pose alone
+        """Losses against the truth: of codes, whose z is judged as `z` (B,128).
+
+        The projected landmarks (Eq. 3) judge the pose with the true face, the expression with the true identity, and
+        all that was said together; the last counts little, or the expression learns to make up for the identity.
+        """
+        expressed = torch.cat([target[:, :N_IDENTITY], codes.z[:, N_IDENTITY:]], 1)
+        placed = [project(self.landmarks(face), codes.pose)[..., :2] for face in (codes.z, expressed, target)]
+        shares = (self.config.together, 1.0, 1.0)
         unit = 100 / IOD_PIXELS
         a, b = self.pairs.unbind(1)
-        opening = (placed[:, a] - placed[:, b]) - (truth[:, a] - truth[:, b])
+        opening = (placed[0][:, a] - placed[0][:, b]) - (truth[:, a] - truth[:, b])
+        curves = slice(N_IDENTITY, -N_APPEARANCE)
         return {
             "z": ((z - target) * self.millimetres).square().mean(),  # Eq. 2
-            "pose": sum(((p - truth) * unit).square().mean() for p in (placed, placed_truth)),  # Eq. 3
+            "curve": (z - target)[:, curves].square().mean(),
+            "pose": sum(w * ((p - truth) * unit).square().mean() for w, p in zip(shares, placed, strict=True)),
             "opening": (opening * unit).square().mean(),
         }
 
@@ -290,7 +299,7 @@ def train(
         start = _resume(checkpoint, network, optimizer, schedule, average)
     torch.manual_seed(config.seed + 1000 * rank + start)
     order = torch.Generator().manual_seed(config.seed + rank + start)
-    weights = {n: getattr(config, f"weight_{n}") for n in ("z", "pose", "view", "opening")}
+    weights = {n: getattr(config, f"weight_{n}") for n in ("z", "pose", "view", "opening", "curve")}
     for step in range(start + 1, config.steps + 1):
         people = torch.randint(len(data.points), (config.people,), generator=order)
         losses = step_once(*data.batch(people, torch.device(device)))

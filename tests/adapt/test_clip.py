@@ -86,7 +86,7 @@ def test_reading_the_bundled_clip(smile: Path) -> None:
     models, track = load_models(TrackConfig()), TrackConfig(duration=0.4)
     clip = read_clip(smile, models, track, ClipConfig())
     assert len(clip) == clip.total == 12 and clip.size == (640, 360) and (clip.shot == 0).all()
-    at = clip.crop_points()
+    at = clip.crop_points
     assert (at > 0).all() and (at < 255).all()
     assert [len(level) for level in clip.maps] == [12, 12, 12]
 
