@@ -74,6 +74,10 @@ class AdaptConfig:
     """Pull towards the un-adapted codes, mm^2: what the pixels do not say stays as it was."""
     offset: float = 0.5
     """Share of a landmark's constant residual that counts as the detector's bias."""
+    contour_cosine: float = 0.5
+    """Points of the face's contour count where the surface is seen at a cosine above this, 60 degrees."""
+    frozen: float = 0.5
+    """Pixels by which the head must have moved for texels whose pixels stayed the same not to count."""
     occlusion: float = 0.08
     """Change of a texel, 0..1, beyond which something covers it."""
     floor: float = 0.3
@@ -291,7 +295,7 @@ class Trainer:
         normals = vertex_normals(vertices, head.faces)
         embedding = head.landmarks478 if len(self.face.contour) > 68 else head.landmarks68
         cosine = -nn.functional.normalize(embedding(normals), dim=2)[..., 2]
-        return torch.where(self.face.contour & (cosine < 0.5), 0.0, 1.0)
+        return torch.where(self.face.contour & (cosine < self.config.contour_cosine), 0.0, 1.0)
 
     def _median_texture(self, now: Prediction, seen: Tensor, most: int = 48) -> tuple[Tensor, Tensor]:
         """(3,N) per-texel median of what confident frames show, brought to one exposure; and the contrast ()."""
@@ -343,9 +347,9 @@ class Trainer:
     @torch.no_grad()
     def _moving(self, pairs: Tensor, at: Tensor, now: Tensor) -> Tensor:
         """(P,n) 0 where a pixel stayed the same to the last bit although the head moved: frozen by compression."""
-        moved = (self.clip.points[pairs[:, 1]] - self.clip.points[pairs[:, 0]]).norm(dim=2).median(1).values > 0.5
+        path = (self.clip.points[pairs[:, 1]] - self.clip.points[pairs[:, 0]]).norm(dim=2).median(1).values
         then, _ = self.clip.pixels.sample(pairs[:, 0], at)
-        frozen = ((now - then).abs().amax(1) < 1e-6) & moved[:, None]
+        frozen = ((now - then).abs().amax(1) < 1e-6) & (path > self.config.frozen)[:, None]
         return (~frozen).float()
 
     def _landmark_losses(self, state: State, rows: Tensor, said: Prediction) -> tuple[Tensor, Tensor]:
@@ -436,7 +440,7 @@ class Adaptation:
         self.trainer, self.windows, self.config = trainer, windows, trainer.config
         model, config = trainer.model, trainer.config
         free = [model.identity, model.colour] + [model.inverse_distance] * config.perspective
-        heads = list(model.heads.parameters())
+        heads = [p for p in model.heads.parameters() if p.requires_grad]
         groups = [{"params": heads, "lr": config.rate}, {"params": free, "lr": config.rate_clip}]
         self.optimizer = torch.optim.Adam(groups, fused=True)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda step: rate_factor(step, config.steps))
