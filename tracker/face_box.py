@@ -68,13 +68,13 @@ class BoxDetector:
         finest = SIZE << (self.config.levels - 1)
         step = max(max(frame.shape) // (3 * finest), 1)  # of a huge frame every step-th pixel says enough
         base = _shrink(frame[::step, ::step], finest)
-        found = merge_boxes(self._search(_shrink(base, SIZE), frame.shape), self.config.max_overlap)
+        found = drop_nested(merge_boxes(self._search(_shrink(base, SIZE), frame.shape), self.config.max_overlap))
         for level in range(1, self.config.levels):
             if len(found.scores) >= at_least or max(base.shape) < SIZE << level:
                 break
             tiles = self._search(_shrink(base, SIZE << level), frame.shape)
             both = FaceBoxes(*(np.concatenate(pair) for pair in zip(found, tiles, strict=True)))
-            found = merge_boxes(both, self.config.max_overlap)
+            found = drop_nested(merge_boxes(both, self.config.max_overlap))
         return found.take(np.argsort(-_areas(found.corners), kind="stable"))
 
     def _search(self, picture: np.ndarray, shape: tuple[int, ...]) -> FaceBoxes:
@@ -164,12 +164,29 @@ def merge_boxes(faces: FaceBoxes, max_overlap: float) -> FaceBoxes:
     return FaceBoxes(*(np.stack(column) for column in zip(*merged, strict=True)))
 
 
+def drop_nested(faces: FaceBoxes, max_inside: float = 0.7) -> FaceBoxes:
+    """Without boxes of which a larger share lies inside a box with a higher score: one face, found again on a part
+    of itself or around itself at another scale."""
+    order = np.argsort(-faces.scores, kind="stable")
+    kept: list[int] = []
+    for row in order:
+        area = _areas(faces.corners[row])
+        shared = _intersections(faces.corners[kept], faces.corners[row]) if kept else np.zeros(0)
+        if not (shared > max_inside * np.minimum(area, _areas(faces.corners[kept]))).any():
+            kept.append(int(row))
+    return faces.take(np.array(sorted(kept), int))
+
+
+def _intersections(corners: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Areas (N,) that boxes (N, 4) share with one box (4,)."""
+    return _areas(np.concatenate([np.maximum(corners[:, :2], other[:2]), np.minimum(corners[:, 2:], other[2:])], -1))
+
+
 def _areas(corners: np.ndarray) -> np.ndarray:
     return np.prod(np.maximum(corners[..., 2:] - corners[..., :2], 0), -1)
 
 
 def overlaps(corners: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Intersection over union of boxes (N, 4) with one box (4,) -> (N,)."""
-    inner = np.concatenate([np.maximum(corners[:, :2], other[:2]), np.minimum(corners[:, 2:], other[2:])], -1)
-    shared = _areas(inner)
+    shared = _intersections(corners, other)
     return shared / np.maximum(_areas(corners) + _areas(other) - shared, np.finfo(float).tiny)

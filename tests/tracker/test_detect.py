@@ -11,7 +11,7 @@ import pytest
 
 from tracker import crop
 from tracker.detect import DetectConfig, Detection, FaceFollower, FanFollower, bounding_box
-from tracker.face_box import SIZE, BoxDetector, FaceBoxes, anchors, decode, merge_boxes, overlaps
+from tracker.face_box import SIZE, BoxDetector, FaceBoxes, anchors, decode, drop_nested, merge_boxes, overlaps
 
 DATA = Path(__file__).parents[1] / "data" / "landmarks"
 EXPECTED = np.load(DATA / "expected.npz")
@@ -105,6 +105,14 @@ def test_merging_averages_by_score() -> None:
     assert np.allclose(faces.corners, [[0.4, 0, 10.4, 10], [40, 0, 50, 10]])
     assert np.allclose(faces.points[:, 3], [[0.4, 0], [40, 0]])
     assert np.allclose(faces.scores, [0.9, 0.7])
+
+
+def test_a_box_inside_a_surer_one_is_the_same_face() -> None:
+    """Three faces: a sure one with a part of itself, and a neighbour that overlaps it a little."""
+    corners = np.array([[0, 0, 10, 10], [2, 2, 7, 7], [8, 0, 18, 10], [1, 1, 12, 12]], float)
+    faces = drop_nested(FaceBoxes(corners, np.zeros((4, 6, 2)), np.array([0.9, 0.95, 0.7, 0.6])))
+    assert faces.corners.tolist() == [[2, 2, 7, 7], [8, 0, 18, 10]]
+    assert len(drop_nested(faces.take(np.zeros(0, int))).scores) == 0
 
 
 def test_boxes_equal_the_original_runtime(boxes: BoxDetector) -> None:
