@@ -43,22 +43,22 @@ _ANTAGONISTS = (
 class AdaptConfig:
     """Settings of an adaptation."""
 
-    steps: int = 500
-    pairs: int = 20
-    """Pairs of frames per step."""
-    distances: tuple[int, ...] = (1, 1, 6, 12)
-    """Frames between the two of a pair: a constant slide is invisible to neighbours."""
+    steps: int = 600
+    groups: int = 8
+    """Groups of frames per step, all pairs of which are compared."""
+    offsets: tuple[int, ...] = (0, 1, 6, 12)
+    """Frames by which those of a group lie back: a constant slide is invisible to neighbours."""
     texels: int = 1500
     """Random surface points per step."""
     texture: int = 192
     """Side of the texture in texels."""
-    rate: float = 2e-4
+    rate: float = 4e-4
     """Peak learning rate of the heads; it decays to 0."""
     rate_clip: float = 5e-3
     """Peak learning rate of identity and colour."""
-    cftc: float = 3.0
+    cftc: float = 80.0
     """Weight of consecutive-frame texture consistency, in units of what a shift by 1 % IOD changes."""
-    motc: float = 0.3
+    motc: float = 20.0
     """Weight of model-to-observation consistency, in the same units."""
     flrc: float = 1.0
     """Weight of landmark reprojection, (% IOD)^2."""
@@ -204,7 +204,7 @@ class Trainer:
         self.model = Adapted(network, self._person(network)).to(self.device)
         with torch.no_grad():
             self.before = self.predict_all()
-        self.pairs = self._pairs()
+        self.groups = self._groups()
         self.generator = torch.Generator().manual_seed(config.seed)
         self.antagonists = torch.tensor(
             [[EXPRESSION_NAMES.index(name) for name in pair] for pair in _ANTAGONISTS], device=self.device
@@ -230,20 +230,15 @@ class Trainer:
         expression = self.face.landmarks.shapes[N_IDENTITY:]
         return 1000 * expression.unflatten(1, (-1, 3)).square().sum(2).mean(1).sqrt()
 
-    def _pairs(self) -> Tensor:
-        """(P,3): earlier frame, later frame, which of the distances; both to learn from and of one shot."""
-        usable = np.zeros(int(self.clip.rows[-1]) + 1, np.int64) - 1
+    def _groups(self) -> Tensor:
+        """(A,K) frames to learn from and, in `offsets` before them, others of the same shot; -1 where there is none."""
+        place = np.full(int(self.clip.rows[-1]) + 1, -1)
         learn = self.train_rows.cpu().numpy()
-        usable[self.clip.rows[learn]] = learn
-        found = []
-        for kind, distance in enumerate(self.config.distances):
-            if distance >= len(usable):
-                continue
-            before, now = usable[:-distance], usable[distance:]
-            good = (before >= 0) & (now >= 0)
-            good[good] = self.clip.shot[before[good]] == self.clip.shot[now[good]]
-            found.append(np.stack([before[good], now[good], np.full(good.sum(), kind)], 1))
-        return torch.from_numpy(np.concatenate(found)).to(self.device)
+        place[self.clip.rows[learn]] = learn
+        back = self.clip.rows[learn][:, None] - np.array(self.config.offsets)
+        member = np.where(back >= 0, place[back.clip(0)], -1)
+        member[self.clip.shot[member] != self.clip.shot[learn][:, None]] = -1
+        return torch.from_numpy(member[(member >= 0).sum(1) > 1]).to(self.device)
 
     @torch.no_grad()
     def predict_all(self) -> Prediction:
@@ -318,16 +313,16 @@ class Trainer:
         hidden = (weight <= 0.5 * weight.amax(0).clamp(min=1e-6))[:, None]
         return texture.masked_fill(hidden, torch.nan).nanmedian(0).values.nan_to_num()
 
-    def losses(self, state: State, pairs: Tensor, index: Tensor) -> Losses:
-        """Terms for pairs (P,2) of frames on the texels `index` (n,)."""
-        clip, config, count = self.clip, self.config, len(pairs)
-        rows = torch.cat([pairs[:, 1], pairs[:, 0]])  # now, then before
+    def losses(self, state: State, rows: Tensor, pairs: Tensor, index: Tensor) -> Losses:
+        """Terms for frames `rows` (B,), of which pairs (P,2) name the later and the earlier, on texels `index` (n,)."""
+        clip, config = self.clip, self.config
         said = self.model(clip, rows)
         at = project(self.face.at(said.z, index), said.pose_image, self.model.inverse_distance)[..., :2]
         observed, inside = clip.pixels.sample(rows, at)
         weight = state.seen[rows][:, index] * inside
-        (now, before), (weight_now, weight_before) = observed.split(count), weight.split(count)
-        weights = weight_now * weight_before * self._moving(pairs, at[:count], now)
+        late, early = pairs.unbind(1)
+        now, before = observed[late], observed[early]
+        weights = weight[late] * weight[early] * self._moving(rows[pairs], at[late], now)
         matched = losses.match_exposure(before, now, weights) if config.exposure else before
         weights = weights * losses.robust(now - matched, config.occlusion).sqrt()  # the loss squares it
         model = self.model.correct(state.texture[:, index])[None]
@@ -346,9 +341,12 @@ class Trainer:
 
     @torch.no_grad()
     def _moving(self, pairs: Tensor, at: Tensor, now: Tensor) -> Tensor:
-        """(P,n) 0 where a pixel stayed the same to the last bit although the head moved: frozen by compression."""
-        path = (self.clip.points[pairs[:, 1]] - self.clip.points[pairs[:, 0]]).norm(dim=2).median(1).values
-        then, _ = self.clip.pixels.sample(pairs[:, 0], at)
+        """(P,n) 0 where a pixel stayed the same to the last bit although the head moved: frozen by compression.
+
+        `pairs` (P,2) are the later and the earlier frames; `at` (P,n,2) and `now` (P,3,n) are of the later.
+        """
+        path = (self.clip.points[pairs[:, 0]] - self.clip.points[pairs[:, 1]]).norm(dim=2).median(1).values
+        then, _ = self.clip.pixels.sample(pairs[:, 1], at)
         frozen = ((now - then).abs().amax(1) < 1e-6) & (path > self.config.frozen)[:, None]
         return (~frozen).float()
 
@@ -371,17 +369,15 @@ class Trainer:
         turn = (said.pose[:, 1:3] - self.before.pose[rows][:, 1:3]).rad2deg().square().sum(1)
         return (shape + turn).mean()
 
-    def step_rows(self) -> tuple[Tensor, Tensor]:
-        """Random pairs (P,2), each distance in its share, and random texels (n,)."""
+    def draw(self) -> tuple[Tensor, Tensor, Tensor]:
+        """A step's frames (B,), pairs of them (P,2) and texels (n,), all random; see `losses`."""
         config = self.config
-        kinds = torch.arange(config.pairs) % len(config.distances)
-        chosen = []
-        for kind in kinds.tolist():
-            some = (self.pairs[:, 2] == kind).nonzero()[:, 0]
-            some = some if len(some) else torch.arange(len(self.pairs), device=self.device)
-            chosen.append(some[torch.randint(len(some), (1,), generator=self.generator)])
+        chosen = self.groups[torch.randint(len(self.groups), (config.groups,), generator=self.generator)]
+        a, b = torch.triu_indices(chosen.shape[1], chosen.shape[1], 1)
+        pairs = torch.stack([chosen[:, a].flatten(), chosen[:, b].flatten()], 1)
+        rows, pairs = pairs[(pairs >= 0).all(1)].unique(return_inverse=True)
         texels = torch.randint(len(self.face.mean), (config.texels,), generator=self.generator)
-        return self.pairs[torch.cat(chosen), :2], texels.to(self.device)
+        return rows, pairs, texels.to(self.device)
 
 
 def clip_iod(clip: Clip, rows: Tensor) -> Tensor:
@@ -482,7 +478,7 @@ class Adaptation:
 
     def _improve(self, state: State) -> Losses:
         """One step."""
-        terms = self.trainer.losses(state, *self.trainer.step_rows())
+        terms = self.trainer.losses(state, *self.trainer.draw())
         self.optimizer.zero_grad(set_to_none=True)
         sum(getattr(self.config, name) * term for name, term in terms._asdict().items()).backward()
         nn.utils.clip_grad_norm_(list(self.trainer.model.parameters()), 100.0)

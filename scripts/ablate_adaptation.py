@@ -26,7 +26,7 @@ VARIANTS: dict[str, dict[str, object] | None] = {
     "full": {},
     "without CFTC": {"cftc": 0.0},
     "without MOTC": {"motc": 0.0},
-    "neighbouring frames only": {"distances": (1,)},
+    "neighbouring frames only": {"offsets": (0, 1), "groups": 16},
     "without gain and bias": {"exposure": False},
     "without the texel floor": {"floor": 0.0},
     "grazing angles, too": {"least_cosine": 0.02},

@@ -172,7 +172,7 @@ def test_as_a_process_there_is_no_traceback(tmp_path: Path) -> None:
 
 def test_adapt_and_reuse(run: Callable, smile: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`--adapt` writes its files and one line of verdict; the clip tracked with them is the same, another one works."""
-    tiny = AdaptConfig(steps=8, pairs=4, texels=200, texture=64, refresh=4, evaluate=4)
+    tiny = AdaptConfig(steps=8, groups=2, texels=200, texture=64, refresh=4, evaluate=4)
     monkeypatch.setattr(adaptation, "load_preset", lambda name: tiny)
     status, out, _ = run("track", smile, "-o", "a", "--duration", 1.2, "--adapt", "--textured")
     assert status == 0 and "adapted  held-out frames: " in out

@@ -19,7 +19,7 @@ from tracker.i2znet import I2ZNet, load_model, to_tensor
 from tracker.pose import project
 
 SIZE = (160, 160)
-QUICK = AdaptConfig(steps=6, pairs=4, texels=200, texture=64, refresh=3, evaluate=3)
+QUICK = AdaptConfig(steps=6, groups=2, texels=200, texture=64, refresh=3, evaluate=3)
 
 
 def render(vertices: torch.Tensor) -> np.ndarray:
@@ -73,7 +73,7 @@ def test_held_out_frames_take_no_part(clip: Clip, network: I2ZNet) -> None:
     """Not in pairs; and what their pixels and points are changes nothing that is learned from."""
     trainer = Trainer(clip, network, QUICK)
     held = set(trainer.select_rows.tolist()) | set(trainer.report_rows.tolist())
-    assert held and not held & set(trainer.pairs[:, :2].flatten().tolist())
+    assert held and not held & set(trainer.groups.flatten().tolist())
     other = replace(clip, points=clip.points.clone())
     other.points[sorted(held)] += 20
     a, b = trainer.renew(), Trainer(other, network, QUICK).renew()
@@ -83,10 +83,13 @@ def test_held_out_frames_take_no_part(clip: Clip, network: I2ZNet) -> None:
 
 def test_pairs_keep_to_their_shot_and_distance(clip: Clip, network: I2ZNet) -> None:
     cut = replace(clip, shot=(np.arange(24) >= 9).astype(int))
-    pairs = Trainer(cut, network, QUICK).pairs
-    distances = torch.tensor(QUICK.distances)[pairs[:, 2]]
-    assert torch.equal(pairs[:, 1] - pairs[:, 0], distances)
-    assert not ((pairs[:, 0] < 9) & (pairs[:, 1] >= 9)).any()
+    trainer, seen = Trainer(cut, network, QUICK), set()
+    for _ in range(200):
+        rows, pairs, _ = trainer.draw()
+        late, early = rows[pairs].unbind(1)
+        seen |= set((late - early).tolist())
+        assert not ((early < 9) & (late >= 9)).any()
+    assert seen == {1, 5, 6}  # of 1, 6, 12 and their differences, what fits into nine and ten frames
 
 
 def test_the_truth_has_less_texture_loss_than_a_slide(clip: Clip, network: I2ZNet) -> None:
@@ -111,7 +114,7 @@ def test_the_truth_has_less_texture_loss_than_a_slide(clip: Clip, network: I2ZNe
 def test_gradients_reach_what_is_trained_and_nothing_else(clip: Clip, network: I2ZNet) -> None:
     trainer = Trainer(clip, network, QUICK)
     before = {k: v.clone() for k, v in network.heads.state_dict().items()}
-    terms = trainer.losses(trainer.renew(), *trainer.step_rows())
+    terms = trainer.losses(trainer.renew(), *trainer.draw())
     sum(terms).backward()
     model = trainer.model
     assert model.identity.grad.abs().sum() > 0 and model.colour.grad.abs().sum() > 0
@@ -125,16 +128,16 @@ def test_texture_gradient_is_that_of_finite_differences(clip: Clip, network: I2Z
     """CFTC as a function of the identity, through the whole chain; visibility, weights and exposure held."""
     config = replace(QUICK, exposure=False, occlusion=1e6, texels=2000)
     trainer = Trainer(clip, network, config)
-    state, (pairs, index) = trainer.renew(), trainer.step_rows()
+    state, drawn = trainer.renew(), trainer.draw()
     state.seen = (state.seen > 0.5).float()
-    trainer.losses(state, pairs, index).cftc.backward()
+    trainer.losses(state, *drawn).cftc.backward()
     slope = trainer.model.identity.grad.clone()
     direction = slope / slope.norm()
     start, values = trainer.model.identity.data.clone(), []
     for step in (-0.02, 0.02):
         trainer.model.identity.data = start + step * direction
         with torch.no_grad():
-            values.append(trainer.losses(state, pairs, index).cftc.item())
+            values.append(trainer.losses(state, *drawn).cftc.item())
     assert (values[1] - values[0]) / 0.04 == pytest.approx(slope.norm().item(), rel=0.25)
 
 
