@@ -44,9 +44,9 @@ class AdaptConfig:
     """Settings of an adaptation."""
 
     steps: int = 600
-    groups: int = 8
+    groups: int = 7
     """Groups of frames per step, all pairs of which are compared."""
-    offsets: tuple[int, ...] = (0, 1, 6, 12)
+    offsets: tuple[int, ...] = (0, 1, 2, 6, 12)
     """Frames by which those of a group lie back: a constant slide is invisible to neighbours."""
     texels: int = 1500
     """Random surface points per step."""
@@ -60,6 +60,10 @@ class AdaptConfig:
     """Weight of consecutive-frame texture consistency, in units of what a shift by 1 % IOD changes."""
     motc: float = 20.0
     """Weight of model-to-observation consistency, in the same units."""
+    jitter: float = 250.0
+    """Weight of small accelerations of the skin, (% IOD)^2."""
+    jitter_scale: float = 0.5
+    """Acceleration in % IOD beyond which it is motion."""
     flrc: float = 1.0
     """Weight of landmark reprojection, (% IOD)^2."""
     opening: float = 0.5
@@ -184,6 +188,7 @@ class Losses(NamedTuple):
 
     cftc: Tensor
     motc: Tensor
+    jitter: Tensor
     flrc: Tensor
     opening: Tensor
     rest: Tensor
@@ -332,6 +337,7 @@ class Trainer:
         return Losses(
             losses.weighted_mean(losses.cftc(now, matched, weights), weights, config.floor) / state.contrast,
             losses.weighted_mean(losses.motc(painted, model, sure), sure, config.floor) / state.contrast,
+            self._jitter(rows, at),
             *self._landmark_losses(state, rows, said),
             (losses.resting(expression, state.rest) * self.resting_curves).sum(1).mean(),
             losses.antagonism(expression, self.antagonists).sum(1).mean(),
@@ -349,6 +355,17 @@ class Trainer:
         then, _ = self.clip.pixels.sample(pairs[:, 1], at)
         frozen = ((now - then).abs().amax(1) < 1e-6) & (path > self.config.frozen)[:, None]
         return (~frozen).float()
+
+    def _jitter(self, rows: Tensor, at: Tensor) -> Tensor:
+        """Of the frames `rows` (B,), sorted, with points (B,n,2): those that are three neighbours of one shot."""
+        last = torch.arange(2, len(rows), device=self.device)
+        shot = torch.from_numpy(self.clip.shot).to(self.device)[rows]
+        number = torch.from_numpy(self.clip.rows).to(self.device)[rows]
+        last = last[(number[last] - number[last - 2] == 2) & (shot[last] == shot[last - 2])]
+        if not len(last):
+            return at.new_zeros(())
+        three = torch.stack([at[last - 2], at[last - 1], at[last]], 1)
+        return losses.jitter(three, self.clip.iod[rows[last]], self.config.jitter_scale).mean()
 
     def _landmark_losses(self, state: State, rows: Tensor, said: Prediction) -> tuple[Tensor, Tensor]:
         clip, scale = self.clip, clip_iod(self.clip, rows)

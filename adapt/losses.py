@@ -84,3 +84,13 @@ def antagonism(expression: Tensor, pairs: Tensor) -> Tensor:
 def out_of_range(expression: Tensor) -> Tensor:
     """(B,K) squared excess of the curves (B,K) beyond 0..1, where they would be clipped."""
     return (-expression).clamp(min=0).square() + (expression - 1).clamp(min=0).square()
+
+
+def jitter(points: Tensor, iod: Tensor, scale: float) -> Tensor:
+    """(B,N) of points (B,3,N,2) in three consecutive frames: r^2/(1+r^2/scale^2) of their acceleration r in % IOD.
+
+    What is fast is motion and costs no more; what trembles by less than `scale` costs its square. `iod` (B,) pixels.
+    """
+    acceleration = (points[:, 0] - 2 * points[:, 1] + points[:, 2]) * (100 / iod)[:, None, None]
+    square = acceleration.square().sum(2)
+    return square / (1 + square / scale**2)

@@ -110,3 +110,15 @@ def test_flrc_has_exact_gradients() -> None:
     a, b = (random(2, 3, 2, seed=s).double() for s in (0, 1))
     iod = torch.tensor([90.0, 110.0], dtype=torch.double)
     assert torch.autograd.gradcheck(lambda x: losses.flrc(x, b, iod), a.requires_grad_())
+
+
+def test_jitter_of_constant_motion_is_zero_and_a_jump_costs_no_more_than_its_scale() -> None:
+    start, velocity = random(2, 1, 5, 2) * 100, random(2, 1, 5, 2, seed=1)
+    steady = start + torch.arange(3.0)[None, :, None, None] * velocity
+    iod = torch.tensor([100.0, 200.0])
+    assert torch.allclose(losses.jitter(steady, iod, 0.5), torch.zeros(2, 5), atol=1e-6)
+    trembling, jumping = steady.clone(), steady.clone()
+    trembling[:, 1, :, 0] += 0.01
+    jumping[:, 2] += 50
+    assert torch.allclose(losses.jitter(trembling, iod, 0.5)[0], torch.tensor(0.02**2), rtol=0.02)
+    assert (losses.jitter(jumping, iod, 0.5) < 0.25).all() and (losses.jitter(jumping, iod, 0.5) > 0.24).all()
