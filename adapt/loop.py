@@ -23,6 +23,7 @@ from adapt.split import Split, split_rows
 from decoders.head import EXPRESSION_NAMES, N_IDENTITY, Head, LandmarkHead, load_head
 from decoders.unwrap import TexelMap, confidence, surface, texel_map
 from tracker.i2znet import I2ZNet
+from tracker.landmark_net import MESH_POINTS
 from tracker.points import Window, skin_error
 from tracker.pose import project, rotation, to_image
 from tracker.studio import FACE_OVAL
@@ -60,13 +61,15 @@ class AdaptConfig:
     """Weight of consecutive-frame texture consistency, in units of what a shift by 1 % IOD changes."""
     motc: float = 20.0
     """Weight of model-to-observation consistency, in the same units."""
-    jitter: float = 250.0
+    jitter: float = 100.0
     """Weight of small accelerations of the skin, (% IOD)^2."""
     jitter_scale: float = 0.5
     """Acceleration in % IOD beyond which it is motion."""
-    flrc: float = 1.0
+    flrc: float = 2.0
     """Weight of landmark reprojection, (% IOD)^2."""
-    opening: float = 0.5
+    irises: float = 10.0
+    """What a point of an iris counts beside one of the mesh: the gaze has no skin."""
+    opening: float = 2.0
     """Weight of the same for differences that open lids and lips."""
     rest: float = 20.0
     """Pull of curves at rest towards 0."""
@@ -163,6 +166,8 @@ class Face:
         self.landmarks = LandmarkHead(head, points).to(device)
         self.contour = torch.zeros(points, dtype=torch.bool, device=device)
         self.contour[list(FACE_OVAL) if points > 68 else list(range(17))] = True
+        self.weight = torch.ones(points, device=device)
+        self.weight[MESH_POINTS:] = config.irises
         self.pairs = torch.tensor(OPENINGS if points > 68 else [], dtype=torch.long, device=device).reshape(-1, 2)
 
     def at(self, z: Tensor, index: Tensor) -> Tensor:
@@ -179,7 +184,7 @@ class State:
     texture: Tensor  # (3,N) the clip's median texture
     contrast: Tensor  # () mean square of what a shift by 1 % IOD changes in the observed textures
     offset: Tensor  # (L,2) the detector's bias, percent of the IOD, upright face
-    contour: Tensor  # (T,L) weight of the landmarks
+    landmarks: Tensor  # (T,L) their weights
     rest: Tensor  # (52,) tenth percentile of each curve
 
 
@@ -267,7 +272,7 @@ class Trainer:
             seen.append(
                 confidence(vertices, self.face.head.faces, self.face.texels, clip.size[::-1], config.least_cosine)
             )
-            contour.append(self._contour_weight(vertices))
+            contour.append(self._landmark_weight(vertices))
         seen = torch.cat(seen)
         texture, contrast = self._median_texture(now, seen)
         residual = self._upright(clip.points - self._landmarks(now.z, now.pose_image), now.pose_image)
@@ -287,15 +292,16 @@ class Trainer:
         turn = rotation(roll.detach())[:, :2, :2]
         return vectors @ (turn.mT if back else turn)
 
-    def _contour_weight(self, vertices: Tensor) -> Tensor:
-        """(B,L): 1, but 0 for points of the face's contour where the surface is seen at more than 60 degrees."""
+    def _landmark_weight(self, vertices: Tensor) -> Tensor:
+        """(B,L) of the landmarks; 0 for points of the face's contour where the surface is seen at a grazing angle."""
         from decoders.shading import vertex_normals
 
         head = self.face.head
         normals = vertex_normals(vertices, head.faces)
         embedding = head.landmarks478 if len(self.face.contour) > 68 else head.landmarks68
         cosine = -nn.functional.normalize(embedding(normals), dim=2)[..., 2]
-        return torch.where(self.face.contour & (cosine < self.config.contour_cosine), 0.0, 1.0)
+        hidden = self.face.contour & (cosine < self.config.contour_cosine)
+        return self.face.weight.expand_as(cosine).masked_fill(hidden, 0.0)
 
     def _median_texture(self, now: Prediction, seen: Tensor, most: int = 48) -> tuple[Tensor, Tensor]:
         """(3,N) per-texel median of what confident frames show, brought to one exposure; and the contrast ()."""
@@ -371,13 +377,13 @@ class Trainer:
         clip, scale = self.clip, clip_iod(self.clip, rows)
         bias = self._upright(state.offset.expand(len(rows), -1, -1), said.pose_image, back=True) * (scale / 100)
         placed = self._landmarks(said.z, said.pose_image) + bias
-        detected, weight = clip.points[rows], state.contour[rows]
-        flrc = losses.flrc(placed, detected, clip.iod[rows]) * weight
+        detected, weight = clip.points[rows], state.landmarks[rows]
+        flrc = (losses.flrc(placed, detected, clip.iod[rows]) * weight).sum() / weight.sum()
         if not len(self.face.pairs):
-            return losses.weighted_mean(flrc, weight), flrc.new_zeros(())
+            return flrc, flrc.new_zeros(())
         a, b = self.face.pairs.unbind(1)
         opening = losses.flrc(placed[:, a] - placed[:, b], detected[:, a] - detected[:, b], clip.iod[rows])
-        return losses.weighted_mean(flrc, weight), opening.mean()
+        return flrc, opening.mean()
 
     def _anchor(self, said: Prediction, rows: Tensor) -> Tensor:
         """Squared millimetres between the expressions, and degrees between the poses, and the un-adapted ones."""
