@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from adapt.split import Split, split_rows
 from tracker import crop as crops
 from tracker.crop import CropStabiliser, inter_ocular
 from tracker.i2znet import to_tensor
@@ -113,6 +114,7 @@ class Clip:
     pixels: Pixels
     size: tuple[int, int]  # width, height of the frame
     total: int  # frames of the clip
+    split: Split  # the clip's frame numbers to learn from, select and report by
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -145,12 +147,18 @@ def read_clip(
         VideoError: the clip cannot be read.
         ValueError: fewer than eight frames show a face.
     """
-    wanted = chosen_rows(count_frames(path, track.start, track.duration), config.frames)
+    total = count_frames(path, track.start, track.duration)
+    wanted = chosen_rows(total, config.frames)
     stabiliser, pixels = CropStabiliser(track.crop), Pixels()
     rows, points, transforms, maps, pending, shots = [], [], [], [], [], _Shots(config.cut)
     models.follower.reset()
+    last: int | None = None
     with VideoReader(path, track.start, track.duration, only=set(wanted.tolist())) as reader:
         for done, frame in enumerate(reader, 1):
+            if last is not None and frame.index != last + 1:
+                models.follower.reset()
+                stabiliser.reset()
+            last = frame.index
             found = models.follower(frame.image)
             shots.see(frame.image, frame.index, found is not None)
             progress(done, len(wanted))
@@ -166,7 +174,7 @@ def read_clip(
             if len(pending) == track.batch:
                 maps.append(_perceive(models, pending))
                 pending = []
-        size, total = (reader.info.width, reader.info.height), count_frames(path, track.start, track.duration)
+        size = (reader.info.width, reader.info.height)
     if pending:
         maps.append(_perceive(models, pending))
     if len(rows) < 8:
@@ -182,7 +190,8 @@ def read_clip(
         maps=[torch.cat(level) for level in zip(*maps, strict=True)],
         pixels=pixels.to(models.device),
         size=size,
-        total=total,
+        total=max(total, rows[-1] + 1),
+        split=Split(*(wanted[part] for part in split_rows(len(wanted)))),
     )
 
 

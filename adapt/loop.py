@@ -7,6 +7,7 @@ frozen and their maps are cached. Every fifth block of 16 frames is held out of 
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +20,8 @@ from torch import Tensor, nn
 
 from adapt import losses
 from adapt.clip import Clip
-from adapt.split import Split, split_rows
 from decoders.head import EXPRESSION_NAMES, N_IDENTITY, Head, LandmarkHead, load_head
+from decoders.shading import vertex_normals
 from decoders.unwrap import TexelMap, confidence, surface, texel_map
 from tracker.i2znet import I2ZNet
 from tracker.landmark_net import MESH_POINTS
@@ -44,7 +45,7 @@ _ANTAGONISTS = (
 class AdaptConfig:
     """Settings of an adaptation."""
 
-    steps: int = 600
+    steps: int = 700
     groups: int = 7
     """Groups of frames per step, all pairs of which are compared."""
     offsets: tuple[int, ...] = (0, 1, 2, 6, 12)
@@ -70,15 +71,15 @@ class AdaptConfig:
     irises: float = 10.0
     """What a point of an iris counts beside one of the mesh: the gaze has no skin."""
     opening: float = 2.0
-    """Weight of the same for differences that open lids and lips."""
+    """Weight of landmark reprojection for differences that open lids and lips."""
     rest: float = 20.0
     """Pull of curves at rest towards 0."""
     antagonists: float = 2.0
     """Pull apart of curves that nobody makes at once."""
     range: float = 20.0
     """Push of curves into 0..1."""
-    anchor: float = 0.02
-    """Pull towards the un-adapted codes, mm^2: what the pixels do not say stays as it was."""
+    anchor: float = 10.0
+    """Pull towards the un-adapted curves and head turns, squared: what the pixels do not say stays as it was."""
     offset: float = 0.5
     """Share of a landmark's constant residual that counts as the detector's bias."""
     contour_cosine: float = 0.5
@@ -102,6 +103,7 @@ class AdaptConfig:
     patience: int = 5
     """Looks without progress after which it ends."""
     seed: int = 0
+    """Of all that is random."""
 
 
 class Prediction(NamedTuple):
@@ -157,13 +159,13 @@ class Face:
     """The decoder, reduced to what the losses look at."""
 
     def __init__(self, head: Head, config: AdaptConfig, points: int, device: str) -> None:
-        self.head = head.to(device)
+        self.head = copy.deepcopy(head).to(device)  # the loaded head is everybody's
         self.texels = face_texels(self.head, config.texture)
         with torch.no_grad():
             self.mean = surface(self.head.mean[None], self.texels)[0]  # (N,3)
             # (N,336), texel by texel in memory: a step gathers a few of them
             self.shapes = surface(self.head.shapes, self.texels).transpose(0, 1).flatten(1).contiguous()
-        self.landmarks = LandmarkHead(head, points).to(device)
+        self.landmarks = LandmarkHead(self.head, points).to(device)
         self.contour = torch.zeros(points, dtype=torch.bool, device=device)
         self.contour[list(FACE_OVAL) if points > 68 else list(range(17))] = True
         self.weight = torch.ones(points, device=device)
@@ -205,23 +207,24 @@ class Losses(NamedTuple):
 class Trainer:
     """One clip's adaptation."""
 
-    def __init__(self, clip: Clip, network: I2ZNet, config: AdaptConfig, split: Split | None = None) -> None:
+    def __init__(self, clip: Clip, network: I2ZNet, config: AdaptConfig) -> None:
+        """Raises ValueError when too few neighbouring frames show the face."""
         self.clip, self.config = clip, config
         self.device = clip.points.device
-        rows = split or split_rows(int(clip.rows[-1]) + 1)
-        self.train_rows, self.select_rows, self.report_rows = (self._have(part) for part in rows)
+        self.train_rows, self.select_rows, self.report_rows = (self._have(part) for part in clip.split)
+        self.groups = self._groups()
+        if not len(self.groups) or len(self.select_rows) < 2 or len(self.report_rows) < 2:
+            raise ValueError("too few neighbouring frames with a face to adapt to: track this clip without --adapt")
         self.face = Face(load_head(), config, clip.points.shape[1], str(self.device))
         self.model = Adapted(network, self._person(network)).to(self.device)
         with torch.no_grad():
             self.before = self.predict_all()
-        self.groups = self._groups()
         self.generator = torch.Generator().manual_seed(config.seed)
         self.antagonists = torch.tensor(
             [[EXPRESSION_NAMES.index(name) for name in pair] for pair in _ANTAGONISTS], device=self.device
         )
         eyes = [name.startswith("eye") for name in EXPRESSION_NAMES]
         self.resting_curves = ~torch.tensor(eyes, device=self.device)
-        self.millimetres = self._millimetres()
 
     def _have(self, rows: np.ndarray) -> Tensor:
         """Positions in the clip of those of the frames `rows` that show a face."""
@@ -234,11 +237,6 @@ class Trainer:
         maps = [level[some].float() for level in self.clip.maps]
         for_z, for_pose = network.heads.vectors(network.join(None, points, maps), points)
         return network.heads.pool(for_z, network.heads.regress(for_z, for_pose, points).person)[0]
-
-    def _millimetres(self) -> Tensor:
-        """(52,) RMS millimetres by which each expression moves the landmarks."""
-        expression = self.face.landmarks.shapes[N_IDENTITY:]
-        return 1000 * expression.unflatten(1, (-1, 3)).square().sum(2).mean(1).sqrt()
 
     def _groups(self) -> Tensor:
         """(A,K) frames to learn from and, in `offsets` before them, others of the same shot; -1 where there is none."""
@@ -275,13 +273,14 @@ class Trainer:
             contour.append(self._landmark_weight(vertices))
         seen = torch.cat(seen)
         texture, contrast = self._median_texture(now, seen)
-        residual = self._upright(clip.points - self._landmarks(now.z, now.pose_image), now.pose_image)
+        residual = self._upright(clip.points - self.landmarks(now.z, now.pose_image), now.pose_image)
         residual = residual[self.train_rows] * (100 / clip.iod[self.train_rows])[:, None, None]
         offset = config.offset * residual.median(0).values
         rest = now.z[self.train_rows][:, self.face.head.expression].quantile(0.1, 0)
         return State(seen, texture, contrast, offset, torch.cat(contour), rest)
 
-    def _landmarks(self, z: Tensor, pose: Tensor) -> Tensor:
+    def landmarks(self, z: Tensor, pose: Tensor) -> Tensor:
+        """(B,L,2) of codes (B,128) under poses in the image (B,6), pixels."""
         return project(self.face.landmarks(z), pose, self.model.inverse_distance)[..., :2]
 
     @staticmethod
@@ -294,8 +293,6 @@ class Trainer:
 
     def _landmark_weight(self, vertices: Tensor) -> Tensor:
         """(B,L) of the landmarks; 0 for points of the face's contour where the surface is seen at a grazing angle."""
-        from decoders.shading import vertex_normals
-
         head = self.face.head
         normals = vertex_normals(vertices, head.faces)
         embedding = head.landmarks478 if len(self.face.contour) > 68 else head.landmarks68
@@ -317,7 +314,7 @@ class Trainer:
         shifts = points.new_tensor([[1, 0], [0, 1]])
         shifted = [self.clip.pixels.sample(rows, points[..., :2] + step * shift)[0] for shift in shifts]
         change = sum((other - texture).square().mean(1) for other in shifted) / 2 * weight.square()
-        return middle, change.sum() / weight.square().sum()
+        return middle, (change.sum() / weight.square().sum().clamp(min=1)).clamp(min=1e-6)
 
     @staticmethod
     def _nanmedian(texture: Tensor, weight: Tensor) -> Tensor:
@@ -332,8 +329,9 @@ class Trainer:
         observed, inside = clip.pixels.sample(rows, at)
         weight = state.seen[rows][:, index] * inside
         late, early = pairs.unbind(1)
-        now, before = observed[late], observed[early]
-        weights = weight[late] * weight[early] * self._moving(rows[pairs], at[late], now)
+        # index_select adds its gradients up in one order, indexing does not
+        now, before = observed.index_select(0, late), observed.index_select(0, early)
+        weights = weight[late] * weight[early] * self._moving(rows[pairs], at.detach()[late], now)
         matched = losses.match_exposure(before, now, weights) if config.exposure else before
         weights = weights * losses.robust(now - matched, config.occlusion).sqrt()  # the loss squares it
         model = self.model.correct(state.texture[:, index])[None]
@@ -376,7 +374,7 @@ class Trainer:
     def _landmark_losses(self, state: State, rows: Tensor, said: Prediction) -> tuple[Tensor, Tensor]:
         clip, scale = self.clip, clip_iod(self.clip, rows)
         bias = self._upright(state.offset.expand(len(rows), -1, -1), said.pose_image, back=True) * (scale / 100)
-        placed = self._landmarks(said.z, said.pose_image) + bias
+        placed = self.landmarks(said.z, said.pose_image) + bias
         detected, weight = clip.points[rows], state.landmarks[rows]
         flrc = (losses.flrc(placed, detected, clip.iod[rows]) * weight).sum() / weight.sum()
         if not len(self.face.pairs):
@@ -386,11 +384,14 @@ class Trainer:
         return flrc, opening.mean()
 
     def _anchor(self, said: Prediction, rows: Tensor) -> Tensor:
-        """Squared millimetres between the expressions, and degrees between the poses, and the un-adapted ones."""
+        """Squared difference from the un-adapted curves, in their units, and from the head's turn, 1 for 20 degrees.
+
+        In millimetres, a curve that hardly moves the skin could go anywhere.
+        """
         expression = self.face.head.expression
-        shape = ((said.z - self.before.z[rows])[:, expression] * self.millimetres).square().sum(1)
-        turn = (said.pose[:, 1:3] - self.before.pose[rows][:, 1:3]).rad2deg().square().sum(1)
-        return (shape + turn).mean()
+        curves = (said.z - self.before.z[rows])[:, expression].square().sum(1)
+        turn = (said.pose[:, 1:3] - self.before.pose[rows][:, 1:3]).square().sum(1) / math.radians(20) ** 2
+        return (curves + turn).mean()
 
     def draw(self) -> tuple[Tensor, Tensor, Tensor]:
         """A step's frames (B,), pairs of them (P,2) and texels (n,), all random; see `losses`."""
@@ -413,7 +414,7 @@ class HeldOut:
     """Errors on held-out frames."""
 
     skin: float  # skin points, percent of the IOD; NaN without any
-    texture: float  # RMS change of the texture between neighbours, 0..1
+    texture: float  # RMS change of the texture between neighbours, 0..1; NaN without any
     landmarks: float  # mean distance to the detected ones, percent of the IOD
 
 
@@ -442,13 +443,15 @@ def held_out_error(trainer: Trainer, rows: Tensor, windows: list[Window]) -> Hel
     at = project(face.at(said.z, index), said.pose_image, trainer.model.inverse_distance)[..., :2]
     texture, inner = clip.pixels.sample(rows, at)
     weight = seen[:, index] * inner
-    near = torch.from_numpy((np.diff(clip.rows[rows.cpu()]) == 1) & (np.diff(clip.shot[rows.cpu()]) == 0))
-    near = near.to(trainer.device)
+    held = rows.cpu().numpy()
+    near = torch.from_numpy((np.diff(clip.rows[held]) == 1) & (np.diff(clip.shot[held]) == 0)).to(trainer.device)
     both = (weight[1:] * weight[:-1])[near]
     matched = losses.match_exposure(texture[:-1][near], texture[1:][near], both)
     change = losses.cftc(texture[1:][near], matched, both)
-    distance = (trainer._landmarks(said.z, said.pose_image) - clip.points[rows]).norm(dim=2).mean(1) / clip.iod[rows]
-    return HeldOut(float(skin), float(losses.weighted_mean(change, both).sqrt()), float(100 * distance.mean()))
+    distance = (trainer.landmarks(said.z, said.pose_image) - clip.points[rows]).norm(dim=2).mean(1) / clip.iod[rows]
+    known = bool((both > 0).any())
+    texture_error = losses.weighted_mean(change, both).sqrt().item() if known else float("nan")
+    return HeldOut(float(skin), texture_error, float(100 * distance.mean()))
 
 
 class Adaptation:
@@ -534,7 +537,7 @@ class Adaptation:
         """Go on where a run with the same settings stopped; whether there was one."""
         if not path.exists():
             return False
-        state = torch.load(path, weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
         if state["settings"] != settings:
             return False
         for name in ("best", "least", "best_step", "step", "history"):

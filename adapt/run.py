@@ -16,7 +16,6 @@ import yaml
 
 from adapt.clip import Clip, ClipConfig, read_clip
 from adapt.loop import Adaptation, AdaptConfig, HeldOut, Trainer, held_out_error
-from adapt.split import split_rows
 from tracker.i2znet import CONFIGS, ClipFit, save_adapted
 from tracker.pipeline import ADAPTATION, ADAPTED, LANDMARKS, Models, TrackConfig
 from tracker.points import Window, find_windows
@@ -81,11 +80,17 @@ def adapt_video(
     """
     torch.manual_seed(config.seed)
     base = Path(track.weights or LANDMARKS[track.landmarks].weights)
+    if models.network.fit is not None:
+        raise ValueError(f"{base}: has been adapted already; adapt from the weights that it was made from")
+    if models.network.config.landmarks == "fan":
+        raise ValueError(f"{base}: a network that sees FAN's heatmaps cannot be adapted")
+    if track.identity != "clip":
+        raise ValueError("--adapt learns one identity for the clip; use it without --identity per-frame")
     clip = read_clip(path, models, track, ClipConfig(), lambda done, total: progress("read", done, total, {}))
     windows = held_out_windows(path, clip, track)
     trainer = Trainer(clip, models.network, config)
     run = Adaptation(trainer, windows)
-    settings = {"clip": file_hash(path), "weights": str(base), **asdict(config)}
+    settings = {"clip": file_hash(path), "weights": file_hash(base), **asdict(track), **asdict(config)}
     checkpoint = Path(folder) / CHECKPOINT
     run.resume(checkpoint, settings)
     with _all_cores():
@@ -97,16 +102,16 @@ def adapt_video(
         adapted = {k: v.half().float() for k, v in trainer.model.heads.state_dict().items()}
         models.network.heads.load_state_dict(adapted)
         models.network.fit = ClipFit(
-            settings["clip"], trainer.model.person().detach(), trainer.model.inverse_distance.item()
+            settings["clip"], trainer.model.person().detach().cpu(), trainer.model.inverse_distance.item()
         )
 
     def finish(tracked: Track, results: Path) -> None:
         if verdict.kept:
             save_adapted(results / ADAPTED, models.network.heads, base, models.network.fit, models.network.config)
-        report = {"kept": verdict.kept, "before": vars(verdict.before), "after": vars(verdict.after)}
-        report |= {"history": run.history, "settings": settings}
+        report = {"kept": verdict.kept, "before": _finite(vars(verdict.before)), "after": _finite(vars(verdict.after))}
+        report |= {"history": [_finite(look) for look in run.history], "settings": settings}
         part = results / f".{ADAPTATION}"
-        part.write_text(json.dumps(report, indent=1))
+        part.write_text(json.dumps(report, indent=1, allow_nan=False))
         os.replace(part, results / ADAPTATION)
         if tracked.ok.any():
             write_texture(clip_texture(tracked), results)
@@ -117,8 +122,7 @@ def adapt_video(
 
 def held_out_windows(path: Path, clip: Clip, track: TrackConfig) -> list[Window]:
     """Skin points of the held-out frames, followed in the clip itself."""
-    split = split_rows(clip.total)
-    held = set(np.concatenate([split.select, split.report]).tolist()) & set(clip.rows.tolist())
+    held = set(np.concatenate([clip.split.select, clip.split.report]).tolist()) & set(clip.rows.tolist())
     landmarks = np.full((clip.total, *clip.points.shape[1:]), np.nan, np.float32)
     landmarks[clip.rows] = clip.points.cpu().numpy()
     if not held:
@@ -130,23 +134,34 @@ def held_out_windows(path: Path, clip: Clip, track: TrackConfig) -> list[Window]
 def judge(run: Adaptation) -> Verdict:
     """Compare on the reporting blocks; leaves the better weights in the trainer's model."""
     trainer = run.trainer
-    rows = trainer.report_rows if len(trainer.report_rows) > 1 else trainer.select_rows
+    rows = trainer.report_rows
     best = {k: v.clone() for k, v in trainer.model.state_dict().items()}
     trainer.model.load_state_dict(run.first)
     before = held_out_error(trainer, rows, run.windows)
     trainer.model.load_state_dict(best)
     after = held_out_error(trainer, rows, run.windows)
-    worse = after.texture > before.texture or after.skin > before.skin
+    skin_grew = np.isfinite(before.skin) and not after.skin <= before.skin
+    worse = run.best_step == 0 or not after.texture <= before.texture or skin_grew
     if worse:
         trainer.model.load_state_dict(run.first)
     return Verdict(not worse, before, after, run.step)
+
+
+def _finite(figures: dict[str, float]) -> dict[str, float | None]:
+    """JSON knows no NaN: null is what could not be measured."""
+    return {name: value if np.isfinite(value) else None for name, value in figures.items()}
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager
 def _all_cores() -> Iterator[None]:
     """Let torch use all cores, and as many as before afterwards."""
     before = torch.get_num_threads()
-    torch.set_num_threads(max(before, os.cpu_count() or 1))
+    torch.set_num_threads(max(before, _cores()))
     try:
         yield
     finally:

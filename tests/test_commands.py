@@ -172,15 +172,15 @@ def test_as_a_process_there_is_no_traceback(tmp_path: Path) -> None:
 
 def test_adapt_and_reuse(run: Callable, smile: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`--adapt` writes its files and one line of verdict; the clip tracked with them is the same, another one works."""
-    tiny = AdaptConfig(steps=8, groups=2, texels=200, texture=64, refresh=4, evaluate=4)
+    tiny = AdaptConfig(steps=40, groups=3, texels=400, texture=64, refresh=20, evaluate=20)
     monkeypatch.setattr(adaptation, "load_preset", lambda name: tiny)
     status, out, _ = run("track", smile, "-o", "a", "--duration", 1.2, "--adapt", "--textured")
     assert status == 0 and "adapted  held-out frames: " in out
     expected = {"track.npz", "curves.csv", "overlay.mp4", "config.yaml", "adaptation.json", "texture.png"}
     verdict = json.loads(Path("a/adaptation.json").read_text())
     assert {p.name for p in Path("a").iterdir()} == expected | ({"adapted.safetensors"} if verdict["kept"] else set())
-    assert [h["step"] for h in verdict["history"]] == [0, 4, 8] and verdict["settings"]["seed"] == 0
-    assert verdict["kept"], "eight steps bring this clip's landmarks closer"
+    assert [h["step"] for h in verdict["history"]] == [0, 20, 40] and verdict["settings"]["seed"] == 0
+    assert verdict["kept"], "forty steps bring this clip closer"
     with safe_open("a/adapted.safetensors", "pt") as file:
         assert file.metadata()["base"] and "person" in file.keys()
     again = ("track", smile, "-o", "b", "--duration", 1.2, "--weights", "a/adapted.safetensors", "--no-overlay")
@@ -189,6 +189,10 @@ def test_adapt_and_reuse(run: Callable, smile: Path, monkeypatch: pytest.MonkeyP
     np.testing.assert_allclose(first.z, second.z, atol=1e-3)
     np.testing.assert_allclose(first.identity, second.identity, atol=1e-6)
     assert first.inverse_distance == pytest.approx(second.inverse_distance)
+    status, _, err = run("track", smile, "--weights", "a/adapted.safetensors", "--adapt")
+    assert status == 2 and "has been adapted already" in err
+    in_place = ("track", smile, "-o", "a", "--duration", 0.4, "--weights", "a/adapted.safetensors", "--overwrite")
+    assert run(*in_place)[0] == 0 and Path("a/adapted.safetensors").exists()
     lost = smile.with_name("lost.mp4")
     assert run("track", lost, "-o", "c", "--weights", "a/adapted.safetensors", "--no-overlay")[0] == 0
     assert load("c").inverse_distance == 0 and np.abs(load("c").identity - first.identity).max() > 0.1

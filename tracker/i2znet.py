@@ -265,7 +265,8 @@ def to_tensor(crops: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class ClipFit:
-    """What an adaptation found out about the clip it was made on; another clip's is estimated anew."""
+    """What an adaptation found out about the clip it was made on. Of another clip, the person is estimated anew and the
+    camera taken to be far."""
 
     clip_hash: str
     person: Tensor  # (112,)
@@ -297,7 +298,7 @@ def save_adapted(path: Path, heads: Heads, base: Path, fit: ClipFit, config: I2Z
     state = {k: v.cpu() for k, v in heads.state_dict().items()}
     changed = {k: v.half().contiguous() for k, v in state.items() if not torch.equal(v, before[k])}
     changed |= {"person": fit.person.cpu(), "inverse_distance": torch.tensor(fit.inverse_distance)}
-    metadata = {"base": _hash(base), "base_file": "" if base == WEIGHTS else str(base.resolve())}
+    metadata = {"base": _hash(base), "base_file": base.name if base.parent == WEIGHTS.parent else str(base.resolve())}
     metadata |= {"config": yaml.safe_dump(asdict(config)), "clip_hash": fit.clip_hash}
     temporary = path.with_suffix(".part")
     save_file(changed, temporary, metadata)
@@ -315,7 +316,7 @@ def _hash(path: Path) -> str:
 
 
 def _base_of(path: Path, metadata: dict[str, str]) -> dict[str, Tensor]:
-    base = Path(metadata["base_file"] or WEIGHTS)
+    base = WEIGHTS.parent / metadata["base_file"]  # a path of its own stays what it is
     if not base.exists() or _hash(base) != metadata["base"]:
         raise ValueError(f"{path}: adapted from weights {metadata['base']}, but {base} is not those; adapt again")
     return _read(base)[1]

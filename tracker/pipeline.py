@@ -42,6 +42,8 @@ class Follower(Protocol):
 
     def detect_once(self, frame: np.ndarray) -> Detection | None: ...
 
+    def reset(self) -> None: ...
+
 
 class LandmarkSource(NamedTuple):
     """Where landmarks come from, and the bundled network that reads them."""
@@ -214,7 +216,7 @@ def track_video(
     refuse_earlier(folder, overwrite)
     with (
         VideoReader(path, config.start, config.duration) as reader,
-        _results(folder) as results,
+        _results(folder, config.weights) as results,
         _threads(config.threads),
     ):
         began, watch = time.perf_counter(), Stopwatch()
@@ -264,9 +266,11 @@ def _threads(count: int) -> Iterator[None]:
 
 
 @contextmanager
-def _results(folder: Path) -> Iterator[Path]:
-    """A folder to work in, whose files move to `folder` when the context is left without an error."""
-    folder = folder.absolute()
+def _results(folder: Path, weights: str | None) -> Iterator[Path]:
+    """A folder to work in, whose files move to `folder` when the context is left without an error.
+
+    What an earlier run left there goes, but not the file of weights that is in use."""
+    folder, keep = folder.absolute(), Path(weights).resolve() if weights else None
     parent = next(p for p in (folder, *folder.parents) if p.exists())
     try:
         work = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=parent))
@@ -280,7 +284,7 @@ def _results(folder: Path) -> Iterator[Path]:
         for name in OUTPUTS:
             if (fresh / name).exists():
                 (fresh / name).replace(folder / name)
-            else:
+            elif (folder / name).resolve() != keep:
                 (folder / name).unlink(missing_ok=True)  # of an earlier run, with other settings
     finally:
         shutil.rmtree(work, ignore_errors=True)
