@@ -174,7 +174,7 @@ def test_adapt_and_reuse(run: Callable, smile: Path, monkeypatch: pytest.MonkeyP
     """`--adapt` writes its files and one line of verdict; the clip tracked with them is the same, another one works."""
     tiny = AdaptConfig(steps=40, groups=3, texels=400, texture=64, refresh=20, evaluate=20)
     monkeypatch.setattr(adaptation, "load_preset", lambda name: tiny)
-    status, out, _ = run("track", smile, "-o", "a", "--duration", 1.2, "--adapt", "--textured")
+    status, out, _ = run("track", smile, "-o", "a", "--adapt", "--textured")
     assert status == 0 and "adapted  held-out frames: " in out
     expected = {"track.npz", "curves.csv", "overlay.mp4", "config.yaml", "adaptation.json", "texture.png"}
     verdict = json.loads(Path("a/adaptation.json").read_text())
@@ -183,7 +183,7 @@ def test_adapt_and_reuse(run: Callable, smile: Path, monkeypatch: pytest.MonkeyP
     assert verdict["kept"], "forty steps bring this clip closer"
     with safe_open("a/adapted.safetensors", "pt") as file:
         assert file.metadata()["base"] and "person" in file.keys()
-    again = ("track", smile, "-o", "b", "--duration", 1.2, "--weights", "a/adapted.safetensors", "--no-overlay")
+    again = ("track", smile, "-o", "b", "--weights", "a/adapted.safetensors", "--no-overlay")
     assert run(*again)[0] == 0
     first, second = load("a"), load("b")
     np.testing.assert_allclose(first.z, second.z, atol=1e-3)
