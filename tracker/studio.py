@@ -162,6 +162,7 @@ def sample_expression(rng: np.random.Generator) -> np.ndarray:
     alone = [name for name in EXPRESSION_NAMES if not name.startswith(_NOT_ALONE)]
     for name in rng.choice(alone, rng.poisson(STRAY)):
         values[name] += rng.uniform(0, 0.35) * strength
+    values["mouthClose"] = min(values["mouthClose"], values["jawOpen"])  # it closes the lips that the jaw has parted
     return np.array(list(values.values()), np.float32).clip(0, 1)
 
 
