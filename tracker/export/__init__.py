@@ -6,7 +6,6 @@ from pathlib import Path
 from tracker.export.arrays import export_vertices
 from tracker.track_file import Track, load
 
-
 FORMATS: dict[str, Callable[[Track, Path], None]] = {"vertices": export_vertices}
 
 
