@@ -15,7 +15,9 @@ import torch
 import yaml
 
 from adapt.clip import Clip, ClipConfig, read_clip
-from adapt.loop import Adaptation, AdaptConfig, HeldOut, Trainer, held_out_error
+from adapt.held_out import HeldOut, held_out_error
+from adapt.loop import Adaptation
+from adapt.trainer import AdaptConfig, Trainer
 from tracker.i2znet import CONFIGS, ClipFit, save_adapted
 from tracker.pipeline import ADAPTATION, ADAPTED, LANDMARKS, Models, TrackConfig
 from tracker.points import Window, find_windows
@@ -102,7 +104,10 @@ def adapt_video(
         adapted = {k: v.half().float() for k, v in trainer.model.heads.state_dict().items()}
         models.network.heads.load_state_dict(adapted)
         models.network.fit = ClipFit(
-            settings["clip"], trainer.model.person().detach().cpu(), trainer.model.inverse_distance.item()
+            settings["clip"],
+            track.detect.face,
+            trainer.model.person().detach().cpu(),
+            trainer.model.inverse_distance.item(),
         )
 
     def finish(tracked: Track, results: Path) -> None:

@@ -1,20 +1,34 @@
 """Fixtures shared by the tests: the bundled clip and small clips made on the fly."""
 
+import importlib.util
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
+from types import ModuleType
 
 import av
 import numpy as np
 import pytest
 
 DATA = Path(__file__).parent / "data"
+SCORER = Path(__file__).parents[2] / "shared" / "bench" / "score.py"
 
 
 @pytest.fixture
 def smile() -> Path:
     """The bundled clip: 640x360, 30 frames/s, 72 frames, neutral to smile and back, with sound."""
     return DATA / "smile.mp4"
+
+
+@pytest.fixture(scope="session")
+def scorer() -> ModuleType:
+    """An independent program with the same figures; it is not part of the project."""
+    if not SCORER.exists():
+        pytest.skip("no independent scorer")
+    spec = importlib.util.spec_from_file_location("scorer", SCORER)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture

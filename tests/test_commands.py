@@ -14,7 +14,7 @@ from safetensors import safe_open
 
 import track as commands
 from adapt import run as adaptation
-from adapt.loop import AdaptConfig
+from adapt.trainer import AdaptConfig
 from tracker import load
 from tracker.i2znet import WEIGHTS, ClipFit, load_model, save_adapted
 from tracker.video import VideoReader
@@ -200,7 +200,7 @@ def test_adapt_and_reuse(run: Callable, smile: Path, monkeypatch: pytest.MonkeyP
 
 def test_adapted_weights_of_another_base_are_refused(run: Callable, smile: Path, tmp_path: Path) -> None:
     network = load_model()
-    fit = ClipFit("ab", torch.zeros(112), 0.0)
+    fit = ClipFit("ab", 0, torch.zeros(112), 0.0)
     base = tmp_path / "base.safetensors"
     base.write_bytes(WEIGHTS.read_bytes())
     save_adapted(tmp_path / "adapted.safetensors", network.heads, base, fit, network.config)

@@ -265,10 +265,11 @@ def to_tensor(crops: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class ClipFit:
-    """What an adaptation found out about the clip it was made on. Of another clip, the person is estimated anew and the
-    camera taken to be far."""
+    """What an adaptation found out about a face of the clip it was made on. Of another, the person is estimated
+    anew and the camera taken to be far."""
 
     clip_hash: str
+    face: int  # which of the clip's: 0 the largest
     person: Tensor  # (112,)
     inverse_distance: float  # of the camera, 1/metres
 
@@ -286,7 +287,12 @@ def load_model(weights: Path | None = None, device: str = "cpu") -> I2ZNet:
         raise ValueError(f"{path}: not a file of I2ZNet weights ({error}); make one with track-train i2znet") from error
     model = I2ZNet(config)
     if "base" in metadata:
-        model.fit = ClipFit(metadata["clip_hash"], state.pop("person"), float(state.pop("inverse_distance")))
+        model.fit = ClipFit(
+            metadata["clip_hash"],
+            int(metadata["face"]),
+            state.pop("person"),
+            float(state.pop("inverse_distance")),
+        )
         state = _base_of(path, metadata) | state
     model.heads.load_state_dict(state)
     return model.to(device).eval()
@@ -299,7 +305,7 @@ def save_adapted(path: Path, heads: Heads, base: Path, fit: ClipFit, config: I2Z
     changed = {k: v.half().contiguous() for k, v in state.items() if not torch.equal(v, before[k])}
     changed |= {"person": fit.person.cpu(), "inverse_distance": torch.tensor(fit.inverse_distance)}
     metadata = {"base": _hash(base), "base_file": base.name if base.parent == WEIGHTS.parent else str(base.resolve())}
-    metadata |= {"config": yaml.safe_dump(asdict(config)), "clip_hash": fit.clip_hash}
+    metadata |= {"config": yaml.safe_dump(asdict(config)), "clip_hash": fit.clip_hash, "face": str(fit.face)}
     temporary = path.with_suffix(".part")
     save_file(changed, temporary, metadata)
     temporary.replace(path)

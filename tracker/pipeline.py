@@ -223,7 +223,9 @@ def track_video(
         with watch("load"):
             models = models or load_models(config)
         clip_hash = file_hash(path)
-        fit = models.network.fit if models.network.fit and models.network.fit.clip_hash == clip_hash else None
+        fit = models.network.fit
+        if fit and (fit.clip_hash, fit.face) != (clip_hash, config.detect.face):
+            fit = None
         person = None
         if config.identity == "clip":
             with watch("identity"):

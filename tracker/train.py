@@ -67,7 +67,7 @@ class TrainConfig:
     weight_pose: float = 0.3  # lambda_H
     weight_view: float = 0.2  # lambda_view
     weight_opening: float = 0.5  # lids, lips, irises: the same error as in L_H, of differences
-    weight_curve: float = 200.0  # squared error of the 52 curves in their own units
+    weight_curve: float = 300.0  # squared error of the 52 curves in their own units
     together: float = 0.3  # share in L_H of the whole face, beside that of its parts
     appearance_mm: float = 0.3  # what a unit of appearance counts, in millimetres
     perceptual_dropout: float = 0.15  # share of shots that lose their perceptual maps
@@ -128,8 +128,8 @@ class LandmarkNoise(nn.Module):
 
 
 def _feature_heights(config: NoiseConfig) -> Tensor:
-    """(4,478) by how much each point is lower when a person's left brow, right brow, upper or lower lip is so by one
-    standard deviation; both brows mostly together."""
+    """(4,478) by how much each point is lower for one standard deviation of: both brows, the left against the right
+    brow, the upper lip, the lower lip."""
     heights = torch.zeros(4, 478)
     left, right = (list(brow) for brow in BROWS)
     heights[0, left + right] = config.brows

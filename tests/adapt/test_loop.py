@@ -11,8 +11,10 @@ import pytest
 import torch
 
 from adapt.clip import Clip, ClipConfig, Pixels
-from adapt.loop import Adaptation, AdaptConfig, Trainer, held_out_error
+from adapt.held_out import held_out_error
+from adapt.loop import Adaptation
 from adapt.split import split_rows
+from adapt.trainer import AdaptConfig, Trainer
 from decoders.head import load_head
 from decoders.rasterizer import interpolate, rasterize
 from tracker.crop import face_similarity, inter_ocular, warp

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -13,18 +11,6 @@ import torch
 from eval.metrics import Metrics, Ratio, RootMeanSquare, aligned, mean_shape, mesh_stability, skin_ratio, stability
 from tracker.points import SkinError
 from tracker.pose import rotation
-
-SCORER = Path(__file__).parents[3] / "shared" / "bench" / "score.py"
-
-
-@pytest.fixture(scope="module")
-def scorer() -> ModuleType:
-    if not SCORER.exists():
-        pytest.skip("no independent scorer")
-    spec = importlib.util.spec_from_file_location("scorer", SCORER)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def good(count: int) -> np.ndarray:

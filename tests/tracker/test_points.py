@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import weakref
 from collections.abc import Iterator
-from pathlib import Path
 from types import ModuleType
 
 import cv2
@@ -18,18 +16,7 @@ from tracker.studio import BROWS, FACE_OVAL, LIPS
 
 SIZE = (240, 320)
 CENTRE = np.array([160.0, 120.0])
-SCORER = Path(__file__).parents[3] / "shared" / "bench" / "score.py"
 EYES = (33, 160, 158, 133, 153, 144), (263, 387, 385, 362, 380, 373)
-
-
-@pytest.fixture(scope="module")
-def scorer() -> ModuleType:
-    if not SCORER.exists():
-        pytest.skip("no independent scorer")
-    spec = importlib.util.spec_from_file_location("scorer", SCORER)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def picture(matrix: np.ndarray, seed: int) -> np.ndarray:

@@ -1,0 +1,60 @@
+"""Errors on frames that adaptation does not learn from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from adapt import losses
+from adapt.trainer import Trainer
+from decoders.unwrap import confidence
+from tracker.points import Window, skin_error
+from tracker.pose import project
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Errors on held-out frames."""
+
+    skin: float  # skin points, percent of the IOD; NaN without any
+    texture: float  # RMS change of the texture between neighbours, 0..1; NaN without any
+    landmarks: float  # mean distance to the detected ones, percent of the IOD
+
+
+@torch.no_grad()
+def held_out_error(trainer: Trainer, rows: Tensor, windows: list[Window]) -> HeldOut:
+    """Of the present model on the frames `rows` (positions in the clip)."""
+    clip, face = trainer.clip, trainer.face
+    said = trainer.model(clip, rows)
+    vertices = trainer.vertices(said)
+    where = {int(clip.rows[row]): i for i, row in enumerate(rows.tolist())}
+
+    def of(window: slice) -> np.ndarray:
+        return vertices[[where[i] for i in range(window.start, window.stop)]].cpu().numpy()
+
+    ok = np.zeros(clip.total, bool)
+    ok[list(where)] = True
+    inside = [w for w in windows if ok[w.start : w.start + w.paths.shape[1]].all()]
+    skin = skin_error(inside, of, face.head.faces.cpu(), clip.size[::-1], ok).mean if inside else float("nan")
+    seen = torch.cat(
+        [
+            confidence(v, face.head.faces, face.texels, clip.size[::-1], trainer.config.least_cosine)
+            for v in vertices.split(16)
+        ]
+    )
+    index = torch.arange(0, len(face.mean), 8, device=trainer.device)
+    at = project(face.at(said.z, index), said.pose_image, trainer.model.inverse_distance)[..., :2]
+    texture, inner = clip.pixels.sample(rows, at)
+    weight = seen[:, index] * inner
+    held = rows.cpu().numpy()
+    near = torch.from_numpy((np.diff(clip.rows[held]) == 1) & (np.diff(clip.shot[held]) == 0)).to(trainer.device)
+    both = (weight[1:] * weight[:-1])[near]
+    matched = losses.match_exposure(texture[:-1][near], texture[1:][near], both)
+    change = losses.cftc(texture[1:][near], matched, both)
+    distance = (trainer.landmarks(said.z, said.pose_image) - clip.points[rows]).norm(dim=2).mean(1) / clip.iod[rows]
+    known = bool((both > 0).any())
+    texture_error = losses.weighted_mean(change, both).sqrt().item() if known else float("nan")
+    return HeldOut(float(skin), texture_error, float(100 * distance.mean()))

@@ -1,0 +1,330 @@
+"""The terms that adaptation minimises on one clip (Yoon et al. 2019, Sec. 3.2), and what they are measured with."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from adapt import losses
+from adapt.clip import Clip
+from adapt.face import Face
+from adapt.model import Adapted, Prediction
+from decoders.head import EXPRESSION_NAMES, load_head
+from decoders.shading import vertex_normals
+from decoders.unwrap import confidence
+from tracker.i2znet import I2ZNet
+from tracker.pose import project, rotation
+
+_ANTAGONISTS = (
+    *((f"eyeBlink{s}", f"eyeWide{s}") for s in ("Left", "Right")),
+    *((f"eyeLookUp{s}", f"eyeLookDown{s}") for s in ("Left", "Right")),
+    *((f"eyeLookIn{s}", f"eyeLookOut{s}") for s in ("Left", "Right")),
+    *((f"mouthSmile{s}", f"mouthFrown{s}") for s in ("Left", "Right")),
+    *((f"browDown{s}", f"browOuterUp{s}") for s in ("Left", "Right")),
+    *(("jawLeft", "jawRight"), ("mouthLeft", "mouthRight"), ("mouthRollUpper", "mouthUpperUpLeft")),
+    *(("mouthPucker", "mouthStretchLeft"), ("mouthPucker", "mouthStretchRight")),
+)
+
+
+@dataclass(frozen=True)
+class AdaptConfig:
+    """Settings of an adaptation."""
+
+    steps: int = 700
+    groups: int = 7
+    """Groups of frames per step, all pairs of which are compared."""
+    offsets: tuple[int, ...] = (0, 1, 2, 6, 12)
+    """Frames by which those of a group lie back: a constant slide is invisible to neighbours."""
+    texels: int = 1500
+    """Random surface points per step."""
+    texture: int = 192
+    """Side of the texture in texels."""
+    rate: float = 4e-4
+    """Peak learning rate of the heads; it decays to 0."""
+    rate_clip: float = 5e-3
+    """Peak learning rate of identity and colour."""
+    cftc: float = 80.0
+    """Weight of consecutive-frame texture consistency, in units of what a shift by 1 % IOD changes."""
+    motc: float = 20.0
+    """Weight of model-to-observation consistency, in the same units."""
+    jitter: float = 100.0
+    """Weight of small accelerations of the skin, (% IOD)^2."""
+    jitter_scale: float = 0.5
+    """Acceleration in % IOD beyond which it is motion."""
+    flrc: float = 2.0
+    """Weight of landmark reprojection, (% IOD)^2."""
+    irises: float = 10.0
+    """What a point of an iris counts beside one of the mesh: the gaze has no skin."""
+    opening: float = 2.0
+    """Weight of landmark reprojection for differences that open lids and lips."""
+    rest: float = 20.0
+    """Pull of curves at rest towards 0."""
+    antagonists: float = 2.0
+    """Pull apart of curves that nobody makes at once."""
+    range: float = 20.0
+    """Push of curves into 0..1."""
+    anchor: float = 10.0
+    """Pull towards the un-adapted curves and head turns, squared: what the pixels do not say stays as it was."""
+    offset: float = 0.5
+    """Share of a landmark's constant residual that counts as the detector's bias."""
+    contour_cosine: float = 0.5
+    """Points of the face's contour count where the surface is seen at a cosine above this, 60 degrees."""
+    frozen: float = 0.5
+    """Pixels by which the head must have moved for texels whose pixels stayed the same not to count."""
+    occlusion: float = 0.08
+    """Change of a texel, 0..1, beyond which something covers it."""
+    floor: float = 0.3
+    """Share of texels that the texture losses divide by at least."""
+    least_cosine: float = 0.3
+    """Surface seen at a more grazing angle does not count."""
+    exposure: bool = True
+    """Let each pair differ by a gain and a bias per channel."""
+    perspective: bool = True
+    """Learn an inverse camera distance."""
+    refresh: int = 100
+    """Steps between updates of visibility and of the clip's texture."""
+    evaluate: int = 50
+    """Steps between looks at the held-out frames."""
+    patience: int = 5
+    """Looks without progress after which it ends."""
+    seed: int = 0
+    """Of all that is random."""
+
+
+@dataclass
+class State:
+    """What is renewed every few steps, without gradient."""
+
+    seen: Tensor  # (T,N) confidence
+    texture: Tensor  # (3,N) the clip's median texture
+    known: Tensor  # (N,) bool, texels of it that some frame has shown
+    contrast: Tensor  # () mean square of what a shift by 1 % IOD changes in the observed textures
+    offset: Tensor  # (L,2) the detector's bias, percent of the IOD, upright face
+    landmarks: Tensor  # (T,L) their weights
+    rest: Tensor  # (52,) tenth percentile of each curve
+
+
+class Losses(NamedTuple):
+    """The terms of Eq. 5 and what keeps them honest."""
+
+    cftc: Tensor
+    motc: Tensor
+    jitter: Tensor
+    flrc: Tensor
+    opening: Tensor
+    rest: Tensor
+    antagonists: Tensor
+    range: Tensor
+    anchor: Tensor
+
+
+class Trainer:
+    """One clip's adaptation."""
+
+    def __init__(self, clip: Clip, network: I2ZNet, config: AdaptConfig) -> None:
+        """Raises ValueError when too few neighbouring frames show the face."""
+        self.clip, self.config = clip, config
+        self.device = clip.points.device
+        self.train_rows, self.select_rows, self.report_rows = (self._have(part) for part in clip.split)
+        self.groups = self._groups()
+        if not len(self.groups) or len(self.select_rows) < 2 or len(self.report_rows) < 2:
+            raise ValueError("too few neighbouring frames with a face to adapt to: track this clip without --adapt")
+        self.face = Face(load_head(), clip.points.shape[1], config.texture, config.irises, str(self.device))
+        self.model = Adapted(network, self._person(network)).to(self.device)
+        with torch.no_grad():
+            self.before = self.predict_all()
+        self.generator = torch.Generator().manual_seed(config.seed)
+        self.antagonists = torch.tensor(
+            [[EXPRESSION_NAMES.index(name) for name in pair] for pair in _ANTAGONISTS], device=self.device
+        )
+        eyes = [name.startswith("eye") for name in EXPRESSION_NAMES]
+        self.resting_curves = ~torch.tensor(eyes, device=self.device)
+
+    def _have(self, rows: np.ndarray) -> Tensor:
+        """Positions in the clip of those of the frames `rows` that show a face."""
+        return torch.from_numpy(np.flatnonzero(np.isin(self.clip.rows, rows))).to(self.device)
+
+    @torch.no_grad()
+    def _person(self, network: I2ZNet) -> Tensor:
+        some = self.train_rows[torch.linspace(0, len(self.train_rows) - 1, 24).round().long().unique()]
+        points = self.clip.crop_points[some]
+        maps = [level[some].float() for level in self.clip.maps]
+        for_z, for_pose = network.heads.vectors(network.join(None, points, maps), points)
+        return network.heads.pool(for_z, network.heads.regress(for_z, for_pose, points).person)[0]
+
+    def _groups(self) -> Tensor:
+        """(A,K) frames to learn from and, in `offsets` before them, others of the same shot; -1 where there is none."""
+        place = np.full(int(self.clip.rows[-1]) + 1, -1)
+        learn = self.train_rows.cpu().numpy()
+        place[self.clip.rows[learn]] = learn
+        back = self.clip.rows[learn][:, None] - np.array(self.config.offsets)
+        member = np.where(back >= 0, place[back.clip(0)], -1)
+        member[self.clip.shot[member] != self.clip.shot[learn][:, None]] = -1
+        return torch.from_numpy(member[(member >= 0).sum(1) > 1]).to(self.device)
+
+    @torch.no_grad()
+    def predict_all(self) -> Prediction:
+        """All frames of the clip."""
+        chunks = torch.arange(len(self.clip), device=self.device).split(64)
+        return Prediction(*(torch.cat(part) for part in zip(*(self.model(self.clip, c) for c in chunks), strict=True)))
+
+    @torch.no_grad()
+    def vertices(self, prediction: Prediction) -> Tensor:
+        """(B,V,3) image frame."""
+        geometry = self.face.head.geometry(prediction.z)
+        return project(geometry, prediction.pose_image, self.model.inverse_distance)
+
+    @torch.no_grad()
+    def renew(self) -> State:
+        """Visibility, texture, detector bias and rest of the present state of the model."""
+        now, clip, config = self.predict_all(), self.clip, self.config
+        seen, contour = [], []
+        for rows in torch.arange(len(clip), device=self.device).split(16):
+            vertices = self.vertices(Prediction(*(part[rows] for part in now)))
+            seen.append(
+                confidence(vertices, self.face.head.faces, self.face.texels, clip.size[::-1], config.least_cosine)
+            )
+            contour.append(self._landmark_weight(vertices))
+        seen = torch.cat(seen)
+        texture, known, contrast = self._median_texture(now, seen)
+        residual = self._upright(clip.points - self.landmarks(now.z, now.pose_image), now.pose_image)
+        residual = residual[self.train_rows] * (100 / clip.iod[self.train_rows])[:, None, None]
+        offset = config.offset * residual.median(0).values
+        rest = now.z[self.train_rows][:, self.face.head.expression].quantile(0.1, 0)
+        return State(seen, texture, known, contrast, offset, torch.cat(contour), rest)
+
+    def landmarks(self, z: Tensor, pose: Tensor) -> Tensor:
+        """(B,L,2) of codes (B,128) under poses in the image (B,6), pixels."""
+        return project(self.face.landmarks(z), pose, self.model.inverse_distance)[..., :2]
+
+    @staticmethod
+    def _upright(vectors: Tensor, pose: Tensor, back: bool = False) -> Tensor:
+        """Image vectors (B,L,2) turned by the head's roll, so that they are those of an upright face; or back."""
+        roll = torch.zeros_like(pose[:, 1:4])
+        roll[:, 2] = pose[:, 3]
+        turn = rotation(roll.detach())[:, :2, :2]
+        return vectors @ (turn.mT if back else turn)
+
+    def _landmark_weight(self, vertices: Tensor) -> Tensor:
+        """(B,L) of the landmarks; 0 for points of the face's contour where the surface is seen at a grazing angle."""
+        head = self.face.head
+        normals = vertex_normals(vertices, head.faces)
+        embedding = head.landmarks478 if len(self.face.contour) > 68 else head.landmarks68
+        cosine = -nn.functional.normalize(embedding(normals), dim=2)[..., 2]
+        hidden = self.face.contour & (cosine < self.config.contour_cosine)
+        return self.face.weight.expand_as(cosine).masked_fill(hidden, 0.0)
+
+    def _median_texture(self, now: Prediction, seen: Tensor, most: int = 48) -> tuple[Tensor, Tensor, Tensor]:
+        """(3,N) per-texel median of what confident frames show, brought to one exposure; where there is any (N,); and
+        the contrast ()."""
+        rows = self.train_rows[torch.linspace(0, len(self.train_rows) - 1, most).round().long().unique()]
+        every = torch.arange(len(self.face.mean), device=self.device)
+        points = project(self.face.at(now.z[rows], every), now.pose_image[rows], self.model.inverse_distance)
+        texture, inside = self.clip.pixels.sample(rows, points[..., :2])
+        weight = seen[rows] * inside
+        middle = self._nanmedian(texture, weight)
+        if self.config.exposure:
+            middle = self._nanmedian(losses.match_exposure(texture, middle[None], weight), weight)
+        step = clip_iod(self.clip, rows) / 100
+        shifts = points.new_tensor([[1, 0], [0, 1]])
+        shifted = [self.clip.pixels.sample(rows, points[..., :2] + step * shift)[0] for shift in shifts]
+        change = sum((other - texture).square().mean(1) for other in shifted) / 2 * weight.square()
+        return middle, (weight > 0).any(0), (change.sum() / weight.square().sum().clamp(min=1)).clamp(min=1e-6)
+
+    @staticmethod
+    def _nanmedian(texture: Tensor, weight: Tensor) -> Tensor:
+        hidden = (weight <= 0.5 * weight.amax(0).clamp(min=1e-6))[:, None]
+        return texture.masked_fill(hidden, torch.nan).nanmedian(0).values.nan_to_num()
+
+    def losses(self, state: State, rows: Tensor, pairs: Tensor, index: Tensor) -> Losses:
+        """Terms for frames `rows` (B,), of which pairs (P,2) name the later and the earlier, on texels `index` (n,)."""
+        clip, config = self.clip, self.config
+        said = self.model(clip, rows)
+        at = project(self.face.at(said.z, index), said.pose_image, self.model.inverse_distance)[..., :2]
+        observed, inside = clip.pixels.sample(rows, at)
+        weight = state.seen[rows][:, index] * inside
+        late, early = pairs.unbind(1)
+        # index_select adds its gradients up in one order, indexing does not
+        now, before = observed.index_select(0, late), observed.index_select(0, early)
+        weights = weight[late] * weight[early] * self._moving(rows[pairs], at.detach()[late], now)
+        matched = losses.match_exposure(before, now, weights) if config.exposure else before
+        weights = weights * losses.robust(now - matched, config.occlusion).sqrt()  # the loss squares it
+        model = self.model.correct(state.texture[:, index])[None]
+        shown = weight * state.known[index]
+        painted = losses.match_exposure(observed, model, shown) if config.exposure else observed
+        sure = shown * losses.robust(painted - model, config.occlusion).sqrt()
+        expression = said.z[:, self.face.head.expression]
+        return Losses(
+            losses.weighted_mean(losses.cftc(now, matched, weights), weights, config.floor) / state.contrast,
+            losses.weighted_mean(losses.motc(painted, model, sure), sure, config.floor) / state.contrast,
+            self._jitter(rows, at),
+            *self._landmark_losses(state, rows, said),
+            (losses.resting(expression, state.rest) * self.resting_curves).sum(1).mean(),
+            losses.antagonism(expression, self.antagonists).sum(1).mean(),
+            losses.out_of_range(expression).sum(1).mean(),
+            self._anchor(said, rows),
+        )
+
+    @torch.no_grad()
+    def _moving(self, pairs: Tensor, at: Tensor, now: Tensor) -> Tensor:
+        """(P,n) 0 where a pixel stayed the same to the last bit although the head moved: frozen by compression.
+
+        `pairs` (P,2) are the later and the earlier frames; `at` (P,n,2) and `now` (P,3,n) are of the later.
+        """
+        path = (self.clip.points[pairs[:, 0]] - self.clip.points[pairs[:, 1]]).norm(dim=2).median(1).values
+        then, _ = self.clip.pixels.sample(pairs[:, 1], at)
+        frozen = ((now - then).abs().amax(1) < 1e-6) & (path > self.config.frozen)[:, None]
+        return (~frozen).float()
+
+    def _jitter(self, rows: Tensor, at: Tensor) -> Tensor:
+        """Of the frames `rows` (B,), sorted, with points (B,n,2): those that are three neighbours of one shot."""
+        last = torch.arange(2, len(rows), device=self.device)
+        shot = torch.from_numpy(self.clip.shot).to(self.device)[rows]
+        number = torch.from_numpy(self.clip.rows).to(self.device)[rows]
+        last = last[(number[last] - number[last - 2] == 2) & (shot[last] == shot[last - 2])]
+        if not len(last):
+            return at.new_zeros(())
+        three = torch.stack([at[last - 2], at[last - 1], at[last]], 1)
+        return losses.jitter(three, self.clip.iod[rows[last]], self.config.jitter_scale).mean()
+
+    def _landmark_losses(self, state: State, rows: Tensor, said: Prediction) -> tuple[Tensor, Tensor]:
+        clip, scale = self.clip, clip_iod(self.clip, rows)
+        bias = self._upright(state.offset.expand(len(rows), -1, -1), said.pose_image, back=True) * (scale / 100)
+        placed = self.landmarks(said.z, said.pose_image) + bias
+        detected, weight = clip.points[rows], state.landmarks[rows]
+        flrc = (losses.flrc(placed, detected, clip.iod[rows]) * weight).sum() / weight.sum()
+        if not len(self.face.pairs):
+            return flrc, flrc.new_zeros(())
+        a, b = self.face.pairs.unbind(1)
+        opening = losses.flrc(placed[:, a] - placed[:, b], detected[:, a] - detected[:, b], clip.iod[rows])
+        return flrc, opening.mean()
+
+    def _anchor(self, said: Prediction, rows: Tensor) -> Tensor:
+        """Squared difference from the un-adapted curves, in their units, and from the head's turn, 1 for 20 degrees.
+
+        In millimetres, a curve that hardly moves the skin could go anywhere.
+        """
+        expression = self.face.head.expression
+        curves = (said.z - self.before.z[rows])[:, expression].square().sum(1)
+        turn = (said.pose[:, 1:3] - self.before.pose[rows][:, 1:3]).square().sum(1) / math.radians(20) ** 2
+        return (curves + turn).mean()
+
+    def draw(self) -> tuple[Tensor, Tensor, Tensor]:
+        """A step's frames (B,), pairs of them (P,2) and texels (n,), all random; see `losses`."""
+        config = self.config
+        chosen = self.groups[torch.randint(len(self.groups), (config.groups,), generator=self.generator)]
+        a, b = torch.triu_indices(chosen.shape[1], chosen.shape[1], 1)
+        pairs = torch.stack([chosen[:, a].flatten(), chosen[:, b].flatten()], 1)
+        rows, pairs = pairs[(pairs >= 0).all(1)].unique(return_inverse=True)
+        texels = torch.randint(len(self.face.mean), (config.texels,), generator=self.generator)
+        return rows, pairs, texels.to(self.device)
+
+
+def clip_iod(clip: Clip, rows: Tensor) -> Tensor:
+    """(B,1,1) inter-ocular distances in pixels."""
+    return clip.iod[rows][:, None, None]
