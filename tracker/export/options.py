@@ -1,0 +1,19 @@
+"""What a writer is told beside the track and the path."""
+
+from dataclasses import dataclass
+
+from tracker.track_file import Track
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """Settings that writers share; each reads what concerns it."""
+
+    focal: float | None = None
+    """Focal length of the clip's camera, pixels; None for `camera.focal_length`'s own."""
+    raw: Track | None = None
+    """The track as it was before the clean-up; None where there was none."""
+
+    def __post_init__(self) -> None:
+        if self.focal is not None and not 0 < self.focal < float("inf"):
+            raise ValueError(f"the focal length must be a number of pixels above 0; got {self.focal}")
