@@ -8,12 +8,15 @@ line |G(t+1) - G(t-1)|; 1 is perfect.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Self
 
 import numpy as np
 
-from eval.agreement import inter_ocular, landmark_distance, projected_landmarks
+from eval.agreement import landmark_distance, projected_landmarks
+from eval.lag import Lag, mesh_lag
+from eval.neutral import Mesh
+from tracker.crop import inter_ocular
 from tracker.points import SkinError, Window, skin_error
 from tracker.track_file import Track
 
@@ -56,23 +59,46 @@ class Stability(NamedTuple):
     """RMS of |G(t+1) - 2 G(t) + G(t-1)|, in the unit of the points per squared frame: the jitter of a still face."""
 
 
+class Triples(NamedTuple):
+    """Means over the vertices for each of T frames and the two around it: (T,) each, NaN where one is lost."""
+
+    quotient: np.ndarray
+    """Of Eq. 10's fraction."""
+    way: np.ndarray
+    """Of its numerator."""
+    line: np.ndarray
+    """Of its denominator."""
+    bend: np.ndarray
+    """Of the squared acceleration."""
+
+    def total(self) -> Stability:
+        """Over all frames."""
+        count = int(np.isfinite(self.way).sum())
+        quotient, way, line, bend = (float(np.nansum(part)) for part in self)
+        return Stability(Ratio(quotient, count), Ratio(way, line), RootMeanSquare(bend, count))
+
+
+def triples(points: np.ndarray, ok: np.ndarray) -> Triples:
+    """Temporal stability, frame by frame, of points (T,V,D), any unit, over frames ok (T,)."""
+    assert points.ndim == 3 and ok.shape == points.shape[:1], f"got {points.shape} and {ok.shape}"
+    out = Triples(*np.full((4, len(ok)), np.nan))
+    middle = 1 + np.flatnonzero(ok[2:] & ok[1:-1] & ok[:-2])
+    before, now, after = (points[middle + step].astype(np.float64) for step in (-1, 0, 1))
+    way = _length(after - now) + _length(now - before)
+    line = _length(after - before)
+    bend = ((after - 2 * now + before) ** 2).sum(-1)
+    values = np.minimum((way + MOVED) / (line + MOVED), MAX_RATIO), way, line, bend
+    for into, value in zip(out, values, strict=True):
+        into[middle] = value.mean(1)
+    return out
+
+
 def stability(points: np.ndarray, ok: np.ndarray) -> Stability:
     """Temporal stability of points (T,V,D), any unit, over frames ok (T,).
 
     Parts of a clip merge exactly if each begins with the last two frames of the one before.
     """
-    assert points.ndim == 3 and ok.shape == points.shape[:1], f"got {points.shape} and {ok.shape}"
-    good = ok[2:] & ok[1:-1] & ok[:-2]
-    before, now, after = (part[good].astype(np.float64) for part in (points[:-2], points[1:-1], points[2:]))
-    way = _length(after - now) + _length(now - before)
-    line = _length(after - before)
-    ratios = np.minimum((way + MOVED) / (line + MOVED), MAX_RATIO)
-    bend = ((after - 2 * now + before) ** 2).sum()
-    return Stability(
-        Ratio(float(ratios.sum()), ratios.size),
-        Ratio(float(way.sum()), float(line.sum())),
-        RootMeanSquare(float(bend), ratios.size),
-    )
+    return triples(points, ok).total()
 
 
 def mean_shape(vertices: np.ndarray, rounds: int = 3) -> np.ndarray:
@@ -103,36 +129,56 @@ class Metrics:
     """In the image plane, percent of the clip's IOD."""
     local: Stability
     """With the rigid motion removed, percent of the head's radius (root mean square)."""
-    landmarks: Ratio
-    """Distance of the mesh from the detected points, percent IOD, mean over frames."""
     skin: Ratio
     """Distance of the mesh from the skin points, percent IOD, mean over points."""
+    lag: Lag
+    """Of the mesh after the pixels, frames."""
+    landmarks: Ratio = Ratio()
+    """Distance of the mesh from the detected points, percent IOD, mean over frames; nothing without landmarks."""
 
     def __add__(self, other: Self) -> Self:
         screen, local = _merged(self.screen, other.screen), _merged(self.local, other.local)
-        return type(self)(screen, local, self.landmarks + other.landmarks, self.skin + other.skin)
+        skin, landmarks = self.skin + other.skin, self.landmarks + other.landmarks
+        return type(self)(screen, local, skin, self.lag + other.lag, landmarks)
 
     def values(self) -> dict[str, float]:
         """The figures by name."""
-        return {
-            "skin.mean": self.skin.value(),
-            "screen.ratio": self.screen.ratio.value(),
-            "local.ratio": self.local.ratio.value(),
-            "screen.mean": self.screen.mean.value(),
-            "local.mean": self.local.mean.value(),
-            "screen.acceleration": self.screen.acceleration.value(),
-            "local.acceleration": self.local.acceleration.value(),
-            "landmarks.mean": self.landmarks.value(),
-        }
+        figures = {"skin.mean": self.skin.value()}
+        for name, part in (("screen", self.screen), ("local", self.local)):
+            figures |= {
+                f"stability.{name}.ratio": part.ratio.value(),
+                f"stability.{name}.mean": part.mean.value(),
+                f"stability.{name}.acceleration": part.acceleration.value(),
+            }
+        figures |= {"lag.frames": self.lag.value(), "lag.correlation": self.lag.correlation()}
+        return figures | {"landmarks.mean": self.landmarks.value()}
+
+
+def mesh_metrics(mesh: Mesh, windows: list[Window], size: tuple[int, int], iod: float) -> Metrics:
+    """The figures of any mesh in a clip of frames (H,W), whose inter-ocular distance is `iod` pixels.
+
+    `windows` are skin points of `tracker.points.find_windows`.
+    """
+    skin = skin_error(windows, mesh.vertices, mesh.faces, size, mesh.ok)
+    return Metrics(*mesh_stability(mesh.vertices, mesh.ok, iod), skin_ratio(skin), mesh_lag(mesh, windows, size))
 
 
 def track_metrics(track: Track, windows: list[Window]) -> Metrics:
-    """The figures of a track, with skin points of `tracker.points.find_windows`."""
-    skin = skin_error(windows, track.vertices, track.model().faces, track.size[::-1], track.ok)
-    screen, local = mesh_stability(track.vertices, track.ok, float(np.nanmedian(inter_ocular(track.landmarks))))
+    """The figures of a track of our own, which has landmarks, too."""
+    figures = mesh_metrics(Mesh.of(track), windows, track.size[::-1], median_iod(track.landmarks))
+    return replace(figures, landmarks=landmark_ratio(track))
+
+
+def landmark_ratio(track: Track) -> Ratio:
+    """Mean distance of a track's mesh from the points that its detector found, percent IOD."""
     distance = landmark_distance(projected_landmarks(track), track.landmarks.astype(np.float64))
-    landmarks = Ratio(float(np.nansum(distance)), int(np.isfinite(distance).sum()))
-    return Metrics(screen, local, landmarks, skin_ratio(skin))
+    return Ratio(float(np.nansum(distance)), int(np.isfinite(distance).sum()))
+
+
+def median_iod(landmarks: np.ndarray) -> float:
+    """A clip's inter-ocular distance, pixels, of landmarks (T,L,2), NaN where lost; NaN without any."""
+    seen = landmarks[np.isfinite(landmarks).all((1, 2))]
+    return float(np.median(inter_ocular(seen))) if len(seen) else float("nan")
 
 
 def skin_ratio(error: SkinError) -> Ratio:
@@ -141,6 +187,12 @@ def skin_ratio(error: SkinError) -> Ratio:
 
 
 def mesh_stability(vertices: Callable[[slice], np.ndarray], ok: np.ndarray, iod: float) -> tuple[Stability, Stability]:
+    """The totals of `mesh_triples`."""
+    screen, local = mesh_triples(vertices, ok, iod)
+    return screen.total(), local.total()
+
+
+def mesh_triples(vertices: Callable[[slice], np.ndarray], ok: np.ndarray, iod: float) -> tuple[Triples, Triples]:
     """Stability in the image plane (percent IOD) and with the rigid motion removed (percent of the head's radius).
 
     Args:
@@ -148,17 +200,18 @@ def mesh_stability(vertices: Callable[[slice], np.ndarray], ok: np.ndarray, iod:
         ok: (T,) bool.
         iod: pixels.
     """
-    nothing = Stability(Ratio(), Ratio(), RootMeanSquare())
+    screen, local = (Triples(*np.full((4, len(ok)), np.nan)) for _ in range(2))
     good = np.flatnonzero(ok)
     if not len(good):
-        return nothing, nothing
+        return screen, local
     some = slice(int(good[0]), len(ok), -(-len(ok) // SHAPE_FRAMES))
     shape = mean_shape(vertices(some)[ok[some]])
-    screen = local = nothing
     for rows in _overlapping(len(ok)):
         part = vertices(rows)
-        screen = _merged(screen, stability(100 / iod * part[..., :2], ok[rows]))
-        local = _merged(local, stability(100 * aligned(part, shape), ok[rows]))
+        inner = slice(rows.start + 1, rows.stop - 1)
+        for whole, points in ((screen, 100 / iod * part[..., :2]), (local, 100 * aligned(part, shape))):
+            for into, values in zip(whole, triples(points, ok[rows]), strict=True):
+                into[inner] = values[1:-1]
     return screen, local
 
 

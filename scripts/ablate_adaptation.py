@@ -14,12 +14,12 @@ import numpy as np
 import typer
 
 from adapt.run import adapt_video, load_preset
-from eval.compare import skin_windows
 from eval.metrics import track_metrics
+from eval.score import skin_windows
 from tracker import load
 from tracker.pipeline import TrackConfig, load_models, track_video
 
-FIGURES = ("skin.mean", "screen.ratio", "local.ratio", "landmarks.mean")
+FIGURES = ("skin.mean", "stability.screen.ratio", "stability.local.ratio", "landmarks.mean")
 VARIANTS: dict[str, dict[str, object] | None] = {
     "no adaptation": None,
     "landmarks only (FLRC)": {"cftc": 0.0, "motc": 0.0},

@@ -245,19 +245,38 @@ def skin_error(
         distance = _pinned_distance(window, np.asarray(vertices(rows), np.float32), torch.as_tensor(faces), size)
         starts.append(np.full(len(distance), window.start))
         distances.append(distance)
-    length = windows[0].paths.shape[1] if windows else 1
+    length = windows[0].paths.shape[1] if windows else 2
     distances = np.concatenate(distances or [np.zeros((0, length))])
     return SkinError(np.concatenate(starts), distances, sum(len(window.paths) for window in windows))
 
 
-def _pinned_distance(window: Window, vertices: np.ndarray, faces: Tensor, size: tuple[int, int]) -> np.ndarray:
-    """(N,W) percent IOD between the points and the mesh (W,V,3) pinned to them; N points have a mesh under them."""
-    fragments = rasterize(torch.from_numpy(vertices[:1]), faces, size)
-    x, y = np.clip(np.round(window.paths[:, 0]), 0, np.array(size[::-1]) - 1).astype(int).T
+class Pins(NamedTuple):
+    """Points pinned to a mesh: M of N, those with a triangle under them."""
+
+    hit: np.ndarray
+    """(N,) bool."""
+    corners: np.ndarray
+    """(M,3) int64, vertices of the triangles."""
+    weights: np.ndarray
+    """(M,3) float32, barycentric coordinates of the pixel's centre."""
+
+    def follow(self, vertices: np.ndarray) -> np.ndarray:
+        """(M,W,2) where meshes (W,V,3) take them, image pixels; half a pixel off, which cancels in a motion."""
+        return np.einsum("wnkc,nk->nwc", vertices[:, self.corners, :2], self.weights)
+
+
+def pin(points: np.ndarray, vertices: np.ndarray, faces: Tensor | np.ndarray, size: tuple[int, int]) -> Pins:
+    """Pin image points (N,2) to the foremost triangle of a mesh (V,3), faces (F,3), in a frame of size (H,W)."""
+    faces = torch.as_tensor(faces)
+    fragments = rasterize(torch.as_tensor(vertices, dtype=torch.float32)[None], faces, size)
+    x, y = np.clip(np.round(points), 0, np.array(size[::-1]) - 1).astype(int).T
     triangle = fragments.face_index[0, y, x].numpy()
     hit = triangle >= 0
-    weights = fragments.barycentric[0, y, x].numpy()[hit]
-    corners = vertices[:, faces.numpy()[triangle[hit]], :2]  # (W,N,3,2)
-    mesh = np.einsum("wnkc,nk->nwc", corners, weights)
-    motion, seen = mesh - mesh[:, :1], window.paths[hit] - window.paths[hit, :1]  # the sub-pixel offset cancels
-    return 100 / window.iod * np.linalg.norm(motion - seen, axis=-1)
+    return Pins(hit, faces.numpy()[triangle[hit]], fragments.barycentric[0, y, x].numpy()[hit])
+
+
+def _pinned_distance(window: Window, vertices: np.ndarray, faces: Tensor, size: tuple[int, int]) -> np.ndarray:
+    """(N,W) percent IOD between the points and the mesh (W,V,3) pinned to them; N points have a mesh under them."""
+    pins = pin(window.paths[:, 0], vertices[0], faces, size)
+    mesh, seen = pins.follow(vertices), window.paths[pins.hit]
+    return 100 / window.iod * np.linalg.norm((mesh - mesh[:, :1]) - (seen - seen[:, :1]), axis=-1)

@@ -8,7 +8,18 @@ import numpy as np
 import pytest
 import torch
 
-from eval.metrics import Metrics, Ratio, RootMeanSquare, aligned, mean_shape, mesh_stability, skin_ratio, stability
+from eval.lag import Lag
+from eval.metrics import (
+    Metrics,
+    Ratio,
+    RootMeanSquare,
+    aligned,
+    mean_shape,
+    mesh_stability,
+    mesh_triples,
+    skin_ratio,
+    stability,
+)
 from tracker.points import SkinError
 from tracker.pose import rotation
 
@@ -72,15 +83,28 @@ def test_lost_frames_count_nowhere() -> None:
     assert nothing.ratio == Ratio(0, 0) and np.isnan(nothing.ratio.value()) and np.isnan(nothing.acceleration.value())
 
 
+def test_frame_by_frame_a_jump_shows_where_it_is() -> None:
+    body = np.random.default_rng(3).normal(size=(1, 4, 3))
+    line = body + np.arange(200.0)[:, None, None]
+    line[120:] += 5
+    ok = good(200)
+    ok[30] = False
+    screen, _ = mesh_triples(lambda rows: line[rows], ok, 100.0)
+    assert set(np.flatnonzero(np.isnan(screen.way))) == {0, 29, 30, 31, 199}
+    assert set(np.flatnonzero(screen.bend > 1e-9)) == {119, 120}
+    assert screen.bend[120] == pytest.approx(50)  # 5 % along two axes
+    assert screen.total().ratio.value() == pytest.approx(1)
+
+
 def test_parts_merge_exactly() -> None:
     track = bodies(30, 0.01)
     whole, a, b = (stability(track[r], good(30)[r]) for r in (slice(0, 30), slice(0, 14), slice(12, 30)))
     for all_, first, second in zip(whole, a, b, strict=True):
         assert (first + second).value() == pytest.approx(all_.value(), rel=1e-12)
     assert isinstance(a.acceleration + b.acceleration, RootMeanSquare)
-    one = Metrics(a, b, Ratio(3, 2), Ratio(1, 4))
-    assert (one + one).values() == pytest.approx(one.values())
-    assert (one + Metrics(a, b, Ratio(1, 2), Ratio(3, 4))).values()["landmarks.mean"] == 1
+    one = Metrics(a, b, Ratio(1, 4), Lag.none(), Ratio(3, 2))
+    assert (one + one).values() == pytest.approx(one.values(), nan_ok=True)
+    assert (one + Metrics(a, b, Ratio(3, 4), Lag.none(), Ratio(1, 2))).values()["landmarks.mean"] == 1
 
 
 def test_procrustes_removes_similarities() -> None:
