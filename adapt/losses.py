@@ -76,6 +76,12 @@ def resting(expression: Tensor, rest: Tensor) -> Tensor:
     return expression.square() * (expression.detach() <= rest)
 
 
+def calm(expression: Tensor, share: float = 0.1) -> Tensor:
+    """(B,) bool: of frames with curves (B,K), those with the least activity, their sum: its own neutral."""
+    activity = expression.clamp(min=0).sum(1)
+    return activity <= activity.quantile(share)
+
+
 def antagonism(expression: Tensor, pairs: Tensor) -> Tensor:
     """(B,P) the lesser of two curves (B,K) that nobody makes at once, for P index pairs (P,2): an L1 penalty on it."""
     return torch.minimum(expression[:, pairs[:, 0]], expression[:, pairs[:, 1]]).clamp(min=0)
@@ -87,7 +93,7 @@ def out_of_range(expression: Tensor) -> Tensor:
 
 
 def jitter(points: Tensor, iod: Tensor, scale: float) -> Tensor:
-    """(B,N) of points (B,3,N,2) in three consecutive frames: r^2/(1+r^2/scale^2) of their acceleration r in % IOD.
+    """(B,N) of points (B,3,N,D) in three consecutive frames: r^2/(1+r^2/scale^2) of their acceleration r in % IOD.
 
     What is fast is motion and costs no more; what trembles by less than `scale` costs its square. `iod` (B,) pixels.
     """

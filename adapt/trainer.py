@@ -54,6 +54,8 @@ class AdaptConfig:
     """Weight of model-to-observation consistency, in the same units."""
     jitter: float = 100.0
     """Weight of small accelerations of the skin, (% IOD)^2."""
+    shape_jitter: float = 100.0
+    """The same of the skin in the head's frame, so without the pose."""
     jitter_scale: float = 0.5
     """Acceleration in % IOD beyond which it is motion."""
     flrc: float = 2.0
@@ -64,6 +66,8 @@ class AdaptConfig:
     """Weight of landmark reprojection for differences that open lids and lips."""
     rest: float = 20.0
     """Pull of curves at rest towards 0."""
+    neutral: float = 120.0
+    """Pull of all curves towards 0 in the calmest tenth of the frames."""
     antagonists: float = 2.0
     """Pull apart of curves that nobody makes at once."""
     range: float = 20.0
@@ -115,9 +119,11 @@ class Losses(NamedTuple):
     cftc: Tensor
     motc: Tensor
     jitter: Tensor
+    shape_jitter: Tensor
     flrc: Tensor
     opening: Tensor
     rest: Tensor
+    neutral: Tensor
     antagonists: Tensor
     range: Tensor
     anchor: Tensor
@@ -144,6 +150,9 @@ class Trainer:
         )
         eyes = [name.startswith("eye") for name in EXPRESSION_NAMES]
         self.resting_curves = ~torch.tensor(eyes, device=self.device)
+        active = self.before.z[:, self.face.head.expression] * self.resting_curves
+        self.calm = torch.zeros(len(clip), device=self.device)
+        self.calm[self.train_rows] = losses.calm(active[self.train_rows]).float()
 
     def _have(self, rows: np.ndarray) -> Tensor:
         """Positions in the clip of those of the frames `rows` that show a face."""
@@ -245,7 +254,8 @@ class Trainer:
         """Terms for frames `rows` (B,), of which pairs (P,2) name the later and the earlier, on texels `index` (n,)."""
         clip, config = self.clip, self.config
         said = self.model(clip, rows)
-        at = project(self.face.at(said.z, index), said.pose_image, self.model.inverse_distance)[..., :2]
+        shape = self.face.at(said.z, index)
+        at = project(shape, said.pose_image, self.model.inverse_distance)[..., :2]
         observed, inside = clip.pixels.sample(rows, at)
         weight = state.seen[rows][:, index] * inside
         late, early = pairs.unbind(1)
@@ -262,9 +272,10 @@ class Trainer:
         return Losses(
             losses.weighted_mean(losses.cftc(now, matched, weights), weights, config.floor) / state.contrast,
             losses.weighted_mean(losses.motc(painted, model, sure), sure, config.floor) / state.contrast,
-            self._jitter(rows, at),
+            *self._jitter(rows, at, shape * said.pose_image[:, 0].exp()[:, None, None].detach()),
             *self._landmark_losses(state, rows, said),
             (losses.resting(expression, state.rest) * self.resting_curves).sum(1).mean(),
+            self._neutral(expression, rows),
             losses.antagonism(expression, self.antagonists).sum(1).mean(),
             losses.out_of_range(expression).sum(1).mean(),
             self._anchor(said, rows),
@@ -281,16 +292,16 @@ class Trainer:
         frozen = ((now - then).abs().amax(1) < 1e-6) & (path > self.config.frozen)[:, None]
         return (~frozen).float()
 
-    def _jitter(self, rows: Tensor, at: Tensor) -> Tensor:
-        """Of the frames `rows` (B,), sorted, with points (B,n,2): those that are three neighbours of one shot."""
+    def _jitter(self, rows: Tensor, *points: Tensor) -> list[Tensor]:
+        """Of the frames `rows` (B,), sorted, those that are three neighbours of one shot; points (B,n,D) in pixels."""
         last = torch.arange(2, len(rows), device=self.device)
         shot = torch.from_numpy(self.clip.shot).to(self.device)[rows]
         number = torch.from_numpy(self.clip.rows).to(self.device)[rows]
         last = last[(number[last] - number[last - 2] == 2) & (shot[last] == shot[last - 2])]
         if not len(last):
-            return at.new_zeros(())
-        three = torch.stack([at[last - 2], at[last - 1], at[last]], 1)
-        return losses.jitter(three, self.clip.iod[rows[last]], self.config.jitter_scale).mean()
+            return [at.new_zeros(()) for at in points]
+        three = (torch.stack([at[last - 2], at[last - 1], at[last]], 1) for at in points)
+        return [losses.jitter(at, self.clip.iod[rows[last]], self.config.jitter_scale).mean() for at in three]
 
     def _landmark_losses(self, state: State, rows: Tensor, said: Prediction) -> tuple[Tensor, Tensor]:
         clip, scale = self.clip, clip_iod(self.clip, rows)
@@ -303,6 +314,15 @@ class Trainer:
         a, b = self.face.pairs.unbind(1)
         opening = losses.flrc(placed[:, a] - placed[:, b], detected[:, a] - detected[:, b], clip.iod[rows])
         return flrc, opening.mean()
+
+    def _neutral(self, expression: Tensor, rows: Tensor) -> Tensor:
+        """Squared curves (B,52), summed, mean over the calm ones of the frames `rows` (B,).
+
+        The identity must be the neutral face's: a face that smiles for most of the clip would become it.
+        """
+        calm = self.calm[rows]
+        square = ((expression * self.resting_curves).square().sum(1) * calm).sum()
+        return square / calm.sum().clamp(min=1)
 
     def _anchor(self, said: Prediction, rows: Tensor) -> Tensor:
         """Squared difference from the un-adapted curves, in their units, and from the head's turn, 1 for 20 degrees.

@@ -15,7 +15,7 @@ from adapt.held_out import held_out_error
 from adapt.loop import Adaptation
 from adapt.split import split_rows
 from adapt.trainer import AdaptConfig, Trainer
-from decoders.head import load_head
+from decoders.head import EXPRESSION_NAMES, load_head
 from decoders.rasterizer import interpolate, rasterize
 from tracker.crop import face_similarity, inter_ocular, warp
 from tracker.i2znet import I2ZNet, load_model, to_tensor
@@ -78,11 +78,27 @@ def test_held_out_frames_take_no_part(clip: Clip, network: I2ZNet) -> None:
     trainer = Trainer(clip, network, QUICK)
     held = set(trainer.select_rows.tolist()) | set(trainer.report_rows.tolist())
     assert held and not held & set(trainer.groups.flatten().tolist())
-    other = replace(clip, points=clip.points.clone())
+    other = replace(clip, points=clip.points.clone(), pixels=copy.deepcopy(clip.pixels))
     other.points[sorted(held)] += 20
+    ends = [*clip.pixels.start[1:].tolist(), len(clip.pixels.values)]
+    for row in held:
+        other.pixels.values[clip.pixels.start[row] : ends[row]] = 255
     a, b = trainer.renew(), Trainer(other, network, QUICK).renew()
     assert torch.allclose(a.offset, b.offset, atol=1e-4) and torch.allclose(a.texture, b.texture, atol=1e-4)
     assert torch.allclose(a.rest, b.rest, atol=1e-5) and a.contrast == b.contrast
+
+
+def test_a_face_that_mostly_smiles_keeps_its_neutral(clip: Clip, network: I2ZNet) -> None:
+    """The pull on the calmest frames is on all curves but the eyes', and on no other frame."""
+    trainer = Trainer(clip, network, QUICK)
+    rows = trainer.train_rows
+    trainer.calm = torch.zeros(len(clip))
+    trainer.calm[rows[0]] = 1
+    curves = torch.zeros(len(rows), 52)
+    curves[0, EXPRESSION_NAMES.index("mouthPucker")] = 0.5
+    curves[0, EXPRESSION_NAMES.index("eyeBlinkLeft")] = 1.0
+    curves[1:] = 0.9
+    assert trainer._neutral(curves, rows).item() == pytest.approx(0.25)
 
 
 def test_pairs_keep_to_their_shot_and_distance(clip: Clip, network: I2ZNet) -> None:

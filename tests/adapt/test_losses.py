@@ -88,6 +88,13 @@ def test_resting_sees_only_what_rests() -> None:
     assert torch.allclose(losses.resting(curves, torch.tensor([0.2, 0.0])), torch.tensor([[0.01, 0.0], [0, 0]]))
 
 
+def test_calm_frames_are_the_least_active() -> None:
+    curves = torch.zeros(20, 3)
+    curves[:, 0] = torch.arange(20.0).flip(0)
+    curves[:, 1] = -100 * torch.rand(20)  # below 0 is no activity
+    assert losses.calm(curves, 0.1).nonzero().flatten().tolist() == [18, 19]
+
+
 def test_antagonism_is_the_lesser_of_two() -> None:
     pairs = torch.tensor([[0, 1], [1, 2]])
     assert torch.allclose(
