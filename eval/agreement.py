@@ -59,6 +59,14 @@ def correlation(a: np.ndarray, b: np.ndarray) -> float:
     return float((a * b).sum() / norm) if norm > 0 else float("nan")
 
 
+def partial_correlation(a: np.ndarray, b: np.ndarray, given: np.ndarray) -> float:
+    """Pearson's correlation of (T,) and (T,) with what is linear in `given` (T,) taken out of both."""
+    good = np.isfinite(a) & np.isfinite(b) & np.isfinite(given)
+    basis = np.stack([given[good], np.ones(good.sum())], 1)
+    a, b = (x[good] - basis @ np.linalg.lstsq(basis, x[good], rcond=None)[0] for x in (a, b))
+    return correlation(a, b)
+
+
 def projected_landmarks(track: Track) -> np.ndarray:
     """(T,478,2) the track's mesh at the detector's points, image pixels."""
     head = track.model()
@@ -78,6 +86,7 @@ def agreement(track: Track) -> dict[str, float]:
         "worst frame": float(np.nanmax(distance)),
         "lip gap r": correlation(lip_gap(mesh), lip_gap(seen)),
         "jawOpen r": correlation(curves["jawOpen"], nose_to_chin(seen)),
+        "at equal pitch": partial_correlation(curves["jawOpen"], nose_to_chin(seen), track.pose()["pitch"]),
         "eyeBlink r": correlation(blink, -eye_aspect_ratio(seen)),
     }
 

@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from eval.agreement import correlation, eye_aspect_ratio, landmark_distance, lip_gap, nose_to_chin
+from eval.agreement import (
+    correlation,
+    eye_aspect_ratio,
+    landmark_distance,
+    lip_gap,
+    nose_to_chin,
+    partial_correlation,
+)
 
 
 def points(frames: int = 3) -> np.ndarray:
@@ -46,3 +53,14 @@ def test_correlation() -> None:
     assert correlation(a, b) == pytest.approx(np.corrcoef(a[:3], b[:3])[0, 1])
     assert correlation(a, -2 * a + 1) == pytest.approx(-1)
     assert np.isnan(correlation(a, np.ones(5)))
+
+
+def test_partial_correlation() -> None:
+    """The textbook formula from the three pairwise correlations; a common cause leaves nothing."""
+    rng = np.random.default_rng(0)
+    given = rng.normal(size=500)
+    a, b = given + 0.5 * rng.normal(size=500), -2 * given + rng.normal(size=500)
+    ab, ag, bg = correlation(a, b), correlation(a, given), correlation(b, given)
+    expected = (ab - ag * bg) / np.sqrt((1 - ag**2) * (1 - bg**2))
+    assert partial_correlation(a, b, given) == pytest.approx(expected)
+    assert abs(partial_correlation(a, b, given)) < 0.1 < abs(ab)
