@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from tracker.export.arrays import export_vertices
+from tracker.export.glb import export_glb
 from tracker.export.options import ExportOptions
 from tracker.track_file import Track, load
 
@@ -22,6 +24,7 @@ class Format(NamedTuple):
 
 FORMATS: dict[str, Format] = {
     "vertices": Format(export_vertices, "{clip}_vertices.npz"),
+    "glb": Format(export_glb, "{clip}.glb"),
 }
 
 
@@ -65,5 +68,5 @@ def export(folder: Path, to: str, path: Path | None = None, options: ExportOptio
         OSError: the file cannot be written.
     """
     known([to])
-    track = load(folder)
+    track, options = load(folder), replace(options or ExportOptions(), folder=Path(folder))
     return write(track, to, Path(path) if path else default_path(track, to, folder), options)

@@ -1,6 +1,7 @@
 """What a writer is told beside the track and the path."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from tracker.track_file import Track
 
@@ -13,6 +14,8 @@ class ExportOptions:
     """Focal length of the clip's camera, pixels; None for `camera.focal_length`'s own."""
     raw: Track | None = None
     """The track as it was before the clean-up; None where there was none."""
+    folder: Path | None = None
+    """Where the track's other files are, such as `texture.png`; None if they shall not be looked for."""
 
     def __post_init__(self) -> None:
         if self.focal is not None and not 0 < self.focal < float("inf"):
