@@ -2,7 +2,7 @@
 
 The file is a CSV with the header `frame,name,x,y`: row number of the frame (that of curves.csv), the point's name, and
 image pixels, the centre of the top-left pixel at (0, 0). Each point is pinned to the mesh where it is first marked;
-where the mesh takes it is compared with where it is marked later. `write_page` makes a page in which to mark them.
+where the mesh takes it is compared with where it is marked later. `eval.annotate` makes a page in which to mark them.
 """
 
 from __future__ import annotations
@@ -20,9 +20,6 @@ from tracker.crop import inter_ocular
 from tracker.points import pin
 
 HEADER = ["frame", "name", "x", "y"]
-PAGE = "annotate.html"
-PAGE_FRAMES = 16  # shown in the page, spread evenly over the clip
-PAGE_SIDE = 900  # pixels, larger pictures of the face are shrunk
 
 
 class Marks(NamedTuple):

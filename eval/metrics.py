@@ -8,7 +8,7 @@ line |G(t+1) - G(t-1)|; 1 is perfect.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -154,25 +154,37 @@ class Metrics:
         return figures | {"landmarks.mean": self.landmarks.value()}
 
 
-def mesh_metrics(mesh: Mesh, windows: list[Window], size: tuple[int, int], iod: float) -> Metrics:
+class Details(NamedTuple):
+    """The figures of one clip where they arise: by frame and by point."""
+
+    screen: Triples
+    local: Triples
+    skin: SkinError
+    lag: Lag
+    landmarks: np.ndarray
+    """(T,) percent IOD, NaN where lost or without landmarks."""
+
+    def total(self) -> Metrics:
+        """Over the clip."""
+        landmarks = Ratio(float(np.nansum(self.landmarks)), int(np.isfinite(self.landmarks).sum()))
+        return Metrics(self.screen.total(), self.local.total(), skin_ratio(self.skin), self.lag, landmarks)
+
+
+def mesh_details(mesh: Mesh, windows: list[Window], size: tuple[int, int], iod: float) -> Details:
     """The figures of any mesh in a clip of frames (H,W), whose inter-ocular distance is `iod` pixels.
 
     `windows` are skin points of `tracker.points.find_windows`.
     """
     skin = skin_error(windows, mesh.vertices, mesh.faces, size, mesh.ok)
-    return Metrics(*mesh_stability(mesh.vertices, mesh.ok, iod), skin_ratio(skin), mesh_lag(mesh, windows, size))
+    screen, local = mesh_triples(mesh.vertices, mesh.ok, iod)
+    return Details(screen, local, skin, mesh_lag(mesh, windows, size), np.full(len(mesh.ok), np.nan))
 
 
-def track_metrics(track: Track, windows: list[Window]) -> Metrics:
+def track_details(track: Track, windows: list[Window]) -> Details:
     """The figures of a track of our own, which has landmarks, too."""
-    figures = mesh_metrics(Mesh.of(track), windows, track.size[::-1], median_iod(track.landmarks))
-    return replace(figures, landmarks=landmark_ratio(track))
-
-
-def landmark_ratio(track: Track) -> Ratio:
-    """Mean distance of a track's mesh from the points that its detector found, percent IOD."""
-    distance = landmark_distance(projected_landmarks(track), track.landmarks.astype(np.float64))
-    return Ratio(float(np.nansum(distance)), int(np.isfinite(distance).sum()))
+    details = mesh_details(Mesh.of(track), windows, track.size[::-1], median_iod(track.landmarks))
+    seen = track.landmarks.astype(np.float64)
+    return details._replace(landmarks=landmark_distance(projected_landmarks(track), seen))
 
 
 def median_iod(landmarks: np.ndarray) -> float:

@@ -14,9 +14,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from eval.annotations import AnnotationError, Annotations, annotation_error
+from eval.annotations import AnnotationError, Annotations, annotation_error, read_annotations
+from eval.files import json_text, nested, write_text
 from eval.filters import Filter, filtered, one_euro, savitzky_golay
-from eval.metrics import Metrics, landmark_ratio, median_iod, mesh_metrics, mesh_stability
+from eval.metrics import Metrics, median_iod, mesh_details, mesh_stability, track_details
 from eval.neutral import Mesh, load_mesh
 from tracker import load
 from tracker.detect import FaceFollower
@@ -118,13 +119,13 @@ def open_clip(track: Track, only: set[int] | None = None) -> VideoReader:
 def score_files(
     paths: list[Path],
     filters: bool = False,
-    annotations: Annotations | None = None,
+    points: Path | None = None,
     progress: Progress = lambda stage, done, total: None,
 ) -> dict[str, Score]:
     """Score `[CLIP] TRACK TRACK ...`: folders that `track` has written and files in the neutral format.
 
     The skin points' landmarks and the part of the clip are those of the first folder; without one, our own detector
-    runs over CLIP.
+    runs over CLIP. `points` is a CSV of marked points, see `eval.annotations`.
 
     Raises:
         ValueError: a file that is neither, no clip, or tracks that are not of the same frames.
@@ -137,7 +138,8 @@ def score_files(
     if clip is not None and ours is not None and file_hash(clip) != ours.clip_hash:
         raise ValueError(f"{clip}: is not the clip of the tracks")
     reference = Reference.detect(clip, progress) if ours is None else Reference.of(ours, progress)
-    return score(reference, tracks, filters, annotations)
+    marks = read_annotations(points, len(reference.landmarks), reference.size) if points else None
+    return score(reference, tracks, filters, marks)
 
 
 def load_any(path: Path) -> Track | Mesh:
@@ -184,6 +186,11 @@ def table(scores: dict[str, Score]) -> str:
     return "\n".join(lines)
 
 
+def write_json(scores: dict[str, Score], path: Path) -> None:
+    """Write all figures by the tracks' names, nested at the dots of theirs."""
+    write_text(path, json_text({name: nested(score.values()) for name, score in scores.items()}))
+
+
 def bisect(steady: Callable[[float], bool], low: float, high: float, steps: int = 9) -> float:
     """The border in low..high between values that are steady (small ones) and those that are not."""
     for _ in range(steps):
@@ -199,11 +206,12 @@ def _is_track(path: Path) -> bool:
 def _score(reference: Reference, track: Track | Mesh, ok: np.ndarray, annotations: Annotations | None) -> Score:
     own = Mesh.of(track) if isinstance(track, Track) else track
     mesh = replace(own, ok=ok)
-    metrics = mesh_metrics(mesh, reference.windows, reference.size, reference.iod)
     if isinstance(track, Track):
-        metrics = replace(metrics, landmarks=landmark_ratio(track))
+        details = track_details(replace(track, ok=ok), reference.windows)
+    else:
+        details = mesh_details(mesh, reference.windows, reference.size, reference.iod)
     annotated = annotation_error(annotations, mesh, reference.landmarks, reference.size) if annotations else None
-    return Score(metrics, int((~own.ok).sum()), annotated)
+    return Score(details.total(), int((~own.ok).sum()), annotated)
 
 
 def _tuned(track: Track, second: Track) -> dict[str, Filter]:

@@ -14,7 +14,7 @@ import numpy as np
 import typer
 
 from adapt.run import adapt_video, load_preset
-from eval.metrics import track_metrics
+from eval.metrics import track_details
 from eval.score import skin_windows
 from tracker import load
 from tracker.pipeline import TrackConfig, load_models, track_video
@@ -53,7 +53,7 @@ def main(out: Path, clips: list[Path], preset: str = "fast") -> None:
                 _run(clip, folder, preset, change)
             track = load(folder)
             windows.setdefault(clip, skin_windows(track))
-            rows.append(track_metrics(track, windows[clip]).values())
+            rows.append(track_details(track, windows[clip]).total().values())
         means = (np.mean([row[name] for row in rows]) for name in FIGURES)
         print(f"| {variant} | " + " | ".join(f"{mean:.3f}" for mean in means) + " |", flush=True)
 

@@ -6,7 +6,7 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -19,9 +19,10 @@ import yaml
 
 from decoders.head import load_head
 from tracker import crop as crops
-from tracker import curves, overlay, texture, track_file
+from tracker import curves, export, overlay, texture, track_file
 from tracker.crop import CropConfig, CropStabiliser
 from tracker.detect import DetectConfig, Detection, FaceFollower, FanFollower
+from tracker.export.options import ExportOptions
 from tracker.i2znet import WEIGHTS, I2ZNet, load_model, to_tensor
 from tracker.overlay import OverlayConfig
 from tracker.pose import to_image
@@ -30,7 +31,8 @@ from tracker.video import Frame, VideoReader, count_frames, file_hash
 
 CONFIG = "config.yaml"
 ADAPTED, ADAPTATION = "adapted.safetensors", "adaptation.json"
-OUTPUTS = (track_file.NAME, curves.NAME, overlay.NAME, CONFIG, ADAPTED, ADAPTATION, texture.NAME)
+REPORT, REPORT_DATA = "report.html", "report.json"  # of `track-eval`: those of an earlier run go with its track
+OUTPUTS = (track_file.NAME, curves.NAME, overlay.NAME, CONFIG, ADAPTED, ADAPTATION, texture.NAME, REPORT, REPORT_DATA)
 Progress = Callable[[str, int, int], None]
 _FACE_HEIGHT = 0.24  # metres; only where no face was found: the mean head fills half of the frame's height
 
@@ -113,6 +115,8 @@ class Summary:
     """Time by stage."""
     notes: tuple[str, ...]
     """One line each of what the user should know."""
+    exports: tuple[str, ...] = ()
+    """Names of the files of further formats."""
 
     def __str__(self) -> str:
         """One screen for the user."""
@@ -121,7 +125,7 @@ class Summary:
             f"frames   {self.frames}, lost {self.lost}",
             f"speed    {self.fps:.1f} frames/s from file to {track_file.NAME}",
             f"seconds  {stages}",
-            f"results  {self.folder}: {', '.join(name for name in OUTPUTS if (self.folder / name).exists())}",
+            f"results  {self.folder}: {', '.join(n for n in OUTPUTS + self.exports if (self.folder / n).exists())}",
             *(f"note     {note}" for note in self.notes),
         ]
         return "\n".join(lines)
@@ -196,6 +200,7 @@ def track_video(
     progress: Progress = lambda stage, done, total: None,
     models: Models | None = None,
     finish: Callable[[Track, Path], None] | None = None,
+    exports: Sequence[str] = (),
 ) -> Summary:
     """Track a clip and write `track.npz`, `curves.csv`, `config.yaml` and `overlay.mp4` into a folder.
 
@@ -206,17 +211,19 @@ def track_video(
         progress: called as progress(stage, done, total) with total in frames.
         models: loaded by `load_models` unless given.
         finish: writes further files of `OUTPUTS` into the folder that it is given, from the track.
+        exports: names of formats of `tracker.export` to write there too.
 
     Raises:
         VideoError: the clip cannot be read.
-        ValueError: settings that do not hold, or results are there and `overwrite` is not set.
+        ValueError: settings that do not hold, an unknown format, or results are there and `overwrite` is not set.
         OSError: the folder cannot be written.
     """
     path, folder, config = Path(path), Path(folder), config or TrackConfig()
-    refuse_earlier(folder, overwrite)
+    names = {to: export.default_path(path, to, folder).name for to in export.known(exports)}
+    refuse_earlier(folder, overwrite, (track_file.NAME, *names.values()))
     with (
         VideoReader(path, config.start, config.duration) as reader,
-        _results(folder, config.weights) as results,
+        _results(folder, config.weights, tuple(names.values())) as results,
         _threads(config.threads),
     ):
         began, watch = time.perf_counter(), Stopwatch()
@@ -243,16 +250,19 @@ def track_video(
                 overlay.write_overlay(track, results, OverlayConfig(mode=config.look), partial(progress, "overlay"))
         if finish:
             finish(track, results)
+        for to, name in names.items():
+            with watch("export"):
+                export.write(track, to, results / name, ExportOptions(folder=results))
         lost = int((~track.ok).sum())
         notes = [reader.warning] if reader.warning else []
         if lost == len(track):
             notes.append(f"{path}: no face was found in any frame")
-        return Summary(folder, len(track), lost, fps, watch.seconds, tuple(notes))
+        return Summary(folder, len(track), lost, fps, watch.seconds, tuple(notes), tuple(names.values()))
 
 
-def refuse_earlier(folder: Path, overwrite: bool) -> None:
-    """Raises ValueError where the folder has results that may not be replaced."""
-    if (Path(folder) / track_file.NAME).exists() and not overwrite:
+def refuse_earlier(folder: Path, overwrite: bool, names: Sequence[str] = (track_file.NAME,)) -> None:
+    """Raises ValueError where the folder has files of these names that may not be replaced."""
+    if any((Path(folder) / name).exists() for name in names) and not overwrite:
         raise ValueError(f"{folder}: has the results of an earlier run; replace them with --overwrite")
 
 
@@ -268,10 +278,11 @@ def _threads(count: int) -> Iterator[None]:
 
 
 @contextmanager
-def _results(folder: Path, weights: str | None) -> Iterator[Path]:
+def _results(folder: Path, weights: str | None, exports: tuple[str, ...] = ()) -> Iterator[Path]:
     """A folder to work in, whose files move to `folder` when the context is left without an error.
 
-    What an earlier run left there goes, but not the file of weights that is in use."""
+    What an earlier run left there goes, but not the file of weights that is in use and no exports, whose names are
+    the clip's and may be the user's own."""
     folder, keep = folder.absolute(), Path(weights).resolve() if weights else None
     parent = next(p for p in (folder, *folder.parents) if p.exists())
     try:
@@ -288,6 +299,8 @@ def _results(folder: Path, weights: str | None) -> Iterator[Path]:
                 (fresh / name).replace(folder / name)
             elif (folder / name).resolve() != keep:
                 (folder / name).unlink(missing_ok=True)  # of an earlier run, with other settings
+        for name in exports:
+            (fresh / name).replace(folder / name)
     finally:
         shutil.rmtree(work, ignore_errors=True)
 

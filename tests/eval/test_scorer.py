@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from eval.filters import filtered, one_euro, savitzky_golay
-from eval.metrics import median_iod, mesh_metrics
+from eval.metrics import median_iod, mesh_details
 from eval.neutral import Mesh
 from tracker import load
 from tracker.pipeline import TrackConfig, track_video
@@ -46,7 +46,7 @@ def windows(scorer: ModuleType) -> list[Window]:
 def test_agrees(scorer: ModuleType, track: Track, windows: list[Window], name: str) -> None:
     track = filtered(track, FILTERS[name])
     verts, size = track.vertices(), track.size[::-1]
-    ours = mesh_metrics(Mesh.of(track), windows, size, median_iod(track.landmarks))
+    ours = mesh_details(Mesh.of(track), windows, size, median_iod(track.landmarks)).total()
     neutral = {"verts": verts, "faces": track.model().faces.numpy(), "ok": track.ok}
     skin = scorer.reprojection(neutral, windows, size)
     assert ours.skin.value() == pytest.approx(skin["mean"], rel=0.02) and ours.skin.under == skin["used"]
