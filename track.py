@@ -14,6 +14,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 # torch's threads wait for work spinning, by default so long that a busy machine makes them many times slower
 os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
+_FORMATS = "livelink, unreal, csv, parquet, npz, openface, vertices, glb or viewer."
+
 
 def track(
     video: Annotated[Path, typer.Argument(help="The clip.", metavar="VIDEO")],
@@ -29,11 +31,14 @@ def track(
     preset: Annotated[str, typer.Option(help="Of --adapt: fast or thorough.")] = "fast",
     overlay: Annotated[bool, typer.Option("--overlay/--no-overlay", help="Write overlay.mp4.")] = True,
     textured: Annotated[bool, typer.Option("--textured", help="Show the face in its own texture there.")] = False,
+    report: Annotated[bool, typer.Option("--report", help="Write report.html, too, as track-eval does.")] = False,
+    export: Annotated[str, typer.Option(help="Formats to write too, as livelink,glb; see track-export.")] = "",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace earlier results.")] = False,
 ) -> None:
     """Track a face through a video: track.npz, curves.csv and overlay.mp4 in the output folder."""
     from adapt.run import adapt_video, load_preset
     from tracker.detect import DetectConfig
+    from tracker.export import known
     from tracker.pipeline import TrackConfig, load_models, refuse_earlier, track_video
 
     config = TrackConfig(
@@ -48,27 +53,85 @@ def track(
         detect=DetectConfig(face=face),
     )
     folder, settings = output or Path(f"{video.stem}_track"), load_preset(preset)
+    exports = known(name for name in export.split(",") if name)
     refuse_earlier(folder, overwrite)
     models, verdict, finish = None, None, None
     with _Bars() as bars:
         if adapt:
             models = load_models(config)
             verdict, finish = adapt_video(video, folder, config, settings, models, bars.show)
-        summary = track_video(video, folder, config, overwrite, bars.show, models, finish)
+        summary = track_video(video, folder, config, overwrite, bars.show, models, finish, exports)
     print(summary)
     if verdict:
         print(f"adapted  {verdict}")
+    if report:
+        _report(folder)
+
+
+def evaluate(
+    paths: Annotated[list[Path], typer.Argument(help="A folder of `track`; or tracks to compare.", metavar="PATHS")],
+    before: Annotated[Path | None, typer.Option(help="Folder of the un-adapted track [track it again].")] = None,
+    points: Annotated[Path | None, typer.Option(help="CSV of points marked by hand: frame,name,x,y.")] = None,
+    annotate: Annotated[bool, typer.Option("--annotate", help="Write annotate.html, in which to mark them.")] = False,
+    filters: Annotated[bool, typer.Option("--filters", help="Add filters as steady as the second track.")] = False,
+    json: Annotated[Path | None, typer.Option(help="File for the figures of a comparison.")] = None,
+) -> None:
+    """Judge a track: report.html and report.json in its folder. Or compare trackers: [CLIP] TRACK TRACK ...
+
+    A TRACK is a folder of `track`, or an .npz with verts (T,V,3) in pixels and faces (F,3) of any tracker; CLIP is
+    needed where there is no folder. An adapted clip is tracked again without adaptation, unless --before names that.
+    """
+    from eval import score
+    from eval.annotate import write_page
+
+    alone = len(paths) == 1 and paths[0].is_dir()
+    for name, given, for_one in (
+        ("--before", before, True),
+        ("--annotate", annotate, True),
+        ("--filters", filters, False),
+        ("--json", json, False),
+    ):
+        if given and for_one != alone:
+            raise ValueError(f"{name} goes with {'one folder of `track`' if for_one else 'several tracks'}")
+    if annotate:
+        with _Bars() as bars:
+            print(write_page(paths[0], bars.show))
+    elif alone:
+        _report(paths[0], before, points)
+    else:
+        with _Bars() as bars:
+            scores = score.score_files(paths, filters, points, bars.show)
+        print(score.table(scores))
+        if json:
+            score.write_json(scores, json)
+
+
+def _report(folder: Path, before: Path | None = None, points: Path | None = None) -> None:
+    from eval.report import write_report
+    from tracker.pipeline import REPORT
+
+    with _Bars() as bars:
+        verdict = write_report(folder, before, points, bars.show)
+    print(f"verdict  {verdict}\nreport   {folder / REPORT}")
 
 
 def export(
     folder: Annotated[Path, typer.Argument(help="Folder that `track` has written.", metavar="DIR")],
-    to: Annotated[str, typer.Option(help="Format: vertices.")],
-    output: Annotated[Path, typer.Option("-o", help="The file to write.")],
+    to: Annotated[str, typer.Option(help=_FORMATS)],
+    output: Annotated[Path | None, typer.Option("-o", help="The file to write [in DIR, named after the clip].")] = None,
+    focal: Annotated[float | None, typer.Option(help="Focal length, pixels [fitted or 1.2 x longer side].")] = None,
+    clean: Annotated[bool, typer.Option("--clean", help="Less noise, short gaps bridged; blinks stay.")] = False,
+    neutral_frame: Annotated[int | None, typer.Option(help="With --clean: row of a resting face, its 0.")] = None,
 ) -> None:
     """Write a track in the format of another tool."""
     from tracker import export as exports
+    from tracker.cleanup import CleanConfig
+    from tracker.export.options import ExportOptions
 
-    print(exports.export(folder, to, output))
+    if neutral_frame is not None and not clean:
+        raise ValueError("--neutral-frame is a part of the clean-up: add --clean")
+    cleaning = CleanConfig(neutral_frame=neutral_frame) if clean else None
+    print(exports.export(folder, to, output, ExportOptions(focal=focal), cleaning))
 
 
 def captures(
@@ -152,6 +215,11 @@ def main() -> None:
 def export_main() -> None:
     """Console script `track-export`."""
     _run("track-export", export)
+
+
+def eval_main() -> None:
+    """Console script `track-eval`."""
+    _run("track-eval", evaluate)
 
 
 def train_main() -> None:

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-from tracker.export.arrays import export_vertices
+from tracker.cleanup import CleanConfig, clean
+from tracker.export.arrays import export_arrays, export_vertices
 from tracker.export.glb import export_glb
+from tracker.export.livelink import export_livelink
+from tracker.export.openface import export_openface
 from tracker.export.options import ExportOptions
+from tracker.export.tables import export_csv, export_parquet, export_unreal
+from tracker.export.viewer import export_viewer
 from tracker.track_file import Track, load
 
 
@@ -20,26 +26,38 @@ class Format(NamedTuple):
     """Writes the file; the path has a temporary name, so nothing may be read from it."""
     name: str
     """The file's own name, {clip} standing for the stem of the clip's name."""
+    needs: str = ""
+    """A package that the writer imports and that is an extra of its own, of the format's name."""
 
 
 FORMATS: dict[str, Format] = {
+    "livelink": Format(export_livelink, "{clip}_livelink.csv"),
+    "unreal": Format(export_unreal, "{clip}_unreal.csv"),
+    "csv": Format(export_csv, "{clip}.csv"),
+    "parquet": Format(export_parquet, "{clip}.parquet", needs="pyarrow"),
+    "npz": Format(export_arrays, "{clip}.npz"),
+    "openface": Format(export_openface, "{clip}_openface.csv"),
     "vertices": Format(export_vertices, "{clip}_vertices.npz"),
     "glb": Format(export_glb, "{clip}.glb"),
+    "viewer": Format(export_viewer, "viewer.html"),
 }
 
 
 def known(names: Iterable[str]) -> tuple[str, ...]:
-    """The names, once each. Raises ValueError if one of them is no format."""
+    """The names, once each. Raises ValueError if one of them is no format, or needs what is not installed."""
     names = tuple(dict.fromkeys(names))
     for name in names:
         if name not in FORMATS:
             raise ValueError(f"unknown format {name!r}; known: {', '.join(FORMATS)}")
+        needs = FORMATS[name].needs
+        if needs and not find_spec(needs):
+            raise ValueError(f"format {name} needs {needs}; install it with: pip install 'selftrack[{name}]'")
     return names
 
 
-def default_path(track: Track, to: str, folder: Path) -> Path:
-    """Where a format's file lies in a folder of results."""
-    return Path(folder) / FORMATS[to].name.format(clip=Path(track.clip).stem)
+def default_path(clip: Path | str, to: str, folder: Path) -> Path:
+    """Where the file of a clip in a format lies in a folder of results."""
+    return Path(folder) / FORMATS[to].name.format(clip=Path(clip).stem)
 
 
 def write(track: Track, to: str, path: Path, options: ExportOptions | None = None) -> Path:
@@ -60,8 +78,17 @@ def write(track: Track, to: str, path: Path, options: ExportOptions | None = Non
     return path
 
 
-def export(folder: Path, to: str, path: Path | None = None, options: ExportOptions | None = None) -> Path:
+def export(
+    folder: Path,
+    to: str,
+    path: Path | None = None,
+    options: ExportOptions | None = None,
+    cleaning: CleanConfig | None = None,
+) -> Path:
     """Write the track of a folder in the format named `to`, into the folder unless `path` is given.
+
+    Args:
+        cleaning: clean the track up first; without it the export is what was tracked.
 
     Raises:
         ValueError: no track there, a format that is not known, or a track that it cannot hold.
@@ -69,4 +96,6 @@ def export(folder: Path, to: str, path: Path | None = None, options: ExportOptio
     """
     known([to])
     track, options = load(folder), replace(options or ExportOptions(), folder=Path(folder))
-    return write(track, to, Path(path) if path else default_path(track, to, folder), options)
+    if cleaning:
+        track, options = clean(track, cleaning), replace(options, raw=track)
+    return write(track, to, Path(path) if path else default_path(track.clip, to, folder), options)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tracker.export.camera import camera_pose, focal_length
 from tracker.export.options import ExportOptions
 from tracker.track_file import Track
 
@@ -17,3 +18,32 @@ def export_vertices(track: Track, path: Path, options: ExportOptions) -> None:
     faces = track.model().faces.numpy().astype(np.int32)
     with open(path, "wb") as file:
         np.savez(file, verts=track.vertices(), faces=faces, ok=track.ok, times=track.times)
+
+
+def export_arrays(track: Track, path: Path, options: ExportOptions) -> None:
+    """An .npz of the curves and the pose, without pickle and without the decoder's code.
+
+    times (T,) float64 seconds; ok (T,) bool; confidence (T,) 0..1; names (52,) and curves (T,52) 0..1; yaw, pitch,
+    roll (T,) degrees; pose (T,6) f, rx, ry, rz, tx, ty of `Track.H_image`; focal, pixels, and R (T,3,3), t (T,3)
+    metres, x_camera = R x_head + t (OpenCV axes); size (2,) width, height; after a clean-up curves_raw and pose_raw.
+    """
+    curves, pose, focal = track.curves(), track.pose(), focal_length(track, options.focal)
+    rotation, translation = camera_pose(track, focal)
+    raw = options.raw
+    before = {"curves_raw": np.stack(list(raw.curves().values()), 1), "pose_raw": raw.H_image} if raw else {}
+    with open(path, "wb") as file:
+        np.savez_compressed(
+            file,
+            times=track.times,
+            ok=track.ok,
+            confidence=track.confidence,
+            names=np.array(list(curves)),
+            curves=np.stack(list(curves.values()), axis=1),
+            **{name: pose[name] for name in ("yaw", "pitch", "roll")},
+            pose=track.H_image,
+            focal=np.float64(focal),
+            R=rotation,
+            t=translation,
+            size=np.array(track.size),
+            **before,
+        )

@@ -1,0 +1,68 @@
+"""The CSV that Epic's Live Link Face app records, for Unreal, Blender (Faceit), Maya and MotionBuilder importers.
+
+Signs. The eyes' are those of recorded takes, where they can be read off beside the eyeLook columns: positive yaw is
+towards the subject's right, positive pitch down (for example alexdjulin/LiveLinkFace-CSV-Retarget-For-Motionbuilder,
+anim/ and csv/). The head's are those that importers assume: Faceit for Blender (EpicMocapImporter turns yaw, pitch
+and roll round into Face Cap's, which are ARKit's) and the Blender client of think-biq/LLV (head x = -HeadYaw, z =
++HeadPitch): positive yaw turns to the subject's right, positive pitch lifts the chin, positive roll brings the ear
+to the left shoulder. Neill3d/PyLiveLinkFace agrees on the pitch and reads yaw and roll the other way round.
+"""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from tracker.export.gaze import eye_rotations
+from tracker.export.options import ExportOptions
+from tracker.pose import angles_of
+from tracker.track_file import Track
+
+# the app's own order: jawRight before jawLeft, mouthRight before mouthLeft, unlike ARKit's
+_SHAPES = """
+EyeBlinkLeft EyeLookDownLeft EyeLookInLeft EyeLookOutLeft EyeLookUpLeft EyeSquintLeft EyeWideLeft
+EyeBlinkRight EyeLookDownRight EyeLookInRight EyeLookOutRight EyeLookUpRight EyeSquintRight EyeWideRight
+JawForward JawRight JawLeft JawOpen MouthClose MouthFunnel MouthPucker MouthRight MouthLeft
+MouthSmileLeft MouthSmileRight MouthFrownLeft MouthFrownRight MouthDimpleLeft MouthDimpleRight
+MouthStretchLeft MouthStretchRight MouthRollLower MouthRollUpper MouthShrugLower MouthShrugUpper
+MouthPressLeft MouthPressRight MouthLowerDownLeft MouthLowerDownRight MouthUpperUpLeft MouthUpperUpRight
+BrowDownLeft BrowDownRight BrowInnerUp BrowOuterUpLeft BrowOuterUpRight CheekPuff CheekSquintLeft CheekSquintRight
+NoseSneerLeft NoseSneerRight TongueOut
+""".split()
+_TICKS = 60_000  # a second, in thousandths of the 60 frames on which the app counts
+_COUNT = 61  # shapes and angles of a row
+
+
+def livelink_curves(track: Track) -> dict[str, np.ndarray]:
+    """The app's 61 values by its own names, (T,) each: 52 curves (0..1) and nine angles (radians)."""
+    curves, pose = track.curves(), track.pose()
+    values = {name: curves[name[0].lower() + name[1:]] for name in _SHAPES}
+    values |= {
+        "HeadYaw": np.radians(pose["yaw"]),
+        "HeadPitch": -np.radians(pose["pitch"]),
+        "HeadRoll": np.radians(pose["roll"]),
+    }
+    pitch, yaw, roll = np.moveaxis(angles_of(torch.from_numpy(eye_rotations(track))).numpy(), -1, 0)
+    for i, side in enumerate(("Left", "Right")):
+        values |= {f"{side}EyeYaw": yaw[:, i], f"{side}EyePitch": pitch[:, i], f"{side}EyeRoll": roll[:, i]}
+    return values
+
+
+def timecode(seconds: float) -> str:
+    """HH:MM:SS:FF.mmm, FF counting sixtieths of a second and mmm thousandths of those, whatever the clip's rate."""
+    total, ticks = divmod(round(seconds * _TICKS), _TICKS)
+    if total < 0:
+        raise ValueError(f"a frame at {seconds:.3f} s, before the clip's start, has no timecode")
+    return f"{total // 3600:02d}:{total // 60 % 60:02d}:{total % 60:02d}:{ticks // 1000:02d}.{ticks % 1000:03d}"
+
+
+def export_livelink(track: Track, path: Path, options: ExportOptions) -> None:
+    """Live Link Face CSV: 63 columns, one row per frame; a lost frame keeps its row, with BlendShapeCount 0."""
+    values = livelink_curves(track)
+    rows = np.stack(list(values.values()), axis=1)
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["Timecode", "BlendShapeCount", *values])
+        for time, ok, row in zip(track.times, track.ok, rows, strict=True):
+            writer.writerow([timecode(time), _COUNT if ok else 0, *(f"{value:.10f}" for value in row)])

@@ -1,0 +1,71 @@
+"""Plain tables: wide (CSV, Parquet) and long (Unreal)."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+
+from tracker.curves import table
+from tracker.export.livelink import livelink_curves
+from tracker.export.options import ExportOptions
+from tracker.track_file import Track
+
+_RATES = np.array([24000 / 1001, 24, 25, 30000 / 1001, 30, 48, 50, 60000 / 1001, 60, 100, 120])
+_UNCLEANED = ("frame", "time", "confidence")  # the clean-up leaves these alone
+
+
+def wide_table(track: Track, raw: Track | None = None) -> dict[str, np.ndarray]:
+    """The columns of `curves.table`; after a clean-up each cleaned one has its raw one behind them, `<name>_raw`."""
+    columns = table(track)
+    if raw is not None:
+        columns |= {f"{name}_raw": values for name, values in table(raw).items() if name not in _UNCLEANED}
+    return columns
+
+
+def export_csv(track: Track, path: Path, options: ExportOptions) -> None:
+    """The wide table as CSV, to nine significant digits (exact for the curves)."""
+    columns = wide_table(track, options.raw)
+    texts = [[f"{value:.9g}" for value in values.tolist()] for values in columns.values()]
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(zip(*texts, strict=True))
+
+
+def export_parquet(track: Track, path: Path, options: ExportOptions) -> None:
+    """The wide table as Parquet."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table(wide_table(track, options.raw)), path)
+
+
+def frame_rate(times: np.ndarray) -> float:
+    """Frames per second to count frames of a clip (T,) by: the usual rate nearest to its median one, if within 2 %
+    (containers may round times to milliseconds), else the median one."""
+    if len(times) < 2:
+        return 30.0
+    steps = np.diff(times)
+    rate = 1 / np.median(steps)
+    steady = np.abs(steps * rate - 1).max() < 0.05
+    rate = 1 / steps.mean() if steady else rate  # finer than the median: tells 24 from 23.976
+    nearest = _RATES[np.abs(_RATES / rate - 1).argmin()]
+    return float(nearest if abs(nearest / rate - 1) < 0.02 else rate)
+
+
+def export_unreal(track: Track, path: Path, options: ExportOptions) -> None:
+    """Unreal's long CSV, `curve_name,frame_number,value`, as its Rig Mapper plugin reads and writes it
+    (URigMapperEditorSubsystem, ConvertCsvToAnimSequence): the 61 Live Link values (radians), found frames only.
+
+    A frame number is the time on the clip's `frame_rate`, so a clip of varying rate stays in time; of two frames that
+    fall on one number the first counts.
+    """
+    numbers = np.rint(track.times * frame_rate(track.times)).astype(int)
+    fresh = np.zeros(len(track), bool)
+    fresh[np.flatnonzero(track.ok)[np.unique(numbers[track.ok], return_index=True)[1]]] = True
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["curve_name", "frame_number", "value"])
+        for name, values in livelink_curves(track).items():
+            for number, value in zip(numbers[fresh], values[fresh], strict=True):
+                writer.writerow([name, number, f"{value:.10f}"])
