@@ -1,0 +1,341 @@
+// Plays the clip, the head and the curves in step. The state is one number: the row of the track that is shown.
+"use strict";
+(async () => {
+  const COLOURS = ["#6ea8fe", "#ff9f6e", "#6ee7a8", "#f27ea9", "#ffd166", "#b794f6", "#4fd1c5", "#f56565"];
+  const SLACK = 0.0005; // seconds by which a frame's time may differ between the browser and the track
+  const $ = (id) => document.getElementById(id);
+  const data = JSON.parse($("data").textContent);
+  const { times, ok } = data;
+  const last = times.length - 1;
+  const video = $("video");
+
+  const decode = (id) => Uint8Array.from(atob($(id).textContent), (c) => c.charCodeAt(0));
+  const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
+
+  /** The last row that begins at or before a time; times outside the track give its ends. */
+  function rowAt(time) {
+    let low = 0, high = last;
+    while (low < high) {
+      const middle = (low + high + 1) >> 1;
+      if (times[middle] <= time + SLACK) low = middle; else high = middle - 1;
+    }
+    return low;
+  }
+
+  // The head
+
+  const gltf = await new THREE.GLTFLoader().parseAsync(decode("glb").buffer, "");
+  const head = gltf.scene.getObjectByName("head");
+  const names = Object.keys(head.morphTargetDictionary);
+  const mixer = new THREE.AnimationMixer(gltf.scene);
+  const action = mixer.clipAction(gltf.animations[0]).play();
+  const keys = gltf.animations[0].tracks.find((t) => t.name.endsWith("morphTargetInfluences")).values;
+  const value = (row, curve) => clamp(keys[row * names.length + curve], 0, 1);
+
+  function makeStage() {
+    const canvas = $("head"), scene = gltf.scene, filmed = gltf.cameras[0];
+    const renderer = new THREE.WebGLRenderer({ canvas, antialias: true, alpha: true });
+    const near = new THREE.PerspectiveCamera(20, 1, 0.01, 100);
+    const light = new THREE.DirectionalLight(0xffffff, 2.6);
+    scene.add(new THREE.HemisphereLight(0xffffff, 0x6a707c, 2.2), light, light.target);
+    const orbit = new THREE.OrbitControls(near, canvas);
+    orbit.enablePan = false;
+    const centre = new THREE.Vector3();
+    const angle = filmed.fov, aspect = filmed.aspect;
+    let camera = near;
+
+    function render() {
+      const { clientWidth: width, clientHeight: height } = canvas;
+      if (!width || !height) return;
+      renderer.setPixelRatio(devicePixelRatio);
+      renderer.setSize(width, height, false);
+      camera.aspect = width / height;
+      if (camera === filmed) { // all of the clip's frame stays in view
+        const grow = Math.max(1, aspect / camera.aspect);
+        camera.fov = 2 * Math.atan(Math.tan(angle * Math.PI / 360) * grow) * 180 / Math.PI;
+      }
+      camera.updateProjectionMatrix();
+      light.position.copy(camera.position).add(new THREE.Vector3(0.25, 0.4, 0.2).applyQuaternion(camera.quaternion));
+      light.target.position.copy(centre);
+      renderer.render(scene, camera);
+    }
+
+    /** The close-up camera goes where the head goes. */
+    function follow() {
+      const step = head.position.clone().sub(centre);
+      centre.copy(head.position);
+      orbit.target.copy(centre);
+      near.position.add(step);
+      near.lookAt(centre);
+    }
+
+    function toggle() {
+      camera = camera === near ? filmed : near;
+      orbit.enabled = camera === near;
+      canvas.classList.toggle("fixed", camera === filmed);
+      $("view").textContent = camera === near ? "Close-up" : "As filmed";
+      render();
+    }
+
+    action.time = times[0];
+    mixer.update(0);
+    centre.copy(head.position);
+    near.position.copy(centre).addScaledVector(centre.clone().normalize(), -0.85); // along the clip's line of sight
+    orbit.target.copy(centre);
+    orbit.update();
+    orbit.addEventListener("change", render);
+    $("view").onclick = toggle;
+    return { render, follow };
+  }
+
+  function stageOrMessage() {
+    try {
+      return makeStage();
+    } catch (error) {
+      $("no-head").textContent = "The head needs WebGL, which this browser does not offer.";
+      $("no-head").hidden = false;
+      $("view").hidden = true;
+      return { render() {}, follow() {} };
+    }
+  }
+  const stage = stageOrMessage();
+
+  // The curves
+
+  const range = (curve) => {
+    let low = 1, high = 0;
+    for (let row = 0; row <= last; row++) {
+      if (!ok[row]) continue;
+      low = Math.min(low, value(row, curve));
+      high = Math.max(high, value(row, curve));
+    }
+    return high - low;
+  };
+  const curves = names.map((name, index) => ({ name, index, range: range(index), colour: null, button: null }));
+  curves.sort((a, b) => b.range - a.range);
+
+  function freeColour() {
+    const taken = curves.map((c) => c.colour);
+    const uses = COLOURS.map((colour) => taken.filter((c) => c === colour).length);
+    return COLOURS[uses.indexOf(Math.min(...uses))];
+  }
+
+  function toggleCurve(curve, on) {
+    curve.colour = on ? freeColour() : null;
+    curve.button.setAttribute("aria-pressed", String(on));
+    const dot = curve.button.firstChild.style;
+    dot.background = dot.borderColor = curve.colour ?? "";
+    curve.button.style.setProperty("--colour", curve.colour ?? "#5b6474");
+  }
+
+  for (const curve of curves) {
+    curve.button = document.createElement("button");
+    curve.button.className = "curve";
+    const parts = ["i", "span", "b", "span"].map((tag) => document.createElement(tag));
+    parts[1].textContent = curve.name;
+    curve.button.append(...parts);
+    curve.button.onclick = () => { toggleCurve(curve, !curve.colour); drawPlot(); };
+    $("list").append(curve.button);
+    toggleCurve(curve, false);
+  }
+  for (const curve of curves.slice(0, 6)) toggleCurve(curve, true);
+
+  const plot = $("plot"), pen = plot.getContext("2d"), pad = { left: 34, right: 12, top: 12, bottom: 22 };
+  const span = Math.max(times[last] - times[0], 1e-6);
+  const plotX = (time) => pad.left + (time - times[0]) / span * (plot.clientWidth - pad.left - pad.right);
+  const plotY = (v) => pad.top + (1 - v) * (plot.clientHeight - pad.top - pad.bottom);
+
+  function drawPlot() {
+    const { clientWidth: width, clientHeight: height } = plot;
+    plot.width = width * devicePixelRatio;
+    plot.height = height * devicePixelRatio;
+    pen.scale(devicePixelRatio, devicePixelRatio);
+    pen.font = "11px system-ui, sans-serif";
+    drawGrid(width, height);
+    for (const curve of curves.filter((c) => c.colour)) drawCurve(curve);
+    pen.fillStyle = "#e6e9ef";
+    pen.fillRect(plotX(times[shown]) - 0.75, pad.top - 4, 1.5, height - pad.top - pad.bottom + 8);
+  }
+
+  function drawGrid(width, height) {
+    pen.fillStyle = "rgb(245 101 101 / .14)"; // frames without a face
+    for (let row = 0; row <= last; row++) {
+      const end = row < last ? times[row + 1] : times[row];
+      if (!ok[row]) pen.fillRect(plotX(times[row]), pad.top, plotX(end) - plotX(times[row]) + 0.5, height - pad.top - pad.bottom);
+    }
+    pen.fillStyle = "#8b93a3";
+    pen.strokeStyle = "#262b34";
+    pen.lineWidth = 1;
+    pen.textAlign = "right";
+    for (const v of [0, 0.5, 1]) {
+      line([[pad.left, plotY(v)], [width - pad.right, plotY(v)]]);
+      pen.fillText(String(v), pad.left - 7, plotY(v) + 4);
+    }
+    pen.textAlign = "center";
+    const step = [0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300, 600, 1800].find((s) => plotX(times[0] + s) - pad.left > 70) ?? 3600;
+    for (let k = Math.ceil(times[0] / step); k * step <= times[last] + 1e-9; k++) {
+      line([[plotX(k * step), pad.top], [plotX(k * step), height - pad.bottom]]);
+      pen.fillText(`${+(k * step).toFixed(2)} s`, Math.min(plotX(k * step), width - 18), height - 6);
+    }
+  }
+
+  function drawCurve(curve) {
+    pen.strokeStyle = curve.colour;
+    pen.lineWidth = 1.6;
+    pen.lineJoin = "round";
+    line(Array.from(times, (time, row) => [plotX(time), plotY(value(row, curve.index))]));
+  }
+
+  function line(points) {
+    pen.beginPath();
+    for (const [x, y] of points) pen.lineTo(x, y);
+    pen.stroke();
+  }
+
+  // What is shown
+
+  let shown = 0;
+
+  function show(row) {
+    shown = row;
+    action.time = times[row];
+    mixer.update(0);
+    stage.follow();
+    stage.render();
+    drawPlot();
+    $("scrub").value = row;
+    $("time").innerHTML = `<b>${times[row].toFixed(3)}</b> / ${times[last].toFixed(3)} s · frame <b>${row}</b> / ${last}`;
+    for (const { button, index } of curves) {
+      button.style.setProperty("--value", value(row, index));
+      button.lastChild.textContent = value(row, index).toFixed(2);
+    }
+  }
+
+  // Time: the video's where it plays, else our own
+
+  let moving = false; // by our own clock
+
+  function freeClock() {
+    let origin = null, base = 0;
+    const tick = (now) => {
+      if (!moving) return;
+      origin ??= now;
+      const time = base + (now - origin) / 1000 * $("speed").value;
+      show(rowAt(time));
+      if (time >= times[last]) { moving = false; showPlaying(); } else requestAnimationFrame(tick);
+    };
+    return {
+      playing: () => moving,
+      play() { moving = true; origin = null; base = times[shown]; requestAnimationFrame(tick); showPlaying(); },
+      pause() { moving = false; showPlaying(); },
+      seek(row) { origin = null; base = times[row]; return Promise.resolve(); },
+      speed() { origin = null; base = times[shown]; },
+    };
+  }
+
+  function videoClock() {
+    const step = (time) => {
+      const row = rowAt(time);
+      if (row !== shown && !video.seeking) show(row);
+      if (!video.paused && time >= times[last] - SLACK) video.pause();
+    };
+    if (video.requestVideoFrameCallback) {
+      const frame = (_, { mediaTime }) => { step(mediaTime); video.requestVideoFrameCallback(frame); };
+      video.requestVideoFrameCallback(frame);
+    } else {
+      const frame = () => { step(video.currentTime); requestAnimationFrame(frame); };
+      requestAnimationFrame(frame);
+    }
+    for (const event of ["play", "pause", "ended"]) video.addEventListener(event, showPlaying);
+    return {
+      playing: () => !video.paused,
+      play: () => video.play().catch(showPlaying), // refused before the user has touched the page
+      pause: () => video.pause(),
+      seek(row) {
+        const done = new Promise((resolve) => video.addEventListener("seeked", resolve, { once: true }));
+        video.currentTime = times[row] + 2 * SLACK; // just inside the frame
+        return done;
+      },
+      speed() { video.playbackRate = $("speed").value; },
+    };
+  }
+
+  /** Resolves to whether the clip can be played. */
+  function openVideo() {
+    if (data.clip === null) return Promise.resolve("The clip was not found when this page was made.");
+    video.src = data.clip || URL.createObjectURL(new Blob([decode("clip")]));
+    return new Promise((resolve) => {
+      video.addEventListener("loadeddata", () => resolve(""), { once: true });
+      video.addEventListener("error", () => resolve(data.clip
+        ? `The clip cannot be played from ${data.clip}`
+        : "This browser cannot play the clip's format."), { once: true });
+    });
+  }
+
+  function showPlaying() {
+    const shape = clock.playing() ? "M3 2h3v10H3zM8 2h3v10H8z" : "M3.5 1.5 12 7l-8.5 5.5z";
+    $("play").innerHTML = `<svg width="14" height="14" viewBox="0 0 14 14"><path d="${shape}"/></svg>`;
+  }
+
+  function go(row) {
+    show(clamp(row, 0, last));
+    return clock.seek(shown);
+  }
+
+  async function play() {
+    if (shown >= last) await go(0);
+    await clock.play();
+  }
+
+  const toggle = () => (clock.playing() ? clock.pause() : play());
+
+  let clock = freeClock();
+  $("scrub").max = last;
+  show(0);
+  const problem = await openVideo();
+  $("no-video").textContent = problem;
+  $("no-video").hidden = !problem;
+  if (!problem) {
+    clock = videoClock();
+    await go(shown);
+  }
+  showPlaying();
+
+  // The user
+
+  $("play").onclick = toggle;
+  video.onclick = toggle;
+  $("scrub").oninput = (event) => go(Number(event.target.value));
+  $("speed").onchange = () => clock.speed();
+  const scrubPlot = (event) => {
+    const share = (event.offsetX - pad.left) / (plot.clientWidth - pad.left - pad.right);
+    go(rowAt(times[0] + clamp(share, 0, 1) * span));
+  };
+  plot.onpointerdown = (event) => { plot.setPointerCapture(event.pointerId); scrubPlot(event); };
+  plot.onpointermove = (event) => { if (event.buttons) scrubPlot(event); };
+  addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const step = event.shiftKey ? 10 : 1;
+    const actions = {
+      " ": toggle,
+      ArrowLeft: () => go(shown - step),
+      ArrowRight: () => go(shown + step),
+      Home: () => go(0),
+      End: () => go(last),
+    };
+    if (!actions[event.key] || event.target.id === "speed") return;
+    event.preventDefault();
+    actions[event.key]();
+  });
+  addEventListener("resize", () => show(shown));
+
+  /** For scripts: seek(seconds) resolves when that frame is shown; weights() are those of the head as it is drawn. */
+  window.viewer = {
+    names, times, play, problem,
+    pause: () => clock.pause(),
+    playing: () => clock.playing(),
+    time: () => times[shown],
+    seek: (time) => go(rowAt(time)),
+    weights: () => Object.fromEntries(names.map((name) => [name, head.morphTargetInfluences[head.morphTargetDictionary[name]]])),
+  };
+})();

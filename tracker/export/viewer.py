@@ -1,0 +1,45 @@
+"""`viewer.html`: the clip, the animated head and the curves side by side, in one file that needs no network."""
+
+import base64
+import html
+import json
+import os
+import re
+from pathlib import Path
+from urllib.parse import quote
+
+from tracker.export.camera import focal_length
+from tracker.export.glb import build_glb, head_texture, source_clip
+from tracker.export.options import ExportOptions
+from tracker.track_file import Track
+
+ASSETS = Path(__file__).parents[1] / "assets" / "viewer"
+EMBEDDED = 30_000_000
+"""Bytes up to which the clip is put into the page; a longer one is referred to by its relative path."""
+
+
+def export_viewer(track: Track, path: Path, options: ExportOptions) -> None:
+    """One HTML page; the head in it is the .glb of the same options."""
+    clip = source_clip(track)
+    embed = clip is not None and clip.stat().st_size <= EMBEDDED
+    glb = build_glb(track, head_texture(track, options.folder), focal_length(track, options.focal))
+    data = {
+        "times": track.times.round(6).tolist(),
+        "ok": track.ok.astype(int).tolist(),
+        "clip": None if clip is None else "" if embed else _reference(clip, path.parent),
+    }
+    parts = {
+        "TITLE": html.escape(Path(track.clip).name),
+        "DATA": json.dumps(data).replace("<", "\\u003c"),
+        "GLB": base64.b64encode(glb).decode(),
+        "CLIP": base64.b64encode(clip.read_bytes()).decode() if embed else "",
+        "THREE": (ASSETS / "three.min.js").read_text(encoding="utf-8"),
+        "SCRIPT": (ASSETS / "viewer.js").read_text(encoding="utf-8"),
+    }
+    page = (ASSETS / "page.html").read_text(encoding="utf-8")
+    path.write_text(re.sub("%%([A-Z]+)%%", lambda match: parts[match[1]], page), encoding="utf-8")
+
+
+def _reference(clip: Path, folder: Path) -> str:
+    """The URL of the clip relative to the page's folder."""
+    return quote(os.path.relpath(clip.resolve(), folder.resolve()).replace(os.sep, "/"))
