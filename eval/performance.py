@@ -53,15 +53,21 @@ class Performance:
     angles: np.ndarray  # (N,3) rx, ry, rz of the head, radians
     offset: np.ndarray  # (N,3) metres from where the head rests, camera frame
 
+    def part(self, rows: slice) -> Performance:
+        """Some of the instants."""
+        return Performance(self.curves[rows], self.angles[rows], self.offset[rows])
 
-def perform(rng: np.random.Generator, times: np.ndarray, config: PerformanceConfig | None = None) -> Performance:
-    """One random performance at times (N,), ascending, in seconds from 0."""
+
+def perform(
+    rng: np.random.Generator, times: np.ndarray, duration: float, config: PerformanceConfig | None = None
+) -> Performance:
+    """One random performance of some seconds, at times (N,) in any order, 0 to `duration`."""
     config = config or PerformanceConfig()
-    curves = _acting(rng, times, config)
+    curves = _acting(rng, times, duration, config)
     if rng.random() < config.talk:
-        _talk(rng, times, curves)
-    _gaze(rng, times, curves, config)
-    _blinks(rng, times, curves, config)
+        _talk(rng, times, duration, curves)
+    _gaze(rng, times, duration, curves, config)
+    _blinks(rng, times, duration, curves, config)
     # lips cannot close further than the jaw has parted them
     curves[:, INDEX["mouthClose"]] = np.minimum(curves[:, INDEX["mouthClose"]], curves[:, INDEX["jawOpen"]])
     amplitude = np.array([config.pitch, rng.uniform(*config.yaw), config.roll])
@@ -91,27 +97,29 @@ def ease(times: np.ndarray, starts: np.ndarray, durations: np.ndarray, poses: np
     return poses[0] + (x**3 * (x * (6 * x - 15) + 10)) @ np.diff(poses, axis=0)
 
 
-def _acting(rng: np.random.Generator, times: np.ndarray, config: PerformanceConfig) -> np.ndarray:
+def _acting(rng: np.random.Generator, times: np.ndarray, duration: float, config: PerformanceConfig) -> np.ndarray:
     """Expressions of the studio (N,52), each held a while; eyes at rest."""
-    starts, durations = _schedule(rng, times[-1], config.hold, config.change)
+    starts, durations = _schedule(rng, duration, config.hold, config.change)
     poses = np.stack([sample_expression(rng) for _ in range(len(starts) + 1)]).astype(float)
     poses[:, EYES] = 0
     return ease(times, starts, durations, poses)
 
 
-def _talk(rng: np.random.Generator, times: np.ndarray, curves: np.ndarray) -> None:
+def _talk(rng: np.random.Generator, times: np.ndarray, duration: float, curves: np.ndarray) -> None:
     """Add syllables (2 to 5 a second) in sentences."""
-    starts, durations = _schedule(rng, times[-1], (0.5, 2.0), (0.2, 0.4))
+    starts, durations = _schedule(rng, duration, (0.5, 2.0), (0.2, 0.4))
     loudness = ease(times, starts, durations, rng.uniform(0, 1, (len(starts) + 1, 1)) * _alternate(len(starts) + 1))
     for name, most in SPEECH.items():
         syllables = wander(rng, times, 1, 2.0, 5.0)
         curves[:, INDEX[name]] += (most * loudness * (0.4 + 0.6 * syllables).clip(0, 1))[:, 0]
 
 
-def _gaze(rng: np.random.Generator, times: np.ndarray, curves: np.ndarray, config: PerformanceConfig) -> None:
+def _gaze(
+    rng: np.random.Generator, times: np.ndarray, duration: float, curves: np.ndarray, config: PerformanceConfig
+) -> None:
     """Both eyes jump together; a positive x turns them to the subject's left."""
     pause = (0.3 * config.look_every, 1.7 * config.look_every)
-    starts, durations = _schedule(rng, times[-1], pause, config.saccade)
+    starts, durations = _schedule(rng, duration, pause, config.saccade)
     targets = rng.normal([0, -0.05], [0.30, 0.22], (len(starts) + 1, 2))
     x, y = ease(times, starts, durations, targets).T
     for side, inward in (("Left", -1), ("Right", 1)):
@@ -119,17 +127,19 @@ def _gaze(rng: np.random.Generator, times: np.ndarray, curves: np.ndarray, confi
             curves[:, INDEX[f"eyeLook{name}{side}"]] = value.clip(0)
 
 
-def _blinks(rng: np.random.Generator, times: np.ndarray, curves: np.ndarray, config: PerformanceConfig) -> None:
+def _blinks(
+    rng: np.random.Generator, times: np.ndarray, duration: float, curves: np.ndarray, config: PerformanceConfig
+) -> None:
     """Lids close in a third of a blink and open in the rest."""
     at = rng.uniform(0.2, config.blink_every)
-    while at < times[-1]:
-        duration = rng.uniform(*config.blink)
-        edges = np.array([at, at + duration / 3])
-        lid = ease(times, edges, duration * np.array([1 / 3, 2 / 3]), np.array([[0.0], [rng.uniform(0.85, 1)], [0.0]]))
+    while at < duration:
+        length = rng.uniform(*config.blink)
+        edges = np.array([at, at + length / 3])
+        lid = ease(times, edges, length * np.array([1 / 3, 2 / 3]), np.array([[0.0], [rng.uniform(0.85, 1)], [0.0]]))
         for side in ("Left", "Right"):
             i = INDEX["eyeBlink" + side]
             curves[:, i] = np.maximum(curves[:, i], lid[:, 0])
-        at += duration + rng.exponential(config.blink_every)
+        at += length + rng.exponential(config.blink_every)
 
 
 def _schedule(

@@ -217,19 +217,13 @@ class Stage:
         near, far = np.log(config.distance)
         distance = np.exp(rng.uniform(near, far))
         focal = rng.uniform(*config.fill) * config.size / 0.24 * distance  # a head is 0.24 m high
-        place = np.array([*rng.normal(0, 0.04, 2) * config.size / focal * distance * 2, distance])
+        place = np.array([*rng.normal(0, 0.08, 2) * config.size / focal * distance, distance])
         times = np.arange(frames) / FPS
         opened = rng.uniform(*config.shutter) / FPS
         instants = (times[:, None] + opened * ((np.arange(config.exposures) + 0.5) / config.exposures - 0.5)).ravel()
-        # one performance for the instants drawn and the frames' own times
-        order = np.argsort(np.concatenate([instants, times]), kind="stable")
-        back = np.argsort(order)
-        shift = opened  # performances begin at 0
-        acted = perform(rng, np.concatenate([instants, times])[order] + shift, config.motion)
-        drawn, exact = (
-            Performance(*(getattr(acted, f.name)[back[part]] for f in fields(Performance)))
-            for part in (slice(len(instants)), slice(len(instants), None))
-        )
+        # one performance, at the instants that are drawn and at the frames' own times; it begins before the first one
+        acted = perform(rng, np.concatenate([instants, times]) + opened, frames / FPS + 2 * opened, config.motion)
+        drawn, exact = acted.part(slice(len(instants))), acted.part(slice(len(instants), None))
         scene = Scene(self, actor, lights, drawn, place, focal, times, rng)
         vertices = np.stack([self.shape(actor, c) for c in exact.curves]).astype(np.float32)
         truth = Truth(
@@ -268,7 +262,8 @@ class Scene:
         self.cloth = (rng.uniform(0.02, 0.6) * (1 + rng.normal(0, 0.2, 3))).clip(0.01, 0.9)
         self.noise, self.blur = rng.uniform(0.004, 0.03), rng.uniform(0.4, 1.0)
         self.hand = draw.hand_sprite(rng) if rng.random() < stage.config.occluder else None
-        self.sweep = _sweep(rng, times, size, focal / place[2]) if self.hand is not None else None
+        head = focal * place[:2] / place[2] + (size - 1) / 2
+        self.sweep = _sweep(rng, times, size, focal / place[2], head) if self.hand is not None else None
         picture, head = self._instant(0, np.zeros(2))
         exposed = rng.uniform(*stage.config.brightness) / float(np.median(picture[head].mean(1)))
         self.gain = exposed * np.exp(0.07 * wander(rng, times, 1, 0.05, 0.5)[:, 0])
@@ -322,12 +317,12 @@ class Scene:
         return picture, head
 
 
-def _sweep(rng: np.random.Generator, times: np.ndarray, size: int, scale: float) -> np.ndarray:
-    """(T,4) x, y, side in pixels and turn of a hand that comes from below, stays about a second and leaves."""
+def _sweep(rng: np.random.Generator, times: np.ndarray, size: int, scale: float, head: np.ndarray) -> np.ndarray:
+    """(T,4) x, y, side in pixels and turn of a hand that comes from below before the head, stays and leaves."""
     begin = rng.uniform(0.15, 0.6) * times[-1]
     stay, move = rng.uniform(0.3, 1.2), 0.5
     side = 0.24 * scale
-    target = size / 2 + rng.normal(0, [0.05, 0.04]) * scale + [0, 0.05 * scale]
+    target = head + rng.normal(0, [0.05, 0.04]) * scale + [0, 0.05 * scale]
     away = target + np.array([rng.normal(0, 0.1), 0.32]) * scale
     away[1] = max(away[1], size + 0.55 * side)
     come = ((times - begin) / move).clip(0, 1)
@@ -351,7 +346,8 @@ def _mane(width: float) -> np.ndarray:
 
 def _shoulders(position: np.ndarray) -> np.ndarray:
     """Outline (N,3) of a torso under a head at `position` (3,), camera frame; it does not turn with the head."""
-    right = np.array([[0.05, 0.05], [0.055, 0.115], [0.09, 0.13], [0.17, 0.155], [0.21, 0.19], [0.23, 0.26], [0.24, 0.9]])
+    neck, arm = [[0.05, 0.05], [0.055, 0.115], [0.09, 0.13]], [[0.17, 0.155], [0.21, 0.19], [0.23, 0.26], [0.24, 0.9]]
+    right = np.array(neck + arm)
     outline = np.concatenate([right, right[::-1] * [-1, 1]])
     return np.concatenate([outline, np.full((len(outline), 1), 0.06)], 1) + position
 
