@@ -100,13 +100,22 @@ def _smooth_curves(times: np.ndarray, curves: np.ndarray, config: CleanConfig) -
     """Curves (T,C) low-passed where they hardly move, and as they are where they move fast."""
     if len(times) < 3:
         return curves
-    low = _low_pass(times, curves, config.curve_cutoff)
     # the noise from second differences, which movement hardly reaches; 6 is the sum of their squared weights
     noise = np.median(np.abs(np.diff(curves, 2, axis=0)), axis=0) / 0.6745 / np.sqrt(6)
     floor, full = np.multiply.outer(config.moving, noise.clip(*config.noise))
     reach = 2 * round(config.around / np.median(np.diff(times))) + 1
-    away = maximum_filter1d(np.abs(curves - low), reach, axis=0)
-    return low + (curves - low) * _ramp((away - floor) / (full - floor))
+    steady = curves
+    for _ in range(2):  # the second time without the fast movements, which would smear into their surroundings
+        low = _low_pass(times, steady, config.curve_cutoff)
+        away = maximum_filter1d(np.abs(curves - low), reach, axis=0)
+        kept = _ramp((away - floor) / (full - floor))
+        steady = np.stack([_without(times, *pair) for pair in zip(curves.T, kept.T > 0.5, strict=True)], axis=1)
+    return low + (curves - low) * kept
+
+
+def _without(times: np.ndarray, curve: np.ndarray, moving: np.ndarray) -> np.ndarray:
+    """A curve (T,) that goes straight through where it is `moving` (T,)."""
+    return curve if moving.all() else np.interp(times, times[~moving], curve[~moving])
 
 
 def _ramp(x: np.ndarray) -> np.ndarray:
