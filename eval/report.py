@@ -162,6 +162,8 @@ def summary(studies: dict[str, Study], adaptation: dict | None) -> dict:
 
 def verdict(studies: dict[str, Study], adaptation: dict | None) -> str:
     """One sentence: did adaptation help on this clip?"""
+    if not studies["after"].track.ok.any():
+        return "No face was found in any frame of this clip."
     values = {name: study.values() for name, study in studies.items()}
     after = values["after"]
     if adaptation and not adaptation["kept"]:

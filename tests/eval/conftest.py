@@ -1,0 +1,41 @@
+"""A short real track, and a browser."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tracker.pipeline import TrackConfig, track_video
+
+CLIP = Path(__file__).parents[1] / "data" / "smile.mp4"
+FLAGS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync --enable-logging=stderr --virtual-time-budget=3000 --dump-dom"
+).split()
+
+
+@pytest.fixture(scope="session")
+def plain_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `track` writes of 60 frames of the bundled clip. Copy it to change it."""
+    folder = tmp_path_factory.mktemp("tracks") / "plain"
+    track_video(CLIP, folder, TrackConfig(overlay=False, duration=2.0))
+    return folder
+
+
+@pytest.fixture
+def browse(tmp_path: Path) -> Callable[[Path], tuple[str, list[str]]]:
+    """`browse(page)` -> the DOM after its scripts have run, and what it said on the console."""
+    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if browser is None:
+        pytest.skip("no Chromium to open the page in")
+
+    def browse(page: Path) -> tuple[str, list[str]]:
+        command = [browser, *FLAGS, f"--user-data-dir={tmp_path / 'browser'}", page.resolve().as_uri()]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+        return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+
+    return browse
