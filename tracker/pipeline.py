@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -18,8 +18,8 @@ import torch
 import yaml
 
 from decoders.head import load_head
+from tracker import confidence, curves, export, overlay, texture, track_file
 from tracker import crop as crops
-from tracker import curves, export, overlay, texture, track_file
 from tracker.crop import CropConfig, CropStabiliser
 from tracker.detect import DetectConfig, Detection, FaceFollower, FanFollower
 from tracker.export.options import ExportOptions
@@ -339,6 +339,7 @@ class _Row:
     found: Detection | None = None
     transform: np.ndarray | None = None  # (2,3) image -> crop
     picture: np.ndarray | None = None  # (256,256,3), dropped once encoded
+    sharpness: float = 0.0  # of the picture
     z: np.ndarray | None = None
     H: np.ndarray | None = None
 
@@ -364,6 +365,7 @@ def _stream(
             else:
                 row.transform = stabiliser(row.found.points, frame.time)
                 row.picture = crops.warp(frame.image, row.transform)
+                row.sharpness = confidence.sharpness(row.picture)
                 pending.append(row)
         rows.append(row)
         if len(pending) == config.batch:
@@ -412,10 +414,12 @@ def _assemble(
     middle = np.array([np.log(0.5 * side / _FACE_HEIGHT), 0, 0, 0, (side - 1) / 2, (side - 1) / 2])
     z, pose, transform = held("z", np.zeros(head.size)), held("H", middle), held("transform", eye)
     lost = np.full((LANDMARKS[config.landmarks].points, 2), np.nan, np.float32)
-    return Track(
+    track = Track(
         times=np.array([row.time for row in rows]),
         ok=ok,
-        confidence=np.array([row.found.confidence if row.found else 0.0 for row in rows], np.float32),
+        confidence=np.zeros(len(rows), np.float32),
+        presence=np.array([row.found.confidence if row.found else 0.0 for row in rows], np.float32),
+        sharpness=np.array([row.sharpness for row in rows], np.float32),
         z=z,
         H=pose,
         crop=transform,
@@ -430,3 +434,4 @@ def _assemble(
         decoder_hash=head.hash,
         config=json.dumps(asdict(config)),
     )
+    return replace(track, confidence=confidence.confidence(track))

@@ -242,7 +242,8 @@ def skin_error(
         rows = slice(window.start, window.start + window.paths.shape[1])
         if rows.stop > len(ok) or not ok[rows].all():
             continue
-        distance = _pinned_distance(window, np.asarray(vertices(rows), np.float32), torch.as_tensor(faces), size)
+        drift = _pinned_drift(window, np.asarray(vertices(rows), np.float32), torch.as_tensor(faces), size)
+        distance = np.linalg.norm(drift, axis=-1)
         starts.append(np.full(len(distance), window.start))
         distances.append(distance)
     length = windows[0].paths.shape[1] if windows else 2
@@ -275,8 +276,31 @@ def pin(points: np.ndarray, vertices: np.ndarray, faces: Tensor | np.ndarray, si
     return Pins(hit, faces.numpy()[triangle[hit]], fragments.barycentric[0, y, x].numpy()[hit])
 
 
-def _pinned_distance(window: Window, vertices: np.ndarray, faces: Tensor, size: tuple[int, int]) -> np.ndarray:
-    """(N,W) percent IOD between the points and the mesh (W,V,3) pinned to them; N points have a mesh under them."""
+def frame_error(
+    windows: list[Window],
+    vertices: Callable[[slice], np.ndarray],
+    faces: Tensor | np.ndarray,
+    size: tuple[int, int],
+    ok: np.ndarray,
+) -> np.ndarray:
+    """(T,) skin-point error of each frame, percent IOD: as if its window were pinned to it instead of its first one.
+
+    The mean over points and over the window's other frames. NaN in frames of no window. Arguments as `skin_error`.
+    """
+    errors = np.full(len(ok), np.nan)
+    for window in windows:
+        rows = slice(window.start, window.start + window.paths.shape[1])
+        if rows.stop > len(ok) or not ok[rows].all():
+            continue
+        drift = _pinned_drift(window, np.asarray(vertices(rows), np.float32), torch.as_tensor(faces), size)
+        if len(drift):
+            apart = np.linalg.norm(drift[:, :, None] - drift[:, None], axis=-1).mean(0)  # (W,W), 0 against itself
+            errors[rows] = apart.sum(1) / (len(apart) - 1)
+    return errors
+
+
+def _pinned_drift(window: Window, vertices: np.ndarray, faces: Tensor, size: tuple[int, int]) -> np.ndarray:
+    """(N,W,2) percent IOD from the points to the mesh (W,V,3) pinned to them; N points have a mesh under them."""
     pins = pin(window.paths[:, 0], vertices[0], faces, size)
     mesh, seen = pins.follow(vertices), window.paths[pins.hit]
-    return 100 / window.iod * np.linalg.norm((mesh - mesh[:, :1]) - (seen - seen[:, :1]), axis=-1)
+    return 100 / window.iod * ((mesh - mesh[:, :1]) - (seen - seen[:, :1]))

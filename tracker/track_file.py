@@ -17,7 +17,7 @@ from decoders.head import Head, load_head
 from tracker.pose import project
 
 NAME = "track.npz"
-VERSION = 2
+VERSION = 3
 _CHUNK = 64  # frames decoded at a time
 
 
@@ -31,7 +31,9 @@ class Track:
 
     times: np.ndarray  # (T,) float64, seconds on the clip's own timeline
     ok: np.ndarray  # (T,) bool, a face was found
-    confidence: np.ndarray  # (T,) float32 in 0..1, 0 where lost
+    confidence: np.ndarray  # (T,) float32, probability of a skin-point error under 1 % IOD, 0 where lost
+    presence: np.ndarray  # (T,) float32, the detector's probability that there is a face, 0 where lost
+    sharpness: np.ndarray  # (T,) float32, of the crop, see `tracker.confidence`, 0 where lost
     z: np.ndarray  # (T,128) float32, the decoder's code
     H: np.ndarray  # (T,6) float32, f, rx, ry, rz, tx, ty in the 256x256 crop
     crop: np.ndarray  # (T,2,3) float32, similarity from image pixels to crop pixels

@@ -81,7 +81,8 @@ def test_lost_frames_hold_the_last_good_values(
     np.testing.assert_array_equal(np.flatnonzero(~track.ok), sorted(lost))
     held = [2, 2, 2, 3, 4, 5, 6, 7, 7, 7, 7, 11, 12, 13, 14, 15, 16, 17, 18, 18]
     np.testing.assert_allclose(track.H_image[:, 4], [60 + i for i in held], atol=0.02)
-    assert (track.confidence[~track.ok] == 0).all() and (track.confidence[track.ok] > 0.8).all()
+    assert (track.confidence[~track.ok] == 0).all() and (track.confidence[track.ok] > 0).all()
+    assert (track.presence[~track.ok] == 0).all() and (track.presence[track.ok] > 0.8).all()
     assert np.isnan(track.landmarks[8:11]).all() and np.isfinite(track.landmarks[track.ok]).all()
     rows = [line.split(",") for line in (tmp_path / "out" / "curves.csv").read_text().splitlines()[1:]]
     assert len(rows) == 20 and rows[9][4:] == rows[7][4:] and (rows[9][2], rows[7][2]) == ("0", "1")
@@ -182,7 +183,7 @@ def test_overlay_of_a_large_frame_is_shrunk(make_clip: Callable[..., Path], tmp_
     clip = make_clip("tall.mkv", [np.zeros((90, 61, 3), np.uint8)] * 2, codec="ffv1", pix_fmt="bgr0")
     pose = np.tile(np.array([5.2, 0, 0, 0, 30, 45], np.float32), (2, 1))
     track = Track(
-        *(np.arange(2) / 25, np.ones(2, bool), np.ones(2), np.zeros((2, 128), np.float32), pose),
+        *(np.arange(2) / 25, np.ones(2, bool), np.ones(2), np.ones(2), np.ones(2), np.zeros((2, 128), np.float32), pose),
         *(np.zeros((2, 2, 3)), pose, np.zeros((2, 478, 2)), np.zeros(60), 0.0),
         *((61, 90), str(clip), ""),
         *(HEAD.name, HEAD.hash, '{"start": 0.0, "duration": null}'),

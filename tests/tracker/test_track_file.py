@@ -24,6 +24,8 @@ def make_track(
         times=np.arange(frames) / 29.97,
         ok=np.arange(frames) != 2,
         confidence=rng.random(frames, np.float32),
+        presence=rng.random(frames, np.float32),
+        sharpness=rng.random(frames, np.float32),
         z=rng.normal(0, 0.5, (frames, HEAD.size)).astype(np.float32),
         H=rng.random((frames, 6), np.float32),
         crop=rng.random((frames, 2, 3), np.float32),
@@ -140,7 +142,7 @@ def test_what_is_no_track_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not a track file"):
         load(tmp_path)
     np.savez(tmp_path / "track.npz", times=np.zeros(3))
-    with pytest.raises(ValueError, match="not a track file of version 2"):
+    with pytest.raises(ValueError, match="not a track file of version 3"):
         load(tmp_path)
 
 

@@ -1,0 +1,185 @@
+"""Fit and judge the confidence of `tracker.confidence`.
+
+    python -m eval.confidence fit TRACK_DIR ...
+    python -m eval.confidence test TRACK_DIR ... --plot reliability.png
+
+A frame is good if its skin-point error (`tracker.points.frame_error`) is under 1 % of the IOD. Of synthetic clips,
+whose truth lies beside them, the frames that the flow has lost (a hand, blur) are judged by the true vertices.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Self
+
+import numpy as np
+import torch
+import typer
+from scipy import optimize, stats
+
+from decoders.shading import vertex_normals
+from eval.score import skin_windows
+from eval.synthetic import Truth, face_vertices, load_truth
+from tracker import load
+from tracker.confidence import ASSET, LIMIT, ConfidenceModel, load_confidence, track_signals
+from tracker.crop import inter_ocular
+from tracker.points import SkinPointConfig, frame_error
+from tracker.track_file import Track
+
+BINS = 10
+RIDGE = 0.01  # penalty on squared weights: signals are few and alike
+FACING = -0.3  # z of the normals of vertices that count as seen
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Frames of one track whose error is known."""
+
+    name: str
+    signals: np.ndarray  # (N,11)
+    good: np.ndarray  # (N,) bool
+
+    @classmethod
+    def of(cls, name: str, track: Track) -> Self:
+        """Of a track whose clip can still be read. Raises ValueError where it cannot."""
+        error = frame_error(skin_windows(track), track.vertices, track.model().faces, track.size[::-1], track.ok)
+        truth = Path(track.clip).with_suffix(".truth.npz")
+        if truth.exists():
+            error = np.where(np.isnan(error), true_frame_error(track, load_truth(truth)), error)
+        known = track.ok & np.isfinite(error)
+        return cls(name, track_signals(track)[known], error[known] < LIMIT)
+
+
+def true_frame_error(track: Track, truth: Truth) -> np.ndarray:
+    """(T,) `tracker.points.frame_error` without a flow: of the vertices of mesh and truth that face the camera.
+
+    NaN in windows with a lost frame and in the clip's last frames, which fill no window.
+    """
+    head, length = track.model(), SkinPointConfig().window
+    face = face_vertices(head)
+    errors = np.full(len(track), np.nan)
+    for start in range(0, len(track) - length + 1, length):
+        rows = slice(start, start + length)
+        if not track.ok[rows].all():
+            continue
+        true = truth.in_image(rows)
+        facing = vertex_normals(torch.from_numpy(true[:1]), head.faces)[0, :, 2].numpy() < FACING
+        iod = inter_ocular(head.landmarks478(torch.from_numpy(true[:1]))[..., :2].numpy())[0]
+        seen = np.flatnonzero(face & facing)[::8]
+        drift = 100 / iod * (track.vertices(rows)[:, seen, :2] - true[:, seen, :2])
+        apart = np.linalg.norm(drift[:, None] - drift[None], axis=-1).mean(-1)
+        errors[rows] = apart.sum(1) / (length - 1)
+    return errors
+
+
+def fit(tracks: list[Judged]) -> ConfidenceModel:
+    """Ridge logistic regression in which every track weighs the same."""
+    values = np.concatenate([t.signals for t in tracks])
+    good = np.concatenate([t.good for t in tracks])
+    weight = np.concatenate([np.full(len(t.good), 1 / max(len(t.good), 1)) for t in tracks]) / len(tracks)
+    mean, spread = np.nanmean(values, 0), np.nanstd(values, 0) + 1e-6
+    model = ConfidenceModel(tuple(mean), tuple(spread), (0.0,) * len(mean), 0.0)
+    x, sign = model.standardised(values), np.where(good, 1.0, -1.0)
+
+    def loss(theta: np.ndarray) -> tuple[float, np.ndarray]:
+        margin = sign * (x @ theta[:-1] + theta[-1])
+        slope = -weight * sign / (1 + np.exp(margin))
+        penalty = RIDGE * (theta[:-1] ** 2).sum()
+        gradient = np.append(x.T @ slope + 2 * RIDGE * theta[:-1], slope.sum())
+        return float(weight @ np.logaddexp(0, -margin)) + penalty, gradient
+
+    theta = optimize.minimize(loss, np.zeros(x.shape[1] + 1), jac=True, method="L-BFGS-B").x
+    return ConfidenceModel(model.mean, model.spread, tuple(theta[:-1]), float(theta[-1]))
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """What confidences were given, and how often they were right, in bins of 0..1 of one width."""
+
+    count: np.ndarray  # (10,)
+    given: np.ndarray  # (10,) mean confidence, NaN in an empty bin
+    right: np.ndarray  # (10,) share of good frames
+
+    @classmethod
+    def of(cls, confidence: np.ndarray, good: np.ndarray) -> Self:
+        """Of confidences (N,) in 0..1 and whether the frames are good (N,)."""
+        at = np.minimum((confidence * BINS).astype(int), BINS - 1)
+        count, given, right = (np.bincount(at, w, BINS) for w in (np.ones(len(at)), confidence, good.astype(float)))
+        filled = np.where(count > 0, count, np.nan)
+        return cls(count, given / filled, right / filled)
+
+    def error(self) -> float:
+        """Expected calibration error (Guo et al. 2017): the mean gap between both, weighted by the count."""
+        return float(np.nansum(self.count * np.abs(self.given - self.right)) / self.count.sum())
+
+
+def auroc(confidence: np.ndarray, good: np.ndarray) -> float:
+    """The chance that a good frame is trusted more than a bad one (ties count half); NaN if all are alike."""
+    n, m = int(good.sum()), int((~good).sum())
+    if not n or not m:
+        return float("nan")
+    return float((stats.rankdata(confidence)[good].sum() - n * (n + 1) / 2) / (n * m))
+
+
+def reliability_plot(confidence: np.ndarray, good: np.ndarray, path: Path) -> None:
+    """Draw how often frames of each confidence are good, with the counts below."""
+    from matplotlib.figure import Figure
+
+    reliability = Reliability.of(confidence, good)
+    figure = Figure(figsize=(4, 4.6), layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    above.plot([0, 1], [0, 1], color="grey", linewidth=1)
+    above.plot(reliability.given, reliability.right, "o-")
+    above.set(ylabel=f"share of frames under {LIMIT:g} % IOD", ylim=(0, 1), xlim=(0, 1))
+    above.set_title(f"ECE {reliability.error():.3f}, AUROC {auroc(confidence, good):.2f}", fontsize=10)
+    below.bar((np.arange(BINS) + 0.5) / BINS, reliability.count, 0.9 / BINS)
+    below.set(xlabel="confidence", ylabel="frames")
+    figure.savefig(path, dpi=110)
+
+
+def table(tracks: list[Judged], model: ConfidenceModel) -> str:
+    """Markdown: calibration of every track and of all frames together."""
+    pooled = Judged("**all**", *(np.concatenate([getattr(t, k) for t in tracks]) for k in ("signals", "good")))
+    lines = ["| track | frames | good | mean confidence | ECE | AUROC |", "|---|---|---|---|---|---|"]
+    for track in (*tracks, pooled):
+        given = model(track.signals)
+        figures = track.good.mean(), given.mean(), Reliability.of(given, track.good).error(), auroc(given, track.good)
+        lines.append(f"| {track.name} | {len(given)} | " + " | ".join(f"{f:.3f}" for f in figures) + " |")
+    return "\n".join(lines)
+
+
+Folders = Annotated[list[Path], typer.Argument(help="Folders written by `track` or eval.benchmark.", metavar="DIR")]
+
+
+def _judged(folders: list[Path]) -> list[Judged]:
+    tracks = [Judged.of(folder.name, load(folder)) for folder in folders]
+    return [track for track in tracks if len(track.good)]
+
+
+def fit_command(
+    folders: Folders, output: Annotated[Path, typer.Option("-o", help="The file to write.")] = ASSET
+) -> None:
+    """Fit the model to tracks and write its coefficients."""
+    tracks = _judged(folders)
+    model = fit(tracks)
+    model.save(output)
+    print(table(tracks, model))
+
+
+def test_command(
+    folders: Folders, plot: Annotated[Path | None, typer.Option(help="Where the reliability diagram goes.")] = None
+) -> None:
+    """Judge the bundled model on tracks."""
+    tracks, model = _judged(folders), load_confidence()
+    print(table(tracks, model))
+    if plot:
+        signals, good = (np.concatenate([getattr(t, k) for t in tracks]) for k in ("signals", "good"))
+        reliability_plot(model(signals), good, plot)
+
+
+if __name__ == "__main__":
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command("fit")(fit_command)
+    app.command("test")(test_command)
+    app()
