@@ -17,6 +17,7 @@ from scipy.signal import butter, sosfiltfilt
 from tracker.pose import through
 from tracker.track_file import Track
 
+_ROUNDING = 1e-3  # seconds, of times in containers
 _MOST_AT_REST = 0.6  # of a curve of a face that is said to rest
 
 
@@ -24,7 +25,7 @@ _MOST_AT_REST = 0.6  # of a curve of a face that is said to rest
 class CleanConfig:
     """Settings of the clean-up."""
 
-    curve_cutoff: float = 2.5
+    curve_cutoff: float = 2.0
     """Of the low-pass of curves that hardly move, Hz."""
     pose_cutoff: float = 6.0
     """Of the low-pass of the head's pose, Hz; heads move slower than lips."""
@@ -134,7 +135,7 @@ def _bridge(times: np.ndarray, values: np.ndarray, ok: np.ndarray, config: Clean
     if not len(found):
         return filled
     for before, after in zip(found[:-1], found[1:], strict=True):
-        inside, long = slice(before + 1, after), times[after] - times[before] > config.gap
+        inside, long = slice(before + 1, after), times[after] - times[before] > config.gap + _ROUNDING
         start = max(times[before], times[after] - config.ease) if long else times[before]
         part = (times[inside] - start) / (times[after] - start)
         weight = (_ramp(part) if long else part)[:, None]

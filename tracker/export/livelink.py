@@ -12,11 +12,9 @@ import csv
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from tracker.export.gaze import eye_rotations
+from tracker.export.gaze import gaze_directions
 from tracker.export.options import ExportOptions
-from tracker.pose import angles_of
 from tracker.track_file import Track
 
 # the app's own order: jawRight before jawLeft, mouthRight before mouthLeft, unlike ARKit's
@@ -43,9 +41,11 @@ def livelink_curves(track: Track) -> dict[str, np.ndarray]:
         "HeadPitch": -np.radians(pose["pitch"]),
         "HeadRoll": np.radians(pose["roll"]),
     }
-    pitch, yaw, roll = np.moveaxis(angles_of(torch.from_numpy(eye_rotations(track))).numpy(), -1, 0)
+    x, y, z = np.moveaxis(gaze_directions(track), -1, 0)
     for i, side in enumerate(("Left", "Right")):
-        values |= {f"{side}EyeYaw": yaw[:, i], f"{side}EyePitch": pitch[:, i], f"{side}EyeRoll": roll[:, i]}
+        values[f"{side}EyeYaw"] = -np.arctan2(x[:, i], -z[:, i])
+        values[f"{side}EyePitch"] = np.arcsin(y[:, i])
+        values[f"{side}EyeRoll"] = np.zeros(len(track))
     return values
 
 

@@ -15,7 +15,7 @@ import torch
 
 from decoders.head import LandmarkHead
 from tracker.export.camera import camera_pose, focal_length
-from tracker.export.gaze import eye_rotations
+from tracker.export.gaze import gaze_directions
 from tracker.export.options import ExportOptions
 from tracker.pose import project
 from tracker.track_file import Track
@@ -50,8 +50,8 @@ def export_openface(track: Track, path: Path, options: ExportOptions) -> None:
 
 def _columns(track: Track, focal: float) -> dict[str, np.ndarray]:
     rotation, translation = camera_pose(track, focal)
-    eyes = eye_rotations(track)[:, ::-1]  # the subject's right eye first
-    gaze = -(rotation[:, None] @ eyes)[..., 2]  # (T,2,3): an eye at rest looks along -z of the head
+    eyes = gaze_directions(track)[:, ::-1]  # the subject's right eye first
+    gaze = np.einsum("tij,tej->tei", rotation, eyes)
     mean = gaze.mean(axis=1)
     columns = {
         "frame": np.arange(1, len(track) + 1),

@@ -1,0 +1,139 @@
+"""Plain tables and arrays: names, times, values, left and right, found frames; Unreal's long CSV."""
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tracker.cleanup import CleanConfig
+from tracker.export import export, known, write
+from tracker.export.tables import frame_rate
+from tracker.track_file import Track
+
+
+def read_wide(path: Path) -> dict[str, np.ndarray]:
+    """Columns by name."""
+    with open(path, newline="", encoding="utf-8") as file:
+        header, *rows = csv.reader(file)
+    return dict(zip(header, np.array(rows, float).T, strict=True))
+
+
+def read_unreal(path: Path) -> dict[str, dict[int, float]]:
+    """Rig Mapper's rule: the first line is skipped, three fields a line, a key per whole frame number."""
+    curves: dict[str, dict[int, float]] = {}
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert lines[0] == "curve_name,frame_number,value"
+    for line in lines[1:]:
+        name, number, value = line.split(",")
+        assert int(number) not in curves.setdefault(name, {}), "two values for one frame"
+        curves[name][int(number)] = float(value)
+    return curves
+
+
+def test_csv_round_trip(performance: Track, tmp_path: Path) -> None:
+    read = read_wide(write(performance, "csv", tmp_path / "take.csv"))
+    assert list(read)[:10] == "frame,time,ok,confidence,yaw,pitch,roll,scale,tx,ty".split(",") and len(read) == 62
+    np.testing.assert_allclose(read["time"], performance.times, atol=1e-6)
+    np.testing.assert_array_equal(read["ok"], performance.ok)
+    for name, values in (performance.curves() | performance.pose()).items():
+        np.testing.assert_allclose(read[name], values, rtol=1e-7, atol=1e-6, err_msg=name)
+
+
+def test_parquet_holds_the_same_as_csv(performance: Track, tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is an extra")
+    wide = read_wide(write(performance, "csv", tmp_path / "take.csv"))
+    table = parquet.read_table(write(performance, "parquet", tmp_path / "take.parquet"))
+    assert table.column_names == list(wide)
+    for name in wide:
+        np.testing.assert_allclose(table[name].to_numpy(), wide[name], rtol=1e-7, atol=1e-7, err_msg=name)
+
+
+def test_parquet_without_pyarrow_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tracker.export.find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"needs pyarrow; install it with: pip install 'selftrack\[parquet\]'"):
+        known(["csv", "parquet"])
+    assert known(["csv", "livelink", "csv"]) == ("csv", "livelink")
+
+
+def test_npz_needs_neither_pickle_nor_decoder(performance: Track, tmp_path: Path) -> None:
+    with np.load(write(performance, "npz", tmp_path / "take.npz"), allow_pickle=False) as data:
+        arrays = {name: data[name] for name in data.files}
+    count = len(performance)
+    assert arrays["curves"].shape == (count, 52) and arrays["R"].shape == (count, 3, 3)
+    np.testing.assert_array_equal(arrays["times"], performance.times)
+    np.testing.assert_array_equal(arrays["ok"], performance.ok)
+    for name, column in zip(arrays["names"].tolist(), arrays["curves"].T, strict=True):
+        np.testing.assert_array_equal(column, performance.curves()[name])
+    np.testing.assert_array_equal(arrays["yaw"], performance.pose()["yaw"])
+    assert arrays["focal"] == 1.2 * 640
+
+
+def test_unreal_round_trip(performance: Track, clock: np.ndarray, tmp_path: Path) -> None:
+    read = read_unreal(write(performance, "unreal", tmp_path / "take.csv"))
+    assert len(read) == 61 and {"EyeBlinkLeft", "TongueOut", "HeadYaw", "RightEyeRoll"} <= set(read)
+    rate = frame_rate(clock)
+    numbers = np.array(list(read["JawOpen"]))
+    assert (np.diff(numbers) > 0).all()
+    rows = np.array([np.flatnonzero(performance.ok & (np.rint(clock * rate) == n))[0] for n in numbers])
+    assert np.abs(numbers / rate - clock[rows]).max() <= 0.5 / rate + 1e-9
+    np.testing.assert_allclose(list(read["JawOpen"].values()), performance.curves()["jawOpen"][rows], atol=1e-6)
+    steady = len(np.unique(np.diff(clock).round(6))) == 1
+    assert not steady or np.array_equal(numbers, np.flatnonzero(performance.ok)), "a number per frame"
+
+
+@pytest.mark.parametrize("rate", [24000 / 1001, 24, 25, 30000 / 1001, 30, 50, 60])
+def test_frame_rate_from_rounded_times(rate: float) -> None:
+    assert frame_rate((np.arange(300) / rate).round(3)) == pytest.approx(rate, abs=1e-9)
+    assert frame_rate(np.arange(300) / 12.5) == pytest.approx(12.5)
+    assert frame_rate(np.array([0.0])) == 30
+
+
+def test_left_stays_left(wink: Track, tmp_path: Path) -> None:
+    shut, jaw = [0, 0, 0.75, 0, 0], [0, 0, 0.5, 0, 0]
+    wide = read_wide(write(wink, "csv", tmp_path / "take.csv"))
+    long = {n: list(v.values()) for n, v in read_unreal(write(wink, "unreal", tmp_path / "u.csv")).items()}
+    with np.load(write(wink, "npz", tmp_path / "take.npz"), allow_pickle=False) as data:
+        arrays = dict(zip(data["names"].tolist(), data["curves"].T.tolist(), strict=True))
+    for read in (wide, arrays):
+        assert [*read["eyeBlinkLeft"]] == shut and [*read["jawLeft"]] == jaw
+        assert max(read["eyeBlinkRight"]) == max(read["jawRight"]) == 0
+    assert long["EyeBlinkLeft"] == shut and long["JawLeft"] == jaw
+    assert max(long["EyeBlinkRight"]) == max(long["JawRight"]) == 0
+
+
+def test_without_o_the_file_lies_in_the_folder(wink: Track, tmp_path: Path) -> None:
+    wink.save(tmp_path)
+    assert export(tmp_path, "livelink") == tmp_path / "take {1}_livelink.csv"
+    assert export(tmp_path, "csv").exists() and len(list(tmp_path.iterdir())) == 3
+
+
+def test_cleaned_tables_keep_the_raw_columns(make_track: Callable[..., Track], tmp_path: Path) -> None:
+    noise = 0.3 + np.random.default_rng(0).normal(0, 0.005, 300)
+    track = make_track(np.arange(300) / 30, {"jawOpen": noise}, lost=[40])
+    track.save(tmp_path)
+    read = read_wide(export(tmp_path, "csv", cleaning=CleanConfig()))
+    assert len(read) == 62 + 59 and "time_raw" not in read
+    np.testing.assert_allclose(read["jawOpen_raw"], track.curves()["jawOpen"], atol=1e-7)
+    assert np.std(read["jawOpen"]) < np.std(read["jawOpen_raw"]) / 2
+    assert read["ok_raw"][40] == 0 and read["ok"][40] == 1 and read["confidence"][40] == 0
+    with np.load(export(tmp_path, "npz", cleaning=CleanConfig()), allow_pickle=False) as data:
+        np.testing.assert_allclose(data["curves_raw"][:, 17], track.curves()["jawOpen"])
+        np.testing.assert_allclose(data["curves"][:, 17], read["jawOpen"], atol=1e-7)
+
+
+def test_nothing_half_written(
+    make_track: Callable[..., Track], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    track = make_track([0.0, 0.1])
+    with pytest.raises(OSError):
+        write(track, "csv", tmp_path / "nowhere" / "take.csv")
+
+    def fail(*args: object, **settings: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr("tracker.export.tables.csv.writer", fail)
+    with pytest.raises(OSError, match="disk full"):
+        write(track, "csv", tmp_path / "take.csv")
+    assert list(tmp_path.iterdir()) == []
