@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from tracker.cleanup import CleanConfig, clean
 from tracker.export.arrays import export_arrays, export_vertices
+from tracker.export.dcc import export_blender, export_maya
 from tracker.export.glb import export_glb
 from tracker.export.livelink import export_livelink
 from tracker.export.openface import export_openface
@@ -40,6 +41,8 @@ FORMATS: dict[str, Format] = {
     "vertices": Format(export_vertices, "{clip}_vertices.npz"),
     "glb": Format(export_glb, "{clip}.glb"),
     "viewer": Format(export_viewer, "viewer.html"),
+    "blender": Format(export_blender, "{clip}_blender.py"),
+    "maya": Format(export_maya, "{clip}_maya.py"),
 }
 
 

@@ -61,11 +61,9 @@ def build_glb(track: Track, texture: bytes, focal: float) -> bytes:
     """
     file = _File()
     mesh = _add_mesh(file, track, file.image(texture, "image/jpeg"))
-    _add_animation(file, track, focal, node=mesh)
-    width, height = track.size
-    view = gltf.Perspective(aspectRatio=width / height, yfov=2 * np.arctan(height / 2 / focal), znear=0.01, zfar=100.0)
-    file.document.cameras.append(gltf.Camera(type=gltf.PERSPECTIVE, perspective=view, name="clip"))
-    file.document.nodes.append(gltf.Node(camera=0, name="camera"))
+    turn, place = camera_pose(track, focal)
+    _add_animation(file, track, turn, place, node=mesh)
+    _add_camera(file, track.size, focal, (place[:, 2].min() / 10, place[:, 2].max() * 10))
     return file.bytes()
 
 
@@ -187,9 +185,21 @@ def _add_mesh(file: _File, track: Track, texture: int) -> int:
     return len(document.nodes) - 1
 
 
-def _add_animation(file: _File, track: Track, focal: float, node: int) -> None:
-    """One clip that keys weights, rotation and translation of a node in every frame, at the track's times."""
-    turn, place = camera_pose(track, focal)
+def _add_camera(file: _File, size: tuple[int, int], focal: float, depths: tuple[float, float]) -> None:
+    """A camera at the origin that shows the frame of width x height pixels, from the nearest depth to the farthest."""
+    width, height = size
+    view = gltf.Perspective(
+        aspectRatio=width / height, yfov=2 * float(np.arctan(height / 2 / focal)), znear=depths[0], zfar=depths[1]
+    )
+    file.document.cameras.append(gltf.Camera(type=gltf.PERSPECTIVE, perspective=view, name="clip"))
+    file.document.nodes.append(gltf.Node(camera=0, name="camera"))
+
+
+def _add_animation(file: _File, track: Track, turn: np.ndarray, place: np.ndarray, node: int) -> None:
+    """One animation that keys weights, rotation and translation of a node in every frame, at the track's times.
+
+    turn (T,3,3) and place (T,3) are the head's in the camera frame, see `camera_pose`.
+    """
     values = {
         gltf.WEIGHTS: track.z[:, track.model().expression].reshape(-1),
         gltf.ROTATION: quaternions(turn * AXES[:, None] * AXES),
