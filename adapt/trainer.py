@@ -66,7 +66,7 @@ class AdaptConfig:
     """Weight of landmark reprojection for differences that open lids and lips."""
     rest: float = 20.0
     """Pull of curves at rest towards 0."""
-    neutral: float = 120.0
+    neutral: float = 40.0
     """Pull of all curves towards 0 in the calmest tenth of the frames."""
     antagonists: float = 2.0
     """Pull apart of curves that nobody makes at once."""
@@ -94,7 +94,7 @@ class AdaptConfig:
     """Steps between updates of visibility and of the clip's texture."""
     evaluate: int = 50
     """Steps between looks at the held-out frames."""
-    patience: int = 5
+    patience: int = 14
     """Looks without progress after which it ends."""
     seed: int = 0
     """Of all that is random."""

@@ -15,12 +15,15 @@ import numpy as np
 import typer
 
 from eval.agreement import agreement
+from eval.metrics import track_details
+from eval.score import skin_windows
 from tracker import load
 from tracker.captures import find_captures
 from tracker.i2znet import I2ZConfig
 from tracker.pipeline import TrackConfig, track_video
 from tracker.train import TrainConfig, train
 
+PIXELS = ("skin.mean", "screen.ratio", "local.ratio")
 VARIANTS: dict[str, dict[str, object]] = {
     "full": {},
     "without the perceptual stream": {"perceptual": None},
@@ -32,7 +35,7 @@ VARIANTS: dict[str, dict[str, object]] = {
 
 def main(captures: Path, out: Path, clips: list[Path], steps: int = 1500, config: str = "i2znet_small") -> None:
     """Train, track and print a Markdown table, means over the clips."""
-    shards = find_captures(captures)
+    shards, windows = find_captures(captures), {}
     for variant, change in VARIANTS.items():
         folder = out / variant.replace(" ", "_")
         folder.mkdir(parents=True, exist_ok=True)
@@ -44,7 +47,11 @@ def main(captures: Path, out: Path, clips: list[Path], steps: int = 1500, config
         for clip in clips:
             result = folder / clip.stem
             track_video(clip, result, TrackConfig(weights=str(weights), overlay=False), overwrite=True)
-            rows.append(agreement(load(result)))
+            track = load(result)
+            if clip not in windows:
+                windows[clip] = skin_windows(track)
+            pixels = track_details(track, windows[clip]).total().values()
+            rows.append(agreement(track) | {name: pixels[name] for name in PIXELS})
         if variant == "full":
             print("| variant | " + " | ".join(rows[0]) + " |\n" + "|---" * (len(rows[0]) + 1) + "|")
         means = (np.mean([row[name] for row in rows]) for name in rows[0])
