@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 # torch's threads wait for work spinning, by default so long that a busy machine makes them many times slower
 os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
-_FORMATS = "livelink, unreal, csv, parquet, npz, openface, vertices, glb or viewer."
+_FORMATS = "livelink, unreal, csv, parquet, npz, openface, vertices, glb, viewer, blender or maya."
 
 
 def track(
@@ -38,7 +38,7 @@ def track(
     """Track a face through a video: track.npz, curves.csv and overlay.mp4 in the output folder."""
     from adapt.run import adapt_video, load_preset
     from tracker.detect import DetectConfig
-    from tracker.export import known
+    from tracker.export import default_path, known
     from tracker.pipeline import TrackConfig, load_models, refuse_earlier, track_video
 
     config = TrackConfig(
@@ -54,7 +54,7 @@ def track(
     )
     folder, settings = output or Path(f"{video.stem}_track"), load_preset(preset)
     exports = known(name for name in export.split(",") if name)
-    refuse_earlier(folder, overwrite)
+    refuse_earlier(folder, overwrite, [default_path(video, to, folder).name for to in exports])
     models, verdict, finish = None, None, None
     with _Bars() as bars:
         if adapt:

@@ -220,7 +220,7 @@ def track_video(
     """
     path, folder, config = Path(path), Path(folder), config or TrackConfig()
     names = {to: export.default_path(path, to, folder).name for to in export.known(exports)}
-    refuse_earlier(folder, overwrite, (track_file.NAME, *names.values()))
+    refuse_earlier(folder, overwrite, names.values())
     with (
         VideoReader(path, config.start, config.duration) as reader,
         _results(folder, config.weights, tuple(names.values())) as results,
@@ -260,9 +260,9 @@ def track_video(
         return Summary(folder, len(track), lost, fps, watch.seconds, tuple(notes), tuple(names.values()))
 
 
-def refuse_earlier(folder: Path, overwrite: bool, names: Sequence[str] = (track_file.NAME,)) -> None:
-    """Raises ValueError where the folder has files of these names that may not be replaced."""
-    if any((Path(folder) / name).exists() for name in names) and not overwrite:
+def refuse_earlier(folder: Path, overwrite: bool, exports: Iterable[str] = ()) -> None:
+    """Raises ValueError where the folder has results, or files of these names, that may not be replaced."""
+    if not overwrite and any((Path(folder) / name).exists() for name in (track_file.NAME, *exports)):
         raise ValueError(f"{folder}: has the results of an earlier run; replace them with --overwrite")
 
 

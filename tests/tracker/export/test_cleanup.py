@@ -81,7 +81,7 @@ def test_short_gaps_are_bridged_and_long_ones_hold(make_track: MakeTrack) -> Non
     assert cleaned.ok[100:105].all() and (cleaned.confidence[100:105] == 0).all()
     assert not cleaned.ok[200:230].any() and not cleaned.ok[[0, 1, 299]].any()
     np.testing.assert_allclose(jaw[200:223], jaw[199])
-    assert (np.diff(jaw[223:231]) > 0).all() and jaw[229] < jaw[230] == pytest.approx(ramp[230], abs=0.01)
+    assert (np.diff(jaw[224:231]) > 0).all() and jaw[229] < jaw[230] == pytest.approx(ramp[230], abs=0.01)
     np.testing.assert_allclose(jaw[[0, 1, 299]], jaw[[2, 2, 298]])
 
 
