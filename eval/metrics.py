@@ -17,7 +17,7 @@ from eval.agreement import landmark_distance, projected_landmarks
 from eval.lag import Lag, mesh_lag
 from eval.neutral import Mesh
 from tracker.crop import inter_ocular
-from tracker.points import SkinError, Window, skin_error
+from tracker.points import SkinError, Window, frame_error, skin_error
 from tracker.track_file import Track
 
 MAX_RATIO = 100.0  # of Eq. 10 for one vertex: there and back again has no finite one
@@ -160,6 +160,8 @@ class Details(NamedTuple):
     screen: Triples
     local: Triples
     skin: SkinError
+    frames: np.ndarray
+    """(T,) skin-point error of each frame, percent IOD, NaN where none is known: `tracker.points.frame_error`."""
     lag: Lag
     landmarks: np.ndarray
     """(T,) percent IOD, NaN where lost or without landmarks."""
@@ -175,9 +177,10 @@ def mesh_details(mesh: Mesh, windows: list[Window], size: tuple[int, int], iod: 
 
     `windows` are skin points of `tracker.points.find_windows`.
     """
-    skin = skin_error(windows, mesh.vertices, mesh.faces, size, mesh.ok)
+    scene = windows, mesh.vertices, mesh.faces, size, mesh.ok
     screen, local = mesh_triples(mesh.vertices, mesh.ok, iod)
-    return Details(screen, local, skin, mesh_lag(mesh, windows, size), np.full(len(mesh.ok), np.nan))
+    unknown = np.full(len(mesh.ok), np.nan)
+    return Details(screen, local, skin_error(*scene), frame_error(*scene), mesh_lag(mesh, windows, size), unknown)
 
 
 def track_details(track: Track, windows: list[Window]) -> Details:

@@ -59,12 +59,8 @@ class Bad(NamedTuple):
 
 def worst_frames(details: Details, config: PictureConfig) -> list[Bad]:
     """The frames in which the mesh is farthest from the skin points and from the landmarks, some frames apart."""
-    skin = np.full((len(details.landmarks), 2), 0.0)
-    for step, distance in enumerate(details.skin.distance.T):
-        np.add.at(skin, details.skin.start + step, np.stack([distance, np.ones_like(distance)], 1))
-    by_skin = np.divide(*skin.T, out=np.full(len(skin), np.nan), where=skin[:, 1] > 0)
     found: list[Bad] = []
-    for errors, why, kind in ((by_skin, "skin points", True), (details.landmarks, "landmarks", False)):
+    for errors, why, kind in ((details.frames, "skin points", True), (details.landmarks, "landmarks", False)):
         left = np.where(np.isfinite(errors), errors, -1.0)
         for bad in found:
             left[max(bad.row - config.apart, 0) : bad.row + config.apart] = -1
@@ -183,12 +179,14 @@ class _Marks:
             some = slice(0, min(MESH_POINTS, self.track.landmarks.shape[1]), 4)
             return self.track.landmarks[bad.row, some], self.mesh[bad.row, some]
         for window in self.reference.windows:
-            age = bad.row - window.start
-            if 0 <= age < window.paths.shape[1]:
-                vertices = self.track.vertices(slice(window.start, bad.row + 1))[[0, -1]]
+            age, length = bad.row - window.start, window.paths.shape[1]
+            if 0 <= age < length:
+                vertices = self.track.vertices(slice(window.start, window.start + length))
                 pins = pin(window.paths[:, 0], vertices[0], self.track.model().faces, self.reference.size)
-                path, seen = pins.follow(vertices), window.paths[pins.hit]
-                return seen[:, age], seen[:, 0] + path[:, 1] - path[:, 0]
+                seen = window.paths[pins.hit]
+                drift = pins.follow(vertices) - seen
+                usual = (drift.sum(1) - drift[:, age]) / (length - 1)  # in the other frames
+                return seen[:, age], seen[:, age] + drift[:, age] - usual
         return np.zeros((0, 2)), np.zeros((0, 2))
 
 

@@ -10,7 +10,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from eval.confidence import Reliability
 from eval.metrics import Details
+from tracker.confidence import LIMIT
 from tracker.track_file import Track
 
 COLOURS = {"before": "#9a9a9a", "after": "#1b6ac9"}
@@ -33,9 +35,11 @@ STYLE = {
     "grid.linewidth": 0.7,
     "xtick.color": "#555",
     "ytick.color": "#555",
+    "axes.xmargin": 0.005,
     "lines.linewidth": 1.3,
     "legend.frameon": False,
 }
+TOP, GAP, BOTTOM = 0.25, 0.33, 0.45  # inches over, between and under the plots
 SMOOTH = 15  # frames over which the ratio of steadiness is summed
 
 
@@ -49,6 +53,11 @@ class Lines:
     track: Track
     details: Details
 
+    def judged(self) -> tuple[np.ndarray, np.ndarray]:
+        """Confidences (N,) of the frames whose skin-point error is known, and whether it is under the limit (N,)."""
+        known = self.track.ok & np.isfinite(self.details.frames)
+        return self.track.confidence[known], self.details.frames[known] < LIMIT
+
 
 @_styled
 def over_time(lines: dict[str, Lines], held: np.ndarray) -> str:
@@ -57,20 +66,17 @@ def over_time(lines: dict[str, Lines], held: np.ndarray) -> str:
     figure, axes = _figure(5, 1.35)
     for name, line in lines.items():
         details, colour = line.details, COLOURS[name]
-        start, mean, width = skin_by_window(details)
-        for first, value in zip(start, mean, strict=True):
-            span = track.times[[first, min(first + width, len(track)) - 1]]
-            axes[0].plot(span, [value, value], color=colour, linewidth=2.4, solid_capstyle="butt")
+        axes[0].plot(track.times, details.frames, color=colour)
         axes[1].plot(track.times, details.landmarks, color=colour)
         axes[2].plot(track.times, np.sqrt(details.screen.bend), color=colour)
         axes[3].plot(track.times, _running_ratio(details.local.way, details.local.line), color=colour)
         axes[4].plot(track.times, line.track.confidence, color=colour)
     titles = (
-        "Skin-point error, % IOD, mean of each stretch of frames",
+        f"Skin-point error, % IOD (confidence is of staying under {LIMIT:g})",
         "Distance to the detected landmarks, % IOD",
         "Jitter: acceleration in the picture, % IOD per frame²",
         f"Steadiness without the rigid motion: Eq. 10, ratio of sums over {SMOOTH} frames (1 is perfect)",
-        "Detector's confidence that there is a face",
+        "Confidence",
     )
     for axis, title in zip(axes, titles, strict=True):
         axis.set_title(title)
@@ -78,6 +84,7 @@ def over_time(lines: dict[str, Lines], held: np.ndarray) -> str:
         _bands(axis, track.times, held, HELD)
     for axis in axes[:3]:
         _from_zero(axis)
+    axes[0].axhline(LIMIT, color="#bbb", linewidth=0.9, linestyle=(0, (4, 3)))
     axes[4].set_ylim(0, 1.05)
     return _svg(figure, axes)
 
@@ -119,13 +126,18 @@ def losses(history: list[dict[str, float | None]]) -> str:
     return _svg(figure, axes, label="step", columns=3)
 
 
-def skin_by_window(details: Details) -> tuple[np.ndarray, np.ndarray, int]:
-    """First rows (K,) of the stretches with skin points, their mean errors (K,) in percent IOD, and their length."""
-    start, which = np.unique(details.skin.start, return_inverse=True)
-    if not len(start):
-        return start, np.zeros(0), 0
-    mean = np.bincount(which, details.skin.points) / np.bincount(which)
-    return start, mean, details.skin.distance.shape[1]
+@_styled
+def reliability(lines: dict[str, Lines]) -> str:
+    """How often frames of each confidence are good on this clip: on the diagonal, the confidence is right."""
+    figure, axes = _figure(1, 3.2, wide=4.6)
+    axes[0].plot([0, 1], [0, 1], color="#bbb", linewidth=0.9)
+    for name, line in lines.items():
+        found = Reliability.of(*line.judged())
+        size = 15 + 160 * found.count / max(found.count.sum(), 1)
+        axes[0].scatter(found.given, found.right, size, color=COLOURS[name], alpha=0.8, linewidth=0)
+    axes[0].set(xlim=(-0.02, 1.02), ylim=(-0.05, 1.05))
+    axes[0].set_title(f"share of frames under {LIMIT:g} % IOD")
+    return _svg(figure, axes, label="confidence")
 
 
 def most_active(track: Track, count: int) -> list[str]:
@@ -145,10 +157,14 @@ def _running_ratio(way: np.ndarray, line: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(way), ratio, np.nan)
 
 
-def _figure(count: int, height: float, columns: int = 1) -> tuple[Figure, list[Axes]]:
+def _figure(count: int, height: float, columns: int = 1, wide: float = 10.4) -> tuple[Figure, list[Axes]]:
+    """Plots in a grid, `height` inches each; matplotlib's own layout would take as long as all the drawing."""
     rows = -(-count // columns)
-    figure = Figure(figsize=(10.4, rows * height + 0.35), layout="constrained")
-    return figure, list(figure.subplots(rows, columns, sharex=True, squeeze=False).ravel())
+    high = rows * height + TOP + BOTTOM - GAP
+    grid = {"left": 0.5 / wide, "right": 1 - 0.05 / wide, "top": 1 - TOP / high, "bottom": BOTTOM / high}
+    grid |= {"hspace": GAP / (height - GAP), "wspace": 0.14}
+    figure = Figure(figsize=(wide, high))
+    return figure, list(figure.subplots(rows, columns, sharex=True, squeeze=False, gridspec_kw=grid).ravel())
 
 
 def _from_zero(axis: Axes) -> None:
@@ -165,8 +181,6 @@ def _bands(axis: Axes, times: np.ndarray, chosen: np.ndarray, colour: str) -> No
 
 def _svg(figure: Figure, axes: list[Axes], label: str = "seconds", columns: int = 1) -> str:
     shown = [axis for axis in axes if axis.get_visible()]
-    for axis in axes:
-        axis.margins(x=0.005)
     for axis in shown[-columns:]:
         axis.set_xlabel(label)
         axis.tick_params(labelbottom=True)

@@ -20,11 +20,13 @@ from adapt.clip import ClipConfig
 from adapt.split import split_rows
 from eval import pictures, plots
 from eval.annotations import AnnotationError, annotation_error, read_annotations
+from eval.confidence import Reliability, auroc
 from eval.files import json_text, nested, write_text
 from eval.metrics import Details, track_details
 from eval.neutral import Mesh
 from eval.score import Reference
 from tracker import load
+from tracker.confidence import LIMIT
 from tracker.crop import CropConfig, inter_ocular
 from tracker.detect import DetectConfig
 from tracker.face_box import BoxConfig
@@ -47,10 +49,15 @@ class Study:
 
     def values(self) -> dict[str, float]:
         """All figures by name."""
-        _, stretches, _ = plots.skin_by_window(self.details)
-        share = {f"skin.p{p}": _percentile(stretches, p) for p in (50, 90)}
-        values = self.details.total().values() | share | {"skin.points": self.details.skin.used}
+        lines = plots.Lines(self.track, self.details)
+        values = self.details.total().values() | {"skin.points": self.details.skin.used}
+        values |= {f"skin.p{p}": _percentile(self.details.frames, p) for p in (50, 90)}
         values["landmarks.worst"] = _percentile(self.details.landmarks, 100)
+        confidence, good = lines.judged()
+        if len(good):
+            error = Reliability.of(confidence, good).error()
+            values |= {"confidence.mean": float(confidence.mean()), "confidence.good": float(good.mean())}
+            values |= {"confidence.ece": error, "confidence.auroc": auroc(confidence, good)}
         return values | (self.annotated.values() if self.annotated else {})
 
 
@@ -68,7 +75,7 @@ class Row:
 
 ROWS = (
     Row("skin.mean", "Skin-point error", "% IOD", "mesh against corners of the skin, which their pixels alone lead"),
-    Row("skin.p90", "Skin-point error, 90th percentile", "% IOD", "over stretches of frames"),
+    Row("skin.p90", "Skin-point error, 90th percentile", "% IOD", "over frames"),
     Row("landmarks.mean", "Landmark distance", "% IOD", "mesh against the detector's points"),
     Row("annotated.mean", "Distance to your marks", "% IOD", "mesh against the points that were marked by hand"),
     Row("stability.screen.ratio", "Steadiness in the picture", "ratio", "Eq. 10 as ratio of sums; 1 is perfect"),
@@ -187,14 +194,14 @@ _DOUBTS = {"skin.mean", "landmarks.mean", "stability.screen.ratio", "stability.l
 
 def trust(study: Study) -> str:
     """Where to look before the curves are used."""
-    track, (start, mean, width) = study.track, plots.skin_by_window(study.details)
-    lost = int((~track.ok).sum())
+    track, errors = study.track, study.details.frames
+    lost, known = int((~track.ok).sum()), np.isfinite(errors)
     parts = [f"{lost} of {len(track)} frames have no face and repeat the last good one." if lost else ""]
-    if len(start):
-        high = int(mean.argmax())
+    if known.any():
+        share, worst = 100 * (errors[known] < LIMIT).mean(), int(np.nanargmax(errors))
         parts.append(
-            f"Half of the stretches of {width} frames are within {np.median(mean):.2f} % IOD of the skin; the worst, "
-            f"frames {start[high]}–{start[high] + width - 1}, is off by {mean[high]:.2f} %."
+            f"In {share:.0f} % of the frames the skin-point error is under {LIMIT:g} % IOD; "
+            f"the worst is frame {worst} with {errors[worst]:.2f} %."
         )
     else:
         parts.append("No corner of the skin could be followed, so nothing but the detector speaks for these curves.")
@@ -225,6 +232,9 @@ def render(
         held_note=_held_note(len(after)),
         over_time=plots.over_time(lines, _held(after) if adaptation else np.zeros(len(after), bool)),
         curves=plots.curves(lines),
+        reliability=plots.reliability(lines) if "confidence.ece" in values["after"] else "",
+        limit=LIMIT,
+        after=values["after"],
         losses=plots.losses(history) if len(history) > 1 else "",
         worst=[(bad, after.times[bad.row], shown.faces[bad.row]) for bad in worst],
         shown=shown,

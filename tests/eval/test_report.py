@@ -16,7 +16,7 @@ import torch
 from eval.lag import Lag
 from eval.metrics import Details, Triples, track_details
 from eval.pictures import Crop, PictureConfig, _Sheet, worst_frames
-from eval.plots import most_active, skin_by_window
+from eval.plots import most_active
 from eval.report import write_report
 from eval.score import skin_windows
 from tracker import load
@@ -140,7 +140,8 @@ def test_opens_in_a_browser(folder: Path, browse: Callable) -> None:
     said = write_report(folder, before=folder)
     dom, console = browse(folder / "report.html")
     assert console == [] and said.split(" (")[0] in dom
-    assert all(f'id="{name}"' in dom for name in ("figures", "time", "worst", "texture", "curves", "adaptation"))
+    for name in ("figures", "time", "confidence", "worst", "texture", "curves", "adaptation"):
+        assert f'id="{name}"' in dom, name
 
 
 def test_the_browser_would_tell(tmp_path: Path, browse: Callable) -> None:
@@ -148,30 +149,24 @@ def test_the_browser_would_tell(tmp_path: Path, browse: Callable) -> None:
     assert len(browse(tmp_path / "bad.html")[1]) == 1
 
 
-def details(count: int, skin: dict[int, float], landmarks: dict[int, float]) -> Details:
-    """Windows of 5 frames with one point, whose distances are 1 but in rows that say otherwise."""
-    rows = np.arange(count)
-    by_row = np.array([skin.get(row, 1.0) for row in rows])
-    by_row[::5] = 0
-    distance = np.array([landmarks.get(row, 2.0) for row in rows])
-    nothing = Triples(*np.full((4, count), np.nan))
-    return Details(nothing, nothing, SkinError(rows[::5], by_row.reshape(-1, 5), 9), Lag.none(), distance)
+def details(skin: np.ndarray, landmarks: np.ndarray) -> Details:
+    """Errors by frame and nothing else."""
+    nothing = Triples(*np.full((4, len(skin)), np.nan))
+    return Details(nothing, nothing, SkinError(np.zeros(0, int), np.zeros((0, 5)), 0), skin, Lag.none(), landmarks)
 
 
 def test_the_worst_frames_are_apart() -> None:
-    made = details(100, {33: 9.0, 34: 8.0, 71: 5.0}, {36: 30.0, 3: 7.0, 4: 8.0, 90: 6.0})
-    found = worst_frames(made, PictureConfig())
+    skin, landmarks = np.ones(100), np.full(100, 2.0)
+    skin[[33, 34, 71]], landmarks[[36, 3, 4, 90]] = (9, 8, 5), (30, 7, 8, 6)
+    skin[:5] = np.nan
+    found = worst_frames(details(skin, landmarks), PictureConfig())
     assert [(bad.row, bad.error, bad.by_skin) for bad in found] == [
         (33, 9.0, True), (71, 5.0, True), (4, 8.0, False), (90, 6.0, False),
     ]  # fmt: skip
-    start, mean, width = skin_by_window(made)
-    assert width == 5 and mean[list(start).index(30)] == pytest.approx((1 + 1 + 9 + 8) / 4)
 
 
 def test_nothing_is_worst_without_a_face() -> None:
-    nothing = Triples(*np.full((4, 9), np.nan))
-    none = Details(nothing, nothing, SkinError(np.zeros(0, int), np.zeros((0, 5)), 0), Lag.none(), np.full(9, np.nan))
-    assert worst_frames(none, PictureConfig()) == [] and len(skin_by_window(none)[0]) == 0
+    assert worst_frames(details(np.full(9, np.nan), np.full(9, np.nan)), PictureConfig()) == []
 
 
 def test_the_most_active_curves(plain_folder: Path) -> None:
