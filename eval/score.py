@@ -130,6 +130,9 @@ def score_files(
     Raises:
         ValueError: a file that is neither, no clip, or tracks that are not of the same frames.
     """
+    missing = [path for path in paths if not path.exists()]
+    if missing:
+        raise ValueError(f"{missing[0]}: no such file or folder")
     clip = None if _is_track(paths[0]) else paths[0]
     tracks = {str(path): load_any(path) for path in paths[clip is not None :]}
     ours = next((track for track in tracks.values() if isinstance(track, Track)), None)

@@ -55,7 +55,8 @@ def test_trackers_side_by_side(run: Callable, plain_folder: Path, smile: Path, t
 @pytest.mark.parametrize(
     "arguments,words",
     [
-        (["nowhere"], "what to score?"),
+        (["nowhere"], "nowhere: no such file or folder"),
+        (["LOST"], "what to score?"),
         (["nowhere.npz", "nowhere.npz"], "no such file"),
         (["EMPTY"], "no such file"),
         (["EMPTY", "--filters"], "--filters goes with several tracks"),
