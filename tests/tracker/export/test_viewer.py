@@ -1,0 +1,247 @@
+"""The viewer in a browser: in step, without a network, and whole without its video; the .glb as three.js draws it."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from decoders.head import EXPRESSION_NAMES, load_head
+from decoders.rasterizer import rasterize
+from tracker.export import ExportOptions, viewer, write
+from tracker.export.camera import camera_pose, focal_length, principal_point
+from tracker.pipeline import TrackConfig, track_video
+from tracker.track_file import Track, load
+from tracker.video import VideoReader, file_hash
+
+HEAD = load_head()
+CLIP = Path(__file__).parents[2] / "data" / "smile.mp4"
+FLAGS = (
+    "--headless --no-sandbox --disable-gpu --use-angle=swiftshader --enable-unsafe-swiftshader --disable-quic "
+    "--no-first-run --disable-background-networking --disable-component-update --disable-sync --window-size=1280,720"
+).split()
+TIMES = (0.3, 1.2, 2.3)
+STAGE = """<canvas id="c"></canvas><script>{three}</script><script>
+const bytes = Uint8Array.from(atob("{glb}"), (c) => c.charCodeAt(0));
+new THREE.GLTFLoader().parse(bytes.buffer, "", (gltf) => {{
+  const renderer = new THREE.WebGLRenderer({{canvas: c, alpha: true, preserveDrawingBuffer: true}});
+  renderer.setSize({width}, {height}, false);
+  const mixer = new THREE.AnimationMixer(gltf.scene), action = mixer.clipAction(gltf.animations[0]).play();
+  window.draw = (time) => {{
+    action.time = time;
+    mixer.update(0);
+    renderer.render(gltf.scene, gltf.cameras[0]);
+    return c.toDataURL();
+  }};
+}});
+</script>"""
+
+
+@pytest.fixture(scope="module")
+def track(tmp_path_factory: pytest.TempPathFactory) -> Track:
+    """The bundled clip, tracked."""
+    folder = tmp_path_factory.mktemp("track")
+    track_video(CLIP, folder, TrackConfig(overlay=False))
+    return load(folder)
+
+
+@pytest.fixture(scope="module")
+def page(track: Track, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its viewer."""
+    return write(track, "viewer", tmp_path_factory.mktemp("page") / "v.html")
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
+    """A headless Chromium under Selenium, 1280x720."""
+    selenium = pytest.importorskip("selenium.webdriver", reason="no Selenium to drive a browser with")
+    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    chromedriver = shutil.which("chromedriver")
+    if not browser or not chromedriver:
+        pytest.skip("no Chromium with its chromedriver to open the page in")
+    options = selenium.ChromeOptions()
+    options.binary_location = browser
+    for flag in [*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('browser')}"]:
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = selenium.Chrome(options=options, service=selenium.ChromeService(chromedriver))
+    size = {"width": 1280, "height": 720, "deviceScaleFactor": 1, "mobile": False}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    yield driver
+    driver.quit()
+
+
+def opened(driver: object, page: Path, ready: str) -> None:
+    """Open a page and wait for what it defines; it says no error."""
+    driver.get_log("browser")
+    driver.get(page.as_uri())
+    until(lambda: driver.execute_script(f"return !!window.{ready}"))
+    assert errors(driver) == []
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def errors(driver: object) -> list[str]:
+    return [entry["message"] for entry in driver.get_log("browser") if entry["level"] == "SEVERE"]
+
+
+def seek(driver: object, seconds: float) -> None:
+    driver.execute_async_script("viewer.seek(arguments[0]).then(arguments[1])", seconds)
+
+
+def test_page_is_whole(make_track: Callable[..., Track], tmp_path: Path) -> None:
+    """No address of anything, every mark replaced, and a clip's odd name is text."""
+    track = replace(make_track(np.arange(3) / 25), clip='a/<b> & "c" %%GLB%%.mp4')
+    page = write(track, "viewer", tmp_path / "v.html").read_text()
+    ours = page.replace((viewer.ASSETS / "three.min.js").read_text(), "")
+    assert "<title>&lt;b&gt; &amp; &quot;c&quot; %%GLB%%.mp4</title>" in page
+    assert not re.search(r'(?:src|href)="(?!data:)|url\(|https?:|import ', ours)
+    assert re.findall("%%[A-Z]+%%", page) == ["%%GLB%%"] * 2, "of the clip's name"
+    assert '"clip": null' in page and "default-src 'none'" in page
+
+
+def test_long_clips_are_referred_to(
+    make_track: Callable[..., Track], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, folder = tmp_path / "a clip #1.mp4", tmp_path / "out"
+    folder.mkdir()
+    source.write_bytes(CLIP.read_bytes())
+    monkeypatch.setattr("tracker.export.glb.clip_texture", lambda track: HEAD.mean_texture)
+    track = replace(make_track([0.0, 0.1]), clip=str(source), clip_hash=file_hash(source))
+    small = write(track, "viewer", folder / "v.html").read_text()
+    assert base64.b64encode(source.read_bytes()).decode() in small
+    monkeypatch.setattr(viewer, "EMBEDDED", 1000)
+    page = write(track, "viewer", folder / "v.html").read_text()
+    assert '"clip": "../a%20clip%20%231.mp4"' in page and len(page) < len(small) - source.stat().st_size
+
+
+def test_seeking_shows_frame_and_weights_of_that_time(driver: object, track: Track, page: Path) -> None:
+    opened(driver, page, "viewer")
+    assert driver.execute_script("return viewer.problem") == ""
+    with VideoReader(CLIP) as reader:
+        frames = {frame.index: frame.image for frame in reader}
+    for wanted in TIMES:
+        row = int(np.flatnonzero(track.times <= wanted + 1e-3)[-1])
+        seek(driver, wanted)
+        assert driver.execute_script("return viewer.time()") == pytest.approx(track.times[row], abs=1e-6)
+        weights = driver.execute_script("return viewer.weights()")
+        expected = track.z[row, HEAD.expression]
+        np.testing.assert_allclose([weights[name] for name in EXPRESSION_NAMES], expected, atol=1e-6)
+        picture = driver.execute_script(
+            "const c = document.createElement('canvas'); c.width = 640; c.height = 360;"
+            "c.getContext('2d').drawImage(document.getElementById('video'), 0, 0); return c.toDataURL()"
+        )
+        shown = pixels(picture)[..., :3].astype(float)
+        distance = {i: np.abs(shown - frames[i]).mean() for i in range(row - 2, row + 3) if i in frames}
+        assert min(distance, key=distance.get) == row, distance
+    assert errors(driver) == []
+
+
+def test_keys_and_playing(driver: object, track: Track, page: Path) -> None:
+    opened(driver, page, "viewer")
+    body = driver.find_element("tag name", "body")
+    for key, row in {"\ue014": 1, "\ue012": 0, "\ue010": 71, "\ue011": 0}.items():  # right, left, end, home
+        body.send_keys(key)
+        assert driver.execute_script("return viewer.time()") == pytest.approx(track.times[row], abs=1e-6)
+    body.send_keys(" ")
+    until(lambda: driver.execute_script("return viewer.time()") > 0.3)
+    body.send_keys(" ")
+    until(lambda: not driver.execute_script("return viewer.playing()"))
+    video = driver.execute_script("return document.getElementById('video').currentTime")
+    assert abs(driver.execute_script("return viewer.time()") - video) < 0.2, "a slow renderer may be frames late"
+    assert errors(driver) == []
+
+
+@pytest.mark.parametrize("present", [False, True])
+def test_without_its_video_the_head_plays(
+    driver: object,
+    track: Track,
+    tmp_path: Path,
+    make_clip: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    present: bool,
+) -> None:
+    """The clip is gone, or is of a kind that browsers do not play."""
+    monkeypatch.setattr("tracker.export.glb.clip_texture", lambda track: HEAD.mean_texture)
+    clip = make_clip("master.mkv", [np.zeros((48, 64, 3), np.uint8)] * 3, codec="ffv1", pix_fmt="bgr0")
+    track = replace(track, clip=str(clip), clip_hash=file_hash(clip) if present else "")
+    opened(driver, write(track, "viewer", tmp_path / "v.html"), "viewer")
+    words = "cannot play the clip's format" if present else "not found"
+    assert words in driver.find_element("id", "no-video").text
+    driver.find_element("id", "play").click()
+    until(lambda: driver.execute_script("return viewer.time()") == pytest.approx(track.times[-1], abs=1e-6))
+    until(lambda: not driver.execute_script("return viewer.playing()"))
+    assert errors(driver) == []
+
+
+def test_fits_a_small_screen(driver: object, page: Path) -> None:
+    """Nothing is cut off, the head and six curves are drawn, and a curve can be chosen."""
+    opened(driver, page, "viewer")
+    extent = driver.execute_script(
+        "return [document.documentElement.scrollWidth, document.querySelector('footer').getBoundingClientRect().bottom]"
+    )
+    assert extent[0] <= 1280 and extent[1] <= 720
+    before = len(driver.find_elements("css selector", ".curve[aria-pressed=true]"))
+    driver.find_elements("css selector", ".curve")[9].click()
+    assert before == 6 and len(driver.find_elements("css selector", ".curve[aria-pressed=true]")) == 7
+    pictures = []
+    for wanted in TIMES:
+        seek(driver, wanted)
+        pictures.append(pixels(driver.get_screenshot_as_base64())[..., :3].astype(int))
+    head = [p[10:410, 650:1180] for p in pictures]
+    assert all(np.ptp(h) > 120 for h in head) and np.abs(head[0] - head[1]).max() > 60
+
+
+@pytest.mark.parametrize("focal", [None, 1e5])
+def test_three_js_draws_the_head_where_it_is(
+    driver: object, track: Track, tmp_path: Path, focal: float | None
+) -> None:
+    """Silhouettes against our own z-buffer: through the stated lens, and, a long one, of the track's own vertices."""
+    glb = write(replace(track, clip="gone.mp4"), "glb", tmp_path / "a.glb", ExportOptions(focal=focal))
+    page = tmp_path / "stage.html"
+    three = (viewer.ASSETS / "three.min.js").read_text()
+    width, height = track.size
+    data = base64.b64encode(glb.read_bytes()).decode()
+    page.write_text(STAGE.format(three=three, glb=data, width=width, height=height))
+    opened(driver, page, "draw")
+    for wanted in TIMES:
+        row = int(np.abs(track.times - wanted).argmin())
+        drawn = pixels(driver.execute_script("return draw(arguments[0])", float(track.times[row])))[..., 3] > 127
+        ours = silhouette(track, row) if focal else silhouette_through(track, row, focal_length(track))
+        assert (drawn & ours).sum() / (drawn | ours).sum() > 0.98
+
+
+def pixels(picture: str) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(picture.split(",")[-1]))).convert("RGBA"))
+
+
+def silhouette(track: Track, row: int) -> np.ndarray:
+    """(H,W) bool of the track's own vertices."""
+    return covered(track.vertices(slice(row, row + 1))[0], track.size)
+
+
+def silhouette_through(track: Track, row: int, focal: float) -> np.ndarray:
+    """(H,W) bool of the decoder's vertices, perspective written out."""
+    turn, place = (value[row] for value in camera_pose(track, focal))
+    points = HEAD.geometry(torch.from_numpy(track.z[row : row + 1]))[0].double().numpy() @ turn.T + place
+    flat = focal * points[:, :2] / points[:, 2:] + principal_point(track)
+    return covered(np.concatenate([flat, points[:, 2:]], 1), track.size)
+
+
+def covered(vertices: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    return rasterize(torch.from_numpy(vertices).float()[None], HEAD.faces, size[::-1]).face_index[0].numpy() >= 0
