@@ -22,13 +22,14 @@ from decoders.shading import vertex_normals
 from eval.score import skin_windows
 from eval.synthetic import Truth, face_vertices, load_truth
 from tracker import load
-from tracker.confidence import ASSET, LIMIT, ConfidenceModel, load_confidence, track_signals
+from tracker.confidence import ASSET, LIMIT, SIGNALS, ConfidenceModel, load_confidence, track_signals
 from tracker.crop import inter_ocular
 from tracker.points import SkinPointConfig, frame_error
 from tracker.track_file import Track
 
 BINS = 10
 RIDGE = 0.01  # penalty on squared weights: signals are few and alike
+BETTER = ("presence", "size", "sharpness")  # what can only raise the confidence; all other signals can only lower it
 FACING = -0.3  # z of the normals of vertices that count as seen
 
 
@@ -74,7 +75,10 @@ def true_frame_error(track: Track, truth: Truth) -> np.ndarray:
 
 
 def fit(tracks: list[Judged]) -> ConfidenceModel:
-    """Ridge logistic regression in which every track weighs the same."""
+    """Ridge logistic regression in which every track weighs the same.
+
+    The weights' signs are given: with some tens of people, a large face or a turned one may be a better one by chance.
+    """
     values = np.concatenate([t.signals for t in tracks])
     good = np.concatenate([t.good for t in tracks])
     weight = np.concatenate([np.full(len(t.good), 1 / max(len(t.good), 1)) for t in tracks]) / len(tracks)
@@ -89,7 +93,8 @@ def fit(tracks: list[Judged]) -> ConfidenceModel:
         gradient = np.append(x.T @ slope + 2 * RIDGE * theta[:-1], slope.sum())
         return float(weight @ np.logaddexp(0, -margin)) + penalty, gradient
 
-    theta = optimize.minimize(loss, np.zeros(x.shape[1] + 1), jac=True, method="L-BFGS-B").x
+    bounds = [(0, None) if name in BETTER else (None, 0) for name in SIGNALS] + [(None, None)]
+    theta = optimize.minimize(loss, np.zeros(len(bounds)), jac=True, bounds=bounds, method="L-BFGS-B").x
     return ConfidenceModel(model.mean, model.spread, tuple(theta[:-1]), float(theta[-1]))
 
 

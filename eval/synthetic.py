@@ -45,9 +45,16 @@ class SyntheticConfig:
     exposures: int = 4  # instants averaged in a frame, each at another place within the pixel
     shutter: tuple[float, float] = (0.2, 0.7)  # of the frame's time
     occluder: float = 0.34  # share of clips in which a hand passes before the face
+    blur: tuple[float, float] = (0.4, 1.0)  # defocus, standard deviation in pixels
     brightness: tuple[float, float] = (0.12, 0.32)  # median of the head, linear: 0.2 is middle grey
     crf: tuple[int, int] = (25, 29)
     motion: PerformanceConfig = PerformanceConfig()
+
+
+HARD = SyntheticConfig(
+    shutter=(0.4, 1.0), occluder=0.7, blur=(0.4, 3.0), motion=PerformanceConfig(yaw=(0.3, 0.8), pitch=0.2, sway=0.02)
+)
+"""Where trackers fail: profiles, hands, blur."""
 
 
 @dataclass(frozen=True)
@@ -260,7 +267,7 @@ class Scene:
         self.size = (size, size)
         self.background = draw.dead_leaves(rng, size) ** draw.GAMMA * rng.uniform(0.5, 1.1)
         self.cloth = (rng.uniform(0.02, 0.6) * (1 + rng.normal(0, 0.2, 3))).clip(0.01, 0.9)
-        self.noise, self.blur = rng.uniform(0.004, 0.03), rng.uniform(0.4, 1.0)
+        self.noise, self.blur = rng.uniform(0.004, 0.03), rng.uniform(*stage.config.blur)
         self.hand = draw.hand_sprite(rng) if rng.random() < stage.config.occluder else None
         head = focal * place[:2] / place[2] + (size - 1) / 2
         self.sweep = _sweep(rng, times, size, focal / place[2], head) if self.hand is not None else None
@@ -409,13 +416,14 @@ def main(
     clips: Annotated[int, typer.Option(help="How many.", min=1)] = 12,
     frames: Annotated[int, typer.Option(help="Of each, at 30 a second.", min=2)] = 150,
     seed: Annotated[int, typer.Option(help="Of all that is random.", min=0)] = 0,
+    hard: Annotated[bool, typer.Option("--hard", help="Profiles, hands and blur, to learn when not to trust.")] = False,
 ) -> None:
     """Make synthetic clips with their truth."""
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(clips):
         path = folder / f"clip{number:02d}.mp4"
         if not path.with_name(path.stem + ".truth.npz").exists():
-            make_clip(path, seed, number, frames)
+            make_clip(path, seed, number, frames, HARD if hard else None)
         print(path)
 
 

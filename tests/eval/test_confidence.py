@@ -46,7 +46,7 @@ def drawn(seed: int, count: int, weights: np.ndarray, bias: float) -> Judged:
 
 def test_the_fit_finds_what_the_frames_were_drawn_from() -> None:
     weights = np.zeros(len(SIGNALS))
-    weights[:3] = 0.8, -0.5, 0.3
+    weights[[0, 1, 4]] = 0.8, -0.5, 0.3
     model = fit([drawn(0, 4000, weights, 0.4), drawn(1, 400, weights, 0.4)])
     assert np.array(model.mean) == pytest.approx(3, abs=0.2) and np.array(model.spread) == pytest.approx(2, abs=0.2)
     assert np.array(model.weights) == pytest.approx(weights, abs=0.2) and model.bias == pytest.approx(0.4, abs=0.2)
@@ -54,6 +54,12 @@ def test_the_fit_finds_what_the_frames_were_drawn_from() -> None:
     given = model(fresh.signals)
     assert Reliability.of(given, fresh.good).error() < 0.05 and auroc(given, fresh.good) > 0.65
     assert "**all** | 8000" in table([fresh, drawn(3, 4000, weights, 0.4)], model)
+
+
+def test_no_signal_counts_the_wrong_way() -> None:
+    weights = np.zeros(len(SIGNALS))
+    weights[SIGNALS.index("jitter")] = 1.0
+    assert fit([drawn(0, 2000, weights, 0.0)]).weights[SIGNALS.index("jitter")] == 0
 
 
 def test_tracks_weigh_the_same_whatever_their_length() -> None:
