@@ -70,7 +70,7 @@ def track(
 
 def evaluate(
     paths: Annotated[list[Path], typer.Argument(help="A folder of `track`; or tracks to compare.", metavar="PATHS")],
-    before: Annotated[Path | None, typer.Option(help="Folder of the un-adapted track [track it again].")] = None,
+    before: Annotated[Path | None, typer.Option(help="Folder of the un-adapted track; else tracked anew.")] = None,
     points: Annotated[Path | None, typer.Option(help="CSV of points marked by hand: frame,name,x,y.")] = None,
     annotate: Annotated[bool, typer.Option("--annotate", help="Write annotate.html, in which to mark them.")] = False,
     filters: Annotated[bool, typer.Option("--filters", help="Add filters as steady as the second track.")] = False,
