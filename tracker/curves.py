@@ -15,9 +15,9 @@ _CURVE_DECIMALS = 5
 def table(track: Track) -> dict[str, np.ndarray]:
     """The wide table by column, (T,) each.
 
-    frame (row number), time (seconds), ok (1 or 0), confidence (0..1), yaw, pitch, roll (degrees), scale (pixels per
-    metre), tx, ty (pixels), see `Track.pose`, and the 52 ARKit names (0..1), Apple's order. A lost frame repeats the
-    last good values with ok 0.
+    frame (row number), time (seconds), ok (1 or 0), confidence (0..1, see `tracker.confidence`), yaw, pitch, roll
+    (degrees), scale (pixels per metre), tx, ty (pixels), see `Track.pose`, and the 52 ARKit names (0..1), Apple's
+    order. A lost frame repeats the last good values with ok 0.
     """
     columns = {"frame": np.arange(len(track)), "time": track.times, "ok": track.ok.astype(int)}
     return columns | {"confidence": track.confidence} | track.pose() | track.curves()
