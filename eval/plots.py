@@ -116,9 +116,10 @@ def losses(history: list[dict[str, float | None]]) -> str:
     names = [name for name in history[-1] if name != "step"]
     figure, axes = _figure(len(names), 1.0, columns=3)
     for axis, name in zip(axes, names, strict=False):
-        points = [(look["step"], look[name]) for look in history if look.get(name) is not None]
+        scale = 255 if name == "texture" else 1
+        points = [(look["step"], scale * look[name]) for look in history if look.get(name) is not None]
         axis.plot(*np.array(points, float).reshape(-1, 2).T, color=COLOURS["after"], marker=".", markersize=4)
-        unit = {"skin": ", % IOD", "landmarks": ", % IOD", "texture": ", 0..1"}.get(name)
+        unit = {"skin": ", % IOD", "landmarks": ", % IOD", "texture": ", grey levels"}.get(name)
         axis.set_title(f"held-out {name}{unit}" if unit else f"loss {name}")
         _from_zero(axis)
     for axis in axes[len(names) :]:
@@ -162,7 +163,7 @@ def _figure(count: int, height: float, columns: int = 1, wide: float = 10.4) -> 
     rows = -(-count // columns)
     high = rows * height + TOP + BOTTOM - GAP
     grid = {"left": 0.5 / wide, "right": 1 - 0.05 / wide, "top": 1 - TOP / high, "bottom": BOTTOM / high}
-    grid |= {"hspace": GAP / (height - GAP), "wspace": 0.14}
+    grid |= {"hspace": GAP / (height - GAP), "wspace": 0.1 * columns - 0.06}
     figure = Figure(figsize=(wide, high))
     return figure, list(figure.subplots(rows, columns, sharex=True, squeeze=False, gridspec_kw=grid).ravel())
 
