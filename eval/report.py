@@ -36,6 +36,7 @@ from tracker.track_file import Track
 
 ASSETS = files("eval") / "report_assets"
 SAME = 0.005  # relative changes below this are none
+LATE = 0.25  # frames; less lag is none, short clips tell no better
 Progress = Callable[[str, int, int], None]
 
 
@@ -84,7 +85,7 @@ ROWS = (
     Row("stability.local.mean", "Steadiness of the face, paper's mean", "ratio", "the same"),
     Row("stability.screen.acceleration", "Acceleration in the picture", "% IOD/frame²", "jitter, and motion itself"),
     Row("stability.local.acceleration", "Acceleration of the face", "% radius/frame²", "the same without rigid motion"),
-    Row("lag.frames", "Lag after the pixels", "frames", "0 is none; filters without look-ahead have some", 0.1),
+    Row("lag.frames", "Lag after the pixels", "frames", "0 is none; filters without look-ahead have some", LATE),
 )
 HELD_OUT = (
     Row("skin", "Skin-point error", "% IOD", "as below"),
@@ -206,7 +207,7 @@ def trust(study: Study) -> str:
     else:
         parts.append("No corner of the skin could be followed, so nothing but the detector speaks for these curves.")
     late = study.details.lag
-    if abs(late.value()) > 0.25:
+    if abs(late.value()) > LATE:
         parts.append(f"The mesh is {abs(late.value()):.2f} frames {'late' if late.value() > 0 else 'early'}.")
     return " ".join(part for part in parts if part)
 
