@@ -92,7 +92,7 @@ def adapt_video(
     windows = held_out_windows(path, clip, track)
     trainer = Trainer(clip, models.network, config)
     run = Adaptation(trainer, windows)
-    settings = {"clip": file_hash(path), "weights": file_hash(base), **asdict(track), **asdict(config)}
+    settings = {"clip": file_hash(path), "base": file_hash(base), **asdict(track), **asdict(config)}
     checkpoint = Path(folder) / CHECKPOINT
     run.resume(checkpoint, settings)
     with _all_cores():

@@ -62,6 +62,11 @@ class LandmarkNet(nn.Module):
     def _lite_trunk(self) -> LiteModule:
         return LiteModule(self._graph, self._taps)
 
+    @staticmethod
+    def refined_points() -> list[int]:
+        """Mesh indices of lips, eyes and brows, which heads of their own refine."""
+        return sorted({int(i) for indices in _refined_indices(read_graph(MODEL)).values() for i in indices})
+
     @torch.no_grad()
     def forward(self, images: Tensor) -> LandmarkOutput:
         """images (B, 3, 192, 192), RGB in 0..1, on the network's device -> LandmarkOutput."""

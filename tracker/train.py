@@ -23,6 +23,7 @@ from torch.nn.parallel import DistributedDataParallel
 from decoders.head import IBUG_68, N_APPEARANCE, N_IDENTITY, Head, LandmarkHead, load_head
 from tracker.captures import load_shard
 from tracker.i2znet import Codes, I2ZConfig, I2ZNet, to_tensor
+from tracker.landmark_net import MESH_POINTS, POINTS, LandmarkNet
 from tracker.pose import angles_of, project
 from tracker.studio import BROWS, FACE_OVAL, LOWER_LIP, UPPER_LIP
 
@@ -51,6 +52,7 @@ class NoiseConfig:
     blunder: float = 6.0  # smooth error around one place, as behind a hand ...
     blunders: float = 0.1  # ... in this share of the frames
     blunder_reach: float = 0.03  # metres
+    still: float = 1.0  # at most this share of what an expression does to the skin between the features goes unseen
 
 
 @dataclass(frozen=True)
@@ -101,11 +103,21 @@ class LandmarkNoise(nn.Module):
         self.register_buffer("weight", weight[:, None])
         self.register_buffer("near", torch.exp(-(torch.cdist(at, at) ** 2) / (2 * config.blunder_reach**2)))
         self.register_buffer("features", _feature_heights(config))
+        skin = torch.ones(len(at), 1)
+        skin[[*FACE_OVAL, *range(MESH_POINTS, POINTS), *LandmarkNet.refined_points()]] = 0
+        self.register_buffer("skin", skin)
 
-    def forward(self, points: Tensor) -> Tensor:
-        """points (P,S,478,2) of P people and S shots, crop pixels -> the same with errors."""
+    def forward(self, points: Tensor, resting: Tensor) -> Tensor:
+        """points (P,S,478,2) of P people and S shots, crop pixels, and where they would be without an expression ->
+        what a detector says.
+
+        It follows lips, eyes, brows and the contour, but knows the cheeks from where faces mostly have them: per
+        person, they stay behind by some share.
+        """
         people, shots, count, _ = points.shape
         c, unit = self.config, IOD_PIXELS / 100
+        share = c.still * torch.rand(people, 1, 1, 1, device=points.device) * self.skin
+        points = points.lerp(resting, share)
 
         def draw(*shape: int) -> Tensor:
             return torch.randn(*shape, count, 2, device=points.device)
@@ -156,8 +168,9 @@ class Objective(nn.Module):
         The network speaks twice, with each shot's own identity and with a given person, and both count.
         """
         people, shots = points.shape[:2]
-        seen = choose_points(self.noise(points).flatten(0, 1), self.config.network.points)
         truth, target = points.flatten(0, 1), code.flatten(0, 1)
+        resting = at_rest(self.landmarks, truth, target).view_as(points)
+        seen = choose_points(self.noise(points, resting).flatten(0, 1), self.config.network.points)
         keep = torch.rand(len(seen), 1, 1, 1, device=seen.device) >= self.config.perceptual_dropout
         perceived = [m.float() * keep for m in maps]
         heads = self.network.heads
@@ -351,13 +364,24 @@ def weak_perspective(points: Tensor, image: Tensor) -> Tensor:
 
 
 @torch.no_grad()
+def at_rest(landmarks: LandmarkHead, points: Tensor, code: Tensor) -> Tensor:
+    """Where the points (B,L,2) of faces with codes (B,128) would be in the picture if these had no expression."""
+    shown = landmarks(code)
+    pose = weak_perspective(shown, points)
+    neutral = code.clone()
+    neutral[:, N_IDENTITY:-N_APPEARANCE] = 0
+    return points + project(landmarks(neutral), pose)[..., :2] - project(shown, pose)[..., :2]
+
+
+@torch.no_grad()
 def solve_linear(objective: Objective, data: Dataset) -> None:
     """Set the heads' linear part to the ridge regression on the captures with noise; the person that expression and
     pose are told is the mean of what that says of a person's shots."""
     heads, device = objective.network.heads, objective.millimetres.device
     people, shots = data.points.shape[:2]
     truth, code = data.points.flatten(0, 1).to(device), data.codes.flatten(0, 1).to(device)
-    seen = objective.noise(data.points.to(device)).flatten(0, 1)
+    resting = at_rest(objective.landmarks, truth, code).unflatten(0, (people, shots))
+    seen = objective.noise(data.points.to(device), resting).flatten(0, 1)
     x = heads.coordinates.standardise(choose_points(seen, objective.config.network.points))
 
     def fit(layer: nn.Linear, inputs: Tensor, targets: Tensor) -> None:

@@ -25,7 +25,15 @@ from tracker.train import (
     train,
 )
 
-QUIET = NoiseConfig(person=0, person_point=0, frame=0, point=0, brows=0, lips=0, blunders=0)
+QUIET = NoiseConfig(person=0, person_point=0, frame=0, point=0, brows=0, lips=0, blunders=0, still=0)
+
+
+def errors(config: NoiseConfig, people: int, shots: int) -> torch.Tensor:
+    """(P,S,478,2) pixels, of points at 0."""
+    points = torch.zeros(people, shots, 478, 2)
+    return LandmarkNoise(load_head(), config)(points, points)
+
+
 STUDIO = StudioConfig(picture=192, moments=2, views=2)
 
 
@@ -72,17 +80,15 @@ def test_noise_has_the_stated_size() -> None:
     """Independent errors alone: their spread per coordinate, averaged over the random strengths, E[u^2] = 1.6^2/3."""
     config = replace(QUIET, point=1.0, contour=1.0)
     torch.manual_seed(0)
-    noise = LandmarkNoise(load_head(), config)(torch.zeros(20, 50, 478, 2))
+    noise = errors(config, 20, 50)
     assert noise.square().mean().sqrt().item() == pytest.approx(0.8 * 1.6 / 3**0.5, rel=0.05)
-    shared = LandmarkNoise(load_head(), replace(QUIET, person=1, person_point=1, brows=1, lips=1))(
-        torch.zeros(2, 5, 478, 2)
-    )
+    shared = errors(replace(QUIET, person=1, person_point=1, brows=1, lips=1), 2, 5)
     assert torch.allclose(shared, shared[:, :1].expand_as(shared))
 
 
 def test_a_persons_brows_sit_higher_or_lower_as_a_whole() -> None:
     torch.manual_seed(0)
-    noise = LandmarkNoise(load_head(), replace(QUIET, brows=2.0))(torch.zeros(4000, 3, 478, 2))
+    noise = errors(replace(QUIET, brows=2.0), 4000, 3)
     left, right = list(BROWS[0]), list(BROWS[1])
     assert torch.equal(noise[:, :1].expand_as(noise), noise) and not noise[..., 0].any()
     assert torch.equal(noise[:, 0, left, 1], noise[:, 0, left[:1], 1].expand(-1, 10))
@@ -96,11 +102,34 @@ def test_a_persons_brows_sit_higher_or_lower_as_a_whole() -> None:
 def test_blunders_are_rare_large_and_local() -> None:
     torch.manual_seed(0)
     config = replace(QUIET, blunder=6.0, blunders=0.25, blunder_reach=0.01)
-    noise = LandmarkNoise(load_head(), config)(torch.zeros(100, 10, 478, 2)).norm(dim=-1)
+    noise = errors(config, 100, 10).norm(dim=-1)
     struck = noise.amax(-1) > 0
     assert struck.float().mean().item() == pytest.approx(0.25, abs=0.05)
     far = (noise[struck] < 0.05 * noise[struck].amax(-1, keepdim=True)).float().mean()
     assert far > 0.5 and noise[struck].amax(-1).mean() > 3
+
+
+def test_cheeks_stay_behind_and_lips_do_not() -> None:
+    """Between where the expression moves them and where they rest: by one share per person, up to the stated one."""
+    torch.manual_seed(0)
+    moved, resting = torch.ones(300, 2, 478, 2), torch.zeros(300, 2, 478, 2)
+    seen = LandmarkNoise(load_head(), replace(QUIET, still=0.6))(moved, resting)
+    cheeks, lips = [50, 280, 205, 425], [61, 291, 13, 14, 152, 159, 105, 468]
+    assert (seen[:, :, lips] == 1).all()
+    assert torch.allclose(seen[:, :, cheeks], seen[:, :1, cheeks[:1], :1].expand(-1, 2, 4, 2))
+    share = 1 - seen[:, 0, cheeks[0], 0]
+    assert share.min() >= 0 and share.max() <= 0.6 and share.mean().item() == pytest.approx(0.3, abs=0.04)
+
+
+def test_at_rest_is_the_neutral_face_at_the_same_pose() -> None:
+    torch.manual_seed(0)
+    landmarks, pose = LandmarkHead(load_head()), torch.tensor([[6.3, 0.1, -0.3, 0.05, 120.0, 130.0]]).expand(3, 6)
+    code = torch.randn(3, 128) * 0.5
+    code[:, 60:112] = torch.rand(3, 52) * 0.5
+    neutral = code.clone()
+    neutral[:, 60:112] = 0
+    shown, expected = (project(landmarks(z), pose)[..., :2] for z in (code, neutral))
+    assert torch.allclose(training.at_rest(landmarks, shown, code), expected, atol=0.05)
 
 
 def test_losses_vanish_for_the_truth(shards: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
