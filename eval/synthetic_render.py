@@ -296,3 +296,33 @@ def develop(rng: np.random.Generator, linear: np.ndarray, gain: float, noise: fl
     seen = seen + rng.normal(size=seen.shape).astype(np.float32) * noise * np.sqrt(seen.clip(0) + 0.02)
     shoulder = np.where(seen > 0.8, 0.8 + 0.2 * np.tanh((seen - 0.8) / 0.2), seen)  # highlights roll off
     return (255 * shoulder.clip(0, 1) ** (1 / GAMMA) + 0.5).astype(np.uint8)
+
+
+def mane(width: float) -> np.ndarray:
+    """Points (48,3) whose hull is long hair behind the head, head frame."""
+    turn = np.linspace(0, 2 * np.pi, 24)
+    ring = np.stack([width * np.cos(turn), 0.16 * np.sin(turn) + 0.04, np.full(24, 0.06)], 1)
+    return np.concatenate([ring, ring + [0, 0, 0.06]])
+
+
+def shoulders(position: np.ndarray) -> np.ndarray:
+    """Outline (N,3) of a torso under a head at `position` (3,), camera frame; it does not turn with the head."""
+    neck, arm = [[0.05, 0.05], [0.055, 0.115], [0.09, 0.13]], [[0.17, 0.155], [0.21, 0.19], [0.23, 0.26], [0.24, 0.9]]
+    right = np.array(neck + arm)
+    outline = np.concatenate([right, right[::-1] * [-1, 1]])
+    return np.concatenate([outline, np.full((len(outline), 1), 0.06)], 1) + position
+
+
+def glasses(radius: float, eyes: np.ndarray) -> list[np.ndarray]:
+    """Two rings and a bridge before the corners of the eyes (4,3), head frame."""
+    centres = np.stack([eyes[:2].mean(0), eyes[2:].mean(0)]) + [0, 0.003, -0.015]
+    turn = np.linspace(0, 2 * np.pi, 40)
+    ring = np.stack([1.15 * np.cos(turn), np.sin(turn), 0 * turn], 1) * radius
+    bridge = np.stack([centres[0] + [radius, 0, 0], centres[1] - [radius, 0, 0]])
+    return [*(c + ring for c in centres), bridge]
+
+
+def fill(picture: np.ndarray, points: np.ndarray, colour: np.ndarray, hull: bool = True) -> None:
+    """Fill the hull, or the outline, of points (N,2+) with a linear colour (3,)."""
+    xy = np.round(points[:, :2] * 16).astype(np.int32)
+    cv2.fillPoly(picture, [cv2.convexHull(xy) if hull else xy], colour.tolist(), cv2.LINE_AA, 4)

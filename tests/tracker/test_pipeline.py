@@ -183,7 +183,7 @@ def test_overlay_of_a_large_frame_is_shrunk(make_clip: Callable[..., Path], tmp_
     clip = make_clip("tall.mkv", [np.zeros((90, 61, 3), np.uint8)] * 2, codec="ffv1", pix_fmt="bgr0")
     pose = np.tile(np.array([5.2, 0, 0, 0, 30, 45], np.float32), (2, 1))
     track = Track(
-        *(np.arange(2) / 25, np.ones(2, bool), np.ones(2), np.ones(2), np.ones(2), np.zeros((2, 128), np.float32), pose),
+        *(np.arange(2) / 25, np.ones(2, bool), *np.ones((3, 2)), np.zeros((2, 128), np.float32), pose),
         *(np.zeros((2, 2, 3)), pose, np.zeros((2, 478, 2)), np.zeros(60), 0.0),
         *((61, 90), str(clip), ""),
         *(HEAD.name, HEAD.hash, '{"start": 0.0, "duration": null}'),
