@@ -23,7 +23,7 @@ from tracker.i2znet import I2ZConfig
 from tracker.pipeline import TrackConfig, track_video
 from tracker.train import TrainConfig, train
 
-PIXELS = ("skin.mean", "screen.ratio", "local.ratio")
+PIXELS = ("skin.mean", "stability.screen.ratio", "stability.local.ratio")
 VARIANTS: dict[str, dict[str, object]] = {
     "full": {},
     "without the perceptual stream": {"perceptual": None},
