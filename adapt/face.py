@@ -27,6 +27,24 @@ def face_texels(head: Head, size: int) -> TexelMap:
     return texels._replace(**{name: getattr(texels, name)[keep] for name in ("texel", "corners", "weights")})
 
 
+class Points:
+    """Points of the head that move linearly with the code."""
+
+    def __init__(self, mean: Tensor, shapes: Tensor) -> None:
+        """`mean` (N,3) and `shapes` (112,N,3) in the head frame."""
+        self.mean = mean
+        # (N,336), point by point in memory: a step gathers a few of them
+        self.shapes = shapes.transpose(0, 1).flatten(1).contiguous()
+
+    def __len__(self) -> int:
+        return len(self.mean)
+
+    def __call__(self, z: Tensor, index: Tensor) -> Tensor:
+        """Points (B,n,3) of the codes z (B,128) at `index` (n,)."""
+        shapes = self.shapes[index].unflatten(1, (-1, 3)).transpose(0, 1)  # (112,n,3)
+        return self.mean[index] + (z[:, : len(shapes)] @ shapes.flatten(1)).unflatten(1, (-1, 3))
+
+
 class Face:
     """The decoder, reduced to what the losses look at."""
 
@@ -35,17 +53,11 @@ class Face:
         self.head = copy.deepcopy(head).to(device)  # the loaded head is everybody's
         self.texels = face_texels(self.head, texture)
         with torch.no_grad():
-            self.mean = surface(self.head.mean[None], self.texels)[0]  # (N,3)
-            # (N,336), texel by texel in memory: a step gathers a few of them
-            self.shapes = surface(self.head.shapes, self.texels).transpose(0, 1).flatten(1).contiguous()
+            self.skin = Points(surface(self.head.mean[None], self.texels)[0], surface(self.head.shapes, self.texels))
+            self.vertices = Points(self.head.mean, self.head.shapes)
         self.landmarks = LandmarkHead(self.head, points).to(device)
         self.contour = torch.zeros(points, dtype=torch.bool, device=device)
         self.contour[list(FACE_OVAL) if points > 68 else list(range(17))] = True
         self.weight = torch.ones(points, device=device)
         self.weight[MESH_POINTS:] = irises
         self.pairs = torch.tensor(OPENINGS if points > 68 else [], dtype=torch.long, device=device).reshape(-1, 2)
-
-    def at(self, z: Tensor, index: Tensor) -> Tensor:
-        """Points (B,n,3) of the texels `index` (n,) in the head frame."""
-        shapes = self.shapes[index].unflatten(1, (-1, 3)).transpose(0, 1)  # (112,n,3)
-        return self.mean[index] + (z[:, : len(shapes)] @ shapes.flatten(1)).unflatten(1, (-1, 3))

@@ -45,8 +45,8 @@ def held_out_error(trainer: Trainer, rows: Tensor, windows: list[Window]) -> Hel
             for v in vertices.split(16)
         ]
     )
-    index = torch.arange(0, len(face.mean), 8, device=trainer.device)
-    at = project(face.at(said.z, index), said.pose_image, trainer.model.inverse_distance)[..., :2]
+    index = torch.arange(0, len(face.skin), 8, device=trainer.device)
+    at = project(face.skin(said.z, index), said.pose_image, trainer.model.inverse_distance)[..., :2]
     texture, inner = clip.pixels.sample(rows, at)
     weight = seen[:, index] * inner
     held = rows.cpu().numpy()

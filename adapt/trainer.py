@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from adapt import losses
 from adapt.clip import Clip
-from adapt.face import Face
+from adapt.face import Face, Points
 from adapt.model import Adapted, Prediction
 from decoders.head import EXPRESSION_NAMES, load_head
 from decoders.shading import vertex_normals
@@ -41,28 +41,30 @@ class AdaptConfig:
     offsets: tuple[int, ...] = (0, 1, 2, 6, 12)
     """Frames by which those of a group lie back: a constant slide is invisible to neighbours."""
     texels: int = 1500
-    """Random surface points per step."""
+    """Random points of the skin per step, whose pixels are compared."""
+    vertices: int = 600
+    """Random vertices of the head per step, the trembling of which counts."""
     texture: int = 192
     """Side of the texture in texels."""
     rate: float = 4e-4
     """Peak learning rate of the heads; it decays to 0."""
     rate_clip: float = 5e-3
     """Peak learning rate of identity and colour."""
-    cftc: float = 80.0
+    cftc: float = 220.0
     """Weight of consecutive-frame texture consistency, in units of what a shift by 1 % IOD changes."""
-    motc: float = 20.0
+    motc: float = 55.0
     """Weight of model-to-observation consistency, in the same units."""
-    jitter: float = 100.0
-    """Weight of small accelerations of the skin, (% IOD)^2."""
-    shape_jitter: float = 100.0
-    """The same of the skin in the head's frame, so without the pose."""
-    jitter_scale: float = 0.5
+    jitter: float = 200.0
+    """Weight of small accelerations of the mesh in the picture, (% IOD)^2."""
+    shape_jitter: float = 600.0
+    """The same of the mesh in the head's frame, so without the pose."""
+    jitter_scale: float = 0.75
     """Acceleration in % IOD beyond which it is motion."""
-    flrc: float = 2.0
+    flrc: float = 7.0
     """Weight of landmark reprojection, (% IOD)^2."""
     irises: float = 10.0
     """What a point of an iris counts beside one of the mesh: the gaze has no skin."""
-    opening: float = 2.0
+    opening: float = 4.0
     """Weight of landmark reprojection for differences that open lids and lips."""
     rest: float = 20.0
     """Pull of curves at rest towards 0."""
@@ -72,8 +74,10 @@ class AdaptConfig:
     """Pull apart of curves that nobody makes at once."""
     range: float = 20.0
     """Push of curves into 0..1."""
-    anchor: float = 10.0
+    anchor: float = 4.0
     """Pull towards the un-adapted curves and head turns, squared: what the pixels do not say stays as it was."""
+    person: float = 0.5
+    """Pull towards the un-adapted identity, squared deviations of the population."""
     offset: float = 0.5
     """Share of a landmark's constant residual that counts as the detector's bias."""
     contour_cosine: float = 0.5
@@ -96,6 +100,8 @@ class AdaptConfig:
     """Steps between looks at the held-out frames."""
     patience: int = 14
     """Looks without progress after which it ends."""
+    tie: float = 0.01
+    """States whose held-out errors differ by less than this share are equally good."""
     seed: int = 0
     """Of all that is random."""
 
@@ -113,6 +119,15 @@ class State:
     rest: Tensor  # (52,) tenth percentile of each curve
 
 
+class Draw(NamedTuple):
+    """What a step looks at."""
+
+    rows: Tensor  # (B,) frames, ascending
+    pairs: Tensor  # (P,2) of them, the later and the earlier
+    texels: Tensor  # (n,) of the skin
+    vertices: Tensor  # (m,) of the head
+
+
 class Losses(NamedTuple):
     """The terms of Eq. 5 and what keeps them honest."""
 
@@ -127,6 +142,7 @@ class Losses(NamedTuple):
     antagonists: Tensor
     range: Tensor
     anchor: Tensor
+    person: Tensor
 
 
 class Trainer:
@@ -142,6 +158,7 @@ class Trainer:
             raise ValueError("too few neighbouring frames with a face to adapt to: track this clip without --adapt")
         self.face = Face(load_head(), clip.points.shape[1], config.texture, config.irises, str(self.device))
         self.model = Adapted(network, self._person(network)).to(self.device)
+        self.first_identity = self.model.identity.detach().clone()
         with torch.no_grad():
             self.before = self.predict_all()
         self.generator = torch.Generator().manual_seed(config.seed)
@@ -232,8 +249,8 @@ class Trainer:
         """(3,N) per-texel median of what confident frames show, brought to one exposure; where there is any (N,); and
         the contrast ()."""
         rows = self.train_rows[torch.linspace(0, len(self.train_rows) - 1, most).round().long().unique()]
-        every = torch.arange(len(self.face.mean), device=self.device)
-        points = project(self.face.at(now.z[rows], every), now.pose_image[rows], self.model.inverse_distance)
+        every = torch.arange(len(self.face.skin), device=self.device)
+        points = project(self.face.skin(now.z[rows], every), now.pose_image[rows], self.model.inverse_distance)
         texture, inside = self.clip.pixels.sample(rows, points[..., :2])
         weight = seen[rows] * inside
         middle = self._nanmedian(texture, weight)
@@ -250,12 +267,12 @@ class Trainer:
         hidden = (weight <= 0.5 * weight.amax(0).clamp(min=1e-6))[:, None]
         return texture.masked_fill(hidden, torch.nan).nanmedian(0).values.nan_to_num()
 
-    def losses(self, state: State, rows: Tensor, pairs: Tensor, index: Tensor) -> Losses:
-        """Terms for frames `rows` (B,), of which pairs (P,2) name the later and the earlier, on texels `index` (n,)."""
+    def losses(self, state: State, drawn: Draw) -> Losses:
+        """Terms for what was drawn."""
         clip, config = self.clip, self.config
+        rows, pairs, index = drawn.rows, drawn.pairs, drawn.texels
         said = self.model(clip, rows)
-        shape = self.face.at(said.z, index)
-        at = project(shape, said.pose_image, self.model.inverse_distance)[..., :2]
+        at = project(self.face.skin(said.z, index), said.pose_image, self.model.inverse_distance)[..., :2]
         observed, inside = clip.pixels.sample(rows, at)
         weight = state.seen[rows][:, index] * inside
         late, early = pairs.unbind(1)
@@ -272,13 +289,14 @@ class Trainer:
         return Losses(
             losses.weighted_mean(losses.cftc(now, matched, weights), weights, config.floor) / state.contrast,
             losses.weighted_mean(losses.motc(painted, model, sure), sure, config.floor) / state.contrast,
-            *self._jitter(rows, at, shape * said.pose_image[:, 0].exp()[:, None, None].detach()),
+            *self._jitter(rows, said, drawn.vertices),
             *self._landmark_losses(state, rows, said),
             (losses.resting(expression, state.rest) * self.resting_curves).sum(1).mean(),
             self._neutral(expression, rows),
             losses.antagonism(expression, self.antagonists).sum(1).mean(),
             losses.out_of_range(expression).sum(1).mean(),
             self._anchor(said, rows),
+            (self.model.identity - self.first_identity).square().sum(),
         )
 
     @torch.no_grad()
@@ -292,16 +310,26 @@ class Trainer:
         frozen = ((now - then).abs().amax(1) < 1e-6) & (path > self.config.frozen)[:, None]
         return (~frozen).float()
 
-    def _jitter(self, rows: Tensor, *points: Tensor) -> list[Tensor]:
-        """Of the frames `rows` (B,), sorted, those that are three neighbours of one shot; points (B,n,D) in pixels."""
+    def _jitter(self, rows: Tensor, said: Prediction, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Of the vertices `index` (m,) in the image and in the head's frame, over those of the frames `rows` (B,) that
+        are three neighbours of one shot.
+
+        All of the head counts, not just its skin: a turn trembles most where it is farthest from the face.
+        """
         last = torch.arange(2, len(rows), device=self.device)
         shot = torch.from_numpy(self.clip.shot).to(self.device)[rows]
         number = torch.from_numpy(self.clip.rows).to(self.device)[rows]
         last = last[(number[last] - number[last - 2] == 2) & (shot[last] == shot[last - 2])]
         if not len(last):
-            return [at.new_zeros(()) for at in points]
-        three = (torch.stack([at[last - 2], at[last - 1], at[last]], 1) for at in points)
-        return [losses.jitter(at, self.clip.iod[rows[last]], self.config.jitter_scale).mean() for at in three]
+            return rows.new_zeros((), dtype=torch.float32), rows.new_zeros((), dtype=torch.float32)
+
+        def tremble(points: Tensor) -> Tensor:
+            three = torch.stack([points[last - 2], points[last - 1], points[last]], 1)
+            return losses.jitter(three, self.clip.iod[rows[last]], self.config.jitter_scale).mean()
+
+        shape = self.face.vertices(said.z, index)
+        in_image = project(shape, said.pose_image, self.model.inverse_distance)[..., :2]
+        return tremble(in_image), tremble(shape * said.pose_image[:, 0].exp()[:, None, None].detach())
 
     def _landmark_losses(self, state: State, rows: Tensor, said: Prediction) -> tuple[Tensor, Tensor]:
         clip, scale = self.clip, clip_iod(self.clip, rows)
@@ -334,15 +362,19 @@ class Trainer:
         turn = (said.pose[:, 1:3] - self.before.pose[rows][:, 1:3]).square().sum(1) / math.radians(20) ** 2
         return (curves + turn).mean()
 
-    def draw(self) -> tuple[Tensor, Tensor, Tensor]:
-        """A step's frames (B,), pairs of them (P,2) and texels (n,), all random; see `losses`."""
+    def draw(self) -> Draw:
+        """A step's frames, pairs of them, texels and vertices, all random."""
         config = self.config
         chosen = self.groups[torch.randint(len(self.groups), (config.groups,), generator=self.generator)]
         a, b = torch.triu_indices(chosen.shape[1], chosen.shape[1], 1)
         pairs = torch.stack([chosen[:, a].flatten(), chosen[:, b].flatten()], 1)
         rows, pairs = pairs[(pairs >= 0).all(1)].unique(return_inverse=True)
-        texels = torch.randint(len(self.face.mean), (config.texels,), generator=self.generator)
-        return rows, pairs, texels.to(self.device)
+        return Draw(
+            rows, pairs, self._some(self.face.skin, config.texels), self._some(self.face.vertices, config.vertices)
+        )
+
+    def _some(self, points: Points, count: int) -> Tensor:
+        return torch.randint(len(points), (count,), generator=self.generator).to(self.device)
 
 
 def clip_iod(clip: Clip, rows: Tensor) -> Tensor:

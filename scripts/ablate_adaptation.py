@@ -7,6 +7,7 @@ The tracks are left in OUT/<variant>/<clip>, so that any scorer can be run on th
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,11 +23,17 @@ from tracker.pipeline import TrackConfig, load_models, track_video
 FIGURES = ("skin.mean", "stability.screen.ratio", "stability.local.ratio", "landmarks.mean")
 VARIANTS: dict[str, dict[str, object] | None] = {
     "no adaptation": None,
-    "landmarks only (FLRC)": {"cftc": 0.0, "motc": 0.0},
+    "landmarks only (FLRC)": {"cftc": 0.0, "motc": 0.0, "jitter": 0.0, "shape_jitter": 0.0},
     "full": {},
     "without CFTC": {"cftc": 0.0},
     "without MOTC": {"motc": 0.0},
-    "neighbouring frames only": {"offsets": (0, 1), "groups": 16},
+    "weights 100 / 100 / 1": {"cftc": 100.0, "motc": 100.0, "flrc": 1.0},  # those of the paper
+    "weights 220 / 220 / 7": {"motc": 220.0},
+    "weights 55 / 14 / 7": {"cftc": 55.0, "motc": 14.0},
+    "weights 220 / 55 / 2": {"flrc": 2.0},
+    "weights 220 / 55 / 20": {"flrc": 20.0},
+    "neighbouring frames only": {"offsets": (0, 1), "groups": 16, "jitter": 0.0, "shape_jitter": 0.0},
+    "without the weight of trembling": {"jitter": 0.0, "shape_jitter": 0.0},
     "without gain and bias": {"exposure": False},
     "without the texel floor": {"floor": 0.0},
     "grazing angles, too": {"least_cosine": 0.02},
@@ -35,8 +42,10 @@ VARIANTS: dict[str, dict[str, object] | None] = {
     "the whole contour counts": {"contour_cosine": -1.0},
     "without the detector's offset": {"offset": 0.0},
     "without rest": {"rest": 0.0},
+    "without neutral": {"neutral": 0.0},
     "without antagonists": {"antagonists": 0.0},
     "without the anchor": {"anchor": 0.0},
+    "without the pull to the un-adapted person": {"person": 0.0},
     "weak perspective": {"perspective": False},
 }
 
@@ -48,7 +57,7 @@ def main(out: Path, clips: list[Path], preset: str = "fast") -> None:
     for variant, change in VARIANTS.items():
         rows = []
         for clip in clips:
-            folder = out / variant.replace(" ", "_") / clip.stem
+            folder = out / re.sub(r"\W+", "_", variant) / clip.stem
             if not folder.exists():
                 _run(clip, folder, preset, change)
             track = load(folder)

@@ -105,7 +105,7 @@ def test_pairs_keep_to_their_shot_and_distance(clip: Clip, network: I2ZNet) -> N
     cut = replace(clip, shot=(np.arange(24) >= 9).astype(int))
     trainer, seen = Trainer(cut, network, QUICK), set()
     for _ in range(200):
-        rows, pairs, _ = trainer.draw()
+        rows, pairs, *_ = trainer.draw()
         late, early = rows[pairs].unbind(1)
         seen |= set((late - early).tolist())
         assert not ((early < 9) & (late >= 9)).any()
@@ -134,7 +134,7 @@ def test_the_truth_has_less_texture_loss_than_a_slide(clip: Clip, network: I2ZNe
 def test_gradients_reach_what_is_trained_and_nothing_else(clip: Clip, network: I2ZNet) -> None:
     trainer = Trainer(clip, network, QUICK)
     before = {k: v.clone() for k, v in network.heads.state_dict().items()}
-    terms = trainer.losses(trainer.renew(), *trainer.draw())
+    terms = trainer.losses(trainer.renew(), trainer.draw())
     sum(terms).backward()
     model = trainer.model
     assert model.identity.grad.abs().sum() > 0 and model.colour.grad.abs().sum() > 0
@@ -150,14 +150,14 @@ def test_texture_gradient_is_that_of_finite_differences(clip: Clip, network: I2Z
     trainer = Trainer(clip, network, config)
     state, drawn = trainer.renew(), trainer.draw()
     state.seen = (state.seen > 0.5).float()
-    trainer.losses(state, *drawn).cftc.backward()
+    trainer.losses(state, drawn).cftc.backward()
     slope = trainer.model.identity.grad.clone()
     direction = slope / slope.norm()
     start, values = trainer.model.identity.data.clone(), []
     for step in (-0.02, 0.02):
         trainer.model.identity.data = start + step * direction
         with torch.no_grad():
-            values.append(trainer.losses(state, *drawn).cftc.item())
+            values.append(trainer.losses(state, drawn).cftc.item())
     assert (values[1] - values[0]) / 0.04 == pytest.approx(slope.norm().item(), rel=0.25)
 
 
@@ -175,9 +175,7 @@ def test_adaptation_improves_and_repeats_itself(clip: Clip, network: I2ZNet, tmp
         assert torch.equal(a, b)
 
 
-def test_interrupted_and_continued_is_as_never_interrupted(
-    clip: Clip, network: I2ZNet, tmp_path: Path
-) -> None:
+def test_interrupted_and_continued_is_as_never_interrupted(clip: Clip, network: I2ZNet, tmp_path: Path) -> None:
     whole = Adaptation(Trainer(clip, network, QUICK), [])
     whole(lambda *a: None, tmp_path / "whole", {})
     first = Adaptation(Trainer(clip, network, QUICK), [])
