@@ -50,17 +50,17 @@ class AdaptConfig:
     """Peak learning rate of the heads; it decays to 0."""
     rate_clip: float = 5e-3
     """Peak learning rate of identity and colour."""
-    cftc: float = 220.0
+    cftc: float = 240.0
     """Weight of consecutive-frame texture consistency, in units of what a shift by 1 % IOD changes."""
-    motc: float = 55.0
+    motc: float = 60.0
     """Weight of model-to-observation consistency, in the same units."""
-    jitter: float = 200.0
+    jitter: float = 160.0
     """Weight of small accelerations of the mesh in the picture, (% IOD)^2."""
     shape_jitter: float = 600.0
     """The same of the mesh in the head's frame, so without the pose."""
     jitter_scale: float = 0.75
     """Acceleration in % IOD beyond which it is motion."""
-    flrc: float = 7.0
+    flrc: float = 8.0
     """Weight of landmark reprojection, (% IOD)^2."""
     irises: float = 10.0
     """What a point of an iris counts beside one of the mesh: the gaze has no skin."""
@@ -76,7 +76,7 @@ class AdaptConfig:
     """Push of curves into 0..1."""
     anchor: float = 4.0
     """Pull towards the un-adapted curves and head turns, squared: what the pixels do not say stays as it was."""
-    person: float = 0.5
+    person: float = 0.3
     """Pull towards the un-adapted identity, squared deviations of the population."""
     offset: float = 0.5
     """Share of a landmark's constant residual that counts as the detector's bias."""
