@@ -116,9 +116,11 @@ def lowered(pictures: np.ndarray, side: int) -> np.ndarray:
     return np.stack([cv2.resize(p, (CROP_SIZE, CROP_SIZE), interpolation=cv2.INTER_LINEAR) for p in small])
 
 
-def held_out_shots(people: int, moments: int, seed: int) -> dict[str, Shots]:
-    """One shot per person and moment, undisturbed ("none") and under each of `PERTURBATIONS`, in the same order."""
-    net, rows = LandmarkNet(), {name: [] for name in (NONE, *PERTURBATIONS)}
+def held_out_shots(
+    people: int, moments: int, seed: int, perturbations: tuple[str, ...] = PERTURBATIONS
+) -> dict[str, Shots]:
+    """One shot per person and moment, undisturbed ("none") and under each of the perturbations, in the same order."""
+    net, rows = LandmarkNet(), {name: [] for name in (NONE, *perturbations)}
     for number in range(people):
         rng, cameras = (np.random.default_rng([seed, number, STREAM + k]) for k in range(2))
         booth = Booth(cameras)
@@ -126,12 +128,14 @@ def held_out_shots(people: int, moments: int, seed: int) -> dict[str, Shots]:
         for moment in range(moments):
             expression = sample_expression(rng)
             code = np.concatenate([person.identity, expression, person.appearance])
-            wide = []
-            for _ in range(2):
-                shot = booth.shoot(np.random.default_rng([seed, number, STREAM + 2 + moment]), person, expression)
-                wide.append((shot.picture, (shot.points + 0.5) * WIDE - 0.5))
-            made = {NONE: _middle(*wide[0]), "view": _middle(*wide[1])}
-            made |= {name: distort(rng, *wide[0]) for name, distort in DISTORTIONS.items()}
+            drawn = [
+                booth.shoot(np.random.default_rng([seed, number, STREAM + 2 + moment]), person, expression, needed)
+                for needed in (True, "view" in perturbations)
+            ]
+            plain, view = ((shot.picture, (shot.points + 0.5) * WIDE - 0.5) for shot in drawn)
+            made = {NONE: _middle(*plain)}
+            for name in perturbations:
+                made[name] = _middle(*view) if name == "view" else DISTORTIONS[name](rng, *plain)
             for name, (picture, points) in made.items():
                 rows[name].append((picture, points, code))
     shots = {}
