@@ -22,7 +22,7 @@ def face_texels(head: Head, size: int) -> TexelMap:
     at = surface(head.mean[None], texels)[0]
     oval = head.landmarks478(head.mean[None])[0][list(FACE_OVAL)]
     hull = cv2.convexHull(np.ascontiguousarray(oval[:, :2].cpu().numpy()))
-    inside = [cv2.pointPolygonTest(hull, (float(x), float(y)), False) >= 0 for x, y in at[:, :2]]
+    inside = [cv2.pointPolygonTest(hull, (x, y), False) >= 0 for x, y in at[:, :2].tolist()]
     keep = torch.tensor(inside, device=at.device) & (at[:, 2] < oval[:, 2].max())
     return texels._replace(**{name: getattr(texels, name)[keep] for name in ("texel", "corners", "weights")})
 

@@ -19,6 +19,7 @@ import typer
 from scipy import stats
 
 from adapt.run import adapt_video, load_preset
+from adapt.trainer import AdaptConfig
 from decoders.head import Head
 from eval.metrics import skin_ratio, track_details
 from eval.score import skin_windows
@@ -109,8 +110,8 @@ def gaze(head: Head, vertices: np.ndarray) -> np.ndarray:
     return np.stack(directions, 1)
 
 
-def track_clip(clip: Path, folder: Path, preset: str | None, steps: int | None = None) -> Track:
-    """The track in `folder`, made if it is not there; adapted first if a preset is named, with other `steps` if given.
+def track_clip(clip: Path, folder: Path, adaptation: AdaptConfig | None) -> Track:
+    """The track in `folder`, made if it is not there; adapted first if there are settings for that.
 
     Raises:
         VideoError: the clip cannot be read.
@@ -120,10 +121,8 @@ def track_clip(clip: Path, folder: Path, preset: str | None, steps: int | None =
         return load(folder)
     config, finish = TrackConfig(overlay=False), None
     models = load_models(config)
-    if preset is not None:
-        settings = load_preset(preset)
-        settings = settings if steps is None else replace(settings, steps=steps)
-        _, finish = adapt_video(clip, folder, config, settings, models)
+    if adaptation is not None:
+        _, finish = adapt_video(clip, folder, config, adaptation, models)
     track_video(clip, folder, config, models=models, finish=finish)
     return load(folder)
 
@@ -175,11 +174,13 @@ def main(
 ) -> None:
     """Track synthetic clips and print their errors against the truth."""
     torch.set_num_threads(1)
+    settings = load_preset(preset)
+    settings = settings if steps is None else replace(settings, steps=steps)
     rows: dict[str, dict[str, Row]] = {}
     for clip, truth in find_clips(clips)[:first]:
         tracks = {"plain": track_clip(clip, output / f"{clip.stem}_plain", None)}
         if adapt:
-            tracks["adapted"] = track_clip(clip, output / f"{clip.stem}_adapted", preset, steps)
+            tracks["adapted"] = track_clip(clip, output / f"{clip.stem}_adapted", settings)
         windows = skin_windows(tracks["plain"])
         rows[clip.stem] = {name: errors(track, load_truth(truth), windows) for name, track in tracks.items()}
         (output / "benchmark.json").write_text(json.dumps(rows, indent=1))

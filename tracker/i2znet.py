@@ -33,7 +33,7 @@ from torch.nn import functional
 
 from decoders.head import IBUG_68, N_APPEARANCE, N_IDENTITY, load_head
 from tracker.crop import CROP_SIZE
-from tracker.streams import LANDMARK_STREAMS, PERCEPTUAL_STREAMS
+from tracker.streams import LANDMARK_STREAMS, PERCEPTUAL_STREAMS, ScratchTrunk
 
 WEIGHTS = Path(__file__).parent / "assets" / "i2znet_small.safetensors"
 CONFIGS = Path(__file__).parent.parent / "configs"
@@ -52,6 +52,7 @@ class I2ZConfig:
     vector: int = 256  # length of a level's vector
     hidden: int = 512  # width of the regressing layers
     points: int = 478  # points of the detector: 478, or FAN's 68
+    depths: int | None = None  # so many of the deepest levels; None for all (the paper's skip connections)
 
     @staticmethod
     def load(name: str) -> I2ZConfig:
@@ -205,15 +206,19 @@ class I2ZNet(nn.Module):
         self.perceptual = PERCEPTUAL_STREAMS[config.perceptual](pretrained) if config.perceptual else None
         self.landmarks = LANDMARK_STREAMS[config.landmarks](pretrained) if config.landmarks else None
         sizes = self.perceptual.sizes if self.perceptual else (24, 12, 6) if self.landmarks else ()
-        self.sizes = list(sizes)
-        channels = [0] * len(sizes)
+        self.used = slice(-config.depths if config.depths else None, None)
+        self.sizes = list(sizes)[self.used]
+        channels = [0] * len(self.sizes)
         if self.perceptual:
-            channels = [a + b for a, b in zip(channels, self.perceptual.channels, strict=True)]
+            channels = [a + b for a, b in zip(channels, self.perceptual.channels[self.used], strict=True)]
         if self.landmarks:
             channels = [c + len(IBUG_68) for c in channels]
         self.heads = Heads(config, channels, self.sizes)
+        self.trains_trunk = isinstance(self.perceptual, ScratchTrunk)
+        if self.trains_trunk:
+            self.heads.trunk = self.perceptual  # learned and saved with them
         for stream in (self.perceptual, self.landmarks):
-            if stream is not None:
+            if stream is not None and not (stream is self.perceptual and self.trains_trunk):
                 stream.requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> I2ZNet:
@@ -221,14 +226,15 @@ class I2ZNet(nn.Module):
         self.heads.train(mode)
         return self
 
-    @torch.no_grad()
     def perceive(self, crops: Tensor) -> list[Tensor]:
-        """The frozen perceptual maps of crops (B,3,S,S), RGB in 0..1; may be cached, as they never change."""
-        return self.perceptual(crops) if self.perceptual else []
+        """The perceptual maps of crops (B,3,S,S), RGB in 0..1; may be cached, as those of a frozen stream never
+        change."""
+        with torch.set_grad_enabled(self.trains_trunk and torch.is_grad_enabled()):
+            return self.perceptual(crops) if self.perceptual else []
 
     def join(self, crops: Tensor | None, points: Tensor | None, perceived: list[Tensor]) -> list[list[Tensor]]:
-        """Maps per level and stream, from cached perceptual maps and the landmark stream."""
-        maps: list[list[Tensor]] = [[m] for m in perceived] if perceived else [[] for _ in self.sizes]
+        """Maps per level and stream, from cached perceptual maps of all depths and the landmark stream."""
+        maps: list[list[Tensor]] = [[m] for m in perceived[self.used]] if perceived else [[] for _ in self.sizes]
         if self.landmarks is not None:
             for level, heat in zip(maps, self.landmarks(crops, points, self.sizes), strict=True):
                 level.append(heat)

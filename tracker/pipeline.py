@@ -178,6 +178,8 @@ def load_models(config: TrackConfig) -> Models:
         raise ValueError(f"device must be cpu, cuda or auto; got {device!r}")
     if device == "cuda" and not torch.cuda.is_available():
         raise ValueError("device cuda was asked for, but this torch finds none; use --device cpu")
+    if device == "cuda":
+        torch.backends.cudnn.allow_tf32 = False  # convolutions in ten bits would move the landmarks
     source = LANDMARKS[config.landmarks]
     weights = Path(config.weights or source.weights)
     try:

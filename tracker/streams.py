@@ -31,6 +31,32 @@ class MeshTrunk(nn.Module):
         return self.network.features(crops)[1:]
 
 
+class ScratchTrunk(nn.Module):
+    """The same trunk from random weights, which training trains along with the heads: a baseline of the paper."""
+
+    sizes = MeshTrunk.sizes
+
+    def __init__(self, pretrained: bool = True) -> None:
+        super().__init__()
+        network = LandmarkNet()
+        self.channels = network.channels[1:]
+        self.trunk = network.trunk
+        slopes = {node.args[1].target for node in self.trunk.graph.nodes if node.target is functional.prelu}
+        for name, value in list(self.trunk.named_buffers()):
+            delattr(self.trunk, name)
+            fresh = torch.full_like(value, 0.25 if name in slopes else 0.0)
+            if value.ndim == 4:
+                # half of He's variance: what the blocks add up must not explode without normalisation
+                nn.init.normal_(fresh, std=value[0].numel() ** -0.5)
+            self.trunk.register_parameter(name, nn.Parameter(fresh))
+
+    def forward(self, crops: Tensor) -> list[Tensor]:
+        """As `MeshTrunk.forward`, with gradients."""
+        if crops.shape[-1] != MESH_SIZE:
+            crops = functional.interpolate(crops, (MESH_SIZE, MESH_SIZE), mode="bilinear", antialias=True)
+        return list(self.trunk(crops.contiguous(memory_format=torch.channels_last)))[1:]
+
+
 class Vgg16(nn.Module):
     """The paper's perceptual stream: ImageNet VGG-16 at relu3_3, relu4_3, relu5_3 and pool5 (torchvision's weights)."""
 
@@ -105,5 +131,9 @@ class Fan(nn.Module):
         return [functional.adaptive_max_pool2d(heat, size) for size in sizes]
 
 
-PERCEPTUAL_STREAMS: dict[str, Callable[[bool], nn.Module]] = {"mesh": MeshTrunk, "vgg16": Vgg16}
+PERCEPTUAL_STREAMS: dict[str, Callable[[bool], nn.Module]] = {
+    "mesh": MeshTrunk,
+    "scratch": ScratchTrunk,
+    "vgg16": Vgg16,
+}
 LANDMARK_STREAMS: dict[str, Callable[[bool], nn.Module]] = {"points": PointHeatmaps, "fan": Fan}

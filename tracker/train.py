@@ -165,8 +165,11 @@ class Objective(nn.Module):
     def forward(self, maps: list[Tensor], points: Tensor, code: Tensor) -> dict[str, Tensor]:
         """maps: per level (P*S,C,s,s); points (P,S,478,2) true landmarks; code (P,S,128) -> the losses by name.
 
+        A network that trains its trunk, too, is given the pictures (P*S,S,S,3) instead of the maps.
         The network speaks twice, with each shot's own identity and with a given person, and both count.
         """
+        if self.network.trains_trunk:
+            maps = self.network.perceive(to_tensor(maps[0]))
         people, shots = points.shape[:2]
         truth, target = points.flatten(0, 1), code.flatten(0, 1)
         resting = at_rest(self.landmarks, truth, target).view_as(points)
@@ -224,7 +227,7 @@ class Objective(nn.Module):
 
 
 class Dataset:
-    """Captures in memory with the frozen perceptual maps in half precision."""
+    """Captures in memory with the frozen perceptual maps in half precision, or with the pictures if none is frozen."""
 
     def __init__(self, paths: list[Path], network: I2ZNet, progress: Callable[[int, int], None] | None = None) -> None:
         maps: list[list[Tensor]] = []
@@ -248,6 +251,8 @@ class Dataset:
         """Maps of a shard's pictures, kept beside the shard."""
         if network.perceptual is None:
             return []
+        if network.trains_trunk:
+            return [torch.from_numpy(load_shard(path).pictures).flatten(0, 2)]
         cache = path.with_suffix(f".{network.config.perceptual}.pt")
         if cache.exists():
             return torch.load(cache, weights_only=True)
