@@ -167,6 +167,43 @@ def i2znet(
     print(output)
 
 
+def studio(
+    folder: Annotated[Path, typer.Argument(help="Where the capture goes.", metavar="DIR")],
+    seed: Annotated[int, typer.Option(help="Which virtual actor.", min=0)] = 0,
+    frames: Annotated[int | None, typer.Option(help="Moments of acting [280].", min=5)] = None,
+) -> None:
+    """Capture a virtual actor in a synthetic light stage; its pictures are drawn when they are needed."""
+    from eval.lab import LabConfig, make_studio
+
+    print(make_studio(folder, seed, LabConfig(frames=frames or LabConfig.frames)))
+
+
+def dam(
+    folder: Annotated[Path, typer.Argument(help="Capture: of track-train studio, or Multiface's.", metavar="CAPTURE")],
+    output: Annotated[Path, typer.Option("-o", help="The model to write.")] = Path("dam.safetensors"),
+    texture: Annotated[int, typer.Option(help="Side of the texture: 256 or 512 on the CPU, 1024.")] = 256,
+    steps: Annotated[int | None, typer.Option(help="Optimisation steps [6000].", min=1)] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    workers: Annotated[int, typer.Option(help="Processes that read the capture.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Of all that is random.")] = 0,
+) -> None:
+    """Train a deep appearance model of one person; goes on where it was interrupted. Under torchrun on several
+    devices."""
+    from decoders.capture import open_capture
+    from decoders.dam import DamConfig
+    from decoders.dam_training import DamTraining, train_dam
+
+    capture = open_capture(folder)
+    for line in capture.missing[:5]:
+        print(f"missing  {line}", file=sys.stderr)
+    if len(capture.missing) > 5:
+        print(f"missing  and {len(capture.missing) - 5} more", file=sys.stderr)
+    settings = DamTraining(DamConfig(texture), steps or DamTraining.steps, workers=workers, seed=seed)
+    with _Bars() as bars:
+        errors = train_dam(capture, output, settings, partial(bars.show, "training"), device)
+    print(f"{output}: {errors}")
+
+
 class _Bars:
     """One progress bar per stage, with the time left, on stderr."""
 
@@ -224,7 +261,7 @@ def eval_main() -> None:
 
 def train_main() -> None:
     """Console script `track-train`."""
-    _run("track-train", captures, i2znet)
+    _run("track-train", captures, i2znet, studio, dam)
 
 
 if __name__ == "__main__":
