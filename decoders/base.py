@@ -29,6 +29,10 @@ class Embedding:
         return torch.einsum("blkc,lk->blc", vertices[:, self.triangles], self.weights)
 
 
+TOPOLOGY = ("faces", "uvs", "uv_faces", "face_parts", "skin_faces", "skin_texels")
+"""The tensors of a topology."""
+
+
 @dataclass(frozen=True)
 class Topology:
     """What all meshes of one kind share; any number of vertices, triangles and parts."""
@@ -38,6 +42,7 @@ class Topology:
     uv_faces: Tensor  # (F,3) long, into uvs
     face_parts: Tensor  # (F,) long, into part_names
     part_names: tuple[str, ...]
+    skin_faces: Tensor  # (F,) bool
     skin_texels: Tensor  # (T,T) bool, texels that the losses may look at
     landmarks: Embedding | None  # the detector's 478 points, or not known
     head: str = ""  # hash of the default head where this is its topology
@@ -45,9 +50,9 @@ class Topology:
     @staticmethod
     def of(decoder: Decoder) -> Topology:
         """That of a decoder."""
-        own = {name: getattr(decoder, name) for name in ("faces", "uvs", "uv_faces", "face_parts", "part_names")}
+        own = {name: getattr(decoder, name) for name in TOPOLOGY}
         head = decoder.hash if decoder.name == "head" else ""
-        return Topology(**own, skin_texels=decoder.skin_texels, landmarks=decoder.landmarks478, head=head)
+        return Topology(**own, part_names=decoder.part_names, landmarks=decoder.landmarks478, head=head)
 
 
 class Decoder(Protocol):
@@ -73,6 +78,13 @@ class Decoder(Protocol):
 
     def coefficients(self, z: Tensor) -> Tensor:
         """(B,K) of the shapes, of codes z (B,Z)."""
+
+    @property
+    def curve_names(self) -> tuple[str, ...]:
+        """What an animator gets of z, ARKit's names where they are known."""
+
+    def curves(self, z: Tensor) -> Tensor:
+        """(B,K) by `curve_names`, of codes z (B,Z)."""
 
     def geometry(self, z: Tensor) -> Tensor:
         """Vertices (B,V,3), metres, head frame, of codes z (B,Z)."""

@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -19,8 +20,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from decoders.base import Decoded, Embedding, Topology
-from decoders.head import EXPRESSION_NAMES, IBUG_68
+from decoders.base import TOPOLOGY, Decoded, Embedding, Topology
+from decoders.head import EXPRESSION_NAMES, IBUG_68, Head, load_head
 
 CHANNELS = (16, 32, 32, 64, 64, 128, 128, 256)  # of textures halved 1, 2, ... times
 _SLOPE = 0.2
@@ -136,7 +137,7 @@ class Dam(nn.Module):
         self.appearance = slice(config.code, config.code)
         if texture.shape != (3, config.texture, config.texture):
             raise ValueError(f"expected a mean texture (3,{config.texture},{config.texture}), got {texture.shape}")
-        for name in ("faces", "uvs", "uv_faces", "face_parts", "skin_texels"):
+        for name in TOPOLOGY:
             self.register_buffer(name, getattr(topology, name).clone(), persistent=False)
         if topology.landmarks is not None:
             self.register_buffer("_landmark_triangles", topology.landmarks.triangles.clone(), persistent=False)
@@ -190,6 +191,17 @@ class Dam(nn.Module):
         standard = standard * (texture > 0).any(1, keepdim=True)
         return self.encoder((mesh - self.mean_mesh) / self.mesh_deviation, standard)
 
+    @property
+    def curve_names(self) -> tuple[str, ...]:
+        """ARKit's where the topology is the head's, else those of z."""
+        return EXPRESSION_NAMES if self.arkit.any() else self.expression_names
+
+    def curves(self, z: Tensor) -> Tensor:
+        """(B,52) ARKit values in 0..1 by the linear map that training has fitted, or z itself."""
+        if not self.arkit.any():
+            return z
+        return (z @ self.arkit[:, :-1].T + self.arkit[:, -1]).clamp(0, 1)
+
     def coefficients(self, z: Tensor) -> Tensor:
         """(B,K) of the shapes."""
         return self.hidden(z)
@@ -212,7 +224,7 @@ class Dam(nn.Module):
 def save_dam(path: Path, model: Dam, training: dict | None = None) -> Path:
     """Write a model with its topology as safetensors, its settings as JSON in the header; temporary name first."""
     topology, tensors = model.topology, {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
-    for name in ("faces", "uvs", "uv_faces", "face_parts", "skin_texels"):
+    for name in TOPOLOGY:
         tensors[f"topology.{name}"] = getattr(topology, name).cpu().contiguous()
     if topology.landmarks is not None:
         tensors["topology.landmark_triangles"] = topology.landmarks.triangles.cpu().contiguous()
@@ -241,6 +253,20 @@ def load_dam(path: Path) -> Dam:
         raise ValueError(f"{path}: not a deep appearance model ({error}); make one with track-train dam") from error
     model.hash = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
     return model.requires_grad_(False).eval()
+
+
+def load_decoder(path: str | None) -> Head | Dam:
+    """The model in a file, or the bundled head; read once. Raises ValueError when the file is none."""
+    if path is None:
+        return load_head()
+    if not Path(path).is_file():
+        raise ValueError(f"{path}: no such file; make a person's own model with track-train dam")
+    return _load_once(path, Path(path).stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=2)
+def _load_once(path: str, changed: int) -> Dam:
+    return load_dam(Path(path))
 
 
 def masked_error(made: Tensor, seen: Tensor) -> Tensor:

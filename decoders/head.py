@@ -96,6 +96,12 @@ class Head(nn.Module):
         index = list(IBUG_68)
         return Embedding(self._landmark_triangles[index], self._landmark_weights[index])
 
+    curve_names = EXPRESSION_NAMES
+
+    def curves(self, z: Tensor) -> Tensor:
+        """(B,52) ARKit values in 0..1 of codes z (B,128)."""
+        return z[:, self.expression].clamp(0, 1)
+
     def coefficients(self, z: Tensor) -> Tensor:
         """(B,112) of the shapes: codes z (B,128) without the appearance."""
         k = len(self.shapes)

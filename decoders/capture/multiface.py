@@ -137,6 +137,7 @@ class Multiface:
             uv_faces=torch.from_numpy(uv_faces),
             face_parts=torch.zeros(len(faces), dtype=torch.long),
             part_names=("head",),
+            skin_faces=torch.ones(len(faces), dtype=torch.bool),
             skin_texels=torch.from_numpy(self._seen_texels),
             landmarks=None,
         )

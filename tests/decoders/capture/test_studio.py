@@ -1,5 +1,6 @@
 """The synthetic light stage: what its cameras must see of a known actor."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -7,31 +8,12 @@ import pytest
 import torch
 
 from decoders.capture import in_camera, open_capture, view_direction
-from decoders.capture.studio import IMAGE, Performance, Studio
+from decoders.capture.studio import IMAGE
 from decoders.head import load_head
 
 
-def session(folder: Path, gloss: float = 0.0, turn: float = 0.0, frames: int = 2) -> Studio:
-    """A grey actor who opens the mouth in the second frame, before three cameras of one colour."""
-    head = load_head()
-    curves = np.zeros((frames, 52), np.float32)
-    curves[1:, head.expression_names.index("jawOpen")] = 0.8
-    Performance(
-        neutral=head.mean.numpy(),
-        shapes=head.shapes[head.expression].numpy(),
-        albedo=np.full((16, 16, 3), 0.3, np.float16),
-        gloss=gloss,
-        sharpness=12.0,
-        curves=curves,
-        angles=np.array([[0, turn, 0]] * frames),
-        offset=np.zeros((frames, 3)),
-        camera_gain=np.ones((13, 3)),
-    ).save(folder)
-    return open_capture(folder)
-
-
-def test_the_front_camera_sees_the_face(tmp_path: Path) -> None:
-    studio = session(tmp_path)
+def test_the_front_camera_sees_the_face(light_stage: Callable) -> None:
+    studio = light_stage()
     front = 12
     np.testing.assert_allclose(view_direction(studio, 0, front), [0, 0, -1], atol=1e-6)
     middle = in_camera(studio, 0, front, np.zeros((1, 3)))[0]
@@ -41,17 +23,17 @@ def test_the_front_camera_sees_the_face(tmp_path: Path) -> None:
     assert eye[0] < other[0] and chin[1] > eye[1]  # the subject's right eye on the left, upright
 
 
-def test_a_turned_head_looks_as_from_a_moved_camera(tmp_path: Path) -> None:
+def test_a_turned_head_looks_as_from_a_moved_camera(light_stage: Callable) -> None:
     """A head that turns its face to the picture's left is seen as by a camera that stands to the right of it."""
-    studio = session(tmp_path, turn=0.4)
+    studio = light_stage(turn=0.4)
     assert view_direction(studio, 0, 12)[0] == pytest.approx(np.sin(0.4), abs=1e-6)
 
 
-def test_unwrapped_texture_of_a_matte_face_is_the_same_from_everywhere(tmp_path: Path) -> None:
+def test_unwrapped_texture_of_a_matte_face_is_the_same_from_everywhere(light_stage: Callable) -> None:
     """Without gloss the light that leaves a point does not depend on who looks; with gloss it does."""
 
     def differences(gloss: float) -> float:
-        studio = session(tmp_path / str(gloss), gloss)
+        studio = light_stage(str(gloss), gloss)
         one, other = (studio.texture(0, camera, 64).astype(float) for camera in (2, 3))
         both = one.any(2) & other.any(2)
         assert both.sum() > 300
@@ -61,23 +43,24 @@ def test_unwrapped_texture_of_a_matte_face_is_the_same_from_everywhere(tmp_path:
     assert differences(1.0) > 2 * differences(0.0)
 
 
-def test_hidden_texels_are_holes(tmp_path: Path) -> None:
+def test_hidden_texels_are_holes(light_stage: Callable) -> None:
     """A camera on the picture's left sees the subject's right side: the texture's left half."""
-    studio = session(tmp_path)
+    studio = light_stage()
     seen = studio.texture(0, 0, 64).any(2)[:40]
     assert seen[:, :32].sum() > 1.5 * seen[:, 32:].sum()
 
 
-def test_expressions_move_the_mesh(tmp_path: Path) -> None:
-    studio, head = session(tmp_path), load_head()
+def test_expressions_move_the_mesh(light_stage: Callable) -> None:
+    studio, head = light_stage(), load_head()
     moved = studio.vertices(1) - studio.vertices(0)
     jaw = head.shapes[head.expression][head.expression_names.index("jawOpen")].numpy()
     np.testing.assert_allclose(moved, 0.8 * jaw, atol=1e-6)
 
 
-def test_textures_are_drawn_once(tmp_path: Path) -> None:
-    first = session(tmp_path).texture(0, 5, 32)
-    again = open_capture(tmp_path)
+def test_textures_are_drawn_once(light_stage: Callable) -> None:
+    studio = light_stage()
+    first = studio.texture(0, 5, 32)
+    again = open_capture(studio.folder)
     again._unwrap = None  # would fail if called
     np.testing.assert_array_equal(again.texture(0, 5, 32), first)
 
