@@ -40,7 +40,7 @@ class DamTraining:
     """Weight of the squared vertex error, in deviations of the capture."""
     texture: float = 1.0
     """Weight of the squared texture error, in deviations of the capture."""
-    kl: float = 0.003
+    kl: float = 0.01
     """Weight of the Kullback-Leibler divergence, mean over z."""
     workers: int = 0
     """Processes that read the capture."""
