@@ -209,7 +209,10 @@ def studio(
 
 
 def dam(
-    folder: Annotated[Path, typer.Argument(help="Capture: of track-train studio, or Multiface's.", metavar="CAPTURE")],
+    folder: Annotated[
+        Path | None, typer.Argument(help="Capture: of track-train studio, or Multiface's.", metavar="CAPTURE")
+    ] = None,
+    from_video: Annotated[Path | None, typer.Option(help="Instead of a capture: a clip of the person.")] = None,
     output: Annotated[Path, typer.Option("-o", help="The model to write.")] = Path("dam.safetensors"),
     texture: Annotated[int, typer.Option(help="Side of the texture: 256 or 512 on the CPU, 1024.")] = 256,
     steps: Annotated[int | None, typer.Option(help="Optimisation steps [6000].", min=1)] = None,
@@ -223,6 +226,11 @@ def dam(
     from decoders.dam import DamConfig
     from decoders.dam_training import DamTraining, train_dam
 
+    if (folder is None) == (from_video is None):
+        raise ValueError("a model is made from a CAPTURE or from a clip: --from-video CLIP")
+    if from_video:
+        print(f"{output}: {_dam_of_clip(from_video, output, texture, steps, device, seed)}")
+        return
     capture = open_capture(folder)
     for line in capture.missing[:5]:
         print(f"missing  {line}", file=sys.stderr)
@@ -232,6 +240,16 @@ def dam(
     with _Bars() as bars:
         errors = train_dam(capture, output, settings, partial(bars.show, "training"), device)
     print(f"{output}: {errors}")
+
+
+def _dam_of_clip(clip: Path, output: Path, texture: int, steps: int | None, device: str, seed: int) -> str:
+    from adapt.own_model import model_of_clip
+    from decoders.dam import DamConfig
+    from decoders.dam_training import DamTraining
+
+    settings = DamTraining(DamConfig(texture), steps or 2000, seed=seed)
+    with _Bars() as bars:
+        return str(model_of_clip(clip, output, settings, min(steps or 1500, 1500), bars.show, device))
 
 
 class _Bars:

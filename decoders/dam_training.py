@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, Dataset
 
-from decoders.capture import Capture, view_direction
+from decoders.capture import Capture
 from decoders.dam import Dam, DamConfig, divergence, masked_error, psnr, save_dam
 from decoders.head import load_head
 
@@ -109,7 +109,7 @@ def observe(capture: Capture, frame: int, cameras: np.ndarray, size: int) -> dic
         "mesh": torch.from_numpy(capture.vertices(frame)),
         "average": tensor(capture.average(frame, size)),
         "texture": tensor(np.stack([capture.texture(frame, int(c), size) for c in cameras])),
-        "view": torch.from_numpy(np.stack([view_direction(capture, frame, int(c)) for c in cameras])),
+        "view": torch.from_numpy(np.stack([capture.view(frame, int(c)) for c in cameras])),
         "camera": torch.as_tensor(np.asarray(cameras), dtype=torch.long),
     }
 

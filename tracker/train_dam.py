@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from decoders.capture import Capture, in_camera, view_direction
+from decoders.capture import Capture
 from decoders.dam import Dam
 from decoders.dam_training import codes, split_frames
 from tracker import crop as crops
@@ -26,7 +26,7 @@ class CaptureConfig:
     """How pictures of the capture become training data."""
 
     views: int = 4
-    """Cameras per frame, an even number, random for each."""
+    """Pictures per frame, an even number, of random cameras; of one camera, crops with errors of their own."""
     facing: float = 0.4
     """Cosine between the face's front and a camera, below which that is not used."""
     crop: StudioConfig = StudioConfig()
@@ -46,14 +46,14 @@ class CaptureData:
         config: CaptureConfig | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
-        """Raises ValueError when no frame has two cameras before the face."""
+        """Raises ValueError when no camera is before the face."""
         config = config or CaptureConfig()
         rng = np.random.default_rng([config.seed, len(frames)])
         device = next(network.parameters()).device
         maps, points, used = [], [], []
         for done, frame in enumerate(frames, 1):
-            front = [v for v in capture.views(int(frame)) if -view_direction(capture, int(frame), v)[2] > config.facing]
-            if len(front) > 1:
+            front = [v for v in capture.views(int(frame)) if -capture.view(int(frame), v)[2] > config.facing]
+            if front:
                 chosen = rng.choice(front, config.views, replace=len(front) < config.views)
                 shots = [self._shoot(capture, decoder, int(frame), int(v), rng, config.crop) for v in chosen]
                 maps.append([m.half().cpu() for m in network.perceive(self._pictures(shots).to(device))])
@@ -62,7 +62,7 @@ class CaptureData:
             if progress:
                 progress(done, len(frames))
         if not used:
-            raise ValueError("no frame of the capture is seen by two cameras before the face")
+            raise ValueError("no frame of the capture is seen by a camera before the face")
         self.maps = [torch.stack(level) for level in zip(*maps, strict=True)]  # (P,S,C,s,s)
         self.points = torch.from_numpy(np.stack(points))
         z = codes(decoder, capture, np.array(used)).cpu()
@@ -74,7 +74,7 @@ class CaptureData:
     ) -> tuple[np.ndarray, np.ndarray]:
         """A crop (256,256,3) and the true landmarks (478,2) in it."""
         vertices = torch.from_numpy(capture.vertices(frame))[None]
-        at = in_camera(capture, frame, camera, decoder.landmarks478(vertices)[0].numpy())[:, :2]
+        at = capture.project(frame, camera, decoder.landmarks478(vertices)[0].numpy())[:, :2]
         transform = sample_crop(rng, at, config)
         picture = crops.warp(capture.image(frame, camera), transform)
         seen = lens_and_sensor(rng, picture / 255)

@@ -43,8 +43,11 @@ class Capture(Protocol):
     def vertices(self, frame: int) -> np.ndarray:
         """(V,3) float32, metres, head frame."""
 
-    def head(self, frame: int) -> np.ndarray:
-        """(3,4) from the head frame to the world, metres."""
+    def view(self, frame: int, camera: int) -> np.ndarray:
+        """(3,) float32 unit vector from the head's origin to a camera, head frame."""
+
+    def project(self, frame: int, camera: int, points: np.ndarray) -> np.ndarray:
+        """Head-frame points (L,3) in a camera's picture: (L,3) float32, x, y and depth in its pixels."""
 
     def image(self, frame: int, camera: int) -> np.ndarray:
         """(H,W,3) uint8 RGB."""
@@ -62,14 +65,32 @@ class Capture(Protocol):
         """(size,size,3) uint8 RGB mean of all textures; black texels are never seen."""
 
 
-def view_direction(capture: Capture, frame: int, camera: int) -> np.ndarray:
+class Calibrated:
+    """What follows from calibrated cameras and the pose of the head."""
+
+    cameras: tuple[Camera, ...]
+
+    def head(self, frame: int) -> np.ndarray:
+        """(3,4) from the head frame to the world, metres."""
+        raise NotImplementedError
+
+    def view(self, frame: int, camera: int) -> np.ndarray:
+        """See `Capture`."""
+        return view_direction(self, frame, camera)
+
+    def project(self, frame: int, camera: int, points: np.ndarray) -> np.ndarray:
+        """See `Capture`."""
+        return in_camera(self, frame, camera, points)
+
+
+def view_direction(capture: Calibrated, frame: int, camera: int) -> np.ndarray:
     """(3,) float32 unit vector from the head's origin to a camera, in the head frame."""
     head = capture.head(frame)
     towards = head[:, :3].T @ (capture.cameras[camera].centre - head[:, 3])
     return (towards / np.linalg.norm(towards)).astype(np.float32)
 
 
-def in_camera(capture: Capture, frame: int, camera: int, points: np.ndarray) -> np.ndarray:
+def in_camera(capture: Calibrated, frame: int, camera: int, points: np.ndarray) -> np.ndarray:
     """Head-frame points (L,3) in a camera's picture: (L,3) float32, x and y in pixels, and depth as far as x and y are
     magnified at the head's origin."""
     head, at = capture.head(frame), capture.cameras[camera]

@@ -25,13 +25,13 @@ import numpy as np
 import torch
 
 from decoders.base import Topology
-from decoders.capture.base import Camera, mean_of
+from decoders.capture.base import Calibrated, Camera, mean_of
 
 UNWRAPPED = "unwrapped_uv_1024"
 _MILLIMETRE = 1e-3
 
 
-class Multiface:
+class Multiface(Calibrated):
     """See the module; a `decoders.capture.Capture`."""
 
     MARK = "KRT"

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from decoders.base import Topology
-from decoders.capture.base import Camera, in_camera, mean_of
+from decoders.capture.base import Calibrated, Camera, in_camera, mean_of
 from decoders.head import load_head
 from decoders.rasterizer import Fragments, interpolate, rasterize
 from decoders.shading import vertex_normals
@@ -82,7 +82,7 @@ def ring_camera(number: int) -> Camera:
     return Camera(f"{number:02d}", intrinsics, np.concatenate([turn, [[0], [0], [DISTANCE]]], 1))
 
 
-class Studio:
+class Studio(Calibrated):
     """See the module; a `decoders.capture.Capture`. Unwrapped textures are kept beside `studio.npz`."""
 
     MARK = "studio.npz"
