@@ -225,6 +225,7 @@ def dam(
     from decoders.capture import open_capture
     from decoders.dam import DamConfig
     from decoders.dam_training import DamTraining, train_dam
+    from tracker.place_landmarks import place_landmarks
 
     if (folder is None) == (from_video is None):
         raise ValueError("a model is made from a CAPTURE or from a clip: --from-video CLIP")
@@ -236,6 +237,11 @@ def dam(
         print(f"missing  {line}", file=sys.stderr)
     if len(capture.missing) > 5:
         print(f"missing  and {len(capture.missing) - 5} more", file=sys.stderr)
+    if capture.topology.landmarks is None:
+        try:
+            capture.topology = replace(capture.topology, landmarks=place_landmarks(capture))
+        except ValueError as error:
+            print(f"note     {error}; no network can be trained for this model", file=sys.stderr)
     settings = DamTraining(DamConfig(texture), steps or DamTraining.steps, workers=workers, seed=seed)
     with _Bars() as bars:
         errors = train_dam(capture, output, settings, partial(bars.show, "training"), device)

@@ -1,5 +1,6 @@
 """A person's own model through the tracker: network, adaptation, results. Untrained ones suffice for what must fit."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+import track as commands
 from adapt import losses
 from adapt.clip import ClipConfig, read_clip
 from adapt.run import for_own_model
@@ -144,3 +146,29 @@ def test_adaptation_sees_the_models_own_texture(model: Path, network: Path, smil
     assert all(torch.isfinite(term) for term in terms)
     assert settings.rest == settings.range == settings.antagonists == settings.neutral == 0
     assert losses.antagonism(said.z, trainer.antagonists).shape == (len(rows), 0)
+
+
+def test_the_commands(stage: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    """Model and network of a capture as a user makes them; bad input in one line."""
+
+    def train(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["track-train", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            commands.train_main()
+        said = capsys.readouterr()
+        return stop.value.code or 0, said.out, said.err
+
+    out = tmp_path / "me.safetensors"
+    status, said, _ = train("dam", stage.folder, "-o", out, "--texture", 32, "--steps", 2)
+    assert status == 0 and "held-out frames" in said and load_dam(out).topology.head
+    status, said, _ = train("i2znet", "--decoder", out, "--capture", stage.folder, "--steps", 2)
+    assert status == 0 and load_model(tmp_path / "me.i2znet.safetensors").config.decoder == load_dam(out).hash
+    for wrong, says in (
+        (("dam",), "CAPTURE"),
+        (("dam", tmp_path / "nothing"), "no capture there"),
+        (("dam", stage.folder, "--texture", 100), "100"),
+        (("i2znet", "--decoder", out), "--capture"),
+        (("i2znet", "--decoder", tmp_path / "no.safetensors", "--capture", stage.folder), "not a deep appearance"),
+    ):
+        status, _, error = train(*wrong)
+        assert status == 2 and says in error and error.count("\n") == 1
