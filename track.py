@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -26,6 +27,7 @@ def track(
     landmarks: Annotated[str, typer.Option(help="mediapipe or fan.")] = "mediapipe",
     identity: Annotated[str, typer.Option(help="clip: one for all frames; or per-frame.")] = "clip",
     weights: Annotated[Path | None, typer.Option(help="File of I2ZNet weights [bundled].")] = None,
+    decoder: Annotated[Path | None, typer.Option(help="A person's own model, of track-train dam [head].")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
     adapt: Annotated[bool, typer.Option("--adapt", help="First fine-tune the tracker on this very clip.")] = False,
     preset: Annotated[str, typer.Option(help="Of --adapt: fast or thorough.")] = "fast",
@@ -36,7 +38,7 @@ def track(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace earlier results.")] = False,
 ) -> None:
     """Track a face through a video: track.npz, curves.csv and overlay.mp4 in the output folder."""
-    from adapt.run import adapt_video, load_preset
+    from adapt.run import adapt_video, for_own_model, load_preset
     from tracker.detect import DetectConfig
     from tracker.export import default_path, known
     from tracker.pipeline import TrackConfig, load_models, refuse_earlier, track_video
@@ -47,12 +49,14 @@ def track(
         landmarks=landmarks,
         identity=identity,
         weights=None if weights is None else str(weights),
+        decoder=None if decoder is None else str(decoder.resolve()),
         device=device,
         overlay=overlay,
         look="textured" if textured else "shaded",
         detect=DetectConfig(face=face),
     )
     folder, settings = output or Path(f"{video.stem}_track"), load_preset(preset)
+    settings = for_own_model(settings) if decoder else settings
     exports = known(name for name in export.split(",") if name)
     refuse_earlier(folder, overwrite, [default_path(video, to, folder).name for to in exports])
     models, verdict, finish = None, None, None
@@ -148,10 +152,12 @@ def captures(
 
 
 def i2znet(
-    folder: Annotated[Path, typer.Argument(help="Captures.", metavar="DIR")],
-    output: Annotated[Path, typer.Option("-o", help="The file of weights to write.")],
+    folder: Annotated[Path | None, typer.Argument(help="Captures, of track-train captures.", metavar="DIR")] = None,
+    output: Annotated[Path | None, typer.Option("-o", help="The file of weights to write.")] = None,
+    decoder: Annotated[Path | None, typer.Option(help="Train for a person's own model, of track-train dam ...")] = None,
+    capture: Annotated[Path | None, typer.Option(help="... on the capture that it was made from.")] = None,
     config: Annotated[str, typer.Option(help="i2znet_small, i2znet_fan or i2znet_paper.")] = "i2znet_small",
-    steps: Annotated[int | None, typer.Option(help="Optimisation steps [5000].", min=1)] = None,
+    steps: Annotated[int | None, typer.Option(help="Optimisation steps [5000, 2500 for a model].", min=1)] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     seed: Annotated[int, typer.Option(help="Of all that is random.")] = 0,
 ) -> None:
@@ -160,11 +166,96 @@ def i2znet(
     from tracker.i2znet import I2ZConfig
     from tracker.train import TrainConfig, train
 
+    if decoder or capture:
+        if folder or not (decoder and capture):
+            raise ValueError("a network for a person's own model takes --decoder and --capture, and no DIR")
+        print(_i2znet_of(decoder, capture, output, config, steps, device, seed))
+        return
+    if folder is None or output is None:
+        raise ValueError("a network for the bundled head takes DIR, from track-train captures, and -o")
     settings = TrainConfig(network=I2ZConfig.load(config), steps=steps or TrainConfig.steps, seed=seed)
     with _Bars() as bars:
         loading = partial(bars.show, "features")
         train(find_captures(folder), output, settings, partial(bars.show, "training"), loading, device)
     print(output)
+
+
+def _i2znet_of(
+    decoder: Path, capture: Path, output: Path | None, config: str, steps: int | None, device: str, seed: int
+) -> Path:
+    from decoders.capture import open_capture
+    from decoders.dam import load_dam
+    from tracker.i2znet import I2ZConfig, network_beside
+    from tracker.train_dam import dam_training, network_config, train_on_capture
+
+    model = load_dam(decoder)
+    settings = dam_training(network_config(model, I2ZConfig.load(config)), seed=seed)
+    settings = replace(settings, steps=steps or settings.steps)
+    output = output or network_beside(decoder)
+    with _Bars() as bars:
+        loading, training = partial(bars.show, "features"), partial(bars.show, "training")
+        return train_on_capture(open_capture(capture), model, output, settings, training, loading, device)
+
+
+def studio(
+    folder: Annotated[Path, typer.Argument(help="Where the capture goes.", metavar="DIR")],
+    seed: Annotated[int, typer.Option(help="Which virtual actor.", min=0)] = 0,
+    frames: Annotated[int | None, typer.Option(help="Moments of acting [280].", min=5)] = None,
+) -> None:
+    """Capture a virtual actor in a synthetic light stage; its pictures are drawn when they are needed."""
+    from eval.lab import LabConfig, make_studio
+
+    print(make_studio(folder, seed, LabConfig(frames=frames or LabConfig.frames)))
+
+
+def dam(
+    folder: Annotated[
+        Path | None, typer.Argument(help="Capture: of track-train studio, or Multiface's.", metavar="CAPTURE")
+    ] = None,
+    from_video: Annotated[Path | None, typer.Option(help="Instead of a capture: a clip of the person.")] = None,
+    output: Annotated[Path, typer.Option("-o", help="The model to write.")] = Path("dam.safetensors"),
+    texture: Annotated[int, typer.Option(help="Side of the texture: 256 or 512 on the CPU, 1024.")] = 256,
+    steps: Annotated[int | None, typer.Option(help="Optimisation steps [6000].", min=1)] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    workers: Annotated[int, typer.Option(help="Processes that read the capture.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Of all that is random.")] = 0,
+) -> None:
+    """Train a deep appearance model of one person; goes on where it was interrupted. Under torchrun on several
+    devices."""
+    from decoders.capture import open_capture
+    from decoders.dam import DamConfig
+    from decoders.dam_training import DamTraining, train_dam
+    from tracker.place_landmarks import place_landmarks
+
+    if (folder is None) == (from_video is None):
+        raise ValueError("a model is made from a CAPTURE or from a clip: --from-video CLIP")
+    if from_video:
+        print(f"{output}: {_dam_of_clip(from_video, output, texture, steps, device, seed)}")
+        return
+    capture = open_capture(folder)
+    for line in capture.missing[:5]:
+        print(f"missing  {line}", file=sys.stderr)
+    if len(capture.missing) > 5:
+        print(f"missing  and {len(capture.missing) - 5} more", file=sys.stderr)
+    if capture.topology.landmarks is None:
+        try:
+            capture.topology = replace(capture.topology, landmarks=place_landmarks(capture))
+        except ValueError as error:
+            print(f"note     {error}; no network can be trained for this model", file=sys.stderr)
+    settings = DamTraining(DamConfig(texture), steps or DamTraining.steps, workers=workers, seed=seed)
+    with _Bars() as bars:
+        errors = train_dam(capture, output, settings, partial(bars.show, "training"), device)
+    print(f"{output}: {errors}")
+
+
+def _dam_of_clip(clip: Path, output: Path, texture: int, steps: int | None, device: str, seed: int) -> str:
+    from adapt.own_model import model_of_clip
+    from decoders.dam import DamConfig
+    from decoders.dam_training import DamTraining
+
+    settings = DamTraining(DamConfig(texture), steps or 2000, seed=seed)
+    with _Bars() as bars:
+        return str(model_of_clip(clip, output, settings, min(steps or 1500, 1500), bars.show, device))
 
 
 class _Bars:
@@ -224,7 +315,7 @@ def eval_main() -> None:
 
 def train_main() -> None:
     """Console script `track-train`."""
-    _run("track-train", captures, i2znet)
+    _run("track-train", captures, i2znet, studio, dam)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ class Adaptation:
         model, config = trainer.model, trainer.config
         free = [model.identity, model.colour] + [model.inverse_distance] * config.perspective
         heads = [p for p in model.heads.parameters() if p.requires_grad]
+        free = [p for p in free if p.numel()]  # a person's own model has no identity
         groups = [{"params": heads, "lr": config.rate}, {"params": free, "lr": config.rate_clip}]
         self.optimizer = torch.optim.Adam(groups, fused=True)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda step: rate_factor(step, config.steps))

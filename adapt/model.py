@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from adapt.clip import Clip
-from decoders.head import N_IDENTITY
 from tracker.i2znet import I2ZNet
 from tracker.pose import to_image
 
@@ -27,17 +26,17 @@ class Adapted(nn.Module):
     """What adaptation trains, on a copy of the network's heads."""
 
     def __init__(self, network: I2ZNet, person: Tensor) -> None:
-        """`person` (112,) is the un-adapted network's, see `I2ZNet.person`."""
+        """`person` (112,) or (0,) is the un-adapted network's, see `I2ZNet.person`."""
         super().__init__()
         self.network = [network]  # in a list: the frozen streams are not part of this module
         self.heads = copy.deepcopy(network.heads).requires_grad_(True)
-        self.identity = nn.Parameter(person[:N_IDENTITY].clone())
-        self.register_buffer("habit", person[N_IDENTITY:].clone())
+        self.identity = nn.Parameter(person[: network.config.identity].clone())
+        self.register_buffer("habit", person[network.config.identity :].clone())
         self.colour = nn.Parameter(torch.cat([torch.eye(3), torch.zeros(3, 1)], 1))  # C of Eq. 8, a 1x1 convolution
         self.inverse_distance = nn.Parameter(torch.zeros(()))
 
     def person(self) -> Tensor:
-        """(112,) identity and habit."""
+        """(112,) identity and habit, or (0,)."""
         return torch.cat([self.identity, self.habit])
 
     def forward(self, clip: Clip, rows: Tensor) -> Prediction:

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -19,7 +19,7 @@ from adapt.held_out import HeldOut, held_out_error
 from adapt.loop import Adaptation
 from adapt.trainer import AdaptConfig, Trainer
 from tracker.i2znet import CONFIGS, ClipFit, save_adapted
-from tracker.pipeline import ADAPTATION, ADAPTED, LANDMARKS, Models, TrackConfig
+from tracker.pipeline import ADAPTATION, ADAPTED, Models, TrackConfig, weights_of
 from tracker.points import Window, find_windows
 from tracker.texture import clip_texture, write_texture
 from tracker.track_file import Track
@@ -35,6 +35,12 @@ def load_preset(name: str) -> AdaptConfig:
     if name not in PRESETS:
         raise ValueError(f"preset must be one of {', '.join(PRESETS)}; got {name!r}")
     return AdaptConfig(**yaml.safe_load((CONFIGS / f"adapt_{name}.yaml").read_text()))
+
+
+def for_own_model(config: AdaptConfig) -> AdaptConfig:
+    """The settings for a person's own model, of whose code only the network knows what it means:
+    `configs/adapt_dam.yaml`."""
+    return replace(config, **yaml.safe_load((CONFIGS / "adapt_dam.yaml").read_text()))
 
 
 @dataclass(frozen=True)
@@ -81,7 +87,7 @@ def adapt_video(
         ValueError: it shows too little of a face.
     """
     torch.manual_seed(config.seed)
-    base = Path(track.weights or LANDMARKS[track.landmarks].weights)
+    base = weights_of(track)
     if models.network.fit is not None:
         raise ValueError(f"{base}: has been adapted already; adapt from the weights that it was made from")
     if models.network.config.landmarks == "fan":
@@ -90,7 +96,7 @@ def adapt_video(
         raise ValueError("--adapt learns one identity for the clip; use it without --identity per-frame")
     clip = read_clip(path, models, track, ClipConfig(), lambda done, total: progress("read", done, total, {}))
     windows = held_out_windows(path, clip, track)
-    trainer = Trainer(clip, models.network, config)
+    trainer = Trainer(clip, models.network, config, models.decoder)
     run = Adaptation(trainer, windows)
     settings = {"clip": file_hash(path), "base": file_hash(base), **asdict(track), **asdict(config)}
     checkpoint = Path(folder) / CHECKPOINT

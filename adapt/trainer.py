@@ -14,11 +14,12 @@ from adapt import losses
 from adapt.clip import Clip
 from adapt.face import Face, Points
 from adapt.model import Adapted, Prediction
-from decoders.head import EXPRESSION_NAMES, load_head
+from decoders.dam import Dam
+from decoders.head import Head, load_head
 from decoders.shading import vertex_normals
 from decoders.unwrap import confidence
 from tracker.i2znet import I2ZNet
-from tracker.pose import project, rotation
+from tracker.pose import project, rotation, view_of
 
 _ANTAGONISTS = (
     *((f"eyeBlink{s}", f"eyeWide{s}") for s in ("Left", "Right")),
@@ -54,6 +55,8 @@ class AdaptConfig:
     """Weight of consecutive-frame texture consistency, in units of what a shift by 1 % IOD changes."""
     motc: float = 60.0
     """Weight of model-to-observation consistency, in the same units."""
+    motc_frames: int = 8
+    """Frames per step in which a person's own model paints its texture for it."""
     jitter: float = 160.0
     """Weight of small accelerations of the mesh in the picture, (% IOD)^2."""
     shape_jitter: float = 600.0
@@ -148,7 +151,7 @@ class Losses(NamedTuple):
 class Trainer:
     """One clip's adaptation."""
 
-    def __init__(self, clip: Clip, network: I2ZNet, config: AdaptConfig) -> None:
+    def __init__(self, clip: Clip, network: I2ZNet, config: AdaptConfig, decoder: Head | Dam | None = None) -> None:
         """Raises ValueError when too few neighbouring frames show the face."""
         self.clip, self.config = clip, config
         self.device = clip.points.device
@@ -156,16 +159,16 @@ class Trainer:
         self.groups = self._groups()
         if not len(self.groups) or len(self.select_rows) < 2 or len(self.report_rows) < 2:
             raise ValueError("too few neighbouring frames with a face to adapt to: track this clip without --adapt")
-        self.face = Face(load_head(), clip.points.shape[1], config.texture, config.irises, str(self.device))
+        self.face = Face(decoder or load_head(), clip.points.shape[1], config.texture, config.irises, str(self.device))
         self.model = Adapted(network, self._person(network)).to(self.device)
         self.first_identity = self.model.identity.detach().clone()
         with torch.no_grad():
             self.before = self.predict_all()
         self.generator = torch.Generator().manual_seed(config.seed)
-        self.antagonists = torch.tensor(
-            [[EXPRESSION_NAMES.index(name) for name in pair] for pair in _ANTAGONISTS], device=self.device
-        )
-        eyes = [name.startswith("eye") for name in EXPRESSION_NAMES]
+        names = self.face.head.expression_names
+        pairs = [[names.index(name) for name in pair] for pair in _ANTAGONISTS if set(pair) <= set(names)]
+        self.antagonists = torch.tensor(pairs, dtype=torch.long, device=self.device).reshape(-1, 2)
+        eyes = [name.startswith("eye") for name in names]
         self.resting_curves = ~torch.tensor(eyes, device=self.device)
         active = self.before.z[:, self.face.head.expression] * self.resting_curves
         self.calm = torch.zeros(len(clip), device=self.device)
@@ -281,9 +284,9 @@ class Trainer:
         weights = weight[late] * weight[early] * self._moving(rows[pairs], at.detach()[late], now)
         matched = losses.match_exposure(before, now, weights) if config.exposure else before
         weights = weights * losses.robust(now - matched, config.occlusion).sqrt()  # the loss squares it
-        model = self.model.correct(state.texture[:, index])[None]
-        shown = weight * state.known[index]
-        painted = losses.match_exposure(observed, model, shown) if config.exposure else observed
+        some, model, known = self._model_texture(state, said, index)
+        shown = weight[some] * known
+        painted = losses.match_exposure(observed[some], model, shown) if config.exposure else observed[some]
         sure = shown * losses.robust(painted - model, config.occlusion).sqrt()
         expression = said.z[:, self.face.head.expression]
         return Losses(
@@ -298,6 +301,19 @@ class Trainer:
             self._anchor(said, rows),
             (self.model.identity - self.first_identity).square().sum(),
         )
+
+    def _model_texture(self, state: State, said: Prediction, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The frames (b,) that model-to-observation consistency compares, C(T) (b or 1,3,n) of Eq. 8 and which of its
+        texels hold (n,).
+
+        T is what a person's own model says of code and view, in a few frames, as it costs much; else the clip's median.
+        """
+        every = torch.arange(len(said.z), device=self.device)
+        if self.face.head.name == "head":
+            return every, self.model.correct(state.texture[:, index])[None], state.known[index]
+        some = every[torch.linspace(0, len(every) - 1, min(self.config.motc_frames, len(every))).round().long()]
+        made = self.face.painted(said.z[some], view_of(said.pose[some]), index)
+        return some, self.model.correct(made), torch.ones_like(state.known[index])
 
     @torch.no_grad()
     def _moving(self, pairs: Tensor, at: Tensor, now: Tensor) -> Tensor:

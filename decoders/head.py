@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from decoders.base import Decoded, Embedding
+from decoders.base import Decoded, Decoder, Embedding
 
 ASSET = Path(__file__).parent / "assets" / "head.npz"
 N_IDENTITY, N_APPEARANCE = 60, 16
@@ -96,16 +96,24 @@ class Head(nn.Module):
         index = list(IBUG_68)
         return Embedding(self._landmark_triangles[index], self._landmark_weights[index])
 
+    curve_names = EXPRESSION_NAMES
+
+    def curves(self, z: Tensor) -> Tensor:
+        """(B,52) ARKit values in 0..1 of codes z (B,128)."""
+        return z[:, self.expression].clamp(0, 1)
+
+    def coefficients(self, z: Tensor) -> Tensor:
+        """(B,112) of the shapes: codes z (B,128) without the appearance."""
+        k = len(self.shapes)
+        assert z.ndim == 2 and z.shape[1] >= k, f"expected z (B,{self.size}), got {tuple(z.shape)}"
+        return z[:, :k]
+
     def geometry(self, z: Tensor) -> Tensor:
         """Vertices (B,V,3), metres, head frame, of codes z (B,128); the appearance part is not read."""
-        assert z.ndim == 2 and z.shape[1] >= len(self.shapes), (
-            f"expected z (B,{self.size}), got {tuple(z.shape)}"
-        )
-        k = len(self.shapes)
-        return self.mean + (z[:, :k] @ self.shapes.reshape(k, -1)).reshape(len(z), -1, 3)
+        return self.mean + (self.coefficients(z) @ self.shapes.flatten(1)).reshape(len(z), -1, 3)
 
-    def colour(self, z: Tensor) -> Tensor:
-        """Texture (B,3,T,T), RGB in 0..1, of codes z (B,128)."""
+    def colour(self, z: Tensor, view: Tensor | None = None) -> Tensor:
+        """Texture (B,3,T,T), RGB in 0..1, of codes z (B,128), from any view."""
         a = z[:, self.appearance]
         return (self.mean_texture + torch.einsum("bk,kcij->bcij", a, self.texture_basis)).clamp(0, 1)
 
@@ -115,19 +123,20 @@ class Head(nn.Module):
 
 
 class LandmarkHead(nn.Module):
-    """The head restricted to the detector's 478 points, or to 68 of them; much cheaper than all vertices."""
+    """A decoder restricted to the detector's 478 points, or to 68 of them; much cheaper than all vertices."""
 
-    def __init__(self, head: Head, points: int = 478) -> None:
+    def __init__(self, decoder: Decoder, points: int = 478) -> None:
         super().__init__()
         if points not in (478, len(IBUG_68)):
             raise ValueError(f"expected 478 or 68 points, got {points}")
-        embedding = head.landmarks478 if points == 478 else head.landmarks68
-        self.register_buffer("mean", embedding(head.mean[None])[0], persistent=False)  # (L,3)
-        self.register_buffer("shapes", embedding(head.shapes).flatten(1), persistent=False)  # (112,3L)
+        embedding = decoder.landmarks478 if points == 478 else decoder.landmarks68
+        self.coefficients = decoder.coefficients
+        self.register_buffer("mean", embedding(decoder.mean[None])[0], persistent=False)  # (L,3)
+        self.register_buffer("shapes", embedding(decoder.shapes).flatten(1), persistent=False)  # (K,3L)
 
     def forward(self, z: Tensor) -> Tensor:
-        """Points (B,L,3), metres, head frame, of codes z (B,128)."""
-        return self.mean + (z[:, : len(self.shapes)] @ self.shapes).reshape(len(z), -1, 3)
+        """Points (B,L,3), metres, head frame, of codes z (B,Z)."""
+        return self.mean + (self.coefficients(z) @ self.shapes).reshape(len(z), -1, 3)
 
 
 @lru_cache(maxsize=1)

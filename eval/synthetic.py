@@ -217,10 +217,10 @@ class Stage:
         on_basis = self.studio.geometry(actor.person, curves.astype(np.float32))
         return on_basis + actor.shape + np.tensordot(curves, actor.acting, 1)
 
-    def shoot(self, rng: np.random.Generator, frames: int) -> tuple[Scene, Truth]:
-        """A scene, to be drawn frame by frame, and what is in it."""
+    def shoot(self, rng: np.random.Generator, frames: int, actor: Actor | None = None) -> tuple[Scene, Truth]:
+        """A scene, to be drawn frame by frame, and what is in it; with a random actor unless one is given."""
         config = self.config
-        actor, lights = self.cast(rng), draw.sample_lights(rng)
+        actor, lights = actor or self.cast(rng), draw.sample_lights(rng)
         near, far = np.log(config.distance)
         distance = np.exp(rng.uniform(near, far))
         focal = rng.uniform(*config.fill) * config.size / 0.24 * distance  # a head is 0.24 m high
@@ -359,11 +359,18 @@ def _quaternion_matrix(q: np.ndarray) -> np.ndarray:
     return np.array(rows).transpose(2, 0, 1)
 
 
-def make_clip(path: Path, seed: int, number: int, frames: int, config: SyntheticConfig | None = None) -> Truth:
+def make_clip(
+    path: Path,
+    seed: int,
+    number: int,
+    frames: int,
+    config: SyntheticConfig | None = None,
+    actor: Actor | None = None,
+) -> Truth:
     """Write clip `number` of a seed to `path` (H.264 in MP4), and its truth beside it; the truth comes last."""
     rng = np.random.default_rng([seed, number, STREAM])
     stage = Stage(config)
-    scene, truth = stage.shoot(rng, frames)
+    scene, truth = stage.shoot(rng, frames, actor)
     crf = int(rng.integers(stage.config.crf[0], stage.config.crf[1] + 1))
     part = path.with_name("." + path.name)
     with av.open(str(part), "w", format="mp4") as container:

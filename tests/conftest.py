@@ -10,6 +10,9 @@ import av
 import numpy as np
 import pytest
 
+from decoders.capture.studio import Performance, Studio
+from decoders.head import load_head
+
 DATA = Path(__file__).parent / "data"
 SCORER = Path(__file__).parents[2] / "shared" / "bench" / "score.py"
 
@@ -29,6 +32,30 @@ def scorer() -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture
+def light_stage(tmp_path: Path) -> Callable[..., Studio]:
+    """A small synthetic light stage: a grey actor who opens the mouth, before cameras of one colour."""
+
+    def build(name: str = "stage", gloss: float = 0.0, turn: float = 0.0, frames: int = 2, cameras: int = 13) -> Studio:
+        head = load_head()
+        curves = np.zeros((frames, 52), np.float32)
+        curves[:, head.expression_names.index("jawOpen")] = 0.8 * np.linspace(0, 1, frames)
+        Performance(
+            neutral=head.mean.numpy(),
+            shapes=head.shapes[head.expression].numpy(),
+            albedo=np.full((16, 16, 3), 0.3, np.float16),
+            gloss=gloss,
+            sharpness=12.0,
+            curves=curves,
+            angles=np.array([[0, turn, 0]] * frames),
+            offset=np.zeros((frames, 3)),
+            camera_gain=np.ones((cameras, 3)),
+        ).save(tmp_path / name)
+        return Studio(tmp_path / name)
+
+    return build
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ Where this differs from the paper, with the reason:
 - With the coordinates comes a linear path from them to z and H, solved in closed form before training.
 - z is regressed in two steps: a first guess, then expression and pose given the person, who is pooled from the first
   guesses of many frames: one identity for all of a clip's frames, and the habit, its average expression, which tells
-  high brows from raised ones. Given its own frame's identity and no habit, it is the paper's form.
+  high brows from raised ones. Given its own frame's identity and no habit, it is the paper's form; so it is for the
+  code of a person's own model, which has no identity in it: then there is one step, and a person has no numbers.
 
 Crop frame: pixels of the 256x256 crop, centre of the first pixel (0, 0).
 """
@@ -31,7 +32,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from decoders.head import IBUG_68, N_APPEARANCE, N_IDENTITY, load_head
+from decoders.head import EXPRESSION_NAMES, IBUG_68, N_APPEARANCE, N_IDENTITY
 from tracker.crop import CROP_SIZE
 from tracker.streams import LANDMARK_STREAMS, PERCEPTUAL_STREAMS, ScratchTrunk
 
@@ -53,6 +54,10 @@ class I2ZConfig:
     hidden: int = 512  # width of the regressing layers
     points: int = 478  # points of the detector: 478, or FAN's 68
     depths: int | None = None  # so many of the deepest levels; None for all (the paper's skip connections)
+    identity: int = N_IDENTITY  # numbers of the code that tell the person; 0 for a person's own model
+    expression: int = len(EXPRESSION_NAMES)
+    appearance: int = N_APPEARANCE
+    decoder: str = ""  # hash of the decoder that the code speaks to; empty: the default head
 
     @staticmethod
     def load(name: str) -> I2ZConfig:
@@ -65,7 +70,7 @@ class I2ZConfig:
 
 class Codes(NamedTuple):
     """What the network says of a batch: z (B,128), H (B,6) in the crop frame, and each frame's first guess of the
-    person (B,112): identity and expression, to be pooled."""
+    person (B,112): identity and expression, to be pooled; (B,0) for a person's own model."""
 
     z: Tensor
     pose: Tensor
@@ -119,11 +124,12 @@ class Coordinates(nn.Module):
 class Linear(nn.Module):
     """The linear part of the answer, from standardised coordinates; training solves it in closed form at the start."""
 
-    def __init__(self, points: int, expressions: int) -> None:
+    def __init__(self, config: I2ZConfig, person: int) -> None:
         super().__init__()
-        self.first = nn.Linear(points * 2, N_IDENTITY + expressions + N_APPEARANCE)
-        self.expression = nn.Linear(points * 2 + N_IDENTITY + expressions, expressions)
-        self.pose = nn.Linear(points * 2 + N_IDENTITY, 6)
+        numbers = config.points * 2
+        self.first = nn.Linear(numbers, person + config.appearance) if person + config.appearance else None
+        self.expression = nn.Linear(numbers + person, config.expression)
+        self.pose = nn.Linear(numbers + config.identity, 6)
 
 
 class Regressor(nn.Sequential):
@@ -145,16 +151,18 @@ class Heads(nn.Module):
         self.levels = nn.ModuleList(Level(c, s, config.vector) for c, s in zip(channels, sizes, strict=True))
         self.coordinates = Coordinates(config.points, 2 * config.vector) if config.coordinates else None
         width = config.vector * len(self.levels) + 2 * config.vector * config.coordinates
-        expressions = len(load_head().expression_names)
         self.norm_z, self.norm_pose = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.person_size = N_IDENTITY + expressions
-        self.first = Regressor(width, config.hidden, self.person_size + N_APPEARANCE)
-        self.expression = Regressor(width + self.person_size, config.hidden, expressions)
-        self.pose = Regressor(width + N_IDENTITY, config.hidden, 6)
-        self.linear = Linear(config.points, expressions) if config.coordinates else None
-        self.trust = nn.Linear(width, self.person_size)
-        nn.init.zeros_(self.trust.weight)
-        nn.init.zeros_(self.trust.bias)
+        self.identity_size, self.appearance_size = config.identity, config.appearance
+        self.person_size = config.identity + config.expression if config.identity else 0
+        guessed = self.person_size + config.appearance
+        self.first = Regressor(width, config.hidden, guessed) if guessed else None
+        self.expression = Regressor(width + self.person_size, config.hidden, config.expression)
+        self.pose = Regressor(width + config.identity, config.hidden, 6)
+        self.linear = Linear(config, self.person_size) if config.coordinates else None
+        self.trust = nn.Linear(width, self.person_size) if self.person_size else None
+        if self.trust is not None:
+            nn.init.zeros_(self.trust.weight)
+            nn.init.zeros_(self.trust.bias)
         self.register_buffer("pose_mean", torch.tensor(POSE_MEAN))
         self.register_buffer("pose_spread", torch.tensor(POSE_SPREAD))
 
@@ -169,11 +177,13 @@ class Heads(nn.Module):
         """z and H from the vectors (B,W) and points (B,L,2); expression and pose given a person (B,112), else each
         frame's own identity and no habit."""
         x = None if self.linear is None else self.coordinates.standardise(points)
-        first = self.first(for_z) + (0 if x is None else self.linear.first(x))
-        own, look = first.split([self.person_size, N_APPEARANCE], 1)
+        first = for_z.new_zeros(len(for_z), 0)
+        if self.first is not None:
+            first = self.first(for_z) + (0 if x is None else self.linear.first(x))
+        own, look = first.split([self.person_size, self.appearance_size], 1)
         if person is None:
-            person = torch.cat([own[:, :N_IDENTITY], torch.zeros_like(own[:, N_IDENTITY:])], 1)
-        identity = person[:, :N_IDENTITY]
+            person = torch.cat([own[:, : self.identity_size], torch.zeros_like(own[:, self.identity_size :])], 1)
+        identity = person[:, : self.identity_size]
         expression = self.expression(torch.cat([for_z, person], 1))
         pose = self.pose(torch.cat([for_pose, identity], 1))
         if x is not None:
@@ -189,6 +199,8 @@ class Heads(nn.Module):
         closed lips the chin's. `among` (P,Q,S) names the frames that count, Q pools per person -> (P*Q,112).
         """
         people = 1 if among is None else len(among)
+        if self.trust is None:
+            return own.new_zeros(people if among is None else among.shape[:2].numel(), 0)
         logits = self.trust(for_z).unflatten(0, (people, 1, -1))  # (P,1,S,112)
         if among is not None:
             logits = logits.masked_fill(among[..., None] == 0, -torch.inf)
@@ -278,6 +290,11 @@ class ClipFit:
     face: int  # which of the clip's: 0 the largest
     person: Tensor  # (112,)
     inverse_distance: float  # of the camera, 1/metres
+
+
+def network_beside(decoder: Path) -> Path:
+    """Where the network for a person's own model lies: X.i2znet.safetensors beside X.safetensors."""
+    return decoder.with_suffix(".i2znet.safetensors")
 
 
 def load_model(weights: Path | None = None, device: str = "cpu") -> I2ZNet:

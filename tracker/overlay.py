@@ -10,10 +10,11 @@ import torch
 from torch.nn import functional
 
 from decoders.base import Embedding
+from decoders.dam import Dam
 from decoders.head import Head
 from decoders.rasterizer import Fragments, interpolate, rasterize
 from decoders.shading import HEADLIGHT, lambert, vertex_normals
-from tracker.texture import clip_texture
+from tracker.texture import clip_texture, own_texture
 from tracker.track_file import Track
 from tracker.video import VideoReader, VideoWriter
 
@@ -56,14 +57,17 @@ def write_overlay(
     """Write `overlay.mp4` into a folder: H.264 with the clip's timing and sound, read from the clip again.
 
     Frames without a face show no mesh. `progress(done, total)` is called after each frame. `texture` (3,T,T) is
-    that of the textured mode, by default `tracker.texture.clip_texture`.
+    that of the textured mode, by default `tracker.texture.clip_texture`, or what a person's own model makes of the
+    frame's code and view, in the clip's colours.
 
     Raises:
         VideoError: the clip is not where it was.
     """
     config, path = config or OverlayConfig(), Path(folder) / NAME
+    look = None
     if config.mode == "textured" and texture is None:
         texture = clip_texture(track)
+        look = own_texture(track, texture)
     paint = MeshPainter(track.model(), config, texture)
     window = {name: track.settings()[name] for name in ("start", "duration")}
     with VideoReader(Path(track.clip), **window) as reader:
@@ -79,6 +83,8 @@ def write_overlay(
                     # pixel centres are integers, so a picture's edge lies at -0.5
                     vertices[:, :2] = (vertices[:, :2] + 0.5) * scale - 0.5
                     vertices[:, 2] *= scale[1]
+                    if look is not None:
+                        paint.texture = look(frame.index)[None]
                     meshed = paint(shown, vertices)
                 writer.write(np.concatenate([shown, meshed], axis=1), frame.time)
                 progress(frame.index + 1, len(track))
@@ -98,17 +104,20 @@ class MeshPainter:
     The mesh fades out behind the ears, above the hairline and at the neck, so that the fit can be seen.
     """
 
-    def __init__(self, head: Head, config: OverlayConfig | None = None, texture: torch.Tensor | None = None) -> None:
+    def __init__(
+        self, head: Head | Dam, config: OverlayConfig | None = None, texture: torch.Tensor | None = None
+    ) -> None:
         self.config = config or OverlayConfig()
         if self.config.mode == "textured" and (texture is None or texture.ndim != 3):
             raise ValueError(f"the textured mode needs a texture (3,T,T), got {getattr(texture, 'shape', None)}")
         self.faces, self.uvs, self.uv_faces = head.faces, head.uvs, head.uv_faces
         skin = torch.tensor(self.config.colour)[:, None, None]
-        plain = torch.where(head.skin_texels, skin, head.mean_texture)
+        own = functional.interpolate(head.mean_texture[None], head.skin_texels.shape, mode="bilinear")[0]
+        plain = torch.where(head.skin_texels, skin, own)
         self.texture = (texture if self.config.mode == "textured" else plain)[None]
-        neck = head.faces[head.face_parts == head.part_names.index("neck")]
         self.weight = _fade(head.mean, head.landmarks478(head.mean[None])[0])
-        self.weight[neck] = 0
+        if "neck" in head.part_names:
+            self.weight[head.faces[head.face_parts == head.part_names.index("neck")]] = 0
         ears = head.landmarks478
         self.ears = Embedding(ears.triangles[list(EARS)], ears.weights[list(EARS)])
 

@@ -17,13 +17,14 @@ import numpy as np
 import torch
 import yaml
 
-from decoders.head import load_head
+from decoders.dam import Dam, load_decoder
+from decoders.head import Head, load_head
 from tracker import confidence, curves, export, overlay, texture, track_file
 from tracker import crop as crops
 from tracker.crop import CropConfig, CropStabiliser
 from tracker.detect import DetectConfig, Detection, FaceFollower, FanFollower
 from tracker.export.options import ExportOptions
-from tracker.i2znet import WEIGHTS, I2ZNet, load_model, to_tensor
+from tracker.i2znet import WEIGHTS, I2ZNet, load_model, network_beside, to_tensor
 from tracker.overlay import OverlayConfig
 from tracker.pose import to_image
 from tracker.track_file import Track, hold
@@ -75,6 +76,8 @@ class TrackConfig:
     """clip: one identity, pooled over a sample of frames; per-frame: each frame its own, as in the paper."""
     weights: str | None = None
     """File of I2ZNet weights; None for the bundled ones."""
+    decoder: str | None = None
+    """File of a person's own model, beside which its network lies; None for the bundled head."""
     device: str = "auto"
     """cpu, cuda, or auto: cuda where there is one."""
     overlay: bool = True
@@ -138,6 +141,7 @@ class Models:
     follower: Follower
     network: I2ZNet
     device: str
+    decoder: Head | Dam = field(default_factory=load_head)
 
 
 class Stopwatch:
@@ -165,6 +169,13 @@ class Stopwatch:
             yield item
 
 
+def weights_of(config: TrackConfig) -> Path:
+    """The file of the network's weights: the one that is named, else the decoder's or the bundled one."""
+    if config.weights is None and config.decoder is not None:
+        return network_beside(Path(config.decoder))
+    return Path(config.weights or LANDMARKS[config.landmarks].weights)
+
+
 def load_models(config: TrackConfig) -> Models:
     """The landmark source and the network that the settings name, on their device.
 
@@ -180,8 +191,7 @@ def load_models(config: TrackConfig) -> Models:
         raise ValueError("device cuda was asked for, but this torch finds none; use --device cpu")
     if device == "cuda":
         torch.backends.cudnn.allow_tf32 = False  # convolutions in ten bits would move the landmarks
-    source = LANDMARKS[config.landmarks]
-    weights = Path(config.weights or source.weights)
+    source, weights, decoder = LANDMARKS[config.landmarks], weights_of(config), load_decoder(config.decoder)
     try:
         network = load_model(weights, device)
     except RuntimeError as error:
@@ -191,7 +201,12 @@ def load_models(config: TrackConfig) -> Models:
             f"{weights}: reads {network.config.points} landmarks, but {config.landmarks} gives {source.points}; "
             "train a network for them with track-train i2znet and name it with --weights"
         )
-    return Models(source.follower(config.detect, device), network, device)
+    if network.config.decoder != (decoder.hash if config.decoder else ""):
+        raise ValueError(
+            f"{weights}: speaks to another decoder than {config.decoder or 'the bundled head'}; train a network for it "
+            "with track-train i2znet --decoder, or name its own decoder with --decoder"
+        )
+    return Models(source.follower(config.detect, device), network, device, decoder)
 
 
 def track_video(
@@ -240,7 +255,7 @@ def track_video(
             with watch("identity"):
                 person = fit.person.numpy() if fit else pool_person(path, models, config, progress)
         rows = _stream(reader, models, person, config, watch, progress)
-        track = _assemble(rows, path, clip_hash, fit.inverse_distance if fit else 0.0, reader, config)
+        track = _assemble(rows, path, clip_hash, fit.inverse_distance if fit else 0.0, reader, config, models.decoder)
         with watch("write"):
             track.save(results)
         fps = len(track) / (time.perf_counter() - began)
@@ -398,10 +413,16 @@ def _encode(
 
 
 def _assemble(
-    rows: list[_Row], path: Path, clip_hash: str, inverse_distance: float, reader: VideoReader, config: TrackConfig
+    rows: list[_Row],
+    path: Path,
+    clip_hash: str,
+    inverse_distance: float,
+    reader: VideoReader,
+    config: TrackConfig,
+    head: Head | Dam,
 ) -> Track:
     """The track of all rows; lost ones hold the last good values."""
-    head, info = load_head(), reader.info
+    info = reader.info
     ok = np.array([row.z is not None for row in rows])
     side = crops.CROP_SIZE
 

@@ -44,6 +44,11 @@ def project(points: Tensor, pose: Tensor, inverse_distance: Tensor | float = 0.0
     return torch.cat([flat, turned[..., 2:]], -1) * pose[:, :1, None].exp() + shift[:, None]
 
 
+def view_of(pose: Tensor) -> Tensor:
+    """(B,3) unit vectors from the head towards the camera, head frame, under poses (B,6)."""
+    return -rotation(pose[:, 1:4])[:, 2]
+
+
 def through(pose: Tensor, similarity: Tensor) -> Tensor:
     """The pose (B,6) seen in another image, whose pixels are M x: `similarity` M (B,2,3), scale and turn only."""
     assert similarity.shape[-2:] == (2, 3), f"expected similarity (B,2,3), got {tuple(similarity.shape)}"

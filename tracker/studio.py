@@ -192,6 +192,18 @@ def _perform(rng: np.random.Generator, values: dict[str, float], group: tuple[Ac
             values[name] += value
 
 
+def sample_crop(rng: np.random.Generator, points: np.ndarray, config: StudioConfig) -> np.ndarray:
+    """The crop (2,3) that a tracker might choose around points (478,2)."""
+    half = (CROP_SIZE - 1) / 2
+    m = face_similarity(points)
+    scale = np.exp(rng.uniform(-1, 1) * config.crop_scale)
+    turn = rng.uniform(-1, 1) * config.crop_turn
+    shift = rng.uniform(-1, 1, 2) * config.crop_shift * CROP_SIZE
+    linear = scale * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    offset = half - linear @ np.full(2, half) + shift
+    return np.concatenate([linear @ m[:, :2], (linear @ m[:, 2] + offset)[:, None]], 1)
+
+
 class Studio:
     """Draws people; all randomness comes from the generators that are passed in."""
 
@@ -288,24 +300,13 @@ class Studio:
         sideways = rng.normal(0, 0.12, 2) * distance
         return rotation(torch.tensor(angles)).numpy(), np.array([*sideways, distance])
 
-    def sample_crop(self, rng: np.random.Generator, points: np.ndarray) -> np.ndarray:
-        """The crop (2,3) that a tracker might choose around points (478,2)."""
-        config, half = self.config, (CROP_SIZE - 1) / 2
-        m = face_similarity(points)
-        scale = np.exp(rng.uniform(-1, 1) * config.crop_scale)
-        turn = rng.uniform(-1, 1) * config.crop_turn
-        shift = rng.uniform(-1, 1, 2) * config.crop_shift * CROP_SIZE
-        linear = scale * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
-        offset = half - linear @ np.full(2, half) + shift
-        return np.concatenate([linear @ m[:, :2], (linear @ m[:, 2] + offset)[:, None]], 1)
-
     def shoot(self, rng: np.random.Generator, person: Person, expression: np.ndarray, picture: bool = True) -> Shot:
         """One camera's view of a moment; without `picture` only the landmarks (an empty picture)."""
         rotation, position = self.sample_camera(rng)
         vertices = self.geometry(person, expression)
         seen = vertices @ rotation.T + position
         flat = seen[:, :2] / seen[:, 2:]
-        crop = self.sample_crop(rng, self.landmarks(flat) * 1000.0)
+        crop = sample_crop(rng, self.landmarks(flat) * 1000.0, self.config)
         points = apply(crop, self.landmarks(flat) * 1000.0).astype(np.float32)
         if not picture:
             return Shot(np.zeros((0, 0, 3), np.uint8), points)

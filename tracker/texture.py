@@ -4,6 +4,7 @@ Texels are in the decoder's UV layout, v down. What no frame of the sample shows
 texture, in the colours of the clip.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +14,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from decoders.dam import Dam
 from decoders.head import Head
 from decoders.unwrap import TexelMap, confidence, sample, scatter, surface, texel_map
+from tracker.pose import view_of
 from tracker.track_file import Track
 from tracker.video import VideoReader
 
@@ -79,10 +82,36 @@ def clip_texture(track: Track, config: TextureConfig | None = None) -> Tensor:
     return blend(observed, seen, observable, matched, config.seam * config.size)
 
 
-def texels_of(head: Head, parts: tuple[str, ...], size: int) -> Tensor:
+def own_texture(track: Track, observed: Tensor) -> Callable[[int], Tensor] | None:
+    """Of a track by a person's own model: frame -> texture (3,T,T), RGB in 0..1, of its code and view, in the colours
+    of the clip, whose texture (3,T,T) `observed` is. None by the bundled head, whose texture does not change."""
+    model = track.model()
+    if model.name == "head":
+        return None
+
+    @torch.no_grad()
+    def made(row: int) -> Tensor:
+        z, pose = (torch.from_numpy(values[row : row + 1]) for values in (track.z, track.H_image))
+        return model.colour(z, view_of(pose))[0]
+
+    size = model.config.texture
+    skin = _resized(model.skin_texels, size)
+    seen = functional.interpolate(observed[None], (size, size), mode="bilinear", antialias=True)[0]
+    rows = evenly(np.flatnonzero(track.ok), 8)
+    mean = torch.stack([made(int(row)) for row in rows]).mean(0) if len(rows) else seen
+    gain, bias = colour_match(mean[:, skin], seen[:, skin])
+    return lambda row: (gain[..., None] * made(row) + bias[..., None]).clamp(0, 1)
+
+
+def _resized(mask: Tensor, size: int) -> Tensor:
+    """A mask (T,T) bool at another size, where it is all true."""
+    return functional.interpolate(mask.float()[None, None], (size, size), mode="area")[0, 0] > 0.999
+
+
+def texels_of(head: Head | Dam, parts: tuple[str, ...], size: int) -> Tensor:
     """Which texels (T,T) bool of a (size,size) texture lie on these parts of the head."""
     every = texel_map(head, size, torch.ones(1, 1, dtype=torch.bool))
-    chosen = torch.tensor([head.part_names.index(name) for name in parts])
+    chosen = torch.tensor([i for i, name in enumerate(head.part_names) if name in parts])
     own = torch.zeros(len(head.mean), dtype=torch.bool)
     own[head.faces[torch.isin(head.face_parts, chosen)]] = True
     return scatter(own[every.corners].all(1).float()[None, None], every)[0, 0] > 0

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from decoders.head import Head, load_head
+from decoders.dam import Dam, load_decoder
+from decoders.head import Head
 from tracker.pose import project
 
 NAME = "track.npz"
@@ -65,9 +66,9 @@ class Track:
         """The resolved settings with which the clip was tracked."""
         return json.loads(self.config)
 
-    def model(self) -> Head:
-        """The decoder that made this track. Raises ValueError if it is not the one that is installed."""
-        head = load_head()
+    def model(self) -> Head | Dam:
+        """The decoder that made this track. Raises ValueError if it is not the one that is there now."""
+        head = load_decoder(self.settings().get("decoder"))
         if (head.name, head.hash) != (self.decoder, self.decoder_hash):
             raise ValueError(
                 f"made with decoder {self.decoder} {self.decoder_hash}, but {head.name} {head.hash} is "
@@ -76,10 +77,14 @@ class Track:
         return head
 
     def curves(self) -> dict[str, np.ndarray]:
-        """The 52 ARKit curves by name, (T,) float32 in 0..1 each; Left and Right are the subject's own."""
+        """The 52 ARKit curves by name, (T,) float32 in 0..1 each; Left and Right are the subject's own.
+
+        Of a person's own model whose topology is not the head's: the numbers of z.
+        """
         head = self.model()
-        values = np.clip(self.z[:, head.expression], 0, 1)
-        return dict(zip(head.expression_names, values.T, strict=True))
+        with torch.no_grad():
+            values = head.curves(torch.from_numpy(self.z)).numpy()
+        return dict(zip(head.curve_names, values.T, strict=True))
 
     def vertices(self, rows: slice = slice(None)) -> np.ndarray:
         """Vertices (T,V,3) float32 in the image frame: x, y and depth z in pixels, larger z = farther."""

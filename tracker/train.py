@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -20,13 +21,15 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from decoders.head import IBUG_68, N_APPEARANCE, N_IDENTITY, Head, LandmarkHead, load_head
+from decoders.base import Decoder
+from decoders.head import IBUG_68, Head, LandmarkHead, load_head
 from tracker.captures import load_shard
-from tracker.i2znet import Codes, I2ZConfig, I2ZNet, to_tensor
+from tracker.i2znet import Codes, I2ZConfig, I2ZNet, load_model, to_tensor
 from tracker.landmark_net import MESH_POINTS, POINTS, LandmarkNet
 from tracker.pose import angles_of, project
 from tracker.studio import BROWS, FACE_OVAL, LOWER_LIP, UPPER_LIP
 
+EXPRESSION = Head.expression
 IOD_PIXELS = 80.0  # a typical inter-ocular distance in the crop; landmark losses are in percent of it
 # Pairs of points whose difference shows how lids, lips and jaw open, how wide the mouth is, where the irises look.
 OPENINGS = (
@@ -35,6 +38,8 @@ OPENINGS = (
     *((61, 291), (78, 308), (0, 17), (1, 152), (17, 152)),
     *((468, 33), (468, 133), (473, 263), (473, 362)),
 )
+
+_LEVELS = ("perceptual", "landmarks", "coordinates", "vector", "points")  # settings that shape the levels
 
 
 @dataclass(frozen=True)
@@ -78,24 +83,27 @@ class TrainConfig:
     checkpoint_every: int = 500
 
 
-def code_millimetres(head: Head, appearance: float) -> Tensor:
-    """(128,) RMS millimetres by which one unit of each code moves the skin, eyes and tongue where it moves them."""
-    inner = torch.tensor([name.startswith(("eye", "tongue")) for name in head.part_names])[head.face_parts]
-    seen = head.skin_vertices.clone()
-    seen[head.faces[inner].unique()] = True
-    moved = head.shapes[:, seen].norm(dim=2) * 1000  # (112,V)
+@torch.no_grad()
+def code_millimetres(decoder: Decoder, appearance: float) -> Tensor:
+    """(Z,) RMS millimetres by which one unit of each code moves the skin, eyes and tongue where it moves them; of
+    those that move nothing, `appearance`."""
+    inner = torch.tensor([name.startswith(("eye", "tongue")) for name in decoder.part_names])[decoder.face_parts]
+    seen = decoder.faces[decoder.skin_faces | inner].unique()
+    rest = torch.zeros(1, decoder.size, device=decoder.mean.device)
+    units = torch.eye(decoder.size, device=rest.device)
+    moved = (decoder.geometry(units) - decoder.geometry(rest))[:, seen].norm(dim=2) * 1000  # (Z,V)
     live = moved > 0.1 * moved.amax(1, keepdim=True)
-    rms = ((moved**2 * live).sum(1) / live.sum(1)).sqrt()
-    return torch.cat([rms, torch.full((N_APPEARANCE,), appearance)])
+    rms = ((moved**2 * live).sum(1) / live.sum(1).clamp(min=1)).sqrt()
+    return rms.where(rms > 0, torch.full_like(rms, appearance))
 
 
 class LandmarkNoise(nn.Module):
     """Draws the detector's errors; see NoiseConfig."""
 
-    def __init__(self, head: Head, config: NoiseConfig) -> None:
+    def __init__(self, decoder: Decoder, config: NoiseConfig) -> None:
         super().__init__()
         self.config = config
-        at = head.landmarks478(head.mean[None])[0]
+        at = decoder.landmarks478(decoder.mean[None])[0]
         kernel = torch.exp(-(torch.cdist(at, at) ** 2) / (2 * config.reach**2)) + 1e-3 * torch.eye(len(at))
         weight = torch.ones(len(at))
         weight[list(FACE_OVAL)] = config.contour
@@ -153,13 +161,14 @@ def _feature_heights(config: NoiseConfig) -> Tensor:
 class Objective(nn.Module):
     """Eq. 1 on a batch of people; holds the network, so that DistributedDataParallel can wrap it."""
 
-    def __init__(self, network: I2ZNet, config: TrainConfig) -> None:
+    def __init__(self, network: I2ZNet, config: TrainConfig, decoder: Decoder | None = None) -> None:
         super().__init__()
-        head = load_head()
+        decoder = decoder or load_head()
         self.network, self.config = network, config
-        self.landmarks = LandmarkHead(head)
-        self.noise = LandmarkNoise(head, config.noise)
-        self.register_buffer("millimetres", code_millimetres(head, config.appearance_mm))
+        self.identity, self.expression = decoder.identity, decoder.expression
+        self.landmarks = LandmarkHead(decoder)
+        self.noise = LandmarkNoise(decoder, config.noise)
+        self.register_buffer("millimetres", code_millimetres(decoder, config.appearance_mm))
         self.register_buffer("pairs", torch.tensor(OPENINGS))
 
     def forward(self, maps: list[Tensor], points: Tensor, code: Tensor) -> dict[str, Tensor]:
@@ -172,7 +181,7 @@ class Objective(nn.Module):
             maps = self.network.perceive(to_tensor(maps[0]))
         people, shots = points.shape[:2]
         truth, target = points.flatten(0, 1), code.flatten(0, 1)
-        resting = at_rest(self.landmarks, truth, target).view_as(points)
+        resting = at_rest(self.landmarks, truth, target, self.expression).view_as(points)
         seen = choose_points(self.noise(points, resting).flatten(0, 1), self.config.network.points)
         keep = torch.rand(len(seen), 1, 1, 1, device=seen.device) >= self.config.perceptual_dropout
         perceived = [m.float() * keep for m in maps]
@@ -182,7 +191,7 @@ class Objective(nn.Module):
         pooled = heads.pool(for_z, own.person, self._pools(people, shots))
         given = heads.regress(for_z, for_pose, seen, self._given_person(own.z, target, pooled))
         # a told identity is judged as the pool that it may come from
-        judged = torch.cat([pooled[:, :N_IDENTITY], given.z[:, N_IDENTITY:]], 1)
+        judged = torch.cat([pooled[:, self.identity], given.z[:, self.identity.stop :]], 1)
         losses = [self._supervised(codes, z, truth, target) for codes, z in ((own, own.z), (given, judged))]
         by_view = (own.z * self.millimetres).reshape(people, -1, 2, len(self.millimetres))
         return {name: (losses[0][name] + losses[1][name]) / 2 for name in losses[0]} | {
@@ -195,16 +204,15 @@ class Objective(nn.Module):
         The projected landmarks (Eq. 3) judge the pose with the true face, the expression with the true identity, and
         all that was said together; the last counts little, or the expression learns to make up for the identity.
         """
-        expressed = torch.cat([target[:, :N_IDENTITY], codes.z[:, N_IDENTITY:]], 1)
+        expressed = torch.cat([target[:, self.identity], codes.z[:, self.identity.stop :]], 1)
         placed = [project(self.landmarks(face), codes.pose)[..., :2] for face in (codes.z, expressed, target)]
         shares = (self.config.together, 1.0, 1.0)
         unit = 100 / IOD_PIXELS
         a, b = self.pairs.unbind(1)
         opening = (placed[0][:, a] - placed[0][:, b]) - (truth[:, a] - truth[:, b])
-        curves = slice(N_IDENTITY, -N_APPEARANCE)
         return {
             "z": ((z - target) * self.millimetres).square().mean(),  # Eq. 2
-            "curve": (z - target)[:, curves].square().mean(),
+            "curve": (z - target)[:, self.expression].square().mean(),
             "pose": sum(w * ((p - truth) * unit).square().mean() for w, p in zip(shares, placed, strict=True)),
             "opening": (opening * unit).square().mean(),
         }
@@ -215,15 +223,24 @@ class Objective(nn.Module):
         chosen[..., 0] += (chosen.sum(-1) == 0).float()
         return chosen.expand(people, shots, shots)
 
-    @staticmethod
-    def _given_person(own: Tensor, true: Tensor, pooled: Tensor) -> Tensor:
+    def _given_person(self, own: Tensor, true: Tensor, pooled: Tensor) -> Tensor:
         """The person (B,112) that expression and pose are told: mostly pooled, as in tracking; or the shot's own
         identity without a habit, as for a single frame; or the true identity. `own`, `true` are codes (B,128)."""
         pick = torch.rand(len(own), 1, device=own.device)
         single, told = (pick >= 0.75) & (pick < 0.9), pick >= 0.9
-        identity, habit = pooled[:, :N_IDENTITY], pooled[:, N_IDENTITY:]
-        identity = identity.where(~single, own[:, :N_IDENTITY]).where(~told, true[:, :N_IDENTITY])
+        identity, habit = pooled[:, self.identity], pooled[:, self.identity.stop :]
+        identity = identity.where(~single, own[:, self.identity]).where(~told, true[:, self.identity])
         return torch.cat([identity, habit.where(~single, torch.zeros_like(habit))], 1)
+
+
+class Data(Protocol):
+    """What training draws from: P people, or moments of one, S shots each, an even number of them: pairs of views."""
+
+    points: Tensor  # (P,S,478,2) true landmarks, crop frame
+    codes: Tensor  # (P,S,Z)
+
+    def batch(self, people: Tensor, device: torch.device) -> tuple[list[Tensor], Tensor, Tensor]:
+        """(maps, points, codes) of people (P,)."""
 
 
 class Dataset:
@@ -283,16 +300,20 @@ def save_heads(path: Path, network: I2ZNet, state: dict[str, Tensor], settings: 
 
 
 def train(
-    captures: list[Path],
+    captures: list[Path] | Callable[[I2ZNet, int, int], Data],
     out: Path,
     config: TrainConfig,
     progress: Callable[[int, int, dict[str, float]], None] | None = None,
     loading: Callable[[int, int], None] | None = None,
     device: str = "cpu",
+    decoder: Decoder | None = None,
+    base: Path | None = None,
 ) -> Path:
     """Train on shards `captures` and write the heads to `out`; an interrupted run goes on from `<out>.checkpoint`.
 
-    `progress(step, steps, losses)` is called every 20 steps, `loading(done, shards)` while captures are read.
+    `captures` may be a function (network, rank, world) -> data instead. `progress(step, steps, losses)` is called every
+    20 steps, `loading(done, shards)` while captures are read. `decoder` is that of the codes, by default the head;
+    the levels begin as those of the weights file `base`, if one is given.
     """
     world, rank = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", 0))
     if world > 1 and not torch.distributed.is_initialized():
@@ -301,9 +322,15 @@ def train(
         device = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
     torch.manual_seed(config.seed)
     network = I2ZNet(config.network).to(device).train()
-    data = Dataset(captures[rank::world], network, loading)
-    standardise(network, data)
-    objective: nn.Module = Objective(network, config).to(device)
+    if callable(captures):
+        data = captures(network, rank, world)
+    else:
+        data = Dataset(captures[rank::world], network, loading)
+    if base is None:
+        standardise(network, data)
+    else:
+        begin_as(network, base)
+    objective: nn.Module = Objective(network, config, decoder).to(device)
     checkpoint, start = out.with_suffix(".checkpoint"), 0
     if network.heads.linear is not None and not checkpoint.exists():
         solve_linear(objective, data)
@@ -338,6 +365,19 @@ def train(
     return out
 
 
+def begin_as(network: I2ZNet, base: Path) -> None:
+    """Give the levels, which see faces and speak of no code yet, the weights of a trained network's.
+
+    Raises ValueError when that is of another architecture.
+    """
+    trained = load_model(base)
+    if [getattr(trained.config, name) for name in _LEVELS] != [getattr(network.config, name) for name in _LEVELS]:
+        raise ValueError(f"{base}: its levels are others than those to be trained")
+    for name in ("levels", "coordinates", "norm_z", "norm_pose"):
+        if getattr(trained.heads, name) is not None:
+            getattr(network.heads, name).load_state_dict(getattr(trained.heads, name).state_dict())
+
+
 def rate_factor(step: int, steps: int) -> float:
     """Learning rate over its peak: linear warm-up over a twentieth of the run, then half a cosine down to zero."""
     warm = max(steps // 20, 1)
@@ -369,12 +409,12 @@ def weak_perspective(points: Tensor, image: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def at_rest(landmarks: LandmarkHead, points: Tensor, code: Tensor) -> Tensor:
+def at_rest(landmarks: LandmarkHead, points: Tensor, code: Tensor, expression: slice = EXPRESSION) -> Tensor:
     """Where the points (B,L,2) of faces with codes (B,128) would be in the picture if these had no expression."""
     shown = landmarks(code)
     pose = weak_perspective(shown, points)
     neutral = code.clone()
-    neutral[:, N_IDENTITY:-N_APPEARANCE] = 0
+    neutral[:, expression] = 0
     return points + project(landmarks(neutral), pose)[..., :2] - project(shown, pose)[..., :2]
 
 
@@ -385,7 +425,7 @@ def solve_linear(objective: Objective, data: Dataset) -> None:
     heads, device = objective.network.heads, objective.millimetres.device
     people, shots = data.points.shape[:2]
     truth, code = data.points.flatten(0, 1).to(device), data.codes.flatten(0, 1).to(device)
-    resting = at_rest(objective.landmarks, truth, code).unflatten(0, (people, shots))
+    resting = at_rest(objective.landmarks, truth, code, objective.expression).unflatten(0, (people, shots))
     seen = objective.noise(data.points.to(device), resting).flatten(0, 1)
     x = heads.coordinates.standardise(choose_points(seen, objective.config.network.points))
 
@@ -394,13 +434,14 @@ def solve_linear(objective: Objective, data: Dataset) -> None:
         layer.weight.copy_(weight)
         layer.bias.copy_(bias)
 
-    expressions = slice(N_IDENTITY, code.shape[1] - N_APPEARANCE)
-    fit(heads.linear.first, x, code)
-    own = heads.linear.first(x)[:, : heads.person_size].reshape(people, shots, -1)
-    person = own.mean(1, keepdim=True).expand_as(own).flatten(0, 1)
-    fit(heads.linear.expression, torch.cat([x, person], 1), code[:, expressions])
+    person = x.new_zeros(len(x), 0)
+    if heads.linear.first is not None:
+        fit(heads.linear.first, x, code)
+        own = heads.linear.first(x)[:, : heads.person_size].reshape(people, shots, -1)
+        person = own.mean(1, keepdim=True).expand_as(own).flatten(0, 1)
+    fit(heads.linear.expression, torch.cat([x, person], 1), code[:, objective.expression])
     pose = weak_perspective(objective.landmarks(code), truth)
-    given = torch.cat([x, person[:, :N_IDENTITY]], 1)
+    given = torch.cat([x, person[:, objective.identity]], 1)
     fit(heads.linear.pose, given, (pose - heads.pose_mean) / heads.pose_spread)
 
 

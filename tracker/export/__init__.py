@@ -45,6 +45,8 @@ FORMATS: dict[str, Format] = {
     "maya": Format(export_maya, "{clip}_maya.py"),
 }
 
+_ANY_DECODER = ("csv", "parquet", "npz", "openface", "vertices")
+
 
 def known(names: Iterable[str]) -> tuple[str, ...]:
     """The names, once each. Raises ValueError if one of them is no format, or needs what is not installed."""
@@ -71,6 +73,11 @@ def write(track: Track, to: str, path: Path, options: ExportOptions | None = Non
         OSError: the file cannot be written.
     """
     known([to])
+    if track.decoder != "head" and to not in _ANY_DECODER:
+        raise ValueError(
+            f"format {to} needs the bundled head's shapes, and this track is of a person's own model; there are "
+            f"{', '.join(_ANY_DECODER)}"
+        )
     path = Path(path)
     part = path.with_name(f".{path.name}.part")
     try:

@@ -1,0 +1,26 @@
+"""Multi-view captures of one face, from which a person's model is trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from decoders.capture.base import Camera, Capture, in_camera, view_direction
+from decoders.capture.multiface import Multiface
+from decoders.capture.studio import Studio
+
+__all__ = ["Camera", "Capture", "in_camera", "open_capture", "view_direction"]
+
+
+def open_capture(folder: Path) -> Capture:
+    """The capture in a folder: a synthetic studio's, or one in Multiface's layout.
+
+    Raises ValueError when it is neither, or when a part that all of it needs is missing or corrupt.
+    """
+    folder = Path(folder)
+    for kind in (Studio, Multiface):
+        if (folder / kind.MARK).is_file():
+            return kind(folder)
+    raise ValueError(
+        f"{folder}: no capture there; expected {Studio.MARK} of track-train studio, or {Multiface.MARK} and the "
+        "rest of Multiface's layout"
+    )
