@@ -92,6 +92,14 @@ def out_of_range(expression: Tensor) -> Tensor:
     return (-expression).clamp(min=0).square() + (expression - 1).clamp(min=0).square()
 
 
+def contact(gap: Tensor, iod: Tensor, touch: float) -> Tensor:
+    """(B,P) how much two points touch, 1 to 0: exp(-(d/touch)^2) of their distance d in % IOD.
+
+    `gap` (B,P,2) from one to the other and `iod` (B,) in pixels.
+    """
+    return torch.exp(-(gap.norm(dim=2) * (100 / iod)[:, None] / touch).square())
+
+
 def jitter(points: Tensor, iod: Tensor, scale: float) -> Tensor:
     """(B,N) of points (B,3,N,D) in three consecutive frames: r^2/(1+r^2/scale^2) of their acceleration r in % IOD.
 

@@ -59,7 +59,7 @@ class AdaptConfig:
     """Frames per step in which a person's own model paints its texture for it."""
     jitter: float = 160.0
     """Weight of small accelerations of the mesh in the picture, (% IOD)^2."""
-    shape_jitter: float = 600.0
+    shape_jitter: float = 720.0
     """The same of the mesh in the head's frame, so without the pose."""
     jitter_scale: float = 0.75
     """Acceleration in % IOD beyond which it is motion."""
@@ -69,6 +69,10 @@ class AdaptConfig:
     """What a point of an iris counts beside one of the mesh: the gaze has no skin."""
     opening: float = 4.0
     """Weight of landmark reprojection for differences that open lids and lips."""
+    contact: float = 10.0
+    """What such a difference counts in addition where lids or lips touch: a slit is worse than a gap too small."""
+    touch: float = 1.5
+    """Gap in % IOD at which that has fallen to a third."""
     rest: float = 20.0
     """Pull of curves at rest towards 0."""
     neutral: float = 40.0
@@ -356,8 +360,10 @@ class Trainer:
         if not len(self.face.pairs):
             return flrc, flrc.new_zeros(())
         a, b = self.face.pairs.unbind(1)
-        opening = losses.flrc(placed[:, a] - placed[:, b], detected[:, a] - detected[:, b], clip.iod[rows])
-        return flrc, opening.mean()
+        gap = detected[:, a] - detected[:, b]
+        opening = losses.flrc(placed[:, a] - placed[:, b], gap, clip.iod[rows])
+        weight = 1 + self.config.contact * losses.contact(gap, clip.iod[rows], self.config.touch)
+        return flrc, (opening * weight).mean()
 
     def _neutral(self, expression: Tensor, rows: Tensor) -> Tensor:
         """Squared curves (B,52), summed, mean over the calm ones of the frames `rows` (B,).

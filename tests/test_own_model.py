@@ -131,7 +131,8 @@ def test_adaptation_sees_the_models_own_texture(model: Path, network: Path, smil
     clip = read_clip(smile, models, config, ClipConfig())
     settings = for_own_model(AdaptConfig(texels=100, groups=2, motc_frames=2, texture=64))
     trainer = Trainer(clip, models.network, settings, models.decoder)
-    rows, pairs, index = trainer.draw()
+    drawn = trainer.draw()
+    rows, index = drawn.rows, drawn.texels
     said = trainer.model(clip, rows)
     some, made, known = trainer._model_texture(trainer.renew(), said, index)
     assert len(some) == 2 and made.shape == (2, 3, 100) and known.all()
@@ -142,7 +143,7 @@ def test_adaptation_sees_the_models_own_texture(model: Path, network: Path, smil
     assert ((made[..., 0] <= near.amax(2) + 1e-5) & (made[..., 0] >= near.amin(2) - 1e-5)).all()
     gradient = torch.autograd.grad(made.sum(), trainer.model.heads.expression[-1].weight)[0]
     assert gradient.abs().max() > 0
-    terms = trainer.losses(trainer.renew(), rows, pairs, index)
+    terms = trainer.losses(trainer.renew(), drawn)
     assert all(torch.isfinite(term) for term in terms)
     assert settings.rest == settings.range == settings.antagonists == settings.neutral == 0
     assert losses.antagonism(said.z, trainer.antagonists).shape == (len(rows), 0)

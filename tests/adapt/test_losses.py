@@ -129,3 +129,8 @@ def test_jitter_of_constant_motion_is_zero_and_a_jump_costs_no_more_than_its_sca
     jumping[:, 2] += 50
     assert torch.allclose(losses.jitter(trembling, iod, 0.5)[0], torch.tensor(0.02**2), rtol=0.02)
     assert (losses.jitter(jumping, iod, 0.5) < 0.25).all() and (losses.jitter(jumping, iod, 0.5) > 0.24).all()
+
+
+def test_contact_falls_to_a_third_at_the_touching_distance() -> None:
+    gap = torch.tensor([[[0.0, 0.0], [0.9, 1.2], [30.0, 0.0]]])  # 0, 1.5 and 30 pixels
+    assert losses.contact(gap, torch.tensor([100.0]), 1.5)[0].tolist() == pytest.approx([1, np.exp(-1), 0], abs=1e-6)
