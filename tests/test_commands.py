@@ -198,6 +198,21 @@ def test_adapt_and_reuse(run: Callable, smile: Path, monkeypatch: pytest.MonkeyP
     assert load("c").inverse_distance == 0 and np.abs(load("c").identity - first.identity).max() > 0.1
 
 
+def test_adapted_weights_that_fit_another_clip_worse_are_not_used(
+    run: Callable, smile: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    network, fit = load_model(), ClipFit("ab", 0, torch.zeros(112), 0.5)
+    with torch.no_grad():
+        network.heads.pose[-1].bias += 0.3  # the mesh lies far off
+    save_adapted(tmp_path / "spoiled.safetensors", network.heads, WEIGHTS, fit, network.config)
+    short = ("track", smile, "--duration", 0.3, "--no-overlay")
+    status, out, _ = run(*short, "-o", "spoiled", "--weights", "spoiled.safetensors")
+    assert status == 0 and "fits this clip worse than the weights it was adapted from" in out
+    assert run(*short, "-o", "plain")[0] == 0
+    np.testing.assert_array_equal(load("spoiled").z, load("plain").z)
+
+
 def test_adapted_weights_of_another_base_are_refused(run: Callable, smile: Path, tmp_path: Path) -> None:
     network = load_model()
     fit = ClipFit("ab", 0, torch.zeros(112), 0.0)

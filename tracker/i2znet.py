@@ -19,6 +19,7 @@ Crop frame: pixels of the 256x256 crop, centre of the first pixel (0, 0).
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -215,6 +216,7 @@ class I2ZNet(nn.Module):
         super().__init__()
         self.config = config
         self.fit: ClipFit | None = None
+        self.base: Heads | None = None  # of an adapted network, the heads that it was adapted from
         self.perceptual = PERCEPTUAL_STREAMS[config.perceptual](pretrained) if config.perceptual else None
         self.landmarks = LANDMARK_STREAMS[config.landmarks](pretrained) if config.landmarks else None
         sizes = self.perceptual.sizes if self.perceptual else (24, 12, 6) if self.landmarks else ()
@@ -269,6 +271,15 @@ class I2ZNet(nn.Module):
             person = person.expand(len(for_z), -1)
         return self.heads.regress(for_z, for_pose, points, person)
 
+    def unadapted(self) -> I2ZNet:
+        """The network as it was before its adaptation, with the same streams; itself where there was none."""
+        if self.base is None:
+            return self
+        before = copy.copy(self)
+        before._modules = self._modules | {"heads": self.base}
+        before.fit = before.base = None
+        return before
+
     @torch.no_grad()
     def person(self, crops: Tensor, points: Tensor | None) -> Tensor:
         """The person (112,), identity and habit, pooled over N frames; see `Heads.pool`."""
@@ -284,7 +295,7 @@ def to_tensor(crops: Tensor) -> Tensor:
 @dataclass(frozen=True)
 class ClipFit:
     """What an adaptation found out about a face of the clip it was made on. Of another, the person is estimated
-    anew and the camera taken to be far."""
+    anew, by the un-adapted network, and the camera taken to be far."""
 
     clip_hash: str
     face: int  # which of the clip's: 0 the largest
@@ -316,7 +327,10 @@ def load_model(weights: Path | None = None, device: str = "cpu") -> I2ZNet:
             state.pop("person"),
             float(state.pop("inverse_distance")),
         )
-        state = _base_of(path, metadata) | state
+        base = _base_of(path, metadata)
+        model.base = copy.deepcopy(model.heads)
+        model.base.load_state_dict(base)
+        state = base | state
     model.heads.load_state_dict(state)
     return model.to(device).eval()
 

@@ -26,7 +26,7 @@ from tracker.detect import DetectConfig, Detection, FaceFollower, FanFollower
 from tracker.export.options import ExportOptions
 from tracker.i2znet import WEIGHTS, I2ZNet, load_model, network_beside, to_tensor
 from tracker.overlay import OverlayConfig
-from tracker.pose import to_image
+from tracker.pose import project, to_image
 from tracker.track_file import Track, hold
 from tracker.video import Frame, VideoReader, count_frames, file_hash
 
@@ -247,10 +247,15 @@ def track_video(
         with watch("load"):
             models = models or load_models(config)
         clip_hash = file_hash(path)
-        fit = models.network.fit
+        fit, person, notes = models.network.fit, None, []
         if fit and (fit.clip_hash, fit.face) != (clip_hash, config.detect.face):
             fit = None
-        person = None
+            with watch("identity"):
+                if not _fits(path, models, config, progress):
+                    models = replace(models, network=models.network.unadapted())
+                    notes.append(
+                        f"{config.weights}: fits this clip worse than the weights it was adapted from; they were used"
+                    )
         if config.identity == "clip":
             with watch("identity"):
                 person = fit.person.numpy() if fit else pool_person(path, models, config, progress)
@@ -271,7 +276,7 @@ def track_video(
             with watch("export"):
                 export.write(track, to, results / name, ExportOptions(folder=results))
         lost = int((~track.ok).sum())
-        notes = [reader.warning] if reader.warning else []
+        notes += [reader.warning] if reader.warning else []
         if lost == len(track):
             notes.append(f"{path}: no face was found in any frame")
         return Summary(folder, len(track), lost, fps, watch.seconds, tuple(notes), tuple(names.values()))
@@ -324,6 +329,14 @@ def _results(folder: Path, weights: str | None, exports: tuple[str, ...] = ()) -
 
 def pool_person(path: Path, models: Models, config: TrackConfig, progress: Progress) -> np.ndarray | None:
     """The clip's person (112,), see `I2ZNet.person`, from frames spread evenly over the window, or None."""
+    pictures, points = _sample(path, models, config, progress)
+    return _person(models, pictures, points) if pictures else None
+
+
+def _sample(
+    path: Path, models: Models, config: TrackConfig, progress: Progress
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Crops (256,256,3) and their points (L,2) of frames with a face, spread evenly over the window."""
     count = count_frames(path, config.start, config.duration)
     rows = np.unique(np.linspace(0, count - 1, config.samples + 2)[1:-1].round().astype(int))
     pictures, points = [], []
@@ -335,11 +348,31 @@ def pool_person(path: Path, models: Models, config: TrackConfig, progress: Progr
                 pictures.append(crops.warp(frame.image, transform))
                 points.append(crops.apply(transform, found.points))
             progress("identity", done + 1, len(rows))
-    return _person(models, pictures, points) if pictures else None
+    return pictures, points
+
+
+@torch.no_grad()
+def _fits(path: Path, models: Models, config: TrackConfig, progress: Progress) -> bool:
+    """Whether weights adapted to another clip bring the mesh no farther from the detected points of this one."""
+    pictures, points = _sample(path, models, config, progress)
+    if not pictures:
+        return True
+    images, seen = _tensors(models, pictures, points)
+    person = torch.from_numpy(_person(models, pictures, points)).to(models.device)
+    decoder = models.decoder.to(models.device)
+    embedding = decoder.landmarks478 if seen.shape[1] > 68 else decoder.landmarks68
+
+    def distance(network: I2ZNet) -> float:
+        said = network(images, seen, person)
+        placed = project(embedding(decoder.geometry(said.z)), said.pose)[..., :2]
+        return float((placed - seen).norm(dim=2).mean())
+
+    return distance(models.network) <= distance(models.network.unadapted())
 
 
 def _person(models: Models, pictures: list[np.ndarray], points: list[np.ndarray]) -> np.ndarray:
-    return models.network.person(*_tensors(models, pictures, points)).cpu().numpy()
+    """By the un-adapted network: adaptation trains no other person's identity."""
+    return models.network.unadapted().person(*_tensors(models, pictures, points)).cpu().numpy()
 
 
 def _tensors(models: Models, pictures: list[np.ndarray], points: list[np.ndarray]) -> tuple:
@@ -396,9 +429,7 @@ def _stream(
     return rows
 
 
-def _encode(
-    models: Models, rows: list[_Row], person: np.ndarray | None, config: TrackConfig
-) -> np.ndarray | None:
+def _encode(models: Models, rows: list[_Row], person: np.ndarray | None, config: TrackConfig) -> np.ndarray | None:
     """Fill z and H of rows that have a crop; returns the person, taken from them if there is none yet."""
     pictures = [row.picture for row in rows]
     points = [crops.apply(row.transform, row.found.points) for row in rows]

@@ -55,6 +55,10 @@ class FakeNetwork:
         self.batches: list[int] = []
         self.pooled: list[int] = []
 
+    def unadapted(self) -> "FakeNetwork":
+        """It was never adapted."""
+        return self
+
     def person(self, crops: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
         """A constant person (112,)."""
         self.pooled.append(len(crops))
