@@ -97,7 +97,7 @@ def write_plot(captures: dict[int, Row], clip: dict[int, Row], path: Path) -> No
     """A small PNG: how far the face moves, and the landmarks' errors, by resolution."""
     figure = Figure(figsize=(7.2, 2.8), layout="constrained")
     left, right = figure.subplots(1, 2)
-    for rows, label in ((captures, "synthetic people"), (clip, "bundled clip")):
+    for rows, label in ((captures, "synthetic people"), (clip, "clip")):
         left.plot(list(rows), [row["moved"] for row in rows.values()], "o-", label=label)
         right.plot(list(rows), [row["landmarks"] for row in rows.values()], "o-", label=label)
     left.set(ylabel=f"moved against {CROP_SIZE}, px", ylim=(0, None))
