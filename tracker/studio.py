@@ -300,13 +300,17 @@ class Studio:
         sideways = rng.normal(0, 0.12, 2) * distance
         return rotation(torch.tensor(angles)).numpy(), np.array([*sideways, distance])
 
+    def sample_crop(self, rng: np.random.Generator, points: np.ndarray) -> np.ndarray:
+        """The crop (2,3) of this studio's pictures around points (478,2)."""
+        return sample_crop(rng, points, self.config)
+
     def shoot(self, rng: np.random.Generator, person: Person, expression: np.ndarray, picture: bool = True) -> Shot:
         """One camera's view of a moment; without `picture` only the landmarks (an empty picture)."""
         rotation, position = self.sample_camera(rng)
         vertices = self.geometry(person, expression)
         seen = vertices @ rotation.T + position
         flat = seen[:, :2] / seen[:, 2:]
-        crop = sample_crop(rng, self.landmarks(flat) * 1000.0, self.config)
+        crop = self.sample_crop(rng, self.landmarks(flat) * 1000.0)
         points = apply(crop, self.landmarks(flat) * 1000.0).astype(np.float32)
         if not picture:
             return Shot(np.zeros((0, 0, 3), np.uint8), points)

@@ -168,7 +168,7 @@ def test_table_1_end_to_end(tmp_path: Path, smile: Path) -> None:
 def test_figure_10_end_to_end(tmp_path: Path, smile: Path) -> None:
     tables.figure10(tmp_path, 1, smile, 0)
     text = (tmp_path / "figure10.md").read_text()
-    rows = {line.split("|")[1].strip(): line.split("|")[2:-1] for line in text.splitlines()}
+    rows = {line.split("|")[1].strip(): line.split("|")[2:-1] for line in text.splitlines() if line}
     moved = [float(rows[str(side)][0]) for side in (256, 192, 64)]
     assert moved[0] == 0 and 0 < moved[1] < moved[2]
     picture = cv2.imread(str(tmp_path / "resolution.png"))
