@@ -62,6 +62,7 @@ PARTS: dict[str, dict[str, object]] = {
     "the whole contour counts": {"contour_cosine": -1.0},
     "without the detector's offset": {"offset": 0.0},
     "without rest": {"rest": 0.0},
+    "without contact": {"contact": 0.0},
     "without neutral": {"neutral": 0.0},
     "without antagonists": {"antagonists": 0.0},
     "without the anchor": {"anchor": 0.0},
