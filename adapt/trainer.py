@@ -36,7 +36,7 @@ _ANTAGONISTS = (
 class AdaptConfig:
     """Settings of an adaptation."""
 
-    steps: int = 700
+    steps: int = 900
     groups: int = 7
     """Groups of frames per step, all pairs of which are compared."""
     offsets: tuple[int, ...] = (0, 1, 2, 6, 12)
@@ -51,25 +51,25 @@ class AdaptConfig:
     """Peak learning rate of the heads; it decays to 0."""
     rate_clip: float = 5e-3
     """Peak learning rate of identity and colour."""
-    cftc: float = 240.0
+    cftc: float = 290.0
     """Weight of consecutive-frame texture consistency, in units of what a shift by 1 % IOD changes."""
-    motc: float = 60.0
+    motc: float = 72.0
     """Weight of model-to-observation consistency, in the same units."""
     motc_frames: int = 8
     """Frames per step in which a person's own model paints its texture for it."""
     jitter: float = 160.0
     """Weight of small accelerations of the mesh in the picture, (% IOD)^2."""
-    shape_jitter: float = 720.0
+    shape_jitter: float = 800.0
     """The same of the mesh in the head's frame, so without the pose."""
     jitter_scale: float = 0.75
     """Acceleration in % IOD beyond which it is motion."""
-    flrc: float = 8.0
+    flrc: float = 10.0
     """Weight of landmark reprojection, (% IOD)^2."""
     irises: float = 10.0
     """What a point of an iris counts beside one of the mesh: the gaze has no skin."""
-    opening: float = 4.0
+    opening: float = 2.5
     """Weight of landmark reprojection for differences that open lids and lips."""
-    contact: float = 10.0
+    contact: float = 8.0
     """What such a difference counts in addition where lids or lips touch: a slit is worse than a gap too small."""
     touch: float = 1.5
     """Gap in % IOD at which that has fallen to a third."""
