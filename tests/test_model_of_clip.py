@@ -1,5 +1,6 @@
 """A person's own model from one clip, and how it is judged."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +17,20 @@ from tracker.pipeline import TrackConfig, track_video
 from tracker.texture import clip_texture
 from tracker.track_file import Track
 
+SMILE = Path(__file__).parent / "data" / "smile.mp4"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `track` writes of twelve frames."""
+    folder = tmp_path_factory.mktemp("clip") / "dam_track"
+    track_video(SMILE, folder, TrackConfig(duration=0.4, samples=2, overlay=False))
+    return folder
+
 
 @pytest.fixture
-def track(smile: Path, tmp_path: Path) -> Track:
-    track_video(smile, tmp_path / "dam_track", TrackConfig(duration=0.4, samples=2, overlay=False))
-    return track_file.load(tmp_path / "dam_track")
+def track(folder: Path) -> Track:
+    return track_file.load(folder)
 
 
 def test_a_clip_is_a_capture_of_one_camera(track: Track) -> None:
@@ -47,13 +57,14 @@ def test_hidden_texels_come_from_the_clips_texture(track: Track) -> None:
     assert 0.2 < hidden.mean() < 0.95
 
 
-def test_model_of_a_clip(smile: Path, track: Track, tmp_path: Path) -> None:
+def test_model_of_a_clip(track: Track, folder: Path, tmp_path: Path) -> None:
     """All stages, with the track that is there already; then it tracks and is judged."""
     out = tmp_path / "dam.safetensors"
+    shutil.copytree(folder, tmp_path / "dam_track")
     settings = DamTraining(DamConfig(texture=32, hidden=32), steps=3, batch=2)
-    errors = own_model.model_of_clip(smile, out, settings, network_steps=3)
+    errors = own_model.model_of_clip(SMILE, out, settings, network_steps=3)
     assert np.isfinite(errors.texture) and network_beside(out).exists()
-    track_video(smile, tmp_path / "own", TrackConfig(duration=0.4, samples=2, overlay=False, decoder=str(out)))
+    track_video(SMILE, tmp_path / "own", TrackConfig(duration=0.4, samples=2, overlay=False, decoder=str(out)))
     own = track_file.load(tmp_path / "own")
     assert own.decoder_hash == load_dam(out).hash
     judged = likeness(own)
