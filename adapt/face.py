@@ -28,6 +28,15 @@ def face_texels(head: Head | Dam, size: int) -> TexelMap:
     return texels._replace(**{name: getattr(texels, name)[keep] for name in ("texel", "corners", "weights")})
 
 
+def _apart_from_the_eyes(head: Head | Dam, least: float = 1e-3) -> Tensor:
+    """(V,) bool of the vertices that no curve of the eyes moves by `least` metres: a blink or a glance is one jump in a
+    few frames, and nobody should have to pay for it as for trembling. All of a model whose curves are not known."""
+    eyes = [name.startswith("eye") for name in getattr(head, "expression_names", ())]
+    if not any(eyes):
+        return torch.ones(len(head.mean), dtype=torch.bool, device=head.mean.device)
+    return (head.shapes[head.expression][eyes].norm(dim=2) < least).all(0)
+
+
 class Points:
     """Points of the head that move linearly with the code."""
 
@@ -56,7 +65,8 @@ class Face:
         with torch.no_grad():
             mean, shapes = self.head.mean, self.head.shapes
             self.skin = Points(self.head, surface(mean[None], self.texels)[0], surface(shapes, self.texels))
-            self.vertices = Points(self.head, mean, shapes)
+            calm = _apart_from_the_eyes(self.head)
+            self.vertices = Points(self.head, mean[calm], shapes[:, calm])
         self.landmarks = LandmarkHead(self.head, points).to(device)
         self.contour = torch.zeros(points, dtype=torch.bool, device=device)
         self.contour[list(FACE_OVAL) if points > 68 else list(range(17))] = True
