@@ -118,7 +118,8 @@ def load(path: Path | str) -> Track:
         with np.load(path, allow_pickle=False) as data:
             values = {name: data[name] for name in data.files}
     except FileNotFoundError as error:
-        raise ValueError(f"{path}: no such file; make it with: track VIDEO -o {path.parent}") from error
+        folder = path.parent if path.suffix == ".npz" else path
+        raise ValueError(f"{path}: no such file; make it with: track VIDEO -o {folder}") from error
     except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path}: not a track file") from error
     if int(values.get("version", 0)) != VERSION or set(values) != {f.name for f in fields(Track)}:

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
+from tracker import curves, track_file
 from tracker.cleanup import CleanConfig, clean
 from tracker.export.arrays import export_arrays, export_vertices
 from tracker.export.dcc import export_blender, export_maya
@@ -45,6 +46,7 @@ FORMATS: dict[str, Format] = {
     "maya": Format(export_maya, "{clip}_maya.py"),
 }
 
+_RESULTS = (track_file.NAME, curves.NAME)
 _ANY_DECODER = ("csv", "parquet", "npz", "openface", "vertices")
 
 
@@ -61,24 +63,27 @@ def known(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def default_path(clip: Path | str, to: str, folder: Path) -> Path:
-    """Where the file of a clip in a format lies in a folder of results."""
-    return Path(folder) / FORMATS[to].name.format(clip=Path(clip).stem)
+    """Where the file of a clip in a format lies in a folder of results; never where these have a file of their own."""
+    path = Path(folder) / FORMATS[to].name.format(clip=Path(clip).stem)
+    return path.with_stem(f"{path.stem}_{to}") if path.name in _RESULTS else path
 
 
 def write(track: Track, to: str, path: Path, options: ExportOptions | None = None) -> Path:
     """Write a track to `path` in the format named `to`; the file appears only when complete.
 
     Raises:
-        ValueError: a format that is not known, or a track that it cannot hold.
+        ValueError: a format that is not known, a track that it cannot hold, or a path that is a track's own file.
         OSError: the file cannot be written.
     """
     known([to])
+    path = Path(path)
+    if path.name in _RESULTS and path.with_name(track_file.NAME).exists():
+        raise ValueError(f"{path}: would replace a part of the track there; name another file with -o")
     if track.decoder != "head" and to not in _ANY_DECODER:
         raise ValueError(
             f"format {to} needs the bundled head's shapes, and this track is of a person's own model; there are "
             f"{', '.join(_ANY_DECODER)}"
         )
-    path = Path(path)
     part = path.with_name(f".{path.name}.part")
     try:
         FORMATS[to].write(track, part, options or ExportOptions())

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -79,3 +80,16 @@ def test_a_file_of_the_users_is_not_replaced(run: Callable, smile: Path) -> None
     Path("smile.csv").write_text("mine")
     status, _, err = run("track", smile, "-o", ".", "--no-overlay", "--export", "csv")
     assert status == 2 and "--overwrite" in err and Path("smile.csv").read_text() == "mine"
+
+
+@pytest.mark.parametrize(("stem", "to", "own"), [("track", "npz", "track.npz"), ("curves", "csv", "curves.csv")])
+def test_the_track_itself_is_never_replaced(run: Callable, wink: Track, stem: str, to: str, own: str) -> None:
+    Path("t").mkdir()
+    replace(wink, clip=f"/somewhere/{stem}.mp4").save(Path("t"))
+    Path("t/curves.csv").write_text("frame\n")
+    before = Path("t", own).read_bytes()
+    status, out, _ = run("track-export", "t", "--to", to)
+    assert status == 0 and Path(out.strip()).name == f"{stem}_{to}{Path(own).suffix}" and Path(out.strip()).exists()
+    status, _, err = run("track-export", "t", "--to", to, "-o", f"t/{own}")
+    assert status == 2 and "would replace a part of the track" in err and len(err.splitlines()) == 1
+    assert Path("t", own).read_bytes() == before

@@ -130,6 +130,13 @@ def test_long_clips_are_referred_to(
     assert '"clip": "../a%20clip%20%231.mp4"' in page and len(page) < len(small) - source.stat().st_size
 
 
+def test_a_video_that_is_moved_from_elsewhere_takes_head_and_cursor_along(driver: object, page: Path) -> None:
+    opened(driver, page, "viewer")
+    for wanted in (1.2, 0.3):
+        driver.execute_script("document.querySelector('video').currentTime = arguments[0]", wanted)
+        until(lambda at=wanted: abs(driver.execute_script("return viewer.time()") - at) < 0.04)
+
+
 def test_seeking_shows_frame_and_weights_of_that_time(driver: object, track: Track, page: Path) -> None:
     opened(driver, page, "viewer")
     assert driver.execute_script("return viewer.problem") == ""

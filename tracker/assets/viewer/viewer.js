@@ -246,6 +246,7 @@
       const frame = () => { step(video.currentTime); requestAnimationFrame(frame); };
       requestAnimationFrame(frame);
     }
+    video.addEventListener("seeked", () => step(video.currentTime)); // also where it was not moved from here
     for (const event of ["play", "pause", "ended"]) video.addEventListener(event, showPlaying);
     return {
       playing: () => !video.paused,
