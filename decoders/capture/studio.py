@@ -104,9 +104,10 @@ class Studio(Calibrated):
         self._kept: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         self._averages: dict[tuple[int, int], np.ndarray] = {}
         self._map: TexelMap | None = None
-        # an eye is wet
-        shines = torch.tensor([3.0 if name.startswith("eye") else 1.0 for name in head.part_names])
-        self._gloss = shines[head.face_parts] * float(self.acted.gloss)
+        # an eye is wet: its highlights are bright and small
+        wet = torch.tensor([name.startswith("eye") for name in head.part_names])[head.face_parts]
+        self._gloss = torch.where(wet, 3.0, 1.0) * float(self.acted.gloss)
+        self._sharpness = torch.where(wet, 20.0, 1.0) * float(self.acted.sharpness)
 
     def views(self, frame: int) -> tuple[int, ...]:
         return tuple(range(len(self.cameras)))
@@ -145,7 +146,7 @@ class Studio(Calibrated):
         towards = functional.normalize(torch.tensor(camera.centre, dtype=torch.float32), dim=0)
         diffuse = (normals @ lamps.T).clamp(min=0).sum(1) * LAMP + AMBIENT
         half = functional.normalize(lamps + towards, dim=1)
-        spark = (normals @ half.T).clamp(min=0) ** float(self.acted.sharpness)
+        spark = (normals @ half.T).clamp(min=0) ** self._sharpness[faces, None]
         return torch.stack([diffuse, self._gloss[faces] * LAMP * spark.sum(1)], 1)
 
     def texture(self, frame: int, camera: int, size: int) -> np.ndarray:
