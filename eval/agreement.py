@@ -16,6 +16,7 @@ import torch
 from tracker import load
 from tracker.crop import inter_ocular
 from tracker.landmark_net import MESH_POINTS
+from tracker.texture import TextureConfig, clip_texture
 from tracker.track_file import Track
 
 RIGHT_EYE = (33, 160, 158, 133, 153, 144)  # corner, upper lid twice, corner, lower lid twice
@@ -72,6 +73,20 @@ def projected_landmarks(track: Track) -> np.ndarray:
     head = track.model()
     chunks = [track.vertices(slice(i, i + 64)) for i in range(0, len(track), 64)]
     return np.concatenate([head.landmarks478(torch.from_numpy(c))[..., :2].numpy() for c in chunks])
+
+
+def colour_distance(one: torch.Tensor, other: torch.Tensor, mask: torch.Tensor) -> float:
+    """Distance in grey levels of 255 between the mean colours of two textures (3,S,S), 0..1, over the mask (S,S)."""
+    return float(255 * (one - other)[:, mask].mean(1).norm())
+
+
+def skin_colour(track: Track) -> float:
+    """How far the skin that the appearance code means is from the one that the clip shows, grey levels; reads it again."""
+    head = track.model()
+    code = torch.from_numpy(np.median(track.z[track.ok], axis=0))
+    with torch.no_grad():
+        meant = head.colour(code[None])[0]
+    return colour_distance(meant, clip_texture(track, TextureConfig(size=meant.shape[-1])), head.skin_texels)
 
 
 def agreement(track: Track) -> dict[str, float]:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import typer
 
-from eval.agreement import agreement
+from eval.agreement import agreement, skin_colour
 from eval.metrics import track_details
 from eval.score import skin_windows
 from tracker import load
@@ -51,7 +51,8 @@ def main(captures: Path, out: Path, clips: list[Path], steps: int = 1500, config
             if clip not in windows:
                 windows[clip] = skin_windows(track)
             pixels = track_details(track, windows[clip]).total().values()
-            rows.append(agreement(track) | {name: pixels[name] for name in PIXELS})
+            figures = agreement(track) | {name: pixels[name] for name in PIXELS}
+            rows.append(figures | {"skin colour, grey levels": skin_colour(track)})
         if variant == "full":
             print("| variant | " + " | ".join(rows[0]) + " |\n" + "|---" * (len(rows[0]) + 1) + "|")
         means = (np.mean([row[name] for row in rows]) for name in rows[0])
