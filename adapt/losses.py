@@ -92,6 +92,18 @@ def out_of_range(expression: Tensor) -> Tensor:
     return (-expression).clamp(min=0).square() + (expression - 1).clamp(min=0).square()
 
 
+def damping(curves: Tensor, before: Tensor, still: float) -> Tensor:
+    """(K,) square of the share of their course that the curves (B,K) lost against `before` (B,K), 0 for one that hardly
+    moved: whose deviation was far below `still`.
+
+    The share kept is the slope of their regression on `before`; what trembles is lost at no cost, and so is a level.
+    """
+    spread = before - before.mean(0)
+    variance = spread.square().mean(0) + 1e-12
+    lost = 1 - (spread * curves).mean(0) / variance
+    return lost.clamp(min=0).square() * variance / (variance + still**2)
+
+
 def contact(gap: Tensor, iod: Tensor, touch: float) -> Tensor:
     """(B,P) how much two points touch, 1 to 0: exp(-(d/touch)^2) of their distance d in % IOD.
 

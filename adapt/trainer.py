@@ -67,7 +67,7 @@ class AdaptConfig:
     """Weight of landmark reprojection, (% IOD)^2."""
     irises: float = 10.0
     """What a point of an iris counts beside one of the mesh: the gaze has no skin."""
-    opening: float = 2.5
+    opening: float = 3.0
     """Weight of landmark reprojection for differences that open lids and lips."""
     contact: float = 8.0
     """What such a difference counts in addition where lids or lips touch: a slit is worse than a gap too small."""
@@ -83,6 +83,10 @@ class AdaptConfig:
     """Push of curves into 0..1."""
     anchor: float = 4.0
     """Pull towards the un-adapted curves and head turns, squared: what the pixels do not say stays as it was."""
+    damping: float = 20.0
+    """Pull towards the un-adapted range of each curve, squared: less trembling is welcome, less acting is not."""
+    still: float = 0.03
+    """Deviation of a curve that hardly moves."""
     person: float = 0.3
     """Pull towards the un-adapted identity, squared deviations of the population."""
     offset: float = 0.5
@@ -149,6 +153,7 @@ class Losses(NamedTuple):
     antagonists: Tensor
     range: Tensor
     anchor: Tensor
+    damping: Tensor
     person: Tensor
 
 
@@ -303,6 +308,7 @@ class Trainer:
             losses.antagonism(expression, self.antagonists).sum(1).mean(),
             losses.out_of_range(expression).sum(1).mean(),
             self._anchor(said, rows),
+            self._damping(expression, rows),
             (self.model.identity - self.first_identity).square().sum(),
         )
 
@@ -383,6 +389,12 @@ class Trainer:
         curves = (said.z - self.before.z[rows])[:, expression].square().sum(1)
         turn = (said.pose[:, 1:3] - self.before.pose[rows][:, 1:3]).square().sum(1) / math.radians(20) ** 2
         return (curves + turn).mean()
+
+    def _damping(self, expression: Tensor, rows: Tensor) -> Tensor:
+        """Of the curves (B,52) as they are shown, so cut off at 0, over the frames `rows` (B,)."""
+        before = self.before.z[rows][:, self.face.head.expression].clamp(min=0)
+        shown = nn.functional.leaky_relu(expression, 0.1)  # a curve that is wholly cut off must find its way back
+        return losses.damping(shown, before, self.config.still).sum()
 
     def draw(self) -> Draw:
         """A step's frames, pairs of them, texels and vertices, all random."""

@@ -66,6 +66,7 @@ PARTS: dict[str, dict[str, object]] = {
     "without neutral": {"neutral": 0.0},
     "without antagonists": {"antagonists": 0.0},
     "without the anchor": {"anchor": 0.0},
+    "without the weight of damping": {"damping": 0.0},
     "without the pull to the un-adapted person": {"person": 0.0},
     "weak perspective": {"perspective": False},
 }

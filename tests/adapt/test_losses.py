@@ -134,3 +134,24 @@ def test_jitter_of_constant_motion_is_zero_and_a_jump_costs_no_more_than_its_sca
 def test_contact_falls_to_a_third_at_the_touching_distance() -> None:
     gap = torch.tensor([[[0.0, 0.0], [0.9, 1.2], [30.0, 0.0]]])  # 0, 1.5 and 30 pixels
     assert losses.contact(gap, torch.tensor([100.0]), 1.5)[0].tolist() == pytest.approx([1, np.exp(-1), 0], abs=1e-6)
+
+
+def test_damping_is_the_share_of_a_course_that_was_lost_and_nothing_else() -> None:
+    """A curve at 0.7 of its course costs 0.09; a louder one, a shifted one and one that trembles less cost nothing."""
+    course = torch.sin(torch.linspace(0, 20, 400))[:, None]
+    tremble = torch.tensor([1.0, -1.0]).repeat(200)[:, None]
+    tremble -= (tremble * course).mean() / course.square().mean() * course  # nothing of it in the course
+
+    def cost(after: torch.Tensor, before: torch.Tensor = course) -> float:
+        return losses.damping(after, before, 1e-3).item()
+
+    assert cost(0.7 * course) == pytest.approx(0.09, rel=1e-2)
+    assert cost(1.5 * course) == 0 and cost(course + 3) == pytest.approx(0, abs=1e-6)
+    assert cost(course, course + 0.1 * tremble) < 1e-3
+
+
+def test_damping_of_a_curve_that_hardly_moved_costs_little() -> None:
+    """At a deviation as large as `still`, half."""
+    course = torch.tensor([1.0, -1.0]).repeat(100)[:, None]
+    assert losses.damping(0 * course, 0.03 * course, 0.03).item() == pytest.approx(0.5, rel=1e-3)
+    assert losses.damping(0 * course, 0.003 * course, 0.03).item() < 0.02
