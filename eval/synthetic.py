@@ -10,7 +10,7 @@ training pictures (`eval.synthetic_render`), with motion blur, noise, exposure d
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated
@@ -48,6 +48,7 @@ class SyntheticConfig:
     blur: tuple[float, float] = (0.4, 1.0)  # defocus, standard deviation in pixels
     brightness: tuple[float, float] = (0.12, 0.32)  # median of the head, linear: 0.2 is middle grey
     crf: tuple[int, int] = (25, 29)
+    relit: bool = False  # lamps that swing, fade and change colour, see `synthetic_render.relight`
     motion: PerformanceConfig = PerformanceConfig()
 
 
@@ -261,7 +262,8 @@ class Scene:
         times: np.ndarray,
         rng: np.random.Generator,
     ) -> None:
-        self.stage, self.actor, self.lights, self.performance = stage, actor, lights, performance
+        self.stage, self.actor, self.performance = stage, actor, performance
+        self.lights = [draw.relight(lights, time) if stage.config.relit else lights for time in times]
         self.place, self.focal, self.rng = place, focal, rng
         size = stage.config.size
         self.size = (size, size)
@@ -288,13 +290,14 @@ class Scene:
         if self.hand is not None:
             at, side, turn = self.sweep[row, :2], self.sweep[row, 2], self.sweep[row, 3]
             hand = self.hand.copy()
-            hand[..., :3] *= (self.lights.colours.sum(0) * 0.6 + self.lights.sky).astype(np.float32)
+            hand[..., :3] *= (self.lights[row].colours.sum(0) * 0.6 + self.lights[row].sky).astype(np.float32)
             hidden = float(draw.paste(light, hand, at, side, turn)[head].mean()) if head.any() else 0.0
         return draw.develop(self.rng, light, self.gain[row], self.noise, self.blur), hidden
 
     def _instant(self, index: int, jitter: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Linear picture (H,W,3) of one instant, and where the head is (H,W)."""
         stage, person = self.stage, self.actor.person
+        lights = self.lights[index // stage.config.exposures]
         turn = _matrices(self.performance.angles[index])
         position = self.place + self.performance.offset[index]
         shape = stage.shape(self.actor, self.performance.curves[index])
@@ -306,13 +309,13 @@ class Scene:
             return np.concatenate([flat[:, :2] + jitter, flat[:, 2:]], 1)
 
         picture = self.background.astype(np.float32).copy()
-        ambient = (self.lights.sky + self.lights.colours.sum(0)) * 0.6
+        ambient = (lights.sky + lights.colours.sum(0)) * 0.6
         if person.mane is not None:
             ring = draw.mane(person.mane[0]) @ turn.T + position
             draw.fill(picture, to_picture(ring), person.mane[1] ** draw.GAMMA * ambient)
         draw.fill(picture, to_picture(draw.shoulders(position)), self.cloth * ambient, hull=False)
         head = draw.draw_mesh(
-            picture, to_picture(placed).astype(np.float32), placed, stage.surface, self.actor.texture, self.lights
+            picture, to_picture(placed).astype(np.float32), placed, stage.surface, self.actor.texture, lights
         )
         if person.glasses is not None:
             radius, colour = person.glasses
@@ -394,13 +397,14 @@ def main(
     frames: Annotated[int, typer.Option(help="Of each, at 30 a second.", min=2)] = 150,
     seed: Annotated[int, typer.Option(help="Of all that is random.", min=0)] = 0,
     hard: Annotated[bool, typer.Option("--hard", help="Profiles, hands and blur, to learn when not to trust.")] = False,
+    relit: Annotated[bool, typer.Option("--relit", help="Light that changes all the time.")] = False,
 ) -> None:
     """Make synthetic clips with their truth."""
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(clips):
         path = folder / f"clip{number:02d}.mp4"
         if not path.with_name(path.stem + ".truth.npz").exists():
-            make_clip(path, seed, number, frames, HARD if hard else None)
+            make_clip(path, seed, number, frames, replace(HARD if hard else SyntheticConfig(), relit=relit))
         print(path)
 
 

@@ -7,7 +7,7 @@ noise. Directions are in the camera's frame: x right, y down, z away from the ca
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numba
@@ -18,6 +18,7 @@ from decoders.rasterizer import rasterize_numba
 from tracker.studio_render import vertex_normals
 
 GAMMA = 2.2
+WARM = np.array([1.0, 0.0, -1.0])
 SHADOW_MAP = 160  # side in pixels
 SHADOW_BIAS = 0.006  # metres
 
@@ -61,6 +62,18 @@ def sample_lights(rng: np.random.Generator) -> Lights:
     sky = ambient * np.array([1 - warm, 1.0, 1 + warm])
     ground = ambient * rng.uniform(0.3, 0.8) * tint
     return Lights(directions, strength[:, None] * tint, sky, ground, rng.uniform(0.01, 0.08), rng.uniform(8, 40))
+
+
+def relight(lights: Lights, time: float) -> Lights:
+    """The lamps `time` seconds later, as in a car under street lamps: every three seconds the key swings by 40 degrees
+    to either side and grows and fades by a factor of 1.6, and the sky turns from cool to warm."""
+    phase = 2 * np.pi * time / 3
+    cosine, sine = np.cos(0.7 * np.sin(phase)), np.sin(0.7 * np.sin(phase))
+    swing = np.array([[cosine, 0, -sine], [0, 1, 0], [sine, 0, cosine]])
+    turned, colours = lights.directions.copy(), lights.colours.copy()
+    turned[0] = swing @ turned[0]
+    colours[0] *= 1.6 ** np.cos(phase)
+    return replace(lights, directions=turned, colours=colours, sky=lights.sky * (1 + 0.15 * np.sin(phase) * WARM))
 
 
 def key_visibility(vertices: np.ndarray, faces: torch.Tensor, towards: np.ndarray) -> np.ndarray:

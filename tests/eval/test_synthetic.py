@@ -199,3 +199,16 @@ def test_light_follows_lamberts_law() -> None:
     black = replace(lights, colours=np.zeros((1, 3)))
     draw.draw_mesh(picture, flat, corners, surface, np.full((4, 4, 3), 0.5, np.float32), black)
     assert picture[8, 8] == pytest.approx([0.075] * 3, rel=1e-5)
+
+
+def test_light_swings_and_fades_and_comes_back_after_three_seconds() -> None:
+    lights = draw.sample_lights(np.random.default_rng(0))
+    later = [draw.relight(lights, time) for time in (0.75, 1.5, 3.0)]
+    flat = lights.directions[0, [0, 2]]
+    cosine = later[0].directions[0, [0, 2]] @ flat / (flat @ flat)
+    assert np.degrees(np.arccos(cosine)) == pytest.approx(np.degrees(0.7))
+    assert np.allclose(later[1].colours[0], lights.colours[0] / 1.6)
+    assert np.allclose(later[2].directions, lights.directions)
+    assert np.allclose(later[2].colours[0], 1.6 * lights.colours[0])
+    assert np.allclose(np.linalg.norm(later[0].directions, axis=1), 1)
+    assert (later[0].directions[1] == lights.directions[1]).all()
