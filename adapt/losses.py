@@ -92,6 +92,13 @@ def out_of_range(expression: Tensor) -> Tensor:
     return (-expression).clamp(min=0).square() + (expression - 1).clamp(min=0).square()
 
 
+def course(curves: Tensor, calm: Tensor) -> Tensor:
+    """(T,K) what the curves (T,K), 0..1, do beyond their mean in the frames where `calm` (T,) is 1, where they should
+    be 0."""
+    level = (curves * calm[:, None]).sum(0) / calm.sum().clamp(min=1)
+    return (curves - level).clamp(min=0)
+
+
 def damping(curves: Tensor, before: Tensor, still: float) -> Tensor:
     """(K,) square of the share of their course that the curves (B,K) lost against `before` (B,K), 0 for one that hardly
     moved: whose deviation was far below `still`.

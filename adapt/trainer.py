@@ -36,7 +36,7 @@ _ANTAGONISTS = (
 class AdaptConfig:
     """Settings of an adaptation."""
 
-    steps: int = 900
+    steps: int = 1000
     groups: int = 7
     """Groups of frames per step, all pairs of which are compared."""
     offsets: tuple[int, ...] = (0, 1, 2, 6, 12)
@@ -51,9 +51,9 @@ class AdaptConfig:
     """Peak learning rate of the heads; it decays to 0."""
     rate_clip: float = 5e-3
     """Peak learning rate of identity and colour."""
-    cftc: float = 290.0
+    cftc: float = 340.0
     """Weight of consecutive-frame texture consistency, in units of what a shift by 1 % IOD changes."""
-    motc: float = 72.0
+    motc: float = 85.0
     """Weight of model-to-observation consistency, in the same units."""
     motc_frames: int = 8
     """Frames per step in which a person's own model paints its texture for it."""
@@ -63,11 +63,11 @@ class AdaptConfig:
     """The same of the mesh in the head's frame, so without the pose."""
     jitter_scale: float = 0.75
     """Acceleration in % IOD beyond which it is motion."""
-    flrc: float = 10.0
+    flrc: float = 13.0
     """Weight of landmark reprojection, (% IOD)^2."""
     irises: float = 10.0
     """What a point of an iris counts beside one of the mesh: the gaze has no skin."""
-    opening: float = 3.0
+    opening: float = 4.0
     """Weight of landmark reprojection for differences that open lids and lips."""
     contact: float = 8.0
     """What such a difference counts in addition where lids or lips touch: a slit is worse than a gap too small."""
@@ -83,7 +83,7 @@ class AdaptConfig:
     """Push of curves into 0..1."""
     anchor: float = 4.0
     """Pull towards the un-adapted curves and head turns, squared: what the pixels do not say stays as it was."""
-    damping: float = 20.0
+    damping: float = 10.0
     """Pull towards the un-adapted range of each curve, squared: less trembling is welcome, less acting is not."""
     still: float = 0.03
     """Deviation of a curve that hardly moves."""
@@ -111,7 +111,7 @@ class AdaptConfig:
     """Steps between looks at the held-out frames."""
     patience: int = 14
     """Looks without progress after which it ends."""
-    tie: float = 0.01
+    tie: float = 0.05
     """States whose held-out errors differ by less than this share are equally good."""
     seed: int = 0
     """Of all that is random."""
@@ -182,6 +182,8 @@ class Trainer:
         active = self.before.z[:, self.face.head.expression] * self.resting_curves
         self.calm = torch.zeros(len(clip), device=self.device)
         self.calm[self.train_rows] = losses.calm(active[self.train_rows]).float()
+        shown = self.before.z[:, self.face.head.expression].clamp(min=0)
+        self.course = torch.where(self.resting_curves, losses.course(shown, self.calm), shown)
 
     def _have(self, rows: np.ndarray) -> Tensor:
         """Positions in the clip of those of the frames `rows` that show a face."""
@@ -392,9 +394,8 @@ class Trainer:
 
     def _damping(self, expression: Tensor, rows: Tensor) -> Tensor:
         """Of the curves (B,52) as they are shown, so cut off at 0, over the frames `rows` (B,)."""
-        before = self.before.z[rows][:, self.face.head.expression].clamp(min=0)
         shown = nn.functional.leaky_relu(expression, 0.1)  # a curve that is wholly cut off must find its way back
-        return losses.damping(shown, before, self.config.still).sum()
+        return losses.damping(shown, self.course[rows], self.config.still).sum()
 
     def draw(self) -> Draw:
         """A step's frames, pairs of them, texels and vertices, all random."""

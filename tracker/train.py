@@ -35,7 +35,8 @@ IOD_PIXELS = 80.0  # a typical inter-ocular distance in the crop; landmark losse
 OPENINGS = (
     *((159, 145), (158, 153), (160, 144), (386, 374), (385, 380), (387, 373)),
     *((13, 14), (82, 87), (312, 317), (81, 178), (311, 402)),
-    *((61, 291), (78, 308), (0, 17), (1, 152), (17, 152)),
+    *((61, 291), (78, 308), (0, 17)),
+    *((1, 152), (1, 148), (1, 377), (17, 152), (17, 148), (17, 377)),
     *((468, 33), (468, 133), (473, 263), (473, 362)),
 )
 
@@ -50,7 +51,7 @@ class NoiseConfig:
     person_point: float = 0.5  # the same, independent per point
     frame: float = 0.5  # smooth offset of a frame
     point: float = 0.4  # independent per point and frame
-    contour: float = 1.2  # factor for the face's contour
+    contour: float = 1.2  # factor for what is constant of the face's contour
     reach: float = 0.02  # metres over which smooth offsets agree
     brows: float = 4.0  # height of a person's brows: hair does not grow where the head's bone would have it
     lips: float = 0.8  # thickness of a person's lips
@@ -73,7 +74,7 @@ class TrainConfig:
     weight_z: float = 4.0  # lambda_z of Eq. 1
     weight_pose: float = 0.3  # lambda_H
     weight_view: float = 0.2  # lambda_view
-    weight_opening: float = 0.5  # lids, lips, irises: the same error as in L_H, of differences
+    weight_opening: float = 1.5  # lids, lips, irises: the same error as in L_H, of differences
     weight_curve: float = 300.0  # squared error of the 52 curves in their own units
     together: float = 0.3  # share in L_H of the whole face, beside that of its parts
     appearance_mm: float = 0.3  # what a unit of appearance counts, in millimetres
@@ -107,7 +108,7 @@ class LandmarkNoise(nn.Module):
         kernel = torch.exp(-(torch.cdist(at, at) ** 2) / (2 * config.reach**2)) + 1e-3 * torch.eye(len(at))
         weight = torch.ones(len(at))
         weight[list(FACE_OVAL)] = config.contour
-        self.register_buffer("smooth", weight[:, None] * torch.linalg.cholesky(kernel))
+        self.register_buffer("smooth", torch.linalg.cholesky(kernel))
         self.register_buffer("weight", weight[:, None])
         self.register_buffer("near", torch.exp(-(torch.cdist(at, at) ** 2) / (2 * config.blunder_reach**2)))
         self.register_buffer("features", _feature_heights(config))
@@ -133,9 +134,9 @@ class LandmarkNoise(nn.Module):
         def smooth(*shape: int) -> Tensor:
             return torch.einsum("kl,...lc->...kc", self.smooth, draw(*shape))
 
-        person = c.person * smooth(people, 1) + c.person_point * self.weight * draw(people, 1)
+        person = self.weight * (c.person * smooth(people, 1) + c.person_point * draw(people, 1))
         heights = torch.randn(people, 1, len(self.features), device=points.device) @ self.features  # (P,1,478)
-        frame = c.frame * smooth(people, shots) + c.point * self.weight * draw(people, shots)
+        frame = c.frame * smooth(people, shots) + c.point * draw(people, shots)
         # no two people's, and no two pictures', errors are equally large
         person = person * torch.rand(people, 1, 1, 1, device=points.device) * 1.6
         frame = frame * torch.rand(people, shots, 1, 1, device=points.device) * 1.6

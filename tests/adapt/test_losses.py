@@ -155,3 +155,8 @@ def test_damping_of_a_curve_that_hardly_moved_costs_little() -> None:
     course = torch.tensor([1.0, -1.0]).repeat(100)[:, None]
     assert losses.damping(0 * course, 0.03 * course, 0.03).item() == pytest.approx(0.5, rel=1e-3)
     assert losses.damping(0 * course, 0.003 * course, 0.03).item() < 0.02
+
+
+def test_a_course_begins_at_the_level_of_the_calm_frames() -> None:
+    curves, calm = torch.tensor([[0.2, 0.0], [0.0, 0.0], [0.5, 0.3]]), torch.tensor([1.0, 1.0, 0.0])
+    assert torch.allclose(losses.course(curves, calm), torch.tensor([[0.1, 0.0], [0.0, 0.0], [0.4, 0.3]]))
