@@ -81,7 +81,7 @@ def colour_distance(one: torch.Tensor, other: torch.Tensor, mask: torch.Tensor) 
 
 
 def skin_colour(track: Track) -> float:
-    """How far the skin that the appearance code means is from the one that the clip shows, grey levels; reads the clip."""
+    """How far the skin that the appearance code means is from the one that the clip shows, grey levels."""
     head = track.model()
     code = torch.from_numpy(np.median(track.z[track.ok], axis=0))
     with torch.no_grad():
