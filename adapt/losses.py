@@ -70,6 +70,14 @@ def robust(residual: Tensor, scale: float) -> Tensor:
     return (1 + residual.detach().square().mean(1) / scale**2).reciprocal().square()
 
 
+def facing(corners: Tensor) -> Tensor:
+    """(B,N) cosine of the incident angle, between the view along +z and the triangles (B,N,3,3), image frame: 1 where
+    the right-handed normal points at the camera, -1 where it points away."""
+    a, b, c = corners.unbind(2)
+    normal = torch.linalg.cross(b - a, c - a)
+    return -normal[..., 2] / normal.norm(dim=-1).clamp(min=1e-12)
+
+
 def resting(expression: Tensor, rest: Tensor) -> Tensor:
     """(B,K) squared values of the curves (B,K) where they are at rest, that is at or below `rest` (K,), their 10th
     percentile over the clip: what never leaves a face belongs to the person."""

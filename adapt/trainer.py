@@ -101,6 +101,8 @@ class AdaptConfig:
     """Share of texels that the texture losses divide by at least."""
     least_cosine: float = 0.3
     """Surface seen at a more grazing angle does not count."""
+    detached: bool = True
+    """Confidences are constants to the gradient, or the losses would shrink them instead of moving the mesh."""
     exposure: bool = True
     """Let each pair differ by a gain and a bias per channel."""
     perspective: bool = True
@@ -289,6 +291,8 @@ class Trainer:
         at = project(self.face.skin(said.z, index), said.pose_image, self.model.inverse_distance)[..., :2]
         observed, inside = clip.pixels.sample(rows, at)
         weight = state.seen[rows][:, index] * inside
+        if not config.detached:
+            weight = weight * self._pull(said, index)
         late, early = pairs.unbind(1)
         # index_select adds its gradients up in one order, indexing does not
         now, before = observed.index_select(0, late), observed.index_select(0, early)
@@ -313,6 +317,15 @@ class Trainer:
             self._damping(expression, rows),
             (self.model.identity - self.first_identity).square().sum(),
         )
+
+    def _pull(self, said: Prediction, index: Tensor) -> Tensor:
+        """(B,n) about 1, with the relative gradient of the cosine at which the texels `index` (n,) are seen."""
+        head, corners = self.face.head, self.face.texels.corners[index].flatten()
+        points = Points(head, head.mean[corners], head.shapes[:, corners])
+        every = torch.arange(len(corners), device=self.device)
+        placed = project(points(said.z, every), said.pose_image, self.model.inverse_distance)
+        cosine = losses.facing(placed.unflatten(1, (-1, 3)))
+        return cosine / cosine.detach().where(cosine.abs() > 0.1, torch.ones_like(cosine))
 
     def _model_texture(self, state: State, said: Prediction, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The frames (b,) that model-to-observation consistency compares, C(T) (b or 1,3,n) of Eq. 8 and which of its

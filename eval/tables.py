@@ -55,6 +55,7 @@ PARTS: dict[str, dict[str, object]] = {
     "neighbouring frames only": {"offsets": (0, 1), "groups": 16, "jitter": 0.0, "shape_jitter": 0.0},
     "without the weight of trembling": {"jitter": 0.0, "shape_jitter": 0.0},
     "without gain and bias": {"exposure": False},
+    "confidences with gradient": {"detached": False},
     "without the texel floor": {"floor": 0.0},
     "grazing angles, too": {"least_cosine": 0.02},
     "frozen pixels count": {"frozen": 1e9},

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from adapt import losses
 from adapt.clip import Clip, ClipConfig, Pixels
 from adapt.held_out import held_out_error
 from adapt.loop import Adaptation
@@ -142,6 +143,25 @@ def test_gradients_reach_what_is_trained_and_nothing_else(clip: Clip, network: I
     silent = {n for n, p in model.heads.named_parameters() if p.grad is None}
     assert all(name.startswith("trust") for name in silent)
     assert all(torch.equal(v, before[k]) for k, v in network.heads.state_dict().items())
+
+
+def test_confidences_pull_only_when_they_are_not_detached(clip: Clip, network: I2ZNet) -> None:
+    """The value is the same, the gradient is not; and the cosine is that of the confidences."""
+    gradients, values = [], []
+    for detached in (True, False):
+        trainer = Trainer(clip, network, replace(QUICK, detached=detached))
+        term = trainer.losses(trainer.renew(), trainer.draw()).cftc
+        term.backward()
+        values.append(term.item())
+        gradients.append(trainer.model.identity.grad.clone())
+    assert values[0] == pytest.approx(values[1], rel=1e-4)
+    assert (gradients[0] - gradients[1]).norm() > 1e-3 * gradients[0].norm()
+    with torch.no_grad():
+        corners = trainer.face.texels.corners[:64]
+        placed = trainer.vertices(trainer.before)[:1, corners]
+        seen = trainer.renew().seen[:1, :64]
+    good = seen > 0.5
+    assert torch.allclose(losses.facing(placed)[good], seen[good], atol=0.15)  # flat triangles, smooth normals
 
 
 def test_texture_gradient_is_that_of_finite_differences(clip: Clip, network: I2ZNet) -> None:

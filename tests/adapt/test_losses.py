@@ -160,3 +160,11 @@ def test_damping_of_a_curve_that_hardly_moved_costs_little() -> None:
 def test_a_course_begins_at_the_level_of_the_calm_frames() -> None:
     curves, calm = torch.tensor([[0.2, 0.0], [0.0, 0.0], [0.5, 0.3]]), torch.tensor([1.0, 1.0, 0.0])
     assert torch.allclose(losses.course(curves, calm), torch.tensor([[0.1, 0.0], [0.0, 0.0], [0.4, 0.3]]))
+
+
+def test_facing_of_tilted_triangles() -> None:
+    """Seen from the front, tilted by 60 degrees, and from behind."""
+    front = torch.tensor([[0.0, 0, 0], [0, 1, 0], [1, 0, 0]])
+    tilted = torch.tensor([[0.0, 0, 0], [0, 0.5, 0.75**0.5], [1, 0, 0]])
+    got = losses.facing(torch.stack([front, tilted, front.flip(0)])[None])
+    assert torch.allclose(got, torch.tensor([[1.0, 0.5, -1.0]]), atol=1e-6)
