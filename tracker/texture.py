@@ -24,6 +24,7 @@ from tracker.video import VideoReader
 NAME = "texture.png"
 SKIN, INNER = ("head", "neck"), ("cavity_left", "cavity_right", "mouth", "tongue")
 EYES, TEETH = ("eye_left", "eye_right"), ("teeth_upper", "teeth_lower")
+SHADE = ((EYES, 0.85), (TEETH, 0.75), (INNER, 0.5))  # share of the skin's light that gets behind lids and lips
 _CHUNK = 16384  # texels whose median is taken at a time
 _VARIANCE = 0.15**2  # of a channel in the source at which contrast and exposure tell the gain alike
 
@@ -79,6 +80,8 @@ def clip_texture(track: Track, config: TextureConfig | None = None) -> Tensor:
     observed = scatter(median[None], texels)[0]
     skin = nearer(texels_of(head, SKIN, config.size), texels_of(head, EYES + TEETH + INNER, config.size))
     matched = match(generic, observed, seen & skin, skin)
+    for parts, share in SHADE:
+        matched = torch.where(texels_of(head, parts, config.size) & ~skin, share * matched, matched)
     return blend(observed, seen, observable, matched, config.seam * config.size)
 
 
