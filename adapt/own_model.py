@@ -7,7 +7,6 @@ with one camera, on which a deep appearance model is trained, and a network for 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 from adapt.run import adapt_video, load_preset
@@ -48,7 +47,7 @@ def model_of_clip(
     capture = ClipCapture(track, settings.model.texture, lambda done, total: progress("textures", done, total))
     errors = train_dam(capture, out, settings, lambda *step: progress("model", *step), device)
     model = load_dam(out)
-    training = replace(dam_training(network_config(model), seed=settings.seed), steps=network_steps)
+    training = dam_training(network_config(model), network_steps, settings.seed)
     train_on_capture(
         capture,
         model,

@@ -4,8 +4,7 @@
 
 A curve is active when its range, from the 5th to the 95th percentile, is at least 0.1 before. One that lost more than a
 tenth of it is put back in the adapted track, as it was or about its new mean, whichever fits better: if the mesh then
-follows the detected points that this curve moves less well, it was the un-adapted course that was wrong. A range is
-change over time, so what lies between a point of the mesh and the detected one throughout the clip does not count.
+lies farther from the detected points that this curve moves, it was the un-adapted value that was wrong.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ class Damped(NamedTuple):
     name: str
     before: float
     after: float
-    distance: float  # of its points to the detected ones, % IOD, adapted, but for their constant offset
+    distance: float  # of its points to the detected ones, % IOD, adapted
     restored: float  # the same with the curve's range as before
 
     @property
@@ -83,9 +82,8 @@ def damped(before: Track, after: Track) -> tuple[list[str], list[Damped]]:
     lost, active = [], np.flatnonzero(ranges[0] >= ACTIVE)
 
     def distance(track: Track, points: np.ndarray) -> float:
-        apart = (projected_landmarks(track)[:, points] - seen[:, points]) * (100 / inter_ocular(seen))[:, None, None]
-        apart = apart[both] - np.nanmedian(apart[both], axis=0)
-        return float(np.nanmean(np.linalg.norm(apart, axis=2)))
+        apart = np.linalg.norm(projected_landmarks(track)[:, points] - seen[:, points], axis=2).mean(1)
+        return float(np.nanmean((100 * apart / inter_ocular(seen))[both]))
 
     for curve in active[ranges[1][active] < KEPT * ranges[0][active]]:
         points = moved_points(after, curve)
