@@ -107,6 +107,13 @@ def course(curves: Tensor, calm: Tensor) -> Tensor:
     return (curves - level).clamp(min=0)
 
 
+def level(curves: Tensor, before: Tensor, quiet: Tensor) -> Tensor:
+    """(K,) square of how far the curves (B,K) rose on average above `before` (B,K) in the frames where each is `quiet`
+    (B,K), 0 or 1: what a curve gains there says how the person looks and belongs to the identity."""
+    rise = ((curves - before) * quiet).sum(0) / quiet.sum(0).clamp(min=1)
+    return rise.clamp(min=0).square()
+
+
 def damping(curves: Tensor, before: Tensor, still: float) -> Tensor:
     """(K,) square of the share of their course that the curves (B,K) lost against `before` (B,K), 0 for one that hardly
     moved: whose deviation was far below `still`.

@@ -114,6 +114,7 @@ def adapt_video(
             track.detect.face,
             trainer.model.person().detach().cpu(),
             trainer.model.inverse_distance.item(),
+            tuple(windows),
         )
 
     def finish(tracked: Track, results: Path) -> None:

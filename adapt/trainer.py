@@ -69,9 +69,9 @@ class AdaptConfig:
     """What a point of an iris counts beside one of the mesh: the gaze has no skin."""
     opening: float = 4.0
     """Weight of landmark reprojection for differences that open lids and lips."""
-    contact: float = 8.0
+    contact: float = 12.0
     """What such a difference counts in addition where lids or lips touch: a slit is worse than a gap too small."""
-    touch: float = 1.5
+    touch: float = 2.5
     """Gap in % IOD at which that has fallen to a third."""
     rest: float = 20.0
     """Pull of curves at rest towards 0."""
@@ -85,10 +85,12 @@ class AdaptConfig:
     """Pull towards the un-adapted curves and head turns, squared: what the pixels do not say stays as it was."""
     damping: float = 10.0
     """Pull towards the un-adapted range of each curve, squared: less trembling is welcome, less acting is not."""
+    level: float = 1000.0
+    """Pull back of curves that rose in the quieter half of their frames, squared: that is the person, not acting."""
     still: float = 0.03
     """Deviation of a curve that hardly moves."""
-    person: float = 0.3
-    """Pull towards the un-adapted identity, squared deviations of the population."""
+    person: float = 0.5
+    """Pull of the identity towards the population's mean, in squared deviations of it: their Gaussian prior."""
     offset: float = 0.5
     """Share of a landmark's constant residual that counts as the detector's bias."""
     contour_cosine: float = 0.5
@@ -156,6 +158,7 @@ class Losses(NamedTuple):
     range: Tensor
     anchor: Tensor
     damping: Tensor
+    level: Tensor
     person: Tensor
 
 
@@ -172,7 +175,6 @@ class Trainer:
             raise ValueError("too few neighbouring frames with a face to adapt to: track this clip without --adapt")
         self.face = Face(decoder or load_head(), clip.points.shape[1], config.texture, config.irises, str(self.device))
         self.model = Adapted(network, self._person(network)).to(self.device)
-        self.first_identity = self.model.identity.detach().clone()
         with torch.no_grad():
             self.before = self.predict_all()
         self.generator = torch.Generator().manual_seed(config.seed)
@@ -185,6 +187,7 @@ class Trainer:
         self.calm = torch.zeros(len(clip), device=self.device)
         self.calm[self.train_rows] = losses.calm(active[self.train_rows]).float()
         shown = self.before.z[:, self.face.head.expression].clamp(min=0)
+        self.quiet = (shown <= shown[self.train_rows].median(0).values).float()
         self.course = torch.where(self.resting_curves, losses.course(shown, self.calm), shown)
 
     def _have(self, rows: np.ndarray) -> Tensor:
@@ -315,7 +318,8 @@ class Trainer:
             losses.out_of_range(expression).sum(1).mean(),
             self._anchor(said, rows),
             self._damping(expression, rows),
-            (self.model.identity - self.first_identity).square().sum(),
+            losses.level(expression, self.before.z[rows][:, self.face.head.expression], self.quiet[rows]).sum(),
+            self.model.identity.square().sum(),
         )
 
     def _pull(self, said: Prediction, index: Tensor) -> Tensor:

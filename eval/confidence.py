@@ -9,7 +9,7 @@ whose truth lies beside them, the frames that the flow has lost (a hand, blur) a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -18,12 +18,14 @@ import torch
 import typer
 from scipy import optimize, stats
 
+from adapt.split import split_rows
 from decoders.shading import vertex_normals
 from eval.score import skin_windows
 from eval.synthetic import Truth, face_vertices, load_truth
 from tracker import load
-from tracker.confidence import ASSET, LIMIT, SIGNALS, ConfidenceModel, load_confidence, track_signals
+from tracker.confidence import ASSET, LIMIT, SIGNALS, ConfidenceModel, track_signals
 from tracker.crop import inter_ocular
+from tracker.pipeline import ADAPTATION
 from tracker.points import SkinPointConfig, frame_error
 from tracker.track_file import Track
 
@@ -40,16 +42,20 @@ class Judged:
     name: str
     signals: np.ndarray  # (N,11)
     good: np.ndarray  # (N,) bool
+    given: np.ndarray  # (N,) the confidence in the track
 
     @classmethod
-    def of(cls, name: str, track: Track) -> Self:
-        """Of a track whose clip can still be read. Raises ValueError where it cannot."""
+    def of(cls, name: str, track: Track, adapted: bool = False) -> Self:
+        """Of a track whose clip can still be read; of an `adapted` one, the frames that adaptation learned from, as
+        the confidence was brought to the others. Raises ValueError where the clip cannot be read."""
         error = frame_error(skin_windows(track), track.vertices, track.model().faces, track.size[::-1], track.ok)
         truth = Path(track.clip).with_suffix(".truth.npz")
         if truth.exists():
             error = np.where(np.isnan(error), true_frame_error(track, load_truth(truth)), error)
         known = track.ok & np.isfinite(error)
-        return cls(name, track_signals(track)[known], error[known] < LIMIT)
+        if adapted:
+            known &= np.isin(np.arange(len(track)), split_rows(len(track)).train)
+        return cls(name, track_signals(track)[known], error[known] < LIMIT, track.confidence[known])
 
 
 def true_frame_error(track: Track, truth: Truth) -> np.ndarray:
@@ -143,13 +149,13 @@ def reliability_plot(confidence: np.ndarray, good: np.ndarray, path: Path) -> No
     figure.savefig(path, dpi=110)
 
 
-def table(tracks: list[Judged], model: ConfidenceModel) -> str:
+def table(tracks: list[Judged]) -> str:
     """Markdown: calibration of every track and of all frames together."""
-    pooled = Judged("**all**", *(np.concatenate([getattr(t, k) for t in tracks]) for k in ("signals", "good")))
+    pooled = Judged("**all**", *(np.concatenate([getattr(t, k) for t in tracks]) for k in ("signals", "good", "given")))
     lines = ["| track | frames | good | mean confidence | ECE | AUROC |", "|---|---|---|---|---|---|"]
     for track in (*tracks, pooled):
-        given = model(track.signals)
-        figures = track.good.mean(), given.mean(), Reliability.of(given, track.good).error(), auroc(given, track.good)
+        given, good = track.given, track.good
+        figures = good.mean(), given.mean(), Reliability.of(given, good).error(), auroc(given, good)
         lines.append(f"| {track.name} | {len(given)} | " + " | ".join(f"{f:.3f}" for f in figures) + " |")
     return "\n".join(lines)
 
@@ -158,7 +164,7 @@ Folders = Annotated[list[Path], typer.Argument(help="Folders written by `track` 
 
 
 def _judged(folders: list[Path]) -> list[Judged]:
-    tracks = [Judged.of(folder.name, load(folder)) for folder in folders]
+    tracks = [Judged.of(folder.name, load(folder), (folder / ADAPTATION).exists()) for folder in folders]
     return [track for track in tracks if len(track.good)]
 
 
@@ -169,18 +175,17 @@ def fit_command(
     tracks = _judged(folders)
     model = fit(tracks)
     model.save(output)
-    print(table(tracks, model))
+    print(table([replace(track, given=model(track.signals)) for track in tracks]))
 
 
 def test_command(
     folders: Folders, plot: Annotated[Path | None, typer.Option(help="Where the reliability diagram goes.")] = None
 ) -> None:
-    """Judge the bundled model on tracks."""
-    tracks, model = _judged(folders), load_confidence()
-    print(table(tracks, model))
+    """Judge the confidence in tracks."""
+    tracks = _judged(folders)
+    print(table(tracks))
     if plot:
-        signals, good = (np.concatenate([getattr(t, k) for t in tracks]) for k in ("signals", "good"))
-        reliability_plot(model(signals), good, plot)
+        reliability_plot(*(np.concatenate([getattr(t, k) for t in tracks]) for k in ("given", "good")), plot)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,14 @@
 """How far a frame's mesh can be trusted: the probability that its skin-point error is under 1 % of the IOD.
 
 A logistic regression on a handful of signals that tracking has anyway, none of which looks ahead. It is fitted by
-`python -m eval.confidence fit` on synthetic clips; the skin-point error is that of `tracker.points`.
+`python -m eval.confidence fit` on un-adapted tracks of synthetic clips; the skin-point error is that of
+`tracker.points`. An adapted track's is brought to the clip by the frames that were held out, see `clip_shift`.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -15,10 +17,12 @@ from typing import Self
 import cv2
 import numpy as np
 import torch
+from scipy import optimize, special
 
 from decoders.head import LandmarkHead
 from tracker.crop import inter_ocular
 from tracker.landmark_net import MESH_POINTS
+from tracker.points import Window, frame_error
 from tracker.pose import project
 from tracker.track_file import Track
 
@@ -26,6 +30,7 @@ ASSET = Path(__file__).parent / "assets" / "confidence.json"
 LIMIT = 1.0  # percent IOD, the skin-point error that a trusted frame stays under
 MEMORY = 8  # frames, the current one included, over which signals look back
 REACH = 3.0  # standard deviations at which signals are held: beyond, nothing was learned
+SHIFT = 2.0  # standard deviation, in log-odds, of what a clip's own level is off the one that was learned
 SIGNALS = (
     "presence",  # log-odds of the detector's probability of a face
     "residual",  # log distance of the mesh from the detected points, percent IOD
@@ -50,9 +55,16 @@ class ConfidenceModel:
     weights: tuple[float, ...]
     bias: float
 
-    def __call__(self, values: np.ndarray) -> np.ndarray:
-        """Probabilities (T,) of signals (T,11); a signal that is not known yet (NaN) counts as an average one."""
-        return 1 / (1 + np.exp(-(self.standardised(values) @ np.array(self.weights) + self.bias)))
+    def __call__(self, values: np.ndarray, shift: float = 0.0) -> np.ndarray:
+        """Probabilities (T,) of signals (T,11); a signal that is not known yet (NaN) counts as an average one.
+
+        `shift` is a clip's own, see `clip_shift`.
+        """
+        return special.expit(self.log_odds(values) + shift)
+
+    def log_odds(self, values: np.ndarray) -> np.ndarray:
+        """(T,) of signals (T,11)."""
+        return self.standardised(values) @ np.array(self.weights) + self.bias
 
     def standardised(self, values: np.ndarray) -> np.ndarray:
         """Signals (T,11) in standard deviations, held at `REACH`."""
@@ -88,9 +100,30 @@ def sharpness(picture: np.ndarray) -> float:
     return float(cv2.Laplacian(grey, cv2.CV_32F).var() / (grey.var() + 1.0))
 
 
-def confidence(track: Track) -> np.ndarray:
+def confidence(track: Track, shift: float = 0.0) -> np.ndarray:
     """(T,) float32 confidence of a track's frames, 0 where lost; causal: no frame is judged by later ones."""
-    return np.where(track.ok, load_confidence()(track_signals(track)), 0).astype(np.float32)
+    return np.where(track.ok, load_confidence()(track_signals(track), shift), 0).astype(np.float32)
+
+
+def clip_shift(track: Track, windows: Sequence[Window]) -> float:
+    """The log-odds to add to the confidence of a track, by its skin-point error in `windows` of its clip that
+    adaptation did not learn from: the model knows un-adapted tracks only. 0 without windows."""
+    error = frame_error(list(windows), track.vertices, track.model().faces, track.size[::-1], track.ok)
+    known = np.isfinite(error)
+    weight = 1 / windows[0].paths.shape[1] if len(windows) else 0.0  # the frames of a window tell one thing
+    return likeliest_shift(load_confidence().log_odds(track_signals(track)[known]), error[known] < LIMIT, weight)
+
+
+def likeliest_shift(log_odds: np.ndarray, good: np.ndarray, weight: float = 1.0) -> float:
+    """What to add to the log-odds (N,) of frames that are good (N,) or not, each worth `weight` observations.
+
+    The mode of the posterior (Platt 1999, the intercept alone) under a normal prior with deviation `SHIFT`.
+    """
+
+    def slope(shift: float) -> float:
+        return weight * float((good - special.expit(log_odds + shift)).sum()) - shift / SHIFT**2
+
+    return float(optimize.brentq(slope, -50, 50)) if slope(0.0) else 0.0
 
 
 def track_signals(track: Track) -> np.ndarray:

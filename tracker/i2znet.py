@@ -35,6 +35,7 @@ from torch.nn import functional
 
 from decoders.head import EXPRESSION_NAMES, IBUG_68, N_APPEARANCE, N_IDENTITY
 from tracker.crop import CROP_SIZE
+from tracker.points import Window
 from tracker.streams import LANDMARK_STREAMS, PERCEPTUAL_STREAMS, ScratchTrunk
 
 WEIGHTS = Path(__file__).parent / "assets" / "i2znet_small.safetensors"
@@ -301,6 +302,8 @@ class ClipFit:
     face: int  # which of the clip's: 0 the largest
     person: Tensor  # (112,)
     inverse_distance: float  # of the camera, 1/metres
+    windows: tuple[Window, ...] = ()  # skin points of frames that it did not learn from; not in the file
+    log_odds: float = 0.0  # of the confidence, on top of what its model says, see `tracker.confidence.clip_shift`
 
 
 def network_beside(decoder: Path) -> Path:
@@ -326,6 +329,7 @@ def load_model(weights: Path | None = None, device: str = "cpu") -> I2ZNet:
             int(metadata["face"]),
             state.pop("person"),
             float(state.pop("inverse_distance")),
+            log_odds=float(state.pop("log_odds", 0.0)),
         )
         base = _base_of(path, metadata)
         model.base = copy.deepcopy(model.heads)
@@ -341,6 +345,7 @@ def save_adapted(path: Path, heads: Heads, base: Path, fit: ClipFit, config: I2Z
     state = {k: v.cpu() for k, v in heads.state_dict().items()}
     changed = {k: v.half().contiguous() for k, v in state.items() if not torch.equal(v, before[k])}
     changed |= {"person": fit.person.cpu(), "inverse_distance": torch.tensor(fit.inverse_distance)}
+    changed["log_odds"] = torch.tensor(fit.log_odds)
     metadata = {"base": _hash(base), "base_file": base.name if base.parent == WEIGHTS.parent else str(base.resolve())}
     metadata |= {"config": yaml.safe_dump(asdict(config)), "clip_hash": fit.clip_hash, "face": str(fit.face)}
     temporary = path.with_suffix(".part")

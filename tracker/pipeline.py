@@ -261,6 +261,9 @@ def track_video(
                 person = fit.person.numpy() if fit else pool_person(path, models, config, progress)
         rows = _stream(reader, models, person, config, watch, progress)
         track = _assemble(rows, path, clip_hash, fit.inverse_distance if fit else 0.0, reader, config, models.decoder)
+        if fit and fit.windows:
+            fit = models.network.fit = replace(fit, log_odds=confidence.clip_shift(track, fit.windows))
+        track = replace(track, confidence=confidence.confidence(track, fit.log_odds if fit else 0.0))
         with watch("write"):
             track.save(results)
         fps = len(track) / (time.perf_counter() - began)
@@ -452,7 +455,7 @@ def _assemble(
     config: TrackConfig,
     head: Head | Dam,
 ) -> Track:
-    """The track of all rows; lost ones hold the last good values."""
+    """The track of all rows, its confidence still 0; lost ones hold the last good values."""
     info = reader.info
     ok = np.array([row.z is not None for row in rows])
     side = crops.CROP_SIZE
@@ -468,7 +471,7 @@ def _assemble(
     middle = np.array([np.log(0.5 * side / _FACE_HEIGHT), 0, 0, 0, (side - 1) / 2, (side - 1) / 2])
     z, pose, transform = held("z", np.zeros(head.size)), held("H", middle), held("transform", eye)
     lost = np.full((LANDMARKS[config.landmarks].points, 2), np.nan, np.float32)
-    track = Track(
+    return Track(
         times=np.array([row.time for row in rows]),
         ok=ok,
         confidence=np.zeros(len(rows), np.float32),
@@ -488,4 +491,3 @@ def _assemble(
         decoder_hash=head.hash,
         config=json.dumps(asdict(config)),
     )
-    return replace(track, confidence=confidence.confidence(track))

@@ -97,9 +97,7 @@ def test_calm_frames_are_the_least_active() -> None:
 
 def test_antagonism_is_the_lesser_of_two() -> None:
     pairs = torch.tensor([[0, 1], [1, 2]])
-    assert torch.allclose(
-        losses.antagonism(torch.tensor([[0.6, 0.2, -0.3]]), pairs), torch.tensor([[0.2, 0.0]])
-    )
+    assert torch.allclose(losses.antagonism(torch.tensor([[0.6, 0.2, -0.3]]), pairs), torch.tensor([[0.2, 0.0]]))
 
 
 def test_out_of_range() -> None:
@@ -160,6 +158,15 @@ def test_damping_of_a_curve_that_hardly_moved_costs_little() -> None:
 def test_a_course_begins_at_the_level_of_the_calm_frames() -> None:
     curves, calm = torch.tensor([[0.2, 0.0], [0.0, 0.0], [0.5, 0.3]]), torch.tensor([1.0, 1.0, 0.0])
     assert torch.allclose(losses.course(curves, calm), torch.tensor([[0.1, 0.0], [0.0, 0.0], [0.4, 0.3]]))
+
+
+def test_level_counts_what_rises_where_a_curve_is_quiet_and_nothing_else() -> None:
+    """Of three curves one rises by 0.2 at rest, one falls, one only acts louder in its frames that are not quiet."""
+    before = torch.tensor([[0.1, 0.3, 0.0], [0.1, 0.3, 0.0], [0.1, 0.3, 0.6]])
+    after = before + torch.tensor([[0.1, -0.2, 0.0], [0.3, -0.2, 0.0], [0.2, -0.2, 0.3]])
+    quiet = torch.tensor([[1.0, 1, 1], [1, 1, 1], [0, 1, 0]])
+    assert torch.allclose(losses.level(after, before, quiet), torch.tensor([0.04, 0.0, 0.0]))
+    assert losses.level(after, before, 0 * quiet).eq(0).all()
 
 
 def test_facing_of_tilted_triangles() -> None:

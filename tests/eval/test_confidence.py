@@ -41,7 +41,7 @@ def drawn(seed: int, count: int, weights: np.ndarray, bias: float) -> Judged:
     rng = np.random.default_rng(seed)
     values = rng.normal(3, 2, (count, len(SIGNALS)))
     chance = 1 / (1 + np.exp(-((values - 3) / 2 @ weights + bias)))
-    return Judged(f"seed {seed}", values, rng.random(count) < chance)
+    return Judged(f"seed {seed}", values, rng.random(count) < chance, chance)
 
 
 def test_the_fit_finds_what_the_frames_were_drawn_from() -> None:
@@ -53,7 +53,7 @@ def test_the_fit_finds_what_the_frames_were_drawn_from() -> None:
     fresh = drawn(2, 4000, weights, 0.4)
     given = model(fresh.signals)
     assert Reliability.of(given, fresh.good).error() < 0.05 and auroc(given, fresh.good) > 0.65
-    assert "**all** | 8000" in table([fresh, drawn(3, 4000, weights, 0.4)], model)
+    assert "**all** | 8000" in table([fresh, drawn(3, 4000, weights, 0.4)])
 
 
 def test_no_signal_counts_the_wrong_way() -> None:
@@ -64,7 +64,10 @@ def test_no_signal_counts_the_wrong_way() -> None:
 
 def test_tracks_weigh_the_same_whatever_their_length() -> None:
     signals = np.zeros((1000, len(SIGNALS)))
-    often, seldom = Judged("a", signals, np.ones(1000, bool)), Judged("b", signals[:10], np.zeros(10, bool))
+    often, seldom = (
+        Judged(name, signals[:n], np.full(n, good), np.zeros(n))
+        for name, n, good in (("a", 1000, True), ("b", 10, False))
+    )
     assert fit([often, seldom])(signals[:1]) == pytest.approx(0.5, abs=1e-3)
 
 

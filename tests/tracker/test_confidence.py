@@ -12,9 +12,12 @@ from tracker import load
 from tracker.confidence import (
     MEMORY,
     REACH,
+    SHIFT,
     SIGNALS,
     ConfidenceModel,
+    clip_shift,
     confidence,
+    likeliest_shift,
     load_confidence,
     sharpness,
     signals,
@@ -22,6 +25,7 @@ from tracker.confidence import (
 )
 from tracker.crop import inter_ocular
 from tracker.pipeline import TrackConfig, track_video
+from tracker.points import Window
 
 T = 20
 POINTS = np.random.default_rng(0).uniform(100, 300, (478, 2))
@@ -103,6 +107,34 @@ def test_the_model_is_logistic_and_holds_what_it_has_not_seen(tmp_path: Path) ->
     (tmp_path / "model.json").write_text('{"bias": 0, "signals": {}}')
     with pytest.raises(ValueError, match="other signals"):
         ConfidenceModel.load(tmp_path / "model.json")
+
+
+def test_a_clip_of_its_own_level_shifts_the_confidence() -> None:
+    """To the share of good frames where there are many, not at all where there are none, in between by the prior."""
+    rng = np.random.default_rng(0)
+    log_odds = rng.normal(0, 1, 20000)
+    good = rng.random(20000) < 1 / (1 + np.exp(-(log_odds + 1.5)))
+    assert likeliest_shift(log_odds, good) == pytest.approx(1.5, abs=0.05)
+    assert likeliest_shift(log_odds, good, 0.0) == 0 and likeliest_shift(log_odds[:0], good[:0]) == 0
+    shift = likeliest_shift(np.zeros(5), np.ones(5, bool))
+    assert 5 / (1 + np.exp(shift)) == pytest.approx(shift / SHIFT**2)
+    assert likeliest_shift(np.zeros(60), np.ones(60, bool), 1 / 12) == pytest.approx(shift)
+
+
+def test_the_shift_of_a_track_is_that_of_its_windows(smile: Path, tmp_path: Path) -> None:
+    """Points that the mesh carries along make all frames good, points that leave it make none good."""
+    track_video(smile, tmp_path / "out", TrackConfig(overlay=False, duration=0.7))
+    track = load(tmp_path / "out")
+    iod = float(inter_ocular(track.landmarks[2]))
+    paths = track.vertices(slice(2, 14))[:, track.model().faces[::50, 0], :2].transpose(1, 0, 2)
+    paths = paths[(np.ptp(paths, axis=1) < 0.5 * iod).all(1)].astype(np.float32)
+    away = paths + np.linspace(0, iod, 12)[None, :, None].astype(np.float32)
+    assert clip_shift(track, [Window(2, iod, paths)]) > 0 > clip_shift(track, [Window(2, iod, away)])
+    assert clip_shift(track, []) == 0
+    odds = np.log(confidence(track, 0.7) / (1 - confidence(track, 0.7))) - np.log(
+        confidence(track) / (1 - confidence(track))
+    )
+    assert odds == pytest.approx(0.7, abs=1e-3)
 
 
 def test_a_covered_and_shaken_face_is_trusted_less(smile: Path, tmp_path: Path) -> None:
