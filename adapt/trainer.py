@@ -82,15 +82,17 @@ class AdaptConfig:
     range: float = 20.0
     """Push of curves into 0..1."""
     anchor: float = 4.0
-    """Pull towards the un-adapted curves and head turns, squared: what the pixels do not say stays as it was."""
+    """Pull towards the un-adapted curves, squared: what the pixels do not say stays as it was."""
+    turn: float = 4.0
+    """Pull towards the un-adapted head turns, squared, 1 for 20 degrees: a jaw that opens is no nod."""
     damping: float = 10.0
     """Pull towards the un-adapted range of each curve, squared: less trembling is welcome, less acting is not."""
     level: float = 1000.0
     """Pull back of curves that rose in the quieter half of their frames, squared: that is the person, not acting."""
     still: float = 0.03
     """Deviation of a curve that hardly moves."""
-    person: float = 0.5
-    """Pull of the identity towards the population's mean, in squared deviations of it: their Gaussian prior."""
+    person: float = 0.3
+    """Pull towards the un-adapted identity, squared deviations of the population."""
     offset: float = 0.5
     """Share of a landmark's constant residual that counts as the detector's bias."""
     contour_cosine: float = 0.5
@@ -157,6 +159,7 @@ class Losses(NamedTuple):
     antagonists: Tensor
     range: Tensor
     anchor: Tensor
+    turn: Tensor
     damping: Tensor
     level: Tensor
     person: Tensor
@@ -175,6 +178,7 @@ class Trainer:
             raise ValueError("too few neighbouring frames with a face to adapt to: track this clip without --adapt")
         self.face = Face(decoder or load_head(), clip.points.shape[1], config.texture, config.irises, str(self.device))
         self.model = Adapted(network, self._person(network)).to(self.device)
+        self.first_identity = self.model.identity.detach().clone()
         with torch.no_grad():
             self.before = self.predict_all()
         self.generator = torch.Generator().manual_seed(config.seed)
@@ -316,10 +320,10 @@ class Trainer:
             self._neutral(expression, rows),
             losses.antagonism(expression, self.antagonists).sum(1).mean(),
             losses.out_of_range(expression).sum(1).mean(),
-            self._anchor(said, rows),
+            *self._anchor(said, rows),
             self._damping(expression, rows),
             losses.level(expression, self.before.z[rows][:, self.face.head.expression], self.quiet[rows]).sum(),
-            self.model.identity.square().sum(),
+            (self.model.identity - self.first_identity).square().sum(),
         )
 
     def _pull(self, said: Prediction, index: Tensor) -> Tensor:
@@ -399,7 +403,7 @@ class Trainer:
         square = ((expression * self.resting_curves).square().sum(1) * calm).sum()
         return square / calm.sum().clamp(min=1)
 
-    def _anchor(self, said: Prediction, rows: Tensor) -> Tensor:
+    def _anchor(self, said: Prediction, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Squared difference from the un-adapted curves, in their units, and from the head's turn, 1 for 20 degrees.
 
         In millimetres, a curve that hardly moves the skin could go anywhere.
@@ -407,7 +411,7 @@ class Trainer:
         expression = self.face.head.expression
         curves = (said.z - self.before.z[rows])[:, expression].square().sum(1)
         turn = (said.pose[:, 1:3] - self.before.pose[rows][:, 1:3]).square().sum(1) / math.radians(20) ** 2
-        return (curves + turn).mean()
+        return curves.mean(), turn.mean()
 
     def _damping(self, expression: Tensor, rows: Tensor) -> Tensor:
         """Of the curves (B,52) as they are shown, so cut off at 0, over the frames `rows` (B,)."""

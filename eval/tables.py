@@ -66,11 +66,12 @@ PARTS: dict[str, dict[str, object]] = {
     "without contact": {"contact": 0.0},
     "without neutral": {"neutral": 0.0},
     "without antagonists": {"antagonists": 0.0},
-    "without the anchor": {"anchor": 0.0},
+    "without the anchor": {"anchor": 0.0, "turn": 0.0},
+    "without the anchor of turns": {"turn": 0.0},
     "without the weight of damping": {"damping": 0.0},
     "without the weight of level": {"level": 0.0},
     "pairs at distance 40, too": {"offsets": (0, 1, 2, 6, 12, 40), "groups": 6},
-    "without the prior of the person": {"person": 0.0},
+    "without the pull to the un-adapted person": {"person": 0.0},
     "weak perspective": {"perspective": False},
 }
 """Further parts and weights of our adaptation, for `table1 --parts`."""
