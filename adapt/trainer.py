@@ -87,7 +87,7 @@ class AdaptConfig:
     """Pull towards the un-adapted head turns, squared, 1 for 20 degrees: a jaw that opens is no nod."""
     damping: float = 10.0
     """Pull towards the un-adapted range of each curve, squared: less trembling is welcome, less acting is not."""
-    level: float = 1000.0
+    level: float = 400.0
     """Pull back of curves that rose in the quieter half of their frames, squared: that is the person, not acting."""
     still: float = 0.03
     """Deviation of a curve that hardly moves."""

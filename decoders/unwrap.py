@@ -135,12 +135,15 @@ def confidence(
     return torch.where(seen, cosine.clamp(max=1), 0)
 
 
-def unwrap(image: Tensor, vertices: Tensor, faces: Tensor, texels: TexelMap) -> tuple[Tensor, Tensor]:
+def unwrap(
+    image: Tensor, vertices: Tensor, faces: Tensor, texels: TexelMap, least: float = LEAST_COSINE
+) -> tuple[Tensor, Tensor]:
     """Observed texture (B, 3, T, T) and its confidence (B, T, T) of meshes (B, V, 3) in images (B, 3, H, W).
 
-    Vertices are in the image frame. Both are 0 where nothing is seen. The texture is differentiable in the vertices.
+    Vertices are in the image frame. Both are 0 where nothing is seen, or at a cosine of the incident angle below
+    `least`. The texture is differentiable in the vertices.
     """
-    weight = confidence(vertices, faces, texels, tuple(image.shape[2:]))
+    weight = confidence(vertices, faces, texels, tuple(image.shape[2:]), least)
     colour = sample(image, surface(vertices, texels)[..., :2]) * (weight > 0)[:, None]
     return scatter(colour, texels), scatter(weight[:, None], texels)[:, 0]
 

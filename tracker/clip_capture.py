@@ -18,6 +18,7 @@ from tracker.track_file import Track
 from tracker.video import VideoReader
 
 _QUALITY = 97  # of the pictures kept in memory
+_LEAST = 0.1  # cosine of the incident angle at which a frame's texture is still taken
 
 
 class ClipCapture:
@@ -41,14 +42,15 @@ class ClipCapture:
         self.cameras = (Camera("clip", np.eye(3), np.eye(3, 4)),)
         self.frames = tuple(f"{row:06d}" for row in rows)
         self._complete = (255 * clip_texture(track, TextureConfig(size=size))).round().byte().permute(1, 2, 0).numpy()
-        texels = texel_map(track.model(), size)
+        # eyes, teeth and the mouth's inside, too, and near the outline: the model paints all that the mesh covers
+        texels = texel_map(track.model(), size, torch.ones(1, 1, dtype=torch.bool))
         window = {name: track.settings()[name] for name in ("start", "duration")}
         self._pictures, self._textures = [], []
         with VideoReader(Path(track.clip), **window, only=set(rows.tolist())) as reader:
             for done, frame in enumerate(reader, 1):
                 image = torch.from_numpy(frame.image).permute(2, 0, 1)[None].float()
                 seen = torch.from_numpy(track.vertices(slice(frame.index, frame.index + 1)))
-                texture, weight = unwrap(image, seen, self.topology.faces, texels)
+                texture, weight = unwrap(image, seen, self.topology.faces, texels, _LEAST)
                 shown = texture[0].permute(1, 2, 0).round().byte().numpy()
                 self._textures.append(np.where((weight[0] > 0).numpy()[..., None], shown, self._complete))
                 coded = cv2.imencode(".jpg", frame.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1]

@@ -1,0 +1,83 @@
+"""Pictures of a person's own model, from a track that was made with it (`track CLIP --decoder me.safetensors`).
+
+    python scripts/dam_pictures.py me_track docs/images/dam.png
+
+A row per frame, of those that the model's training held out: the frame, the model painted into it in its own texture,
+that texture unwrapped, and the head turned to views that the clip may not have.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+import typer
+
+from decoders.dam_training import split_frames
+from tracker import load
+from tracker.overlay import MeshPainter, OverlayConfig
+from tracker.texture import clip_texture, evenly, own_texture
+from tracker.track_file import Track
+from tracker.video import VideoReader
+
+SIDE = 256  # of a tile
+YAWS = (-40.0, -20.0, 20.0, 40.0)  # degrees, instead of the frame's own
+GREY = 96
+
+
+def turned(track: Track, row: int, yaw: float) -> Track:
+    """The track with the head of one frame turned to a yaw in degrees, no pitch and no roll."""
+    pose = track.H_image.copy()
+    pose[row, 1:4] = 0.0, math.radians(yaw), 0.0
+    return replace(track, H_image=pose)
+
+
+def tile(image: np.ndarray, vertices: np.ndarray) -> np.ndarray:
+    """The square around the vertices (V,3), SIDE pixels wide."""
+    low, high = vertices[:, :2].min(0), vertices[:, :2].max(0)
+    half, (x, y) = 0.55 * (high - low).max(), (low + high) / 2
+    scale = SIDE / (2 * half)
+    matrix = np.array([[scale, 0, SIDE / 2 - scale * x], [0, scale, SIDE / 2 - scale * y]])
+    return cv2.warpAffine(image, matrix, (SIDE, SIDE), flags=cv2.INTER_AREA, borderMode=cv2.BORDER_REPLICATE)
+
+
+def sheet(track: Track, rows: np.ndarray) -> np.ndarray:
+    """One row of tiles per frame, RGB."""
+    median = clip_texture(track)
+    painter = MeshPainter(track.model(), OverlayConfig(mode="textured"), median)
+    window = {name: track.settings()[name] for name in ("start", "duration")}
+    lines = []
+
+    def painted(of: Track, row: int, image: np.ndarray) -> np.ndarray:
+        vertices = of.vertices(slice(row, row + 1))[0]
+        painter.texture = own_texture(of, median)(row)[None]
+        return tile(painter(image, vertices), vertices)
+
+    with VideoReader(Path(track.clip), **window, only=set(rows.tolist())) as reader:
+        for frame in reader:
+            row, grey = frame.index, np.full_like(frame.image, GREY)
+            texture = own_texture(track, median)(row).permute(1, 2, 0).numpy()
+            unwrapped = cv2.resize((255 * texture).astype(np.uint8), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+            seen = tile(frame.image, track.vertices(slice(row, row + 1))[0])
+            views = [painted(turned(track, row, yaw), row, grey) for yaw in YAWS]
+            lines.append(np.concatenate([seen, painted(track, row, frame.image), unwrapped, *views], 1))
+    return np.concatenate(lines)
+
+
+def main(folder: Path, out: Path, count: int = 3) -> None:
+    """Write the sheet of COUNT held-out frames of the track in FOLDER to OUT."""
+    torch.set_num_threads(1)
+    track = load(folder)
+    if track.model().name == "head":
+        raise typer.BadParameter(f"{folder}: was made with the bundled head; track with --decoder first")
+    found = np.flatnonzero(track.ok)
+    rows = evenly(found[split_frames(len(found))[1]], count)
+    cv2.imwrite(str(out), cv2.cvtColor(sheet(track, np.array(rows)), cv2.COLOR_RGB2BGR))
+
+
+if __name__ == "__main__":
+    typer.run(main)
