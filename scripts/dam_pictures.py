@@ -39,7 +39,7 @@ def turned(track: Track, row: int, yaw: float) -> Track:
 def tile(image: np.ndarray, vertices: np.ndarray) -> np.ndarray:
     """The square around the vertices (V,3), SIDE pixels wide."""
     low, high = vertices[:, :2].min(0), vertices[:, :2].max(0)
-    half, (x, y) = 0.55 * (high - low).max(), (low + high) / 2
+    half, (x, y) = 0.4 * (high - low).max(), (low + high) / 2
     scale = SIDE / (2 * half)
     matrix = np.array([[scale, 0, SIDE / 2 - scale * x], [0, scale, SIDE / 2 - scale * y]])
     return cv2.warpAffine(image, matrix, (SIDE, SIDE), flags=cv2.INTER_AREA, borderMode=cv2.BORDER_REPLICATE)
