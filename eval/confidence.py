@@ -9,6 +9,7 @@ whose truth lies beside them, the frames that the flow has lost (a hand, blur) a
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Self
@@ -18,6 +19,7 @@ import torch
 import typer
 from scipy import optimize, stats
 
+from adapt.clip import ClipConfig, chosen_rows
 from adapt.split import split_rows
 from decoders.shading import vertex_normals
 from eval.score import skin_windows
@@ -46,15 +48,17 @@ class Judged:
 
     @classmethod
     def of(cls, name: str, track: Track, adapted: bool = False) -> Self:
-        """Of a track whose clip can still be read; of an `adapted` one, the frames that adaptation learned from, as
-        the confidence was brought to the others. Raises ValueError where the clip cannot be read."""
+        """Of a track whose clip can still be read; of an `adapted` one, without the frames that adaptation held out, as
+        the confidence was brought to them. Raises ValueError where the clip cannot be read."""
         error = frame_error(skin_windows(track), track.vertices, track.model().faces, track.size[::-1], track.ok)
         truth = Path(track.clip).with_suffix(".truth.npz")
         if truth.exists():
             error = np.where(np.isnan(error), true_frame_error(track, load_truth(truth)), error)
         known = track.ok & np.isfinite(error)
         if adapted:
-            known &= np.isin(np.arange(len(track)), split_rows(len(track)).train)
+            rows = chosen_rows(len(track), ClipConfig().frames)
+            split = split_rows(len(rows))
+            known[rows[np.concatenate([split.select, split.report])]] = False
         return cls(name, track_signals(track)[known], error[known] < LIMIT, track.confidence[known])
 
 
@@ -163,8 +167,14 @@ def table(tracks: list[Judged]) -> str:
 Folders = Annotated[list[Path], typer.Argument(help="Folders written by `track` or eval.benchmark.", metavar="DIR")]
 
 
+def _adapted(folder: Path) -> bool:
+    """Whether the track there was adapted to, and the adaptation kept."""
+    report = folder / ADAPTATION
+    return report.exists() and json.loads(report.read_text())["kept"]
+
+
 def _judged(folders: list[Path]) -> list[Judged]:
-    tracks = [Judged.of(folder.name, load(folder), (folder / ADAPTATION).exists()) for folder in folders]
+    tracks = [Judged.of(folder.name, load(folder), _adapted(folder)) for folder in folders]
     return [track for track in tracks if len(track.good)]
 
 

@@ -2,8 +2,8 @@
 
     python scripts/dam_pictures.py me_track docs/images/dam.png
 
-A row per frame, of those that the model's training held out: the frame, the model painted into it in its own texture,
-that texture unwrapped, and the head turned to views that the clip may not have.
+A row per frame: of the whole clip that the model was made from, frames that its training held out. In it the frame, the
+model painted into it in its own texture, that texture unwrapped, and the head turned to views that may not be in it.
 """
 
 from __future__ import annotations
@@ -69,14 +69,15 @@ def sheet(track: Track, rows: np.ndarray) -> np.ndarray:
 
 
 def main(folder: Path, out: Path, count: int = 3) -> None:
-    """Write the sheet of COUNT held-out frames of the track in FOLDER to OUT."""
+    """Write the sheet of COUNT frames of the track in FOLDER to OUT."""
     torch.set_num_threads(1)
     track = load(folder)
     if track.model().name == "head":
         raise typer.BadParameter(f"{folder}: was made with the bundled head; track with --decoder first")
     found = np.flatnonzero(track.ok)
     rows = evenly(found[split_frames(len(found))[1]], count)
-    cv2.imwrite(str(out), cv2.cvtColor(sheet(track, np.array(rows)), cv2.COLOR_RGB2BGR))
+    if not cv2.imwrite(str(out), cv2.cvtColor(sheet(track, rows), cv2.COLOR_RGB2BGR)):
+        raise typer.BadParameter(f"{out}: cannot be written")
 
 
 if __name__ == "__main__":

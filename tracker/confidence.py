@@ -101,7 +101,8 @@ def sharpness(picture: np.ndarray) -> float:
 
 
 def confidence(track: Track, shift: float = 0.0) -> np.ndarray:
-    """(T,) float32 confidence of a track's frames, 0 where lost; causal: no frame is judged by later ones."""
+    """(T,) float32 confidence of a track's frames, 0 where lost. Causal but for `shift`, one number for the clip: no
+    frame is judged by later ones."""
     return np.where(track.ok, load_confidence()(track_signals(track), shift), 0).astype(np.float32)
 
 

@@ -262,7 +262,9 @@ def track_video(
         rows = _stream(reader, models, person, config, watch, progress)
         track = _assemble(rows, path, clip_hash, fit.inverse_distance if fit else 0.0, reader, config, models.decoder)
         if fit and fit.windows:
-            fit = models.network.fit = replace(fit, log_odds=confidence.clip_shift(track, fit.windows))
+            # in the precision of the file; the windows are of this run's frames, so they serve once
+            log_odds = float(np.float32(confidence.clip_shift(track, fit.windows)))
+            fit = models.network.fit = replace(fit, log_odds=log_odds, windows=())
         track = replace(track, confidence=confidence.confidence(track, fit.log_odds if fit else 0.0))
         with watch("write"):
             track.save(results)
