@@ -50,21 +50,25 @@ def sheet(track: Track, rows: np.ndarray) -> np.ndarray:
     median = clip_texture(track)
     painter = MeshPainter(track.model(), OverlayConfig(mode="textured"), median)
     window = {name: track.settings()[name] for name in ("start", "duration")}
-    lines = []
+    look, lines = own_texture(track, median), []
 
-    def painted(of: Track, row: int, image: np.ndarray) -> np.ndarray:
+    def painted(of: Track, row: int, image: np.ndarray, texture: torch.Tensor) -> np.ndarray:
         vertices = of.vertices(slice(row, row + 1))[0]
-        painter.texture = own_texture(of, median)(row)[None]
+        painter.texture = texture[None]
         return tile(painter(image, vertices), vertices)
+
+    def view(row: int, yaw: float, image: np.ndarray) -> np.ndarray:
+        side = turned(track, row, yaw)
+        return painted(side, row, image, own_texture(side, median)(row))
 
     with VideoReader(Path(track.clip), **window, only=set(rows.tolist())) as reader:
         for frame in reader:
             row, grey = frame.index, np.full_like(frame.image, GREY)
-            texture = own_texture(track, median)(row).permute(1, 2, 0).numpy()
-            unwrapped = cv2.resize((255 * texture).astype(np.uint8), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+            flat = (255 * look(row)).byte().permute(1, 2, 0).numpy()
+            unwrapped = cv2.resize(flat, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
             seen = tile(frame.image, track.vertices(slice(row, row + 1))[0])
-            views = [painted(turned(track, row, yaw), row, grey) for yaw in YAWS]
-            lines.append(np.concatenate([seen, painted(track, row, frame.image), unwrapped, *views], 1))
+            views = [view(row, yaw, grey) for yaw in YAWS]
+            lines.append(np.concatenate([seen, painted(track, row, frame.image, look(row)), unwrapped, *views], 1))
     return np.concatenate(lines)
 
 

@@ -14,7 +14,7 @@ from tracker import track_file
 from tracker.clip_capture import ClipCapture
 from tracker.i2znet import network_beside
 from tracker.pipeline import TrackConfig, track_video
-from tracker.texture import clip_texture
+from tracker.texture import EYES, clip_texture, texels_of
 from tracker.track_file import Track
 
 SMILE = Path(__file__).parent / "data" / "smile.mp4"
@@ -55,6 +55,13 @@ def test_hidden_texels_come_from_the_clips_texture(track: Track) -> None:
     whole = capture.mean_texture(64)
     hidden = (capture.texture(0, 0, 64) == whole).all(2)
     assert 0.2 < hidden.mean() < 0.95
+
+
+def test_eyes_come_from_the_frames(track: Track) -> None:
+    """Not from the clip's median, which has no gaze; what lids hide of them still does."""
+    capture = ClipCapture(track, 64)
+    own = (capture.texture(0, 0, 64) != capture.mean_texture(64)).any(2)[texels_of(track.model(), EYES, 64).numpy()]
+    assert 0.02 < own.mean() < 0.7
 
 
 def test_model_of_a_clip(track: Track, folder: Path, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from tracker import crop as crops
 from tracker.crop import CropConfig, CropStabiliser
 from tracker.detect import DetectConfig, Detection, FaceFollower, FanFollower
 from tracker.export.options import ExportOptions
-from tracker.i2znet import WEIGHTS, I2ZNet, load_model, network_beside, to_tensor
+from tracker.i2znet import WEIGHTS, ClipFit, I2ZNet, load_model, network_beside, to_tensor
 from tracker.overlay import OverlayConfig
 from tracker.pose import project, to_image
 from tracker.track_file import Track, hold
@@ -262,9 +262,7 @@ def track_video(
         rows = _stream(reader, models, person, config, watch, progress)
         track = _assemble(rows, path, clip_hash, fit.inverse_distance if fit else 0.0, reader, config, models.decoder)
         if fit and fit.windows:
-            # in the precision of the file; the windows are of this run's frames, so they serve once
-            log_odds = float(np.float32(confidence.clip_shift(track, fit.windows)))
-            fit = models.network.fit = replace(fit, log_odds=log_odds, windows=())
+            fit = models.network.fit = _calibrated(fit, track)
         track = replace(track, confidence=confidence.confidence(track, fit.log_odds if fit else 0.0))
         with watch("write"):
             track.save(results)
@@ -285,6 +283,12 @@ def track_video(
         if lost == len(track):
             notes.append(f"{path}: no face was found in any frame")
         return Summary(folder, len(track), lost, fps, watch.seconds, tuple(notes), tuple(names.values()))
+
+
+def _calibrated(fit: ClipFit, track: Track) -> ClipFit:
+    """With the level of the confidence that its windows tell; they are of this run's frames, so they serve once."""
+    log_odds = np.float32(confidence.clip_shift(track, fit.windows))  # in the precision of the file
+    return replace(fit, log_odds=float(log_odds), windows=())
 
 
 def refuse_earlier(folder: Path, overwrite: bool, exports: Iterable[str] = ()) -> None:
