@@ -16,6 +16,12 @@ from tracker.landmark_net import MESH_POINTS
 from tracker.studio import FACE_OVAL
 from tracker.train import OPENINGS
 
+# Pairs of points, of a brow and of the eye's corner below it: how far brows are up.
+BROWS = (
+    *((55, 133), (66, 133), (107, 133), (105, 33), (70, 33)),
+    *((285, 362), (296, 362), (336, 362), (334, 263), (300, 263)),
+)
+
 
 def face_texels(head: Head | Dam, size: int) -> TexelMap:
     """The skin's texels in front of the face's oval: hair, ears and neck move on their own."""
@@ -72,7 +78,7 @@ class Face:
         self.contour[list(FACE_OVAL) if points > 68 else list(range(17))] = True
         self.weight = torch.ones(points, device=device)
         self.weight[MESH_POINTS:] = irises
-        self.pairs = torch.tensor(OPENINGS if points > 68 else [], dtype=torch.long, device=device).reshape(-1, 2)
+        self.pairs = torch.tensor((*OPENINGS, *BROWS) if points > 68 else [], dtype=torch.long, device=device).reshape(-1, 2)
 
     def painted(self, z: Tensor, view: Tensor, index: Tensor) -> Tensor:
         """The decoder's own texture (B,3,n) at the texels `index` (n,), of codes z (B,Z) seen from view (B,3)."""

@@ -100,11 +100,11 @@ def out_of_range(expression: Tensor) -> Tensor:
     return (-expression).clamp(min=0).square() + (expression - 1).clamp(min=0).square()
 
 
-def course(curves: Tensor, calm: Tensor) -> Tensor:
-    """(T,K) what the curves (T,K), 0..1, do beyond their mean in the frames where `calm` (T,) is 1, where they should
-    be 0."""
+def course(curves: Tensor, calm: Tensor, tolerance: float) -> Tensor:
+    """(T,K) what the curves (T,K), 0..1, do; beyond their mean in the frames where `calm` (T,) is 1, if that is more
+    than `tolerance`, since it should be 0 there."""
     level = (curves * calm[:, None]).sum(0) / calm.sum().clamp(min=1)
-    return (curves - level).clamp(min=0)
+    return (curves - level * (level > tolerance)).clamp(min=0)
 
 
 def level(curves: Tensor, before: Tensor, quiet: Tensor) -> Tensor:

@@ -49,15 +49,15 @@ class AdaptConfig:
     """Side of the texture in texels."""
     rate: float = 4e-4
     """Peak learning rate of the heads; it decays to 0."""
-    rate_clip: float = 5e-3
+    rate_clip: float = 1e-2
     """Peak learning rate of identity and colour."""
-    cftc: float = 340.0
+    cftc: float = 470.0
     """Weight of consecutive-frame texture consistency, in units of what a shift by 1 % IOD changes."""
-    motc: float = 85.0
+    motc: float = 118.0
     """Weight of model-to-observation consistency, in the same units."""
     motc_frames: int = 8
     """Frames per step in which a person's own model paints its texture for it."""
-    jitter: float = 160.0
+    jitter: float = 170.0
     """Weight of small accelerations of the mesh in the picture, (% IOD)^2."""
     shape_jitter: float = 800.0
     """The same of the mesh in the head's frame, so without the pose."""
@@ -67,33 +67,35 @@ class AdaptConfig:
     """Weight of landmark reprojection, (% IOD)^2."""
     irises: float = 10.0
     """What a point of an iris counts beside one of the mesh: the gaze has no skin."""
-    opening: float = 4.0
-    """Weight of landmark reprojection for differences that open lids and lips."""
+    opening: float = 9.0
+    """Weight of landmark reprojection for differences that open lids and lips and raise brows."""
     contact: float = 12.0
     """What such a difference counts in addition where lids or lips touch: a slit is worse than a gap too small."""
     touch: float = 2.5
     """Gap in % IOD at which that has fallen to a third."""
     rest: float = 20.0
     """Pull of curves at rest towards 0."""
-    neutral: float = 40.0
+    neutral: float = 55.0
     """Pull of all curves towards 0 in the calmest tenth of the frames."""
     antagonists: float = 2.0
     """Pull apart of curves that nobody makes at once."""
-    range: float = 20.0
+    range: float = 30.0
     """Push of curves into 0..1."""
     anchor: float = 4.0
     """Pull towards the un-adapted curves, squared: what the pixels do not say stays as it was."""
     turn: float = 4.0
     """Pull towards the un-adapted head turns, squared, 1 for 20 degrees: a jaw that opens is no nod."""
-    damping: float = 10.0
+    damping: float = 22.0
     """Pull towards the un-adapted range of each curve, squared: less trembling is welcome, less acting is not."""
+    tolerance: float = 0.15
+    """What a curve may have in the calmest frames; one that has more there loses it as the person's."""
     level: float = 400.0
     """Pull back of curves that rose in the quieter half of their frames, squared: that is the person, not acting."""
     still: float = 0.03
     """Deviation of a curve that hardly moves."""
-    person: float = 0.3
+    person: float = 0.1
     """Pull towards the un-adapted identity, squared deviations of the population."""
-    offset: float = 0.5
+    offset: float = 0.1
     """Share of a landmark's constant residual that counts as the detector's bias."""
     contour_cosine: float = 0.5
     """Points of the face's contour count where the surface is seen at a cosine above this, 60 degrees."""
@@ -192,7 +194,7 @@ class Trainer:
         self.calm[self.train_rows] = losses.calm(active[self.train_rows]).float()
         shown = self.before.z[:, self.face.head.expression].clamp(min=0)
         self.quiet = (shown <= shown[self.train_rows].median(0).values).float()
-        self.course = torch.where(self.resting_curves, losses.course(shown, self.calm), shown)
+        self.course = torch.where(self.resting_curves, losses.course(shown, self.calm, config.tolerance), shown)
 
     def _have(self, rows: np.ndarray) -> Tensor:
         """Positions in the clip of those of the frames `rows` that show a face."""

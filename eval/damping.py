@@ -3,8 +3,10 @@
     python -m eval.damping plain_track adapted_track
 
 A curve is active when its range, from the 5th to the 95th percentile, is at least 0.1 before. One that lost more than a
-tenth of it is put back in the adapted track, as it was or about its new mean, whichever fits better: if the mesh then
-lies farther from the detected points that this curve moves, it was the un-adapted value that was wrong.
+tenth of it is put back in the adapted track, as it was or shifted towards its new mean by as much as leaves it its
+range, whichever fits best: if the mesh then lies farther from the detected points that this curve moves, it was the
+un-adapted value that was wrong. (A code may be below 0, a curve is cut off there: shifted down far enough, none of its
+range is left.)
 """
 
 from __future__ import annotations
@@ -61,17 +63,23 @@ def moved_points(track: Track, curve: int) -> np.ndarray:
     return np.flatnonzero(moved >= moved.max() / 2)
 
 
-def restored(before: Track, after: Track, curve: int) -> tuple[Track, Track]:
-    """`after`, with the curve's course of `before`; and with that course about its own mean."""
+def restored(before: Track, after: Track, curve: int, steps: int = 10) -> list[Track]:
+    """`after`, with the curve's course of `before`, and that course at levels between its own and the mean of `after`,
+    as far as it keeps its range there."""
     column, both = after.model().expression.start + curve, before.ok & after.ok
     shift = after.z[both, column].mean() - before.z[both, column].mean()
-
-    def put_back(level: float) -> Track:
+    tracks, least = [], KEPT * spread(_shown(before, curve)[both])
+    for level in np.linspace(0, shift, steps + 1):
         z = after.z.copy()
         z[:, column] = before.z[:, column] + level
-        return replace(after, z=z)
+        track = replace(after, z=z)
+        if spread(_shown(track, curve)[both]) >= least:
+            tracks.append(track)
+    return tracks
 
-    return put_back(0.0), put_back(shift)
+
+def _shown(track: Track, curve: int) -> np.ndarray:
+    return list(track.curves().values())[curve]
 
 
 def damped(before: Track, after: Track) -> tuple[list[str], list[Damped]]:

@@ -157,7 +157,8 @@ def test_damping_of_a_curve_that_hardly_moved_costs_little() -> None:
 
 def test_a_course_begins_at_the_level_of_the_calm_frames() -> None:
     curves, calm = torch.tensor([[0.2, 0.0], [0.0, 0.0], [0.5, 0.3]]), torch.tensor([1.0, 1.0, 0.0])
-    assert torch.allclose(losses.course(curves, calm), torch.tensor([[0.1, 0.0], [0.0, 0.0], [0.4, 0.3]]))
+    assert torch.allclose(losses.course(curves, calm, 0.0), torch.tensor([[0.1, 0.0], [0.0, 0.0], [0.4, 0.3]]))
+    assert torch.equal(losses.course(curves, calm, 0.2), curves)
 
 
 def test_level_counts_what_rises_where_a_curve_is_quiet_and_nothing_else() -> None:
