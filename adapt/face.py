@@ -78,7 +78,8 @@ class Face:
         self.contour[list(FACE_OVAL) if points > 68 else list(range(17))] = True
         self.weight = torch.ones(points, device=device)
         self.weight[MESH_POINTS:] = irises
-        self.pairs = torch.tensor((*OPENINGS, *BROWS) if points > 68 else [], dtype=torch.long, device=device).reshape(-1, 2)
+        pairs = (*OPENINGS, *BROWS) if points > 68 else ()
+        self.pairs = torch.tensor(pairs, dtype=torch.long, device=device).reshape(-1, 2)
 
     def painted(self, z: Tensor, view: Tensor, index: Tensor) -> Tensor:
         """The decoder's own texture (B,3,n) at the texels `index` (n,), of codes z (B,Z) seen from view (B,3)."""
