@@ -17,7 +17,7 @@ from tracker.studio import FACE_OVAL
 from tracker.train import OPENINGS
 
 # Pairs of points, of a brow and of the eye's corner below it: how far brows are up.
-BROWS = (
+BROW_HEIGHTS = (
     *((55, 133), (66, 133), (107, 133), (105, 33), (70, 33)),
     *((285, 362), (296, 362), (336, 362), (334, 263), (300, 263)),
 )
@@ -78,7 +78,7 @@ class Face:
         self.contour[list(FACE_OVAL) if points > 68 else list(range(17))] = True
         self.weight = torch.ones(points, device=device)
         self.weight[MESH_POINTS:] = irises
-        pairs = (*OPENINGS, *BROWS) if points > 68 else ()
+        pairs = (*OPENINGS, *BROW_HEIGHTS) if points > 68 else ()
         self.pairs = torch.tensor(pairs, dtype=torch.long, device=device).reshape(-1, 2)
 
     def painted(self, z: Tensor, view: Tensor, index: Tensor) -> Tensor:

@@ -63,13 +63,13 @@ def moved_points(track: Track, curve: int) -> np.ndarray:
     return np.flatnonzero(moved >= moved.max() / 2)
 
 
-def restored(before: Track, after: Track, curve: int, steps: int = 10) -> list[Track]:
+def restored(before: Track, after: Track, curve: int) -> list[Track]:
     """`after`, with the curve's course of `before`, and that course at levels between its own and the mean of `after`,
     as far as it keeps its range there."""
     column, both = after.model().expression.start + curve, before.ok & after.ok
     shift = after.z[both, column].mean() - before.z[both, column].mean()
     tracks, least = [], KEPT * spread(_shown(before, curve)[both])
-    for level in np.linspace(0, shift, steps + 1):
+    for level in np.linspace(0, shift, 11):
         z = after.z.copy()
         z[:, column] = before.z[:, column] + level
         track = replace(after, z=z)

@@ -10,7 +10,7 @@ import pytest
 
 from decoders.head import EXPRESSION_NAMES
 from eval.agreement import projected_landmarks
-from eval.damping import damped, openings, spread
+from eval.damping import KEPT, damped, openings, restored, spread
 from tracker import load
 from tracker.track_file import Track
 
@@ -52,6 +52,18 @@ def test_a_halved_curve_is_damped_without_justification(performed: Track) -> Non
 def test_a_range_that_was_too_wide_may_go(performed: Track) -> None:
     _, lost = damped(_scaled(performed, 1.25), performed)  # what was detected is `performed`
     assert [row.name for row in lost] == ["mouthSmileLeft"] and lost[0].justified
+
+
+def test_a_curve_is_put_back_only_where_it_keeps_its_range(performed: Track) -> None:
+    """Codes go below 0, curves do not: about the mean of `sunken` the course would have lost half of its range."""
+    column = performed.model().expression.start + SMILE
+    z = performed.z.copy()
+    z[:, column] -= 0.4
+    sunken = replace(performed, z=z)
+    tracks = restored(performed, sunken, SMILE)
+    ranges = [float(spread(track.curves()["mouthSmileLeft"])) for track in tracks]
+    assert 1 < len(tracks) < 11 and min(ranges) >= KEPT * 0.72 - 0.01
+    assert np.array_equal(tracks[0].z, performed.z)
 
 
 def test_openings_agree_where_the_detector_saw_the_mesh(performed: Track) -> None:
