@@ -38,7 +38,8 @@ def write_page(folder: Path, progress: Callable[[str, int, int], None] = lambda 
             crop = Crop(points, frame.image)
             if len(crop.picture) > SIDE:
                 crop = Crop(points, frame.image, SIDE)
-            place = {"row": frame.index, "scale": crop.scale, "low": crop.low.tolist()}
+            size = crop.picture.shape[1::-1]
+            place = {"row": frame.index, "scale": crop.scale, "low": crop.low.tolist(), "size": size}
             frames.append(place | {"picture": uri(crop.picture, 92)})
             progress("pictures", len(frames), len(rows))
     page = (files("eval") / "report_assets" / NAME).read_text(encoding="utf-8")
