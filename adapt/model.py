@@ -28,7 +28,6 @@ class Adapted(nn.Module):
     def __init__(self, network: I2ZNet, person: Tensor) -> None:
         """`person` (112,) or (0,) is the un-adapted network's, see `I2ZNet.person`."""
         super().__init__()
-        self.network = [network]  # in a list: the frozen streams are not part of this module
         self.heads = copy.deepcopy(network.heads).requires_grad_(True)
         self.identity = nn.Parameter(person[: network.config.identity].clone())
         self.register_buffer("habit", person[network.config.identity :].clone())
@@ -43,7 +42,7 @@ class Adapted(nn.Module):
         """Predict frames `rows` (B,) of the clip."""
         points = clip.crop_points[rows]
         maps = [level[rows].float() for level in clip.maps]
-        for_z, for_pose = self.heads.vectors(self.network[0].join(None, points, maps), points)
+        for_z, for_pose = self.heads.vectors(maps, points)
         codes = self.heads.regress(for_z, for_pose, points, self.person().expand(len(rows), -1))
         return Prediction(codes.z, codes.pose, to_image(codes.pose, clip.transform[rows]))
 

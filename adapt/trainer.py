@@ -127,7 +127,7 @@ class AdaptConfig:
 
 @dataclass
 class State:
-    """What is renewed every few steps, without gradient."""
+    """What is renewed every few steps, without gradient; of held-out frames nothing."""
 
     seen: Tensor  # (T,N) confidence
     texture: Tensor  # (3,N) the clip's median texture
@@ -205,7 +205,7 @@ class Trainer:
         some = self.train_rows[torch.linspace(0, len(self.train_rows) - 1, 24).round().long().unique()]
         points = self.clip.crop_points[some]
         maps = [level[some].float() for level in self.clip.maps]
-        for_z, for_pose = network.heads.vectors(network.join(None, points, maps), points)
+        for_z, for_pose = network.heads.vectors(maps, points)
         return network.heads.pool(for_z, network.heads.regress(for_z, for_pose, points).person)[0]
 
     def _groups(self) -> Tensor:
@@ -233,21 +233,19 @@ class Trainer:
     @torch.no_grad()
     def renew(self) -> State:
         """Visibility, texture, detector bias and rest of the present state of the model."""
-        now, clip, config = self.predict_all(), self.clip, self.config
-        seen, contour = [], []
-        for rows in torch.arange(len(clip), device=self.device).split(16):
+        now, clip, config, face = self.predict_all(), self.clip, self.config, self.face
+        seen = torch.zeros(len(clip), len(face.skin), device=self.device)
+        landmarks = torch.zeros(clip.points.shape[:2], device=self.device)
+        for rows in self.train_rows.split(16):
             vertices = self.vertices(Prediction(*(part[rows] for part in now)))
-            seen.append(
-                confidence(vertices, self.face.head.faces, self.face.texels, clip.size[::-1], config.least_cosine)
-            )
-            contour.append(self._landmark_weight(vertices))
-        seen = torch.cat(seen)
+            seen[rows] = confidence(vertices, face.head.faces, face.texels, clip.size[::-1], config.least_cosine)
+            landmarks[rows] = self._landmark_weight(vertices)
         texture, known, contrast = self._median_texture(now, seen)
         residual = self._upright(clip.points - self.landmarks(now.z, now.pose_image), now.pose_image)
         residual = residual[self.train_rows] * (100 / clip.iod[self.train_rows])[:, None, None]
         offset = config.offset * residual.median(0).values
-        rest = now.z[self.train_rows][:, self.face.head.expression].quantile(0.1, 0)
-        return State(seen, texture, known, contrast, offset, torch.cat(contour), rest)
+        rest = now.z[self.train_rows][:, face.head.expression].quantile(0.1, 0)
+        return State(seen, texture, known, contrast, offset, landmarks, rest)
 
     def landmarks(self, z: Tensor, pose: Tensor) -> Tensor:
         """(B,L,2) of codes (B,128) under poses in the image (B,6), pixels."""

@@ -79,8 +79,15 @@ class Codes(NamedTuple):
     person: Tensor
 
 
+def pointwise(conv: nn.Conv2d, maps: Tensor) -> Tensor:
+    """A 1x1 convolution of maps (B,C,H,W) as a matrix product, on the CPU in half the time."""
+    bias, weight = conv.bias[:, None], conv.weight.flatten(1)
+    product = torch.baddbmm(bias.expand(len(maps), -1, -1), weight.expand(len(maps), -1, -1), maps.flatten(2))
+    return product.unflatten(2, maps.shape[2:])
+
+
 class Level(nn.Module):
-    """One depth: normalise, concatenate, compress to one sixteenth, flatten, one vector for z and one for H."""
+    """One depth: compress to one sixteenth, flatten, one vector for z and one for H."""
 
     def __init__(self, channels: int, size: int, vector: int) -> None:
         super().__init__()
@@ -94,10 +101,9 @@ class Level(nn.Module):
         self.to_z = nn.Linear(narrow * size * size, vector)
         self.to_pose = nn.Linear(narrow * size * size, vector)
 
-    def forward(self, maps: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """maps: per stream (B,C_s,S,S) -> two vectors (B,vector)."""
-        normalised = [functional.group_norm(m, 1) for m in maps]  # the streams' scales differ (Sec. A.2)
-        flat = self.compress(torch.cat(normalised, 1)).flatten(1)
+    def forward(self, maps: Tensor) -> tuple[Tensor, Tensor]:
+        """maps (B,C,S,S) -> two vectors (B,vector)."""
+        flat = self.compress[1:](pointwise(self.compress[0], maps)).flatten(1)
         return functional.gelu(self.to_z(flat)), functional.gelu(self.to_pose(flat))
 
 
@@ -168,8 +174,8 @@ class Heads(nn.Module):
         self.register_buffer("pose_mean", torch.tensor(POSE_MEAN))
         self.register_buffer("pose_spread", torch.tensor(POSE_SPREAD))
 
-    def vectors(self, maps: list[list[Tensor]], points: Tensor | None) -> tuple[Tensor, Tensor]:
-        """maps[level][stream] and points (B,L,2) -> the concatenated vectors for z and for H, (B,W) each."""
+    def vectors(self, maps: list[Tensor], points: Tensor | None) -> tuple[Tensor, Tensor]:
+        """maps, per level (B,C,s,s), and points (B,L,2) -> the concatenated vectors for z and for H, (B,W) each."""
         pairs = [level(m) for level, m in zip(self.levels, maps, strict=True)]
         if self.coordinates is not None:
             pairs.append(self.coordinates(points))
@@ -247,13 +253,14 @@ class I2ZNet(nn.Module):
         with torch.set_grad_enabled(self.trains_trunk and torch.is_grad_enabled()):
             return self.perceptual(crops) if self.perceptual else []
 
-    def join(self, crops: Tensor | None, points: Tensor | None, perceived: list[Tensor]) -> list[list[Tensor]]:
-        """Maps per level and stream, from cached perceptual maps of all depths and the landmark stream."""
+    def join(self, crops: Tensor | None, points: Tensor | None, perceived: list[Tensor]) -> list[Tensor]:
+        """Maps (B,C,s,s) per level: the perceptual ones, which may be cached, and those of the landmark stream, each
+        normalised, as their scales differ (Sec. A.2), and concatenated."""
         maps: list[list[Tensor]] = [[m] for m in perceived[self.used]] if perceived else [[] for _ in self.sizes]
         if self.landmarks is not None:
             for level, heat in zip(maps, self.landmarks(crops, points, self.sizes), strict=True):
                 level.append(heat)
-        return maps
+        return [torch.cat([functional.group_norm(m, 1) for m in level], 1) for level in maps]
 
     def forward(
         self,

@@ -247,17 +247,10 @@ def track_video(
         with watch("load"):
             models = models or load_models(config)
         clip_hash = file_hash(path)
-        fit, person, notes = models.network.fit, None, []
-        if fit and (fit.clip_hash, fit.face) != (clip_hash, config.detect.face):
-            fit = None
-            with watch("identity"):
-                if not _fits(path, models, config, progress):
-                    models = replace(models, network=models.network.unadapted())
-                    notes.append(
-                        f"{config.weights}: fits this clip worse than the weights it was adapted from; they were used"
-                    )
-        if config.identity == "clip":
-            with watch("identity"):
+        with watch("identity"):
+            models, fit, notes = _for_clip(path, clip_hash, models, config, progress)
+            person = None
+            if config.identity == "clip":
                 person = fit.person.numpy() if fit else pool_person(path, models, config, progress)
         rows = _stream(reader, models, person, config, watch, progress)
         track = _assemble(rows, path, clip_hash, fit.inverse_distance if fit else 0.0, reader, config, models.decoder)
@@ -283,6 +276,20 @@ def track_video(
         if lost == len(track):
             notes.append(f"{path}: no face was found in any frame")
         return Summary(folder, len(track), lost, fps, watch.seconds, tuple(notes), tuple(names.values()))
+
+
+def _for_clip(
+    path: Path, clip_hash: str, models: Models, config: TrackConfig, progress: Progress
+) -> tuple[Models, ClipFit | None, list[str]]:
+    """The models to use, what they know of this clip and notes for the user. Weights adapted on another clip are used
+    if they fit this one no worse than those they were adapted from."""
+    fit = models.network.fit
+    if fit is None or (fit.clip_hash, fit.face) == (clip_hash, config.detect.face):
+        return models, fit, []
+    if _fits(path, models, config, progress):
+        return models, None, []
+    note = f"{config.weights}: fits this clip worse than the weights it was adapted from; they were used"
+    return replace(models, network=models.network.unadapted()), None, [note]
 
 
 def _calibrated(fit: ClipFit, track: Track) -> ClipFit:

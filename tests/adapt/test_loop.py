@@ -18,7 +18,7 @@ from adapt.split import split_rows
 from adapt.trainer import AdaptConfig, Trainer
 from decoders.head import EXPRESSION_NAMES, load_head
 from decoders.rasterizer import interpolate, rasterize
-from tracker.crop import face_similarity, inter_ocular, warp
+from tracker.crop import apply, face_similarity, inter_ocular, warp
 from tracker.i2znet import I2ZNet, load_model, to_tensor
 from tracker.pose import project
 
@@ -52,14 +52,17 @@ def clip(network: I2ZNet) -> Clip:
     pose[:, 1], pose[:, 2] = 0.1 * phase.sin(), 0.2 * phase.cos()
     vertices = project(head.geometry(z), pose)
     points = head.landmarks478(vertices)[..., :2]
-    pixels, pictures, transforms = Pixels(), [], []
+    pixels, pictures, transforms, placed = Pixels(), [], [], []
     for mesh, at in zip(vertices, points.numpy(), strict=True):
         frame = render(mesh)
         pixels.add(frame, at, float(inter_ocular(at)), ClipConfig())
         transforms.append(face_similarity(at))
         pictures.append(warp(frame, transforms[-1]))
+        placed.append(apply(transforms[-1], at))
     pixels.close()
-    maps = network.perceive(to_tensor(torch.from_numpy(np.stack(pictures))))
+    images = to_tensor(torch.from_numpy(np.stack(pictures)))
+    with torch.no_grad():
+        maps = network.join(images, torch.from_numpy(np.stack(placed)).float(), network.perceive(images))
     return Clip(
         rows=np.arange(count),
         shot=np.zeros(count, int),

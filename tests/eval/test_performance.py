@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from eval.performance import INDEX, PerformanceConfig, ease, perform, wander
+from eval.performance import INDEX, Performance, PerformanceConfig, ease, perform, wander
 
 FINE = np.arange(0, 20, 1 / 240)
 
 
-def performance(seed: int = 0, times: np.ndarray = FINE):
+def performance(seed: int = 0, times: np.ndarray = FINE) -> Performance:
     return perform(np.random.default_rng(seed), times, 20.0)
 
 

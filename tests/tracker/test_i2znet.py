@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from decoders.head import IBUG_68
-from tracker.i2znet import I2ZConfig, I2ZNet, load_model, to_tensor
+from tracker.i2znet import I2ZConfig, I2ZNet, load_model, pointwise, to_tensor
 from tracker.streams import PointHeatmaps, gaussian_heatmaps
 from tracker.train import save_heads
 
@@ -54,6 +54,11 @@ def test_vgg_taps_are_the_named_layers() -> None:
             if (isinstance(layer, torch.nn.ReLU) and relus in (7, 10, 13)) or (is_pool and pools == 5):
                 expected.append(y.clone())
     assert all(torch.equal(a, b) for a, b in zip(maps, expected, strict=True))
+
+
+def test_a_pointwise_convolution_is_a_convolution() -> None:
+    conv, maps = torch.nn.Conv2d(12, 5, 1), torch.rand(3, 12, 7, 6)
+    torch.testing.assert_close(pointwise(conv, maps), conv(maps))
 
 
 def test_streams_are_frozen_and_heads_learn(small: I2ZNet) -> None:
