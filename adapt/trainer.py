@@ -41,7 +41,7 @@ class AdaptConfig:
     """Groups of frames per step, all pairs of which are compared."""
     offsets: tuple[int, ...] = (0, 1, 2, 6, 12)
     """Frames by which those of a group lie back: a constant slide is invisible to neighbours."""
-    texels: int = 1500
+    texels: int = 1000
     """Random points of the skin per step, whose pixels are compared."""
     vertices: int = 600
     """Random vertices of the head per step, the trembling of which counts."""
@@ -113,7 +113,7 @@ class AdaptConfig:
     """Let each pair differ by a gain and a bias per channel."""
     perspective: bool = True
     """Learn an inverse camera distance."""
-    refresh: int = 100
+    refresh: int = 200
     """Steps between updates of visibility and of the clip's texture."""
     evaluate: int = 50
     """Steps between looks at the held-out frames."""
