@@ -112,7 +112,7 @@ class Clip:
     points: Tensor  # (T,L,2) detected, image pixels
     iod: Tensor  # (T,) pixels
     transform: Tensor  # (T,2,3) image -> crop
-    maps: list[Tensor]  # per level (T,C,s,s) half precision, what the frozen streams say, see `I2ZNet.join`
+    compressed: list[Tensor]  # per level (T,N), what the frozen streams say, see `I2ZNet.compressed`
     pixels: Pixels
     size: tuple[int, int]  # width, height of the frame
     total: int  # frames of the clip
@@ -152,7 +152,7 @@ def read_clip(
     total = count_frames(path, track.start, track.duration)
     wanted = chosen_rows(total, config.frames)
     stabiliser, pixels = CropStabiliser(track.crop), Pixels()
-    rows, points, transforms, maps, pending, shots = [], [], [], [], [], _Shots(config.cut)
+    rows, points, transforms, compressed, pending, shots = [], [], [], [], [], _Shots(config.cut)
     models.follower.reset()
     last: int | None = None
     with VideoReader(path, track.start, track.duration, only=set(wanted.tolist())) as reader:
@@ -174,11 +174,11 @@ def read_clip(
             pixels.add(frame.image, found.points, float(inter_ocular(found.points)), config)
             pending.append((crops.warp(frame.image, transform), crops.apply(transform, found.points)))
             if len(pending) == track.batch:
-                maps.append(_perceive(models, pending))
+                compressed.append(_perceive(models, pending))
                 pending = []
         size = (reader.info.width, reader.info.height)
     if pending:
-        maps.append(_perceive(models, pending))
+        compressed.append(_perceive(models, pending))
     if len(rows) < 8:
         raise ValueError(f"{path}: a face in {len(rows)} frames is too little to adapt to; track it without --adapt")
     pixels.close()
@@ -189,7 +189,7 @@ def read_clip(
         points=at.to(models.device),
         iod=torch.from_numpy(inter_ocular(at.numpy())).to(models.device),
         transform=torch.from_numpy(np.stack(transforms)).float().to(models.device),
-        maps=[torch.cat(level) for level in zip(*maps, strict=True)],
+        compressed=[torch.cat(level) for level in zip(*compressed, strict=True)],
         pixels=pixels.to(models.device),
         size=size,
         total=max(total, rows[-1] + 1),
@@ -202,7 +202,7 @@ def _perceive(models: Models, shown: list[tuple[np.ndarray, np.ndarray]]) -> lis
     """Of crops (S,S,3) and the points (L,2) in them."""
     pictures, points = (torch.from_numpy(np.stack(part)).to(models.device) for part in zip(*shown, strict=True))
     images, network = to_tensor(pictures), models.network
-    return [level.half() for level in network.join(images, points.float(), network.perceive(images))]
+    return network.compressed(images, points.float(), network.perceive(images))
 
 
 class _Shots:

@@ -1,5 +1,5 @@
 """What adaptation trains: a copy of I2ZNet's heads, one identity of the clip, its colour correction and one inverse
-camera distance. The streams stay frozen."""
+camera distance. The streams stay frozen, and the convolutions that compress their maps."""
 
 from __future__ import annotations
 
@@ -29,6 +29,11 @@ class Adapted(nn.Module):
         """`person` (112,) or (0,) is the un-adapted network's, see `I2ZNet.person`."""
         super().__init__()
         self.heads = copy.deepcopy(network.heads).requires_grad_(True)
+        # The clip keeps what is compressed; the first guess is of a person, who is given, and of an appearance, at
+        # which no loss looks.
+        for part in (*(level.compress for level in self.heads.levels), self.heads.first, self.heads.trust):
+            if part is not None:
+                part.requires_grad_(False)
         self.identity = nn.Parameter(person[: network.config.identity].clone())
         self.register_buffer("habit", person[network.config.identity :].clone())
         self.colour = nn.Parameter(torch.cat([torch.eye(3), torch.zeros(3, 1)], 1))  # C of Eq. 8, a 1x1 convolution
@@ -41,8 +46,7 @@ class Adapted(nn.Module):
     def forward(self, clip: Clip, rows: Tensor) -> Prediction:
         """Predict frames `rows` (B,) of the clip."""
         points = clip.crop_points[rows]
-        maps = [level[rows].float() for level in clip.maps]
-        for_z, for_pose = self.heads.vectors(maps, points)
+        for_z, for_pose = self.heads.vectors([level[rows] for level in clip.compressed], points)
         codes = self.heads.regress(for_z, for_pose, points, self.person().expand(len(rows), -1))
         return Prediction(codes.z, codes.pose, to_image(codes.pose, clip.transform[rows]))
 

@@ -36,7 +36,7 @@ _ANTAGONISTS = (
 class AdaptConfig:
     """Settings of an adaptation."""
 
-    steps: int = 1000
+    steps: int = 1200
     groups: int = 7
     """Groups of frames per step, all pairs of which are compared."""
     offsets: tuple[int, ...] = (0, 1, 2, 6, 12)
@@ -51,13 +51,13 @@ class AdaptConfig:
     """Peak learning rate of the heads; it decays to 0."""
     rate_clip: float = 1e-2
     """Peak learning rate of identity and colour."""
-    cftc: float = 470.0
+    cftc: float = 510.0
     """Weight of consecutive-frame texture consistency, in units of what a shift by 1 % IOD changes."""
-    motc: float = 118.0
+    motc: float = 128.0
     """Weight of model-to-observation consistency, in the same units."""
     motc_frames: int = 8
     """Frames per step in which a person's own model paints its texture for it."""
-    jitter: float = 170.0
+    jitter: float = 180.0
     """Weight of small accelerations of the mesh in the picture, (% IOD)^2."""
     shape_jitter: float = 800.0
     """The same of the mesh in the head's frame, so without the pose."""
@@ -204,8 +204,7 @@ class Trainer:
     def _person(self, network: I2ZNet) -> Tensor:
         some = self.train_rows[torch.linspace(0, len(self.train_rows) - 1, 24).round().long().unique()]
         points = self.clip.crop_points[some]
-        maps = [level[some].float() for level in self.clip.maps]
-        for_z, for_pose = network.heads.vectors(maps, points)
+        for_z, for_pose = network.heads.vectors([level[some] for level in self.clip.compressed], points)
         return network.heads.pool(for_z, network.heads.regress(for_z, for_pose, points).person)[0]
 
     def _groups(self) -> Tensor:

@@ -117,7 +117,8 @@ def moved(clip: Clip, device: str) -> Clip:
     pixels = Pixels()
     pixels.values, pixels.start, pixels.place = clip.pixels.values, clip.pixels.start, clip.pixels.place
     tensors = {name: getattr(clip, name).to(device) for name in ("points", "iod", "transform")}
-    return replace(clip, maps=[level.to(device) for level in clip.maps], pixels=pixels.to(device), **tensors)
+    compressed = [level.to(device) for level in clip.compressed]
+    return replace(clip, compressed=compressed, pixels=pixels.to(device), **tensors)
 
 
 def step_terms(clip: Clip, models: Models, config: AdaptConfig) -> dict[str, float]:

@@ -87,7 +87,7 @@ def pointwise(conv: nn.Conv2d, maps: Tensor) -> Tensor:
 
 
 class Level(nn.Module):
-    """One depth: compress to one sixteenth, flatten, one vector for z and one for H."""
+    """One depth: compress the maps to one sixteenth, flatten, one vector for z and one for H."""
 
     def __init__(self, channels: int, size: int, vector: int) -> None:
         super().__init__()
@@ -101,9 +101,12 @@ class Level(nn.Module):
         self.to_z = nn.Linear(narrow * size * size, vector)
         self.to_pose = nn.Linear(narrow * size * size, vector)
 
-    def forward(self, maps: Tensor) -> tuple[Tensor, Tensor]:
-        """maps (B,C,S,S) -> two vectors (B,vector)."""
-        flat = self.compress[1:](pointwise(self.compress[0], maps)).flatten(1)
+    def flat(self, maps: Tensor) -> Tensor:
+        """maps (B,C,S,S), compressed to (B,N)."""
+        return self.compress[1:](pointwise(self.compress[0], maps)).flatten(1)
+
+    def forward(self, flat: Tensor) -> tuple[Tensor, Tensor]:
+        """Compressed maps (B,N) -> two vectors (B,vector)."""
         return functional.gelu(self.to_z(flat)), functional.gelu(self.to_pose(flat))
 
 
@@ -174,9 +177,14 @@ class Heads(nn.Module):
         self.register_buffer("pose_mean", torch.tensor(POSE_MEAN))
         self.register_buffer("pose_spread", torch.tensor(POSE_SPREAD))
 
-    def vectors(self, maps: list[Tensor], points: Tensor | None) -> tuple[Tensor, Tensor]:
-        """maps, per level (B,C,s,s), and points (B,L,2) -> the concatenated vectors for z and for H, (B,W) each."""
-        pairs = [level(m) for level, m in zip(self.levels, maps, strict=True)]
+    def compress(self, maps: list[Tensor]) -> list[Tensor]:
+        """maps, per level (B,C,s,s) -> (B,N) each."""
+        return [level.flat(m) for level, m in zip(self.levels, maps, strict=True)]
+
+    def vectors(self, compressed: list[Tensor], points: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Compressed maps, per level (B,N), and points (B,L,2) -> the concatenated vectors for z and for H, (B,W)
+        each."""
+        pairs = [level(flat) for level, flat in zip(self.levels, compressed, strict=True)]
         if self.coordinates is not None:
             pairs.append(self.coordinates(points))
         return self.norm_z(torch.cat([p[0] for p in pairs], 1)), self.norm_pose(torch.cat([p[1] for p in pairs], 1))
@@ -253,14 +261,14 @@ class I2ZNet(nn.Module):
         with torch.set_grad_enabled(self.trains_trunk and torch.is_grad_enabled()):
             return self.perceptual(crops) if self.perceptual else []
 
-    def join(self, crops: Tensor | None, points: Tensor | None, perceived: list[Tensor]) -> list[Tensor]:
-        """Maps (B,C,s,s) per level: the perceptual ones, which may be cached, and those of the landmark stream, each
-        normalised, as their scales differ (Sec. A.2), and concatenated."""
+    def compressed(self, crops: Tensor | None, points: Tensor | None, perceived: list[Tensor]) -> list[Tensor]:
+        """Per level (B,N): the perceptual maps, which may be cached, and those of the landmark stream, each normalised,
+        as their scales differ (Sec. A.2), concatenated and compressed."""
         maps: list[list[Tensor]] = [[m] for m in perceived[self.used]] if perceived else [[] for _ in self.sizes]
         if self.landmarks is not None:
             for level, heat in zip(maps, self.landmarks(crops, points, self.sizes), strict=True):
                 level.append(heat)
-        return [torch.cat([functional.group_norm(m, 1) for m in level], 1) for level in maps]
+        return self.heads.compress([torch.cat([functional.group_norm(m, 1) for m in level], 1) for level in maps])
 
     def forward(
         self,
@@ -274,7 +282,7 @@ class I2ZNet(nn.Module):
         `person` (112,) or (B,112) is what `person()` gives; without it each frame has its own identity.
         """
         perceived = self.perceive(crops) if perceived is None else perceived
-        for_z, for_pose = self.heads.vectors(self.join(crops, points, perceived), points)
+        for_z, for_pose = self.heads.vectors(self.compressed(crops, points, perceived), points)
         if person is not None:
             person = person.expand(len(for_z), -1)
         return self.heads.regress(for_z, for_pose, points, person)
@@ -291,7 +299,7 @@ class I2ZNet(nn.Module):
     @torch.no_grad()
     def person(self, crops: Tensor, points: Tensor | None) -> Tensor:
         """The person (112,), identity and habit, pooled over N frames; see `Heads.pool`."""
-        for_z, for_pose = self.heads.vectors(self.join(crops, points, self.perceive(crops)), points)
+        for_z, for_pose = self.heads.vectors(self.compressed(crops, points, self.perceive(crops)), points)
         return self.heads.pool(for_z, self.heads.regress(for_z, for_pose, points).person)[0]
 
 

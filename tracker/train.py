@@ -187,7 +187,7 @@ class Objective(nn.Module):
         keep = torch.rand(len(seen), 1, 1, 1, device=seen.device) >= self.config.perceptual_dropout
         perceived = [m.float() * keep for m in maps]
         heads = self.network.heads
-        for_z, for_pose = heads.vectors(self.network.join(None, seen, perceived), seen)
+        for_z, for_pose = heads.vectors(self.network.compressed(None, seen, perceived), seen)
         own = heads.regress(for_z, for_pose, seen)
         pooled = heads.pool(for_z, own.person, self._pools(people, shots))
         given = heads.regress(for_z, for_pose, seen, self._given_person(own.z, target, pooled))

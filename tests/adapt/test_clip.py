@@ -88,7 +88,7 @@ def test_reading_the_bundled_clip(smile: Path) -> None:
     assert len(clip) == clip.total == 12 and clip.size == (640, 360) and (clip.shot == 0).all()
     at = clip.crop_points
     assert (at > 0).all() and (at < 255).all()
-    assert [len(level) for level in clip.maps] == [12, 12, 12]
+    assert [len(level) for level in clip.compressed] == [12, 12, 12]
 
 
 def test_a_clip_without_a_face_is_refused(make_clip, tmp_path: Path) -> None:  # noqa: ANN001

@@ -62,14 +62,15 @@ def clip(network: I2ZNet) -> Clip:
     pixels.close()
     images = to_tensor(torch.from_numpy(np.stack(pictures)))
     with torch.no_grad():
-        maps = network.join(images, torch.from_numpy(np.stack(placed)).float(), network.perceive(images))
+        at = torch.from_numpy(np.stack(placed)).float()
+        compressed = network.compressed(images, at, network.perceive(images))
     return Clip(
         rows=np.arange(count),
         shot=np.zeros(count, int),
         points=points,
         iod=torch.from_numpy(inter_ocular(points.numpy())),
         transform=torch.from_numpy(np.stack(transforms)).float(),
-        maps=[level.half() for level in maps],
+        compressed=compressed,
         pixels=pixels,
         size=SIZE[::-1],
         total=count,
@@ -143,8 +144,9 @@ def test_gradients_reach_what_is_trained_and_nothing_else(clip: Clip, network: I
     model = trainer.model
     assert model.identity.grad.abs().sum() > 0 and model.colour.grad.abs().sum() > 0
     assert model.inverse_distance.grad.abs() > 0
-    silent = {n for n, p in model.heads.named_parameters() if p.grad is None}
-    assert all(name.startswith("trust") for name in silent)
+    silent = {".".join(n.split(".")[:-1]) for n, p in model.heads.named_parameters() if p.grad is None}
+    frozen = {n for n in silent if n.startswith(("first.", "levels.")) and "to_" not in n}
+    assert silent == frozen | {"trust"} and {"first.0", "levels.0.compress.0", "levels.2.compress.2"} <= frozen
     assert all(torch.equal(v, before[k]) for k, v in network.heads.state_dict().items())
 
 
