@@ -68,7 +68,7 @@ class Pixels:
     def close(self) -> None:
         """All frames are in."""
         starts = np.cumsum([0, *(len(p) for p in self._parts)])[:-1]
-        # (P,) RGBA in one number each: a step gathers millions of pixels, and one number is gathered ten times as fast
+        # (P,) RGBA in one number each, gathered in half the time that three need
         self.values = torch.from_numpy(np.concatenate(self._parts)).view(torch.int32)[:, 0]
         self.start = torch.from_numpy(starts)
         self.place = torch.tensor(self._places, dtype=torch.float32)  # (T,6)

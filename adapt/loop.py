@@ -15,8 +15,6 @@ from adapt.trainer import Losses, State, Trainer
 from tracker.points import Window
 from tracker.train import rate_factor
 
-MOST_GRADIENT = 100.0  # norm to which a gradient is cut
-
 
 class Adaptation:
     """The loop: minimises Eq. 5, looks at the held-out frames now and then, and keeps the best state."""
@@ -72,10 +70,8 @@ class Adaptation:
         terms = self.trainer.losses(state, self.trainer.draw())
         self.optimizer.zero_grad(set_to_none=True)
         sum(getattr(self.config, name) * term for name, term in terms._asdict().items()).backward()
-        parameters = list(self.trainer.model.parameters())
-        norm = nn.utils.get_total_norm(p.grad for p in parameters if p.grad is not None)
-        if norm > MOST_GRADIENT:  # seldom; scaling nine million numbers by 1 would cost as much as their norm
-            nn.utils.clip_grads_with_norm_(parameters, MOST_GRADIENT, norm)
+        # norms are of thousands, so this makes all steps count alike: no outlier rules Adam's moments
+        nn.utils.clip_grad_norm_(list(self.trainer.model.parameters()), 100.0)
         self.optimizer.step()
         self.schedule.step()
         return terms
