@@ -118,6 +118,8 @@ class MeshPainter:
         self.weight = _fade(head.mean, head.landmarks478(head.mean[None])[0])
         if "neck" in head.part_names:
             self.weight[head.faces[head.face_parts == head.part_names.index("neck")]] = 0
+        teeth = torch.tensor([name.startswith("teeth") for name in head.part_names])[head.face_parts]
+        self.teeth = head.faces[teeth].unique()
         ears = head.landmarks478
         self.ears = Embedding(ears.triangles[list(EARS)], ears.weights[list(EARS)])
 
@@ -146,7 +148,10 @@ class MeshPainter:
         if self.config.mode == "textured":
             weight = self.weight * _facing(vertices, self.ears(vertices).mean(1, keepdim=True))
             return albedo.numpy(), interpolate(weight[..., None], self.faces, fragments)[0, 0].numpy()
-        diffuse = lambert(vertex_normals(vertices, self.faces), torch.tensor(HEADLIGHT))[0]
+        light = torch.tensor(HEADLIGHT)
+        diffuse = lambert(vertex_normals(vertices, self.faces), light)[0]
+        # so thin a band has no normals that mean anything: as if it faced the camera
+        diffuse[self.teeth] = lambert(torch.tensor([0.0, 0.0, -1.0]), light)
         values = torch.stack([self.config.ambient + (1 - self.config.ambient) * diffuse, self.weight], dim=-1)
         brightness, weight = interpolate(values, self.faces, fragments)[0, 0].split(1, dim=-1)
         return (brightness * albedo).numpy(), (self.config.opacity * weight).numpy()

@@ -47,6 +47,20 @@ def test_shaded_is_the_default_and_needs_no_texture() -> None:
     assert lit.min() > 90 and np.ptp(lit) < 20
 
 
+def test_the_teeth_of_a_smile_are_light() -> None:
+    smile = torch.zeros(1, HEAD.size)
+    for name in ("mouthUpperUpLeft", "mouthUpperUpRight", "mouthLowerDownLeft", "mouthLowerDownRight"):
+        smile[0, HEAD.expression.start + HEAD.expression_names.index(name)] = 0.9
+    grinning = project(HEAD.geometry(smile), torch.tensor([[6.4, 0, 0, 0, 100, 100]]))
+    upper, lower = HEAD.landmarks478(grinning)[0, [13, 14], :2].round().int().tolist()
+    drawn = MeshPainter(HEAD)(np.zeros((200, 200, 3), np.uint8), grinning[0].numpy())
+    between = drawn[upper[1] + 1 : lower[1], upper[0]].astype(float)
+    teeth = HEAD.mean_texture[:, 200, 190].numpy()  # a texel of theirs
+    light = 0.3 + 0.7 / np.linalg.norm([0.3, 0.5, 1])  # of a surface that faces the camera
+    expected = 255 * OverlayConfig().opacity * light * teeth
+    assert len(between) > 3 and np.abs(between - expected).max(1).min() < 3
+
+
 def test_wrong_settings_are_refused_in_one_line() -> None:
     with pytest.raises(ValueError, match='unknown overlay mode "wire": choose one of shaded, textured'):
         OverlayConfig(mode="wire")
