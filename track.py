@@ -2,7 +2,6 @@
 
 import os
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,6 +10,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from eval.command import run
 
 # torch's threads wait for work spinning, by default so long that a busy machine makes them many times slower
 os.environ.setdefault("GOMP_SPINCOUNT", "20000")
@@ -286,36 +287,24 @@ class _Bars:
         self._progress.update(self._tasks[stage], completed=done, total=total, description=label)
 
 
-def _run(name: str, *commands: Callable) -> None:
-    """Run a command, or one of several; what the user can mend is one line on stderr and exit status 2."""
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    for command in commands:
-        app.command()(command)
-    try:
-        app(prog_name=name)
-    except (ValueError, OSError) as error:
-        print(f"{name}: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
-
-
 def main() -> None:
     """Console script `track`."""
-    _run("track", track)
+    run("track", track=track)
 
 
 def export_main() -> None:
     """Console script `track-export`."""
-    _run("track-export", export)
+    run("track-export", export=export)
 
 
 def eval_main() -> None:
     """Console script `track-eval`."""
-    _run("track-eval", evaluate)
+    run("track-eval", evaluate=evaluate)
 
 
 def train_main() -> None:
     """Console script `track-train`."""
-    _run("track-train", captures, i2znet, studio, dam)
+    run("track-train", captures=captures, i2znet=i2znet, studio=studio, dam=dam)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from eval.command import run
 from tracker import load
 from tracker.crop import inter_ocular
 from tracker.landmark_net import MESH_POINTS
@@ -118,6 +119,4 @@ def main(folders: list[Path]) -> None:
 
 
 if __name__ == "__main__":
-    import typer
-
-    typer.run(main)
+    run("python -m eval.agreement", agreement=main)

@@ -21,6 +21,7 @@ from scipy import stats
 from adapt.run import adapt_video, load_preset
 from adapt.trainer import AdaptConfig
 from decoders.head import Head
+from eval.command import run
 from eval.metrics import skin_ratio, track_details
 from eval.score import skin_windows
 from eval.synthetic import Truth, face_vertices, find_clips, load_truth
@@ -190,4 +191,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run("python -m eval.benchmark", benchmark=main)

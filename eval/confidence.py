@@ -22,6 +22,7 @@ from scipy import optimize, stats
 from adapt.clip import ClipConfig, chosen_rows
 from adapt.split import split_rows
 from decoders.shading import vertex_normals
+from eval.command import run
 from eval.score import skin_windows
 from eval.synthetic import Truth, face_vertices, load_truth
 from tracker import load
@@ -199,7 +200,4 @@ def test_command(
 
 
 if __name__ == "__main__":
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command("fit")(fit_command)
-    app.command("test")(test_command)
-    app()
+    run("python -m eval.confidence", fit=fit_command, test=test_command)

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from eval.agreement import projected_landmarks
+from eval.command import run
 from tracker import load
 from tracker.crop import inter_ocular
 from tracker.track_file import Track
@@ -111,6 +112,7 @@ def openings(track: Track) -> dict[str, tuple[float, float]]:
     return {name: (of(mesh, *pair), of(seen, *pair)) for name, pair in OPENINGS.items()}
 
 
+@torch.no_grad()
 def main(before: Path, after: Path) -> None:
     """Print two Markdown tables."""
     plain, adapted = load(before), load(after)
@@ -131,7 +133,4 @@ def main(before: Path, after: Path) -> None:
 
 
 if __name__ == "__main__":
-    import typer
-
-    with torch.no_grad():
-        typer.run(main)
+    run("python -m eval.damping", damping=main)

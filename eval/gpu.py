@@ -28,6 +28,7 @@ from adapt.run import load_preset
 from adapt.trainer import AdaptConfig, Trainer
 from decoders.head import load_head
 from decoders.rasterizer import Fragments, rasterize
+from eval.command import run
 from tracker import load
 from tracker.pipeline import Models, TrackConfig, load_models, track_video
 from tracker.pose import project
@@ -205,4 +206,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run("python -m eval.gpu", gpu=main)

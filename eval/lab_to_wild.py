@@ -29,6 +29,7 @@ from decoders.capture import open_capture
 from decoders.dam import load_dam
 from decoders.dam_training import DamTraining, train_dam
 from decoders.head import Head, load_head
+from eval.command import run
 from eval.lab import LAB, LabConfig, cast, make_studio
 from eval.metrics import stability
 from eval.synthetic import Stage, Truth, face_vertices, load_truth, make_clip
@@ -196,4 +197,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run("python -m eval.lab_to_wild", lab_to_wild=main)

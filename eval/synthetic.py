@@ -23,6 +23,7 @@ import typer
 
 from decoders.head import Head, load_head
 from eval import synthetic_render as draw
+from eval.command import run
 from eval.performance import Performance, PerformanceConfig, perform, wander
 from tracker.pose import angles_of, rotation
 from tracker.studio import EYES, FACE_OVAL, Person, Studio
@@ -409,4 +410,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run("python -m eval.synthetic", synthetic=main)

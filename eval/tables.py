@@ -23,6 +23,7 @@ import typer
 
 from adapt.run import load_preset
 from eval.benchmark import errors, track_clip
+from eval.command import run
 from eval.files import write_text
 from eval.held_out_people import NONE, PERTURBATIONS, held_out_shots
 from eval.metrics import track_details
@@ -66,7 +67,8 @@ PARTS: dict[str, dict[str, object]] = {
     "without contact": {"contact": 0.0},
     "without neutral": {"neutral": 0.0},
     "without antagonists": {"antagonists": 0.0},
-    "without the anchor": {"anchor": 0.0, "turn": 0.0},
+    "without the anchor": {"anchor": 0.0, "sparse": 0.0, "turn": 0.0},
+    "without the pull to few curves": {"sparse": 0.0},
     "without the anchor of turns": {"turn": 0.0},
     "without the weight of damping": {"damping": 0.0},
     "what calm frames have is lost": {"tolerance": 0.0},
@@ -109,8 +111,6 @@ People = Annotated[int, typer.Option(help="Held-out people, two moments each.", 
 Seed = Annotated[int, typer.Option(help="Of all that is random.", min=0)]
 Training = Annotated[bool, typer.Option("--train/--no-train", help="Or: what is not in OUT is not run.")]
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
-
 
 def markdown(rows: dict[str, dict[str, float] | str], columns: dict[str, str], first: str) -> str:
     """A table; a row that is a text says why it has no figures; what is NaN or missing is a dash."""
@@ -145,7 +145,6 @@ def _finish(name: str, out: Path, *tables: str) -> None:
     write_text(out / f"{name}.md", text + "\n")
 
 
-@app.command()
 def table1(
     out: Output,
     clips: Annotated[list[Path], typer.Argument(help="Clips; beside a synthetic one, its truth.", metavar="CLIP...")],
@@ -188,7 +187,6 @@ def _adaptation_row(track: Track, clip: Path, windows: list[Window]) -> dict[str
     }
 
 
-@app.command()
 def table2(
     captures: Captures,
     out: Output,
@@ -211,7 +209,6 @@ def table2(
     _finish("table2", out, markdown(rows | NOT_RUN, TABLE2, "network"))
 
 
-@app.command()
 def table3(
     captures: Captures,
     out: Output,
@@ -235,7 +232,6 @@ def table3(
     _finish("table3", out, *tables)
 
 
-@app.command()
 def figure10(
     out: Output,
     people: People = 24,
@@ -265,12 +261,8 @@ def _weights(captures: Path, out: Path, steps: int, seed: int, training: bool) -
 
 
 def main() -> None:
-    """Run a command; what the user can mend is one line on stderr and exit status 2."""
-    try:
-        app()
-    except (ValueError, OSError) as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
+    """Run one of the commands."""
+    run("python -m eval.tables", __doc__, table1=table1, table2=table2, table3=table3, figure10=figure10)
 
 
 if __name__ == "__main__":
