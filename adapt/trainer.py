@@ -83,11 +83,9 @@ class AdaptConfig:
     """Push of curves into 0..1."""
     anchor: float = 4.0
     """Pull towards the un-adapted curves, squared: what the pixels do not say stays as it was."""
-    sparse: float = 10.0
-    """Pull towards the un-adapted curves, absolute: of many ways to move the skin, that of few curves."""
     turn: float = 4.0
     """Pull towards the un-adapted head turns, squared, 1 for 20 degrees: a jaw that opens is no nod."""
-    damping: float = 45.0
+    damping: float = 22.0
     """Pull towards the un-adapted range of each curve, squared: less trembling is welcome, less acting is not."""
     tolerance: float = 0.15
     """What a curve may have in the calmest frames; one that has more there loses it as the person's."""
@@ -163,7 +161,6 @@ class Losses(NamedTuple):
     antagonists: Tensor
     range: Tensor
     anchor: Tensor
-    sparse: Tensor
     turn: Tensor
     damping: Tensor
     level: Tensor
@@ -192,7 +189,6 @@ class Trainer:
         self.antagonists = torch.tensor(pairs, dtype=torch.long, device=self.device).reshape(-1, 2)
         eyes = [name.startswith("eye") for name in names]
         self.resting_curves = ~torch.tensor(eyes, device=self.device)
-        self.acted = ~torch.tensor([name.startswith("eyeLook") for name in names], device=self.device)
         active = self.before.z[:, self.face.head.expression] * self.resting_curves
         self.calm = torch.zeros(len(clip), device=self.device)
         self.calm[self.train_rows] = losses.calm(active[self.train_rows]).float()
@@ -406,16 +402,15 @@ class Trainer:
         square = ((expression * self.resting_curves).square().sum(1) * calm).sum()
         return square / calm.sum().clamp(min=1)
 
-    def _anchor(self, said: Prediction, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Squared difference from the un-adapted curves, in their units, its amount for all but the gaze, and squared
-        difference from the head's turn, 1 for 20 degrees.
+    def _anchor(self, said: Prediction, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Squared difference from the un-adapted curves, in their units, and from the head's turn, 1 for 20 degrees.
 
         In millimetres, a curve that hardly moves the skin could go anywhere.
         """
         expression = self.face.head.expression
-        curves = (said.z - self.before.z[rows])[:, expression]
+        curves = (said.z - self.before.z[rows])[:, expression].square().sum(1)
         turn = (said.pose[:, 1:3] - self.before.pose[rows][:, 1:3]).square().sum(1) / math.radians(20) ** 2
-        return curves.square().sum(1).mean(), (curves.abs() * self.acted).sum(1).mean(), turn.mean()
+        return curves.mean(), turn.mean()
 
     def _damping(self, expression: Tensor, rows: Tensor) -> Tensor:
         """Of the curves (B,52) as they are shown, so cut off at 0, over the frames `rows` (B,)."""
