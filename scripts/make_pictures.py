@@ -1,6 +1,8 @@
 """The pictures of the README, from the bundled clip and our own renders.
 
-    python scripts/make_pictures.py demo_track
+    make demo
+    track tests/data/smile.mp4 --adapt
+    python scripts/make_pictures.py demo_track smile_track
 """
 
 from __future__ import annotations
@@ -54,11 +56,15 @@ def curves_plot(folder: Path, path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def main(folder: Path, out: Path = Path("docs/images")) -> None:
-    """Write overlay.png, curves.png and studio.png."""
+def main(folder: Path, adapted: Path, out: Path = Path("docs/images")) -> None:
+    """Write overlay.png (frames, the mesh on them, and that of the adapted track), curves.png and studio.png."""
     out.mkdir(parents=True, exist_ok=True)
-    strip = cv2.cvtColor(overlay_strip(folder, (3, 36)), cv2.COLOR_RGB2BGR)
-    cv2.imwrite(str(out / "overlay.png"), strip)
+    plain, better = (overlay_strip(track, (3, 36)) for track in (folder, adapted))
+    pane = plain.shape[1] // 2
+    strip = np.concatenate([plain, better[:, pane:]], 1).reshape(len(plain), 3, pane, 3)
+    margin = pane // 6  # nothing but a door
+    cropped = strip[:, :, margin:-margin].reshape(len(plain), -1, 3)
+    cv2.imwrite(str(out / "overlay.png"), cv2.cvtColor(cropped, cv2.COLOR_RGB2BGR))
     cv2.imwrite(str(out / "studio.png"), cv2.cvtColor(studio_sheet(), cv2.COLOR_RGB2BGR))
     curves_plot(folder, out / "curves.png")
 
