@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 import track as commands
+from eval import damping
+from eval.command import run as run_command
 from tracker import load
 
 
@@ -77,3 +79,20 @@ def test_bad_input_is_one_line(
     assert status == 2 and out == "" and len(lines) == 1, err
     assert lines[0].startswith("track-eval: ") and words in lines[0]
     assert not list((tmp_path / "empty").iterdir()) and not (plain_folder / "report.html").exists()
+
+
+def test_modules_run_as_commands_end_with_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path
+) -> None:
+    """`python -m eval.damping nowhere there`, and two commands under one name."""
+    monkeypatch.setattr(sys, "argv", ["x", str(tmp_path / "nowhere"), "there"])
+    with pytest.raises(SystemExit) as stop:
+        run_command("python -m eval.damping", damping=damping.main)
+    said = capsys.readouterr().err
+    assert stop.value.code == 2 and said.count("\n") == 1 and said.startswith("python -m eval.damping: ")
+    assert "nowhere: no such file" in said
+    seen = []
+    monkeypatch.setattr(sys, "argv", ["x", "second"])
+    with pytest.raises(SystemExit) as stop:
+        run_command("x", "Two of them.", first=lambda: seen.append(1), second=lambda: seen.append(2))
+    assert not stop.value.code and seen == [2]
