@@ -9,7 +9,11 @@ import pytest
 import torch
 
 from adapt.clip import STRETCH, ClipConfig, Pixels, _Shots, chosen_rows, read_clip
+from adapt.model import Adapted
+from tracker.crop import warp
+from tracker.i2znet import to_tensor
 from tracker.pipeline import TrackConfig, load_models
+from tracker.video import VideoReader
 
 NO_BLUR = ClipConfig(blur=0.0, max_iod=1e9, margin=0.2)
 
@@ -89,6 +93,14 @@ def test_reading_the_bundled_clip(smile: Path) -> None:
     at = clip.crop_points
     assert (at > 0).all() and (at < 255).all()
     assert [len(level) for level in clip.compressed] == [12, 12, 12]
+    with VideoReader(smile, duration=0.4) as reader, torch.no_grad():
+        crops = np.stack([warp(f.image, t.numpy()) for f, t in zip(reader, clip.transform, strict=True)])
+        images = to_tensor(torch.from_numpy(crops))
+        person = models.network.person(images, at)
+        whole = models.network(images, at, person)
+        kept = Adapted(models.network, person)(clip, torch.arange(12))
+    # what is kept of the frames says what the whole network says of their pictures
+    assert torch.allclose(kept.z, whole.z, atol=1e-3) and torch.allclose(kept.pose, whole.pose, atol=1e-2)
 
 
 def test_a_clip_without_a_face_is_refused(make_clip, tmp_path: Path) -> None:  # noqa: ANN001
