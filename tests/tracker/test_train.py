@@ -13,12 +13,11 @@ from decoders.head import LandmarkHead, load_head
 from tracker import train as training
 from tracker.captures import find_captures, load_shard, make_captures
 from tracker.i2znet import I2ZNet, load_model
+from tracker.landmark_noise import LandmarkNoise, NoiseConfig
 from tracker.pose import project
 from tracker.studio import BROWS, Studio, StudioConfig, sample_expression
 from tracker.train import (
     Dataset,
-    LandmarkNoise,
-    NoiseConfig,
     Objective,
     TrainConfig,
     code_millimetres,
