@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from adapt.split import Split, split_rows
-from tracker import crop as crops
-from tracker.crop import CropStabiliser, inter_ocular
-from tracker.i2znet import to_tensor
-from tracker.pipeline import Models, TrackConfig
-from tracker.video import VideoReader, count_frames
+from selftrack.adapt.split import Split, split_rows
+from selftrack.tracker.geometry import crop as crops
+from selftrack.tracker.geometry.crop import CropStabiliser, inter_ocular
+from selftrack.tracker.network.i2znet import to_tensor
+from selftrack.tracker.pipeline import Models, TrackConfig
+from selftrack.tracker.sources.video import VideoReader, count_frames
 
 
 @dataclass(frozen=True)

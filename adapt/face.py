@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from decoders.dam import Dam
-from decoders.head import Head, LandmarkHead
-from decoders.unwrap import TexelMap, surface, texel_map
-from tracker.landmark_net import MESH_POINTS
-from tracker.studio import FACE_OVAL
-from tracker.train import OPENINGS
+from selftrack.decoders.dam.model import Dam
+from selftrack.decoders.head.model import Head, LandmarkHead
+from selftrack.decoders.mesh.unwrap import TexelMap, surface, texel_map
+from selftrack.synthetic.studio import FACE_OVAL
+from selftrack.tracker.landmarks.attention_mesh import MESH_POINTS
+from selftrack.training.i2znet import OPENINGS
 
 # Pairs of points, of a brow and of the eye's corner below it: how far brows are up.
 BROW_HEIGHTS = (

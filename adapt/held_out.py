@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from adapt import losses
-from adapt.trainer import Trainer
-from decoders.unwrap import confidence
-from tracker.points import Window, skin_error
-from tracker.pose import project
+from selftrack.adapt import losses
+from selftrack.adapt.trainer import Trainer
+from selftrack.decoders.mesh.unwrap import confidence
+from selftrack.tracker.geometry.pose import project
+from selftrack.tracker.results.skin_points import Window, skin_error
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from adapt.held_out import HeldOut, held_out_error
-from adapt.trainer import Losses, State, Trainer
-from tracker.points import Window
-from tracker.train import rate_factor
+from selftrack.adapt.held_out import HeldOut, held_out_error
+from selftrack.adapt.trainer import Losses, State, Trainer
+from selftrack.tracker.results.skin_points import Window
+from selftrack.training.i2znet import rate_factor
 
 
 class Adaptation:

@@ -9,9 +9,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from adapt.clip import Clip
-from tracker.i2znet import I2ZNet
-from tracker.pose import to_image
+from selftrack.adapt.clip import Clip
+from selftrack.tracker.geometry.pose import to_image
+from selftrack.tracker.network.i2znet import I2ZNet
 
 
 class Prediction(NamedTuple):

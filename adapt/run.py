@@ -14,16 +14,16 @@ import numpy as np
 import torch
 import yaml
 
-from adapt.clip import Clip, ClipConfig, read_clip
-from adapt.held_out import HeldOut, held_out_error
-from adapt.loop import Adaptation
-from adapt.trainer import AdaptConfig, Trainer
-from tracker.i2znet import CONFIGS, ClipFit, save_adapted
-from tracker.pipeline import ADAPTATION, ADAPTED, Models, TrackConfig, weights_of
-from tracker.points import Window, find_windows
-from tracker.texture import clip_texture, write_texture
-from tracker.track_file import Track
-from tracker.video import VideoReader, file_hash
+from selftrack.adapt.clip import Clip, ClipConfig, read_clip
+from selftrack.adapt.held_out import HeldOut, held_out_error
+from selftrack.adapt.loop import Adaptation
+from selftrack.adapt.trainer import AdaptConfig, Trainer
+from selftrack.tracker.network.i2znet import CONFIGS, ClipFit, save_adapted
+from selftrack.tracker.pipeline import ADAPTATION, ADAPTED, Models, TrackConfig, weights_of
+from selftrack.tracker.results.skin_points import Window, find_windows
+from selftrack.tracker.results.texture import clip_texture, write_texture
+from selftrack.tracker.results.track_file import Track
+from selftrack.tracker.sources.video import VideoReader, file_hash
 
 PRESETS = ("fast", "thorough")
 CHECKPOINT = "adaptation.checkpoint"
@@ -79,7 +79,7 @@ def adapt_video(
     An interrupted run goes on from its checkpoint in `folder`; Ctrl-C ends the adaptation with the best state so far.
 
     Returns:
-        The verdict, and a function for `tracker.pipeline.track_video` that writes `adapted.safetensors`,
+        The verdict, and a function for `selftrack.tracker.pipeline.track_video` that writes `adapted.safetensors`,
         `adaptation.json` and `texture.png` into a folder.
 
     Raises:

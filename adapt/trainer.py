@@ -10,16 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from adapt import losses
-from adapt.clip import Clip
-from adapt.face import Face, Points
-from adapt.model import Adapted, Prediction
-from decoders.dam import Dam
-from decoders.head import Head, load_head
-from decoders.shading import vertex_normals
-from decoders.unwrap import confidence
-from tracker.i2znet import I2ZNet
-from tracker.pose import project, rotation, view_of
+from selftrack.adapt import losses
+from selftrack.adapt.clip import Clip
+from selftrack.adapt.face import Face, Points
+from selftrack.adapt.model import Adapted, Prediction
+from selftrack.decoders.dam.model import Dam
+from selftrack.decoders.head.model import Head, load_head
+from selftrack.decoders.mesh.shading import vertex_normals
+from selftrack.decoders.mesh.unwrap import confidence
+from selftrack.tracker.geometry.pose import project, rotation, view_of
+from selftrack.tracker.network.i2znet import I2ZNet
 
 _ANTAGONISTS = (
     *((f"eyeBlink{s}", f"eyeWide{s}") for s in ("Left", "Right")),

@@ -14,14 +14,14 @@ from pathlib import Path
 import numpy as np
 import typer
 
-from eval.agreement import agreement, skin_colour
-from eval.metrics import track_details
-from eval.score import skin_windows
-from tracker import load
-from tracker.captures import find_captures
-from tracker.i2znet import I2ZConfig
-from tracker.pipeline import TrackConfig, track_video
-from tracker.train import TrainConfig, train
+from selftrack.eval.compare.score import skin_windows
+from selftrack.eval.metrics.agreement import agreement, skin_colour
+from selftrack.eval.metrics.clip import track_details
+from selftrack.synthetic.captures import find_captures
+from selftrack.tracker import load
+from selftrack.tracker.network.i2znet import I2ZConfig
+from selftrack.tracker.pipeline import TrackConfig, track_video
+from selftrack.training.i2znet import TrainConfig, train
 
 PIXELS = ("skin.mean", "stability.screen.ratio", "stability.local.ratio")
 VARIANTS: dict[str, dict[str, object]] = {

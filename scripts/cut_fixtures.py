@@ -14,7 +14,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from tracker.video import VideoReader
+from selftrack.tracker.sources.video import VideoReader
 
 FOLDER = "feat/tests/data/"
 LAST_FACE, BLACK, COUNT = 71, 72, 12

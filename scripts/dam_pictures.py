@@ -17,12 +17,12 @@ import numpy as np
 import torch
 import typer
 
-from decoders.dam_training import split_frames
-from tracker import load
-from tracker.overlay import MeshPainter, OverlayConfig
-from tracker.texture import clip_texture, evenly, own_texture
-from tracker.track_file import Track
-from tracker.video import VideoReader
+from selftrack.tracker import load
+from selftrack.tracker.results.overlay import MeshPainter, OverlayConfig
+from selftrack.tracker.results.texture import clip_texture, evenly, own_texture
+from selftrack.tracker.results.track_file import Track
+from selftrack.tracker.sources.video import VideoReader
+from selftrack.training.dam import split_frames
 
 SIDE = 256  # of a tile
 YAWS = (-40.0, -20.0, 20.0, 40.0)  # degrees, instead of the frame's own

@@ -16,11 +16,11 @@ import torch
 import typer
 from torch import Tensor
 
-from decoders.head import ASSET, EXPRESSION_NAMES, Head
-from decoders.rasterizer import Fragments, rasterize_numba
-from tracker.crop import face_similarity
-from tracker.landmark_net import LandmarkNet
-from tracker.pose import project, through
+from selftrack.decoders.head.model import ASSET, EXPRESSION_NAMES, Head
+from selftrack.decoders.mesh.rasterizer import Fragments, rasterize_numba
+from selftrack.tracker.geometry.crop import face_similarity
+from selftrack.tracker.geometry.pose import project, through
+from selftrack.tracker.landmarks.attention_mesh import LandmarkNet
 
 SIZE = 192
 IRIS = slice(468, 478)

@@ -16,9 +16,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import typer
 
-from decoders.head import load_head
-from tracker import load
-from tracker.studio import Studio, sample_expression
+from selftrack.decoders.head.model import load_head
+from selftrack.synthetic.studio import Studio, sample_expression
+from selftrack.tracker import load
 
 SHOWN = ("mouthSmileLeft", "mouthSmileRight", "cheekSquintLeft", "jawOpen", "eyeBlinkLeft", "browInnerUp")
 

@@ -17,18 +17,19 @@ import numpy as np
 import torch
 import yaml
 
-from decoders.dam import Dam, load_decoder
-from decoders.head import Head, load_head
-from tracker import confidence, curves, export, overlay, texture, track_file
-from tracker import crop as crops
-from tracker.crop import CropConfig, CropStabiliser
-from tracker.detect import DetectConfig, Detection, FaceFollower, FanFollower
-from tracker.export.options import ExportOptions
-from tracker.i2znet import WEIGHTS, ClipFit, I2ZNet, load_model, network_beside, to_tensor
-from tracker.overlay import OverlayConfig
-from tracker.pose import project, to_image
-from tracker.track_file import Track, hold
-from tracker.video import Frame, VideoReader, count_frames, file_hash
+from selftrack.decoders.dam.model import Dam, load_decoder
+from selftrack.decoders.head.model import Head, load_head
+from selftrack.tracker import export
+from selftrack.tracker.export.options import ExportOptions
+from selftrack.tracker.geometry import crop as crops
+from selftrack.tracker.geometry.crop import CropConfig, CropStabiliser
+from selftrack.tracker.geometry.pose import project, to_image
+from selftrack.tracker.landmarks.follower import DetectConfig, Detection, FaceFollower, FanFollower
+from selftrack.tracker.network.i2znet import WEIGHTS, ClipFit, I2ZNet, load_model, network_beside, to_tensor
+from selftrack.tracker.results import confidence, curves, overlay, texture, track_file
+from selftrack.tracker.results.overlay import OverlayConfig
+from selftrack.tracker.results.track_file import Track, hold
+from selftrack.tracker.sources.video import Frame, VideoReader, count_frames, file_hash
 
 CONFIG = "config.yaml"
 ADAPTED, ADAPTATION = "adapted.safetensors", "adaptation.json"
@@ -39,7 +40,7 @@ _FACE_HEIGHT = 0.24  # metres; only where no face was found: the mean head fills
 
 
 class Follower(Protocol):
-    """A face through time, as `tracker.detect.FaceFollower`."""
+    """A face through time, as `selftrack.tracker.landmarks.follower.FaceFollower`."""
 
     def __call__(self, frame: np.ndarray) -> Detection | None: ...
 
@@ -228,7 +229,7 @@ def track_video(
         progress: called as progress(stage, done, total) with total in frames.
         models: loaded by `load_models` unless given.
         finish: writes further files of `OUTPUTS` into the folder that it is given, from the track.
-        exports: names of formats of `tracker.export` to write there too.
+        exports: names of formats of `selftrack.tracker.export` to write there too.
 
     Raises:
         VideoError: the clip cannot be read.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from decoders.capture.base import Camera, Capture, in_camera, view_direction
-from decoders.capture.multiface import Multiface
-from decoders.capture.studio import Studio
+from selftrack.decoders.capture.base import Camera, Capture, in_camera, view_direction
+from selftrack.decoders.capture.light_stage import Studio
+from selftrack.decoders.capture.multiface import Multiface
 
 __all__ = ["Camera", "Capture", "in_camera", "open_capture", "view_direction"]
 

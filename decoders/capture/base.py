@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from decoders.base import Topology
+from selftrack.decoders.base import Topology
 
 
 @dataclass(frozen=True)

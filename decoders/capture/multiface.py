@@ -24,15 +24,15 @@ import cv2
 import numpy as np
 import torch
 
-from decoders.base import Topology
-from decoders.capture.base import Calibrated, Camera, mean_of
+from selftrack.decoders.base import Topology
+from selftrack.decoders.capture.base import Calibrated, Camera, mean_of
 
 UNWRAPPED = "unwrapped_uv_1024"
 _MILLIMETRE = 1e-3
 
 
 class Multiface(Calibrated):
-    """See the module; a `decoders.capture.Capture`."""
+    """See the module; a `selftrack.decoders.capture.Capture`."""
 
     MARK = "KRT"
 

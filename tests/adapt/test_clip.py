@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from adapt.clip import STRETCH, ClipConfig, Pixels, _Shots, chosen_rows, read_clip
-from adapt.model import Adapted
-from tracker.crop import warp
-from tracker.i2znet import to_tensor
-from tracker.pipeline import TrackConfig, load_models
-from tracker.video import VideoReader
+from selftrack.adapt.clip import STRETCH, ClipConfig, Pixels, _Shots, chosen_rows, read_clip
+from selftrack.adapt.model import Adapted
+from selftrack.tracker.geometry.crop import warp
+from selftrack.tracker.network.i2znet import to_tensor
+from selftrack.tracker.pipeline import TrackConfig, load_models
+from selftrack.tracker.sources.video import VideoReader
 
 NO_BLUR = ClipConfig(blur=0.0, max_iod=1e9, margin=0.2)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from adapt.face import Face, Points
-from decoders.head import load_head
+from selftrack.adapt.face import Face, Points
+from selftrack.decoders.head.model import load_head
 
 HEAD = load_head()
 LIDS, NOSE_AND_CHIN = [159, 145, 386, 374], [1, 152]

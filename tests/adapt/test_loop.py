@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 import torch
 
-from adapt import losses
-from adapt.clip import Clip, ClipConfig, Pixels
-from adapt.held_out import held_out_error
-from adapt.loop import Adaptation
-from adapt.split import split_rows
-from adapt.trainer import AdaptConfig, Trainer
-from decoders.head import EXPRESSION_NAMES, load_head
-from decoders.rasterizer import interpolate, rasterize
-from tracker.crop import apply, face_similarity, inter_ocular, warp
-from tracker.i2znet import I2ZNet, load_model, to_tensor
-from tracker.pose import project
+from selftrack.adapt import losses
+from selftrack.adapt.clip import Clip, ClipConfig, Pixels
+from selftrack.adapt.held_out import held_out_error
+from selftrack.adapt.loop import Adaptation
+from selftrack.adapt.split import split_rows
+from selftrack.adapt.trainer import AdaptConfig, Trainer
+from selftrack.decoders.head.model import EXPRESSION_NAMES, load_head
+from selftrack.decoders.mesh.rasterizer import interpolate, rasterize
+from selftrack.tracker.geometry.crop import apply, face_similarity, inter_ocular, warp
+from selftrack.tracker.geometry.pose import project
+from selftrack.tracker.network.i2znet import I2ZNet, load_model, to_tensor
 
 SIZE = (160, 160)
 QUICK = AdaptConfig(steps=6, groups=2, texels=200, texture=64, refresh=3, evaluate=3)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from adapt import losses
+from selftrack.adapt import losses
 
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:

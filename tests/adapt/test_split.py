@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from adapt.split import split_rows
+from selftrack.adapt.split import split_rows
 
 
 def test_every_fifth_block_of_sixteen_is_held_out_in_turn() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tracker.pipeline import TrackConfig, track_video
+from selftrack.tracker.pipeline import TrackConfig, track_video
 
 CLIP = Path(__file__).parents[1] / "data" / "smile.mp4"
 FLAGS = (

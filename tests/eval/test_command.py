@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import track as commands
-from eval import damping
-from eval.command import run as run_command
-from tracker import load
+from selftrack.cli import commands
+from selftrack.command import run as run_command
+from selftrack.eval.checks import damping
+from selftrack.tracker import load
 
 
 @pytest.fixture
@@ -84,12 +84,13 @@ def test_bad_input_is_one_line(
 def test_modules_run_as_commands_end_with_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path
 ) -> None:
-    """`python -m eval.damping nowhere there`, and two commands under one name."""
+    """`python -m selftrack.eval.checks.damping nowhere there`, and two commands under one name."""
     monkeypatch.setattr(sys, "argv", ["x", str(tmp_path / "nowhere"), "there"])
     with pytest.raises(SystemExit) as stop:
-        run_command("python -m eval.damping", damping=damping.main)
+        run_command("python -m selftrack.eval.checks.damping", damping=damping.main)
     said = capsys.readouterr().err
-    assert stop.value.code == 2 and said.count("\n") == 1 and said.startswith("python -m eval.damping: ")
+    assert stop.value.code == 2 and said.count("\n") == 1
+    assert said.startswith("python -m selftrack.eval.checks.damping: ")
     assert "nowhere: no such file" in said
     seen = []
     monkeypatch.setattr(sys, "argv", ["x", "second"])

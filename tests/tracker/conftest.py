@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from decoders.head import load_head
-from tracker.detect import Detection
-from tracker.i2znet import Codes
-from tracker.pipeline import Models
-from tracker.pose import project
+from selftrack.decoders.head.model import load_head
+from selftrack.tracker.geometry.pose import project
+from selftrack.tracker.landmarks.follower import Detection
+from selftrack.tracker.network.i2znet import Codes
+from selftrack.tracker.pipeline import Models
 
 HEAD = load_head()
 MEAN_POINTS = HEAD.landmarks478(HEAD.mean[None])  # (1,478,3) metres

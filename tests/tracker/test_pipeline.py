@@ -8,13 +8,13 @@ import pytest
 import torch
 import yaml
 
-from decoders.head import load_head
-from tracker import load
-from tracker.overlay import OverlayConfig, write_overlay
-from tracker.pipeline import Models, TrackConfig, load_models, track_video
-from tracker.pose import project
-from tracker.track_file import Track
-from tracker.video import VideoError, VideoReader, file_hash
+from selftrack.decoders.head.model import load_head
+from selftrack.tracker import load
+from selftrack.tracker.geometry.pose import project
+from selftrack.tracker.pipeline import Models, TrackConfig, load_models, track_video
+from selftrack.tracker.results.overlay import OverlayConfig, write_overlay
+from selftrack.tracker.results.track_file import Track
+from selftrack.tracker.sources.video import VideoError, VideoReader, file_hash
 
 HEAD = load_head()
 QUICK = TrackConfig(overlay=False)

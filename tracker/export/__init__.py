@@ -8,17 +8,17 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-from tracker import curves, track_file
-from tracker.cleanup import CleanConfig, clean
-from tracker.export.arrays import export_arrays, export_vertices
-from tracker.export.dcc import export_blender, export_maya
-from tracker.export.glb import export_glb
-from tracker.export.livelink import export_livelink
-from tracker.export.openface import export_openface
-from tracker.export.options import ExportOptions
-from tracker.export.tables import export_csv, export_parquet, export_unreal
-from tracker.export.viewer import export_viewer
-from tracker.track_file import Track, load
+from selftrack.tracker.export.arrays import export_arrays, export_vertices
+from selftrack.tracker.export.dcc import export_blender, export_maya
+from selftrack.tracker.export.glb import export_glb
+from selftrack.tracker.export.livelink import export_livelink
+from selftrack.tracker.export.openface import export_openface
+from selftrack.tracker.export.options import ExportOptions
+from selftrack.tracker.export.tables import export_csv, export_parquet, export_unreal
+from selftrack.tracker.export.viewer import export_viewer
+from selftrack.tracker.results import curves, track_file
+from selftrack.tracker.results.smoothing import CleanConfig, clean
+from selftrack.tracker.results.track_file import Track, load
 
 
 class Format(NamedTuple):

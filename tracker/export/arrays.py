@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tracker.export.camera import camera_pose, focal_length
-from tracker.export.options import ExportOptions
-from tracker.track_file import Track
+from selftrack.tracker.export.options import ExportOptions
+from selftrack.tracker.geometry.camera import camera_pose, focal_length
+from selftrack.tracker.results.track_file import Track
 
 
 def export_vertices(track: Track, path: Path, options: ExportOptions) -> None:

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tracker.export.camera import camera_pose, focal_length
-from tracker.export.glb import AXES, quaternions
-from tracker.export.options import ExportOptions
-from tracker.pose import angles_of
-from tracker.track_file import Track
+from selftrack.tracker.export.glb import AXES, quaternions
+from selftrack.tracker.export.options import ExportOptions
+from selftrack.tracker.geometry.camera import camera_pose, focal_length
+from selftrack.tracker.geometry.pose import angles_of
+from selftrack.tracker.results.track_file import Track
 
 ASSETS = Path(__file__).parents[1] / "assets" / "dcc"
 _Z_UP = np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]])  # x right, y down, z away -> x right, y away, z up

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tracker.track_file import Track
+from selftrack.tracker.results.track_file import Track
 
 _LOOKS = ("Down", "In", "Out", "Up")
 _IRIS = {"Left": 473, "Right": 468}  # their centres among the detector's points

@@ -13,13 +13,13 @@ import torch
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from decoders.shading import vertex_normals
-from tracker.export.camera import camera_pose, focal_length
-from tracker.export.options import ExportOptions
-from tracker.texture import NAME as TEXTURE
-from tracker.texture import clip_texture
-from tracker.track_file import Track
-from tracker.video import file_hash
+from selftrack.decoders.mesh.shading import vertex_normals
+from selftrack.tracker.export.options import ExportOptions
+from selftrack.tracker.geometry.camera import camera_pose, focal_length
+from selftrack.tracker.results.texture import NAME as TEXTURE
+from selftrack.tracker.results.texture import clip_texture
+from selftrack.tracker.results.track_file import Track
+from selftrack.tracker.sources.video import file_hash
 
 AXES = np.array([1.0, -1.0, -1.0])
 """From x right, y down, z away to x right, y up, z towards the viewer, and back."""

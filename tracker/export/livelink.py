@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tracker.export.gaze import gaze_directions
-from tracker.export.options import ExportOptions
-from tracker.track_file import Track
+from selftrack.tracker.export.gaze import gaze_directions
+from selftrack.tracker.export.options import ExportOptions
+from selftrack.tracker.results.track_file import Track
 
 # the app's own order: jawRight before jawLeft, mouthRight before mouthLeft, unlike ARKit's
 _SHAPES = """

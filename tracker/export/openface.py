@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from decoders.head import LandmarkHead
-from tracker.export.camera import camera_pose, focal_length
-from tracker.export.gaze import gaze_directions
-from tracker.export.options import ExportOptions
-from tracker.pose import project
-from tracker.track_file import Track
+from selftrack.decoders.head.model import LandmarkHead
+from selftrack.tracker.export.gaze import gaze_directions
+from selftrack.tracker.export.options import ExportOptions
+from selftrack.tracker.geometry.camera import camera_pose, focal_length
+from selftrack.tracker.geometry.pose import project
+from selftrack.tracker.results.track_file import Track
 
 
 def euler_xyz(matrix: np.ndarray) -> np.ndarray:

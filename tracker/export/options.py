@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from tracker.track_file import Track
+from selftrack.tracker.results.track_file import Track
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from tracker.curves import table
-from tracker.export.livelink import livelink_curves
-from tracker.export.options import ExportOptions
-from tracker.track_file import Track
+from selftrack.tracker.export.livelink import livelink_curves
+from selftrack.tracker.export.options import ExportOptions
+from selftrack.tracker.results.curves import table
+from selftrack.tracker.results.track_file import Track
 
 _RATES = np.array([24000 / 1001, 24, 25, 30000 / 1001, 30, 48, 50, 60000 / 1001, 60, 100, 120])
 _UNCLEANED = ("frame", "time", "confidence")  # the clean-up leaves these alone

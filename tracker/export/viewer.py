@@ -8,10 +8,10 @@ import re
 from pathlib import Path
 from urllib.parse import quote
 
-from tracker.export.camera import focal_length
-from tracker.export.glb import build_glb, head_texture, source_clip
-from tracker.export.options import ExportOptions
-from tracker.track_file import Track
+from selftrack.tracker.export.glb import build_glb, head_texture, source_clip
+from selftrack.tracker.export.options import ExportOptions
+from selftrack.tracker.geometry.camera import focal_length
+from selftrack.tracker.results.track_file import Track
 
 ASSETS = Path(__file__).parents[1] / "assets" / "viewer"
 EMBEDDED = 30_000_000

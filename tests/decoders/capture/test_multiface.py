@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from decoders.capture import in_camera, open_capture, view_direction
-from decoders.unwrap import surface, texel_map
+from selftrack.decoders.capture import in_camera, open_capture, view_direction
+from selftrack.decoders.mesh.unwrap import surface, texel_map
 
 
 def test_geometry_is_metres_in_our_axes(multiface: Callable) -> None:

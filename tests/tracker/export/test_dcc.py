@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from decoders.head import EXPRESSION_NAMES
-from tracker.export import ExportOptions, write
-from tracker.track_file import Track
+from selftrack.decoders.head.model import EXPRESSION_NAMES
+from selftrack.tracker.export import ExportOptions, write
+from selftrack.tracker.results.track_file import Track
 
 MakeTrack = Callable[..., Track]
 RATE = 30000 / 1001

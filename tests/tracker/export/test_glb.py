@@ -17,9 +17,9 @@ import torch
 import trimesh
 from scipy.spatial.transform import Rotation
 
-from decoders.head import EXPRESSION_NAMES, load_head
-from tracker.export import ExportOptions, export, write
-from tracker.track_file import Track
+from selftrack.decoders.head.model import EXPRESSION_NAMES, load_head
+from selftrack.tracker.export import ExportOptions, export, write
+from selftrack.tracker.results.track_file import Track
 
 HEAD = load_head()
 FACES = HEAD.faces.numpy()

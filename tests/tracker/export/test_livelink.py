@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tracker.export import write
-from tracker.export.livelink import timecode
-from tracker.track_file import Track
+from selftrack.tracker.export import write
+from selftrack.tracker.export.livelink import timecode
+from selftrack.tracker.results.track_file import Track
 
 HEADER = (
     "Timecode,BlendShapeCount,EyeBlinkLeft,EyeLookDownLeft,EyeLookInLeft,EyeLookOutLeft,EyeLookUpLeft,EyeSquintLeft,"

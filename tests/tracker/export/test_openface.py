@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from decoders.head import IBUG_68
-from tracker.export import ExportOptions, write
-from tracker.export.camera import camera_pose, focal_length
-from tracker.track_file import Track
+from selftrack.decoders.head.model import IBUG_68
+from selftrack.tracker.export import ExportOptions, write
+from selftrack.tracker.geometry.camera import camera_pose, focal_length
+from selftrack.tracker.results.track_file import Track
 
 COLUMNS = [
     *("frame", "face_id", "timestamp", "confidence", "success"),

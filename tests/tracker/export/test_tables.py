@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tracker.cleanup import CleanConfig
-from tracker.export import export, known, write
-from tracker.export.tables import frame_rate
-from tracker.track_file import Track
+from selftrack.tracker.export import export, known, write
+from selftrack.tracker.export.tables import frame_rate
+from selftrack.tracker.results.smoothing import CleanConfig
+from selftrack.tracker.results.track_file import Track
 
 
 def read_wide(path: Path) -> dict[str, np.ndarray]:
@@ -51,7 +51,7 @@ def test_parquet_holds_the_same_as_csv(performance: Track, tmp_path: Path) -> No
 
 
 def test_parquet_without_pyarrow_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tracker.export.find_spec", lambda name: None)
+    monkeypatch.setattr("selftrack.tracker.export.find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"needs pyarrow; install it with: pip install 'selftrack\[parquet\]'"):
         known(["csv", "parquet"])
     assert known(["csv", "livelink", "csv"]) == ("csv", "livelink")
@@ -133,7 +133,7 @@ def test_nothing_half_written(
     def fail(*args: object, **settings: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr("tracker.export.tables.csv.writer", fail)
+    monkeypatch.setattr("selftrack.tracker.export.tables.csv.writer", fail)
     with pytest.raises(OSError, match="disk full"):
         write(track, "csv", tmp_path / "take.csv")
     assert list(tmp_path.iterdir()) == []

@@ -16,13 +16,13 @@ import pytest
 import torch
 from PIL import Image
 
-from decoders.head import EXPRESSION_NAMES, load_head
-from decoders.rasterizer import rasterize
-from tracker.export import ExportOptions, viewer, write
-from tracker.export.camera import camera_pose, focal_length, principal_point
-from tracker.pipeline import TrackConfig, track_video
-from tracker.track_file import Track, load
-from tracker.video import VideoReader, file_hash
+from selftrack.decoders.head.model import EXPRESSION_NAMES, load_head
+from selftrack.decoders.mesh.rasterizer import rasterize
+from selftrack.tracker.export import ExportOptions, viewer, write
+from selftrack.tracker.geometry.camera import camera_pose, focal_length, principal_point
+from selftrack.tracker.pipeline import TrackConfig, track_video
+from selftrack.tracker.results.track_file import Track, load
+from selftrack.tracker.sources.video import VideoReader, file_hash
 
 HEAD = load_head()
 CLIP = Path(__file__).parents[2] / "data" / "smile.mp4"
@@ -121,7 +121,7 @@ def test_long_clips_are_referred_to(
     source, folder = tmp_path / "a clip #1.mp4", tmp_path / "out"
     folder.mkdir()
     source.write_bytes(CLIP.read_bytes())
-    monkeypatch.setattr("tracker.export.glb.clip_texture", lambda track: HEAD.mean_texture)
+    monkeypatch.setattr("selftrack.tracker.export.glb.clip_texture", lambda track: HEAD.mean_texture)
     track = replace(make_track([0.0, 0.1]), clip=str(source), clip_hash=file_hash(source))
     small = write(track, "viewer", folder / "v.html").read_text()
     assert base64.b64encode(source.read_bytes()).decode() in small
@@ -184,7 +184,7 @@ def test_without_its_video_the_head_plays(
     present: bool,
 ) -> None:
     """The clip is gone, or is of a kind that browsers do not play."""
-    monkeypatch.setattr("tracker.export.glb.clip_texture", lambda track: HEAD.mean_texture)
+    monkeypatch.setattr("selftrack.tracker.export.glb.clip_texture", lambda track: HEAD.mean_texture)
     clip = make_clip("master.mkv", [np.zeros((48, 64, 3), np.uint8)] * 3, codec="ffv1", pix_fmt="bgr0")
     track = replace(track, clip=str(clip), clip_hash=file_hash(clip) if present else "")
     opened(driver, write(track, "viewer", tmp_path / "v.html"), "viewer")

@@ -1,0 +1,46 @@
+"""`annotate.html`: a page in which a person marks points of a face, frame by frame, and saves them as CSV."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+
+from selftrack.eval.compare.score import open_clip
+from selftrack.eval.report.pictures import Crop, uri
+from selftrack.io import write_text
+from selftrack.tracker import load
+from selftrack.tracker.results.texture import evenly
+
+NAME = "annotate.html"
+FRAMES = 16  # in the page, spread evenly over the clip
+SIDE = 900  # pixels; larger pictures of the face are shrunk
+
+
+def write_page(folder: Path, progress: Callable[[str, int, int], None] = lambda stage, done, total: None) -> Path:
+    """Write `annotate.html` into a folder that `track` has written; it reads the clip once.
+
+    Raises:
+        VideoError: the clip is not where it was.
+        ValueError: no track there, or no face in it.
+    """
+    track = load(folder)
+    rows = evenly(np.flatnonzero(track.ok), FRAMES).tolist() if track.ok.any() else []
+    if not rows:
+        raise ValueError(f"{folder}: no face was found in any frame, so there is nothing to mark")
+    frames = []
+    with open_clip(track, set(rows)) as reader:
+        for frame in reader:
+            points = track.landmarks[frame.index]
+            crop = Crop(points, frame.image)
+            if len(crop.picture) > SIDE:
+                crop = Crop(points, frame.image, SIDE)
+            size = crop.picture.shape[1::-1]
+            place = {"row": frame.index, "scale": crop.scale, "low": crop.low.tolist(), "size": size}
+            frames.append(place | {"picture": uri(crop.picture, 92)})
+            progress("pictures", len(frames), len(rows))
+    page = (files("selftrack.eval.report") / "assets" / NAME).read_text(encoding="utf-8")
+    return write_text(folder / NAME, page.replace("/*FRAMES*/[]", json.dumps(frames)))

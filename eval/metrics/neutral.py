@@ -1,0 +1,66 @@
+"""Meshes of any tracker: the neutral format, and what all figures here need of a tracked clip.
+
+The format is an .npz without pickle: verts (T,V,3) float, x and y in pixels of the clip (the centre of the top-left
+pixel is 0, 0), z in pixels, larger = farther; faces (F,3) int; ok (T,) bool, optional. One row per decoded frame; any
+topology. `track-export DIR --to vertices` writes it.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from selftrack.tracker.results.track_file import Track
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """A mesh that moves through a clip of T frames."""
+
+    vertices: Callable[[slice], np.ndarray]
+    """Rows -> (w,V,3) image frame; rows that are not ok hold anything finite."""
+    faces: np.ndarray
+    """(F,3) int64."""
+    ok: np.ndarray
+    """(T,) bool, there is a face."""
+
+    @classmethod
+    def of(cls, track: Track) -> Mesh:
+        """The mesh of a track of our own."""
+        return cls(track.vertices, track.model().faces.numpy(), track.ok)
+
+
+def load_mesh(path: Path) -> Mesh:
+    """Read a file in the neutral format.
+
+    Raises:
+        ValueError: no such file, or not of the format; the message says what is wrong.
+    """
+    path = Path(path)
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            values = {name: data[name] for name in ("verts", "faces", "ok") if name in data.files}
+    except FileNotFoundError as error:
+        raise ValueError(f"{path}: no such file") from error
+    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path}: not an .npz of plain arrays") from error
+    if not {"verts", "faces"} <= set(values):
+        raise ValueError(f"{path}: has no verts (T,V,3) and faces (F,3); see the neutral format in docs/evaluation.md")
+    verts, faces = values["verts"], values["faces"]
+    ok = values.get("ok", np.ones(len(verts), bool)).astype(bool)
+    if verts.ndim != 3 or verts.shape[2] != 3 or faces.ndim != 2 or faces.shape[1] != 3 or ok.shape != verts.shape[:1]:
+        raise ValueError(
+            f"{path}: expected verts (T,V,3), faces (F,3) and ok (T,), got {verts.shape}, {faces.shape}, {ok.shape}"
+        )
+    whole = np.issubdtype(faces.dtype, np.integer)
+    if not whole or not len(faces) or faces.min() < 0 or faces.max() >= verts.shape[1]:
+        raise ValueError(f"{path}: faces must be integers in 0..{verts.shape[1] - 1}")
+    finite = np.isfinite(verts).all((1, 2))
+    if not finite[ok].all():
+        raise ValueError(f"{path}: verts of row {int(np.argmin(finite | ~ok))} are not finite; mark it as not ok")
+    verts = np.where(finite[:, None, None], verts, 0).astype(np.float32)
+    return Mesh(lambda rows: verts[rows], faces.astype(np.int64), ok)

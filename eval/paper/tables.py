@@ -1,0 +1,269 @@
+"""The tables of Yoon et al. 2019 on data that anybody can make, one command each.
+
+    python -m selftrack.eval.paper.tables table1 OUT CLIP [CLIP ...]     adaptation: none, landmarks only, full
+    python -m selftrack.eval.paper.tables table2 CAPTURES OUT            what each part of I2ZNet is worth
+    python -m selftrack.eval.paper.tables table3 CAPTURES OUT            the same under perturbations (supplementary)
+    python -m selftrack.eval.paper.tables figure10 OUT                   the resolution of the input
+
+Each prints a Markdown table and writes it to OUT. What is in OUT already (tracks, weights) is not made again.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+import typer
+
+from selftrack.adapt.run import load_preset
+from selftrack.command import run
+from selftrack.eval.checks.benchmark import errors, track_clip
+from selftrack.eval.compare.score import skin_windows
+from selftrack.eval.metrics.clip import track_details
+from selftrack.eval.paper.held_out_people import NONE, PERTURBATIONS, held_out_shots
+from selftrack.eval.paper.resolution import on_captures, on_clip, write_plot
+from selftrack.eval.paper.variants import LABELS, VARIANTS, accuracy, robustness, stability, train_variant
+from selftrack.io import write_text
+from selftrack.synthetic.captures import find_captures
+from selftrack.synthetic.clips import load_truth
+from selftrack.tracker.network.i2znet import load_model
+from selftrack.tracker.pipeline import ADAPTATION
+from selftrack.tracker.results.skin_points import Window
+from selftrack.tracker.results.track_file import Track
+from selftrack.training.i2znet import TrainConfig
+
+CLIP = Path(__file__).parents[2] / "tests" / "data" / "smile.mp4"
+ADAPTATIONS: dict[str, dict[str, object] | None] = {
+    "no adaptation": None,
+    "landmarks only (FLRC)": {"cftc": 0.0, "motc": 0.0, "jitter": 0.0, "shape_jitter": 0.0},
+    "full": {},
+}
+PARTS: dict[str, dict[str, object]] = {
+    "landmarks and steadiness": {"cftc": 0.0, "motc": 0.0},
+    "without CFTC": {"cftc": 0.0},
+    "without MOTC": {"motc": 0.0},
+    "weights 100 / 100 / 1": {"cftc": 100.0, "motc": 100.0, "flrc": 1.0},  # those of the paper
+    "weights 470 / 470 / 13": {"motc": 470.0},
+    "weights 118 / 29 / 13": {"cftc": 118.0, "motc": 29.0},
+    "weights 470 / 118 / 3": {"flrc": 3.0},
+    "weights 470 / 118 / 50": {"flrc": 50.0},
+    "neighbouring frames only": {"offsets": (0, 1), "groups": 16, "jitter": 0.0, "shape_jitter": 0.0},
+    "without the weight of trembling": {"jitter": 0.0, "shape_jitter": 0.0},
+    "without gain and bias": {"exposure": False},
+    "confidences with gradient": {"detached": False},
+    "without the texel floor": {"floor": 0.0},
+    "grazing angles, too": {"least_cosine": 0.02},
+    "frozen pixels count": {"frozen": 1e9},
+    "occluded texels count": {"occlusion": 1e6},
+    "the whole contour counts": {"contour_cosine": -1.0},
+    "without the detector's offset": {"offset": 0.0},
+    "without rest": {"rest": 0.0},
+    "without contact": {"contact": 0.0},
+    "without neutral": {"neutral": 0.0},
+    "without antagonists": {"antagonists": 0.0},
+    "without the anchor": {"anchor": 0.0, "turn": 0.0},
+    "without the anchor of turns": {"turn": 0.0},
+    "without the weight of damping": {"damping": 0.0},
+    "what calm frames have is lost": {"tolerance": 0.0},
+    "without the weight of level": {"level": 0.0},
+    "pairs at distance 40, too": {"offsets": (0, 1, 2, 6, 12, 40), "groups": 6},
+    "without the pull to the un-adapted person": {"person": 0.0},
+    "weak perspective": {"perspective": False},
+}
+"""Further parts and weights of our adaptation, for `table1 --parts`."""
+BASELINES = ("HPEN", "3DDFA", "PRNet")
+TABLE1 = {
+    "mean": "Eq. 10",
+    "ratio": "Eq. 10, ratio of sums",
+    "skin": "skin points, % IOD",
+    "landmarks": "landmarks, % IOD",
+    "vertex": "vertex, mm",
+    "kept": "kept",
+}
+TABLE2 = {
+    "geometry": "geometry, mm",
+    "landmarks": "landmarks, % IOD",
+    "texture": "texture, 0..1",
+    "temporal": "Eq. 10",
+}
+TABLE3 = {
+    "change": "geometry, mm from undisturbed",
+    "landmarks": "landmarks, % IOD from truth",
+    "texture": "texture from undisturbed",
+    "geometry": "geometry, mm from truth",
+}
+NOT_RUN = {
+    "VGG-16 + skip": "VGG-16's ImageNet weights, a download, were not here",
+    "VGG-16 + skip + FAN": "nor were FAN's",
+}
+Rows = dict[str, dict[str, float]]
+Output = Annotated[Path, typer.Argument(help="Where results go and what is there is reused.", metavar="OUT")]
+Captures = Annotated[Path, typer.Argument(help="A folder of track-train captures.", metavar="CAPTURES")]
+Steps = Annotated[int, typer.Option(help="Of each training.", min=1)]
+People = Annotated[int, typer.Option(help="Held-out people, two moments each.", min=1)]
+Seed = Annotated[int, typer.Option(help="Of all that is random.", min=0)]
+Training = Annotated[bool, typer.Option("--train/--no-train", help="Or: what is not in OUT is not run.")]
+
+
+def markdown(rows: dict[str, dict[str, float] | str], columns: dict[str, str], first: str) -> str:
+    """A table; a row that is a text says why it has no figures; what is NaN or missing is a dash."""
+    lines = [f"| {first} | " + " | ".join(columns.values()) + " |", "|---" * (len(columns) + 1) + "|"]
+    for name, row in rows.items():
+        if isinstance(row, str):
+            cells = [f"not run: {row}", *[""] * (len(columns) - 1)]
+        else:
+            cells = [_cell(row.get(column, float("nan"))) for column in columns]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _cell(value: float) -> str:
+    return "-" if np.isnan(value) else f"{value:.3f}"
+
+
+def means(clips: dict[str, Rows]) -> Rows:
+    """By variant, of rows by clip and variant: means over the clips that have a figure."""
+    out: Rows = {}
+    for variant in next(iter(clips.values())):
+        rows = [clip[variant] for clip in clips.values()]
+        known = {name: [row[name] for row in rows if not np.isnan(row[name])] for name in rows[0]}
+        out[variant] = {name: float(np.mean(values)) if values else float("nan") for name, values in known.items()}
+    return out
+
+
+def _finish(name: str, out: Path, *tables: str) -> None:
+    text = "\n\n".join(tables)
+    out.mkdir(parents=True, exist_ok=True)
+    print(text)
+    write_text(out / f"{name}.md", text + "\n")
+
+
+def table1(
+    out: Output,
+    clips: Annotated[list[Path], typer.Argument(help="Clips; beside a synthetic one, its truth.", metavar="CLIP...")],
+    preset: Annotated[str, typer.Option(help="Of the adaptation: fast or thorough.")] = "fast",
+    steps: Annotated[int | None, typer.Option(help="Of it, instead of the preset's.", min=1)] = None,
+    parts: Annotated[bool, typer.Option("--parts", help="Every part of our adaptation left out in turn, too.")] = False,
+    seed: Seed = 0,
+) -> None:
+    """Adaptation: none, with landmarks only, full (Table 1)."""
+    torch.set_num_threads(1)
+    settings = replace(load_preset(preset), seed=seed, **({} if steps is None else {"steps": steps}))
+    figures: dict[str, Rows] = {}
+    windows: list[Window] | None
+    for clip in clips:
+        figures[clip.stem], windows = {}, None
+        for variant, change in (ADAPTATIONS | (PARTS if parts else {})).items():
+            folder = out / re.sub(r"\W+", "_", variant) / clip.stem
+            track = track_clip(clip, folder, None if change is None else replace(settings, **change))
+            windows = skin_windows(track) if windows is None else windows
+            figures[clip.stem][variant] = row = _adaptation_row(track, clip, windows)
+            if change is not None:
+                row["kept"] = float(json.loads((folder / ADAPTATION).read_text())["kept"])
+            print(clip.stem, variant, row, file=sys.stderr, flush=True)
+    lines = {f"{clip}: {variant}": row for clip, rows in figures.items() for variant, row in rows.items()}
+    lines |= {f"**mean**: {variant}": row for variant, row in means(figures).items()}
+    lines |= dict.fromkeys(BASELINES, "programs and weights of their own")
+    _finish("table1", out, markdown(lines, TABLE1, "clip: variant"))
+
+
+def _adaptation_row(track: Track, clip: Path, windows: list[Window]) -> dict[str, float]:
+    """The figures of `TABLE1`; NaN where there is no truth beside the clip."""
+    figures, truth = track_details(track, windows).total(), clip.with_name(f"{clip.stem}.truth.npz")
+    return {
+        "mean": figures.screen.mean.value(),
+        "ratio": figures.screen.ratio.value(),
+        "skin": figures.skin.value(),
+        "landmarks": figures.landmarks.value(),
+        "vertex": errors(track, load_truth(truth), windows)["vertex"] if truth.exists() else float("nan"),
+        "kept": float("nan"),
+    }
+
+
+def table2(
+    captures: Captures,
+    out: Output,
+    steps: Steps = 1000,
+    people: People = 24,
+    clip: Annotated[Path, typer.Option(help="For the temporal stability [the bundled clip].")] = CLIP,
+    seed: Seed = 0,
+    training: Training = True,
+) -> None:
+    """I2ZNet: scratch, frozen, + skip, + skip + key, on people that it has not seen (Table 2)."""
+    shots, rows = held_out_shots(people, 2, seed, ())[NONE], {}
+    for name, weights in _weights(captures, out, steps, seed, training).items():
+        if weights.exists():
+            still = stability(weights, clip, out / "tracks" / name)
+            rows[LABELS[name]] = accuracy(load_model(weights), shots) | {"temporal": still}
+        else:
+            rows[LABELS[name]] = "not trained in the time there was"
+    bundled = load_model()
+    rows["bundled weights"] = accuracy(bundled, shots)
+    _finish("table2", out, markdown(rows | NOT_RUN, TABLE2, "network"))
+
+
+def table3(
+    captures: Captures,
+    out: Output,
+    steps: Steps = 1000,
+    people: People = 24,
+    seed: Seed = 0,
+    training: Training = True,
+) -> None:
+    """The same networks when view, colour, light, crop or background change (supplementary Table 3)."""
+    shots, rows = held_out_shots(people, 2, seed), {}
+    for name, weights in _weights(captures, out, steps, seed, training).items():
+        rows[LABELS[name]] = robustness(load_model(weights), shots, NONE) if weights.exists() else None
+    rows["bundled weights"] = robustness(load_model(), shots, NONE)
+    tables = []
+    for column, title in TABLE3.items():
+        lines = {
+            network: "not trained in the time there was" if row is None else {p: row[p][column] for p in PERTURBATIONS}
+            for network, row in rows.items()
+        }
+        tables.append(markdown(lines | NOT_RUN, {p: p for p in PERTURBATIONS}, title))
+    _finish("table3", out, *tables)
+
+
+def figure10(
+    out: Output,
+    people: People = 24,
+    clip: Annotated[Path, typer.Option(help="A clip, too [the bundled one].")] = CLIP,
+    seed: Seed = 0,
+) -> None:
+    """The resolution of the input: resolution.png and a table (Figure 10)."""
+    network = load_model()
+    captures = on_captures(network, held_out_shots(people, 2, seed, ())[NONE])
+    real = on_clip(network, clip, out / "tracks" / clip.stem)
+    first = {"moved": "moved against 256, px", "landmarks": "landmarks, % IOD", "vertex": "vertex, mm"}
+    second = {"moved": "moved against 256, px", "landmarks": "landmarks, % IOD", "stability": "Eq. 10, ratio of sums"}
+    tables = markdown(captures, first, "synthetic people"), markdown(real, second, clip.stem)
+    _finish("figure10", out, *tables)
+    write_plot(captures, real, out / "resolution.png")
+
+
+def _weights(captures: Path, out: Path, steps: int, seed: int, training: bool) -> dict[str, Path]:
+    """The file of weights of each variant, trained first if that is wanted."""
+    torch.set_num_threads(1)
+    shards, files = find_captures(captures), {}
+    for name in VARIANTS:
+        files[name] = out / "i2znet" / f"{name}.safetensors"
+        if training:
+            train_variant(name, shards, files[name], TrainConfig(steps=steps, seed=seed))
+    return files
+
+
+def main() -> None:
+    """Run one of the commands."""
+    commands = {"table1": table1, "table2": table2, "table3": table3, "figure10": figure10}
+    run("python -m selftrack.eval.paper.tables", __doc__, **commands)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+"""The I2ZNets of the paper's ablation (Tables 2 and 3), trained alike on one set of captures, and their errors."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from selftrack.decoders.head.model import load_head
+from selftrack.eval.metrics.clip import median_iod, mesh_stability
+from selftrack.eval.paper.held_out_people import Shots
+from selftrack.synthetic.clips import face_vertices
+from selftrack.tracker import load
+from selftrack.tracker.geometry.crop import inter_ocular
+from selftrack.tracker.geometry.pose import project
+from selftrack.tracker.network.i2znet import Codes, I2ZConfig, I2ZNet, to_tensor
+from selftrack.tracker.pipeline import TrackConfig, track_video
+from selftrack.training.i2znet import TrainConfig, train
+
+PAPER = I2ZConfig(coordinates=False)
+VARIANTS = {
+    "scratch": replace(PAPER, perceptual="scratch", landmarks=None, depths=1),
+    "frozen": replace(PAPER, landmarks=None, depths=1),
+    "skip": replace(PAPER, landmarks=None),
+    "skip_key": PAPER,
+}
+LABELS = {"scratch": "scratch", "frozen": "frozen", "skip": "frozen + skip", "skip_key": "frozen + skip + key"}
+Row = dict[str, float]
+
+
+def train_variant(name: str, captures: list[Path], weights: Path, config: TrainConfig) -> Path:
+    """The weights of a variant, trained if they are not there; an interrupted training goes on.
+
+    No shot loses its perceptual maps, as the variants without landmarks would see nothing."""
+    if not weights.exists():
+        weights.parent.mkdir(parents=True, exist_ok=True)
+        settings = replace(config, network=VARIANTS[name], perceptual_dropout=0.0, checkpoint_every=50)
+
+        def progress(step: int, steps: int, losses: dict[str, float]) -> None:
+            print(name, f"{step}/{steps}", *(f"{k} {v:.3g}" for k, v in losses.items()), flush=True)
+
+        train(captures, weights, settings, progress)
+    return weights
+
+
+@torch.no_grad()
+def read(network: I2ZNet, pictures: np.ndarray, points: np.ndarray) -> Codes:
+    """What the network says of crops (N,256,256,3) and their points (N,478,2), each by itself, as in the paper."""
+    images = torch.from_numpy(pictures).split(32)
+    said = [network(to_tensor(i), p) for i, p in zip(images, torch.from_numpy(points).split(32), strict=True)]
+    return Codes(*(torch.cat(part) for part in zip(*said, strict=True)))
+
+
+def vertex_distance(a: Tensor, b: Tensor) -> float:
+    """Mean distance on the face, millimetres, of the shapes of codes a and b (N,128), without their poses."""
+    head = load_head()
+    face = torch.from_numpy(face_vertices(head))
+    return 1000 * float((head.geometry(a) - head.geometry(b))[:, face].norm(dim=2).mean())
+
+
+def texture_distance(a: Tensor, b: Tensor) -> float:
+    """Mean absolute difference over the skin, 0..1, of the textures of codes a and b (N,128)."""
+    head = load_head()
+    return float((head.colour(a) - head.colour(b))[..., head.skin_texels].abs().mean())
+
+
+def landmark_error(codes: Codes, points: np.ndarray) -> float:
+    """Mean distance of the projected landmarks from true ones (N,478,2), percent of the inter-ocular distance.
+
+    The distance is that of a face seen from the front at the same scale: eyes of a profile are close together.
+    """
+    head = load_head()
+    placed = project(head.landmarks478(head.geometry(codes.z)), codes.pose)[..., :2].numpy()
+    extent = np.ptp(points[:, :468], axis=1).max(1)  # of the upright face; the eyes' distance is a fixed share of it
+    apart = np.linalg.norm(placed - points, axis=2).mean(1)
+    return float((100 * apart / (frontal_share() * extent)).mean())
+
+
+def frontal_share() -> float:
+    """Inter-ocular distance of the mean head over the longer side of its landmarks' box, seen from the front."""
+    points = load_head().landmarks478(load_head().mean[None])[..., :2].numpy()
+    return float((inter_ocular(points) / np.ptp(points[:, :468], axis=1).max(1))[0])
+
+
+def accuracy(network: I2ZNet, shots: Shots) -> Row:
+    """Errors against the truth, undisturbed (Table 2)."""
+    said, truth = read(network, shots.pictures, shots.detected), torch.from_numpy(shots.codes)
+    return {
+        "geometry": vertex_distance(said.z, truth),
+        "landmarks": landmark_error(said, shots.points),
+        "texture": texture_distance(said.z, truth),
+    }
+
+
+def robustness(network: I2ZNet, shots: dict[str, Shots], undisturbed: str) -> dict[str, Row]:
+    """Of every perturbation (Table 3): how far the shape and the texture went from what was said of the undisturbed
+    picture, and the errors against the truth."""
+    before = read(network, shots[undisturbed].pictures, shots[undisturbed].detected)
+    rows = {}
+    for name, disturbed in shots.items():
+        if name != undisturbed:
+            after, truth = read(network, disturbed.pictures, disturbed.detected), torch.from_numpy(disturbed.codes)
+            rows[name] = {
+                "change": vertex_distance(after.z, before.z),
+                "texture": texture_distance(after.z, before.z),
+                "geometry": vertex_distance(after.z, truth),
+                "landmarks": landmark_error(after, disturbed.points),
+            }
+    return rows
+
+
+def stability(weights: Path, clip: Path, folder: Path) -> float:
+    """Eq. 10 in the picture, mean of ratios, of a clip tracked frame by frame."""
+    track_video(clip, folder, TrackConfig(weights=str(weights), overlay=False, identity="per-frame"), overwrite=True)
+    track = load(folder)
+    return mesh_stability(track.vertices, track.ok, median_iod(track.landmarks))[0].mean.value()

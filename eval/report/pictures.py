@@ -1,0 +1,228 @@
+"""Pictures of the report: the worst frames with the mesh on them, and the unwrapped face over time."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+
+from selftrack.decoders.head.model import Head
+from selftrack.decoders.mesh.unwrap import TexelMap, confidence, sample, surface, texel_map
+from selftrack.eval.compare.score import Reference, open_clip
+from selftrack.eval.metrics.agreement import projected_landmarks
+from selftrack.eval.metrics.clip import Details
+from selftrack.synthetic.studio import FACE_OVAL
+from selftrack.tracker.landmarks.attention_mesh import MESH_POINTS
+from selftrack.tracker.results.overlay import MeshPainter, OverlayConfig
+from selftrack.tracker.results.skin_points import pin
+from selftrack.tracker.results.texture import evenly
+from selftrack.tracker.results.track_file import Track
+
+CHEEKS = (118, 347)  # of the detector's points
+SEEN, SAID = (60, 220, 60), (255, 70, 40)  # RGB of where the pixels are, and of the way to where the mesh is
+
+
+@dataclass(frozen=True)
+class PictureConfig:
+    """Settings of the pictures."""
+
+    worst: int = 2
+    """Worst frames by skin points, and as many by landmarks."""
+    apart: int = 12
+    """Frames between two of them, at least."""
+    side: int = 400
+    """Of a picture of the face, pixels."""
+    opacity: float = 0.45
+    """Of the mesh, 0..1."""
+    strip: int = 6
+    """Unwrapped faces side by side."""
+    texture: int = 448
+    """Side of the unwrapped texture in texels, of which the face takes 40 %."""
+    history: int = 900
+    """Frames, evenly spaced, in the picture of a row of texels over time; all of a shorter clip."""
+
+
+class Bad(NamedTuple):
+    """A frame to look at."""
+
+    row: int
+    why: str
+    error: float
+    """Percent IOD."""
+    by_skin: bool
+
+
+def worst_frames(details: Details, config: PictureConfig) -> list[Bad]:
+    """The frames in which the mesh is farthest from the skin points and from the landmarks, some frames apart."""
+    found: list[Bad] = []
+    for errors, why, kind in ((details.frames, "skin points", True), (details.landmarks, "landmarks", False)):
+        left = np.where(np.isfinite(errors), errors, -1.0)
+        for bad in found:
+            left[max(bad.row - config.apart, 0) : bad.row + config.apart] = -1
+        for _ in range(config.worst):
+            row = int(left.argmax())
+            if left[row] <= 0:
+                break
+            found.append(Bad(row, why, float(left[row]), kind))
+            left[max(row - config.apart, 0) : row + config.apart] = -1
+    return found
+
+
+class Look(NamedTuple):
+    """What one reading of the clip shows of its tracks, by their names."""
+
+    faces: dict[int, dict[str, str]]
+    """By row: pictures as data URIs, "frame" without a mesh, then one of each track."""
+    strips: dict[str, list[str]]
+    """Unwrapped faces."""
+    strip_rows: list[int]
+    history: dict[str, str]
+    """A row of texels over time, from left to right."""
+    history_rows: tuple[int, int]
+    """First and last frame of it."""
+
+
+def look(
+    tracks: dict[str, Track],
+    reference: Reference,
+    worst: list[Bad],
+    config: PictureConfig | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Look:
+    """Read the clip once and take all pictures of its tracks, which have the same frames with a face.
+
+    Raises:
+        VideoError: the clip is not where it was.
+    """
+    config = config or PictureConfig()
+    first = next(iter(tracks.values()))
+    good = np.flatnonzero(first.ok)
+    strip, history = (evenly(good, count).tolist() if len(good) else [] for count in (config.strip, config.history))
+    head, bad = first.model(), {item.row: item for item in worst}
+    painter, sheet = MeshPainter(head, OverlayConfig(opacity=config.opacity)), _Sheet(head, config.texture)
+    marks = {name: _Marks(track, reference) for name, track in tracks.items()}
+    faces: dict[int, dict[str, str]] = {}
+    strips, lines = ({name: [] for name in tracks} for _ in range(2))
+    wanted = sorted({*bad, *strip, *history})
+    with open_clip(first, set(wanted)) as reader:
+        for done, frame in enumerate(reader):
+            row, image = frame.index, frame.image
+            if row in bad:
+                crop = Crop(reference.landmarks[row], image, config.side)
+                faces[row] = {"frame": uri(crop.picture)}
+            for name, track in tracks.items():
+                vertices = track.vertices(slice(row, row + 1))
+                if row in bad:
+                    mesh = painter(crop.picture, crop.vertices(vertices[0]))
+                    faces[row][name] = uri(crop.draw(mesh, *marks[name].at(bad[row])))
+                if row in strip:
+                    strips[name].append(uri(sheet.face(image, vertices)))
+                if row in history:
+                    lines[name].append(sheet.line(image, vertices))
+            progress(done + 1, len(wanted))
+    wide = max(1, round(1100 / max(len(history), 1)))
+    over_time = {n: uri(np.repeat(np.stack(part, 1), wide, 1)) for n, part in lines.items() if part}
+    return Look(faces, strips, strip, over_time, (history[0], history[-1]) if history else (0, 0))
+
+
+def uri(image: np.ndarray, quality: int = 88) -> str:
+    """A picture (H,W,3) uint8 RGB as a JPEG data URI."""
+    good, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    assert good, "JPEG"
+    return "data:image/jpeg;base64," + base64.b64encode(data).decode()
+
+
+class Crop:
+    """A square picture of the frame around points (L,2) of a face, `side` pixels; None: as large as in the frame."""
+
+    def __init__(self, points: np.ndarray, image: np.ndarray, side: int | None = None, margin: float = 0.22) -> None:
+        low, high = points.min(0), points.max(0)
+        half = (0.5 + margin) * float((high - low).max())
+        side = side or round(2 * half)
+        self.scale, self.low = side / (2 * half), (low + high) / 2 - half
+        self.matrix = np.array([[self.scale, 0, 0], [0, self.scale, 0]])
+        self.matrix[:, 2] = self.points(np.zeros(2))
+        area = cv2.INTER_AREA if self.scale < 1 else cv2.INTER_CUBIC
+        self.picture = cv2.warpAffine(image, self.matrix, (side, side), flags=area, borderValue=(235, 235, 235))
+
+    def points(self, points: np.ndarray) -> np.ndarray:
+        """Image pixels (...,2) -> pixels of the picture."""
+        return (points - self.low + 0.5) * self.scale - 0.5
+
+    def vertices(self, vertices: np.ndarray) -> np.ndarray:
+        return np.concatenate([self.points(vertices[:, :2]), vertices[:, 2:] * self.scale], 1).astype(np.float32)
+
+    def draw(self, picture: np.ndarray, seen: np.ndarray, said: np.ndarray) -> np.ndarray:
+        """The picture with dots where points were seen, and lines to where the mesh has them."""
+        out, fine = picture.copy(), 16  # a sixteenth of a pixel
+        for a, b in zip(*(np.round(fine * self.points(p)).astype(int) for p in (seen, said)), strict=True):
+            cv2.line(out, tuple(a.tolist()), tuple(b.tolist()), SAID, 2, cv2.LINE_AA, 4)
+            cv2.circle(out, tuple(a.tolist()), 2 * fine, SEEN, -1, cv2.LINE_AA, 4)
+        return out
+
+
+class _Marks:
+    """The points of a track by which a frame is bad."""
+
+    def __init__(self, track: Track, reference: Reference) -> None:
+        self.track, self.reference = track, reference
+        self.mesh = projected_landmarks(track)
+
+    def at(self, bad: Bad) -> tuple[np.ndarray, np.ndarray]:
+        """Where points (N,2) were seen and where the mesh has them, image pixels."""
+        if not bad.by_skin:
+            some = slice(0, min(MESH_POINTS, self.track.landmarks.shape[1]), 4)
+            return self.track.landmarks[bad.row, some], self.mesh[bad.row, some]
+        for window in self.reference.windows:
+            age, length = bad.row - window.start, window.paths.shape[1]
+            if 0 <= age < length:
+                vertices = self.track.vertices(slice(window.start, window.start + length))
+                pins = pin(window.paths[:, 0], vertices[0], self.track.model().faces, self.reference.size)
+                seen = window.paths[pins.hit]
+                drift = pins.follow(vertices) - seen
+                usual = (drift.sum(1) - drift[:, age]) / (length - 1)  # in the other frames
+                return seen[:, age], seen[:, age] + drift[:, age] - usual
+        return np.zeros((0, 2)), np.zeros((0, 2))
+
+
+class _Sheet:
+    """The face in the decoder's texture, and the row of it that runs over both cheeks and the nose."""
+
+    def __init__(self, head: Head, size: int) -> None:
+        self.faces = head.faces
+        uvs = torch.zeros(len(head.mean), 2)
+        uvs[head.faces] = head.uvs[head.uv_faces]
+        points = size * head.landmarks478(uvs[None])[0]
+        (left, top), (right, bottom) = (f(points[list(FACE_OVAL)], 0) for f in (torch.amin, torch.amax))
+        self.row = round(points[list(CHEEKS), 1].mean().item())
+        edge = 0.1 * (right - left)  # whose skin is hardly seen from the front
+        self.box = slice(int(top), int(bottom) + 1), slice(int(left + edge), int(right - edge) + 1)
+        mask = torch.zeros(size, size, dtype=torch.bool)
+        mask[self.box] = True
+        self.texels = texel_map(head, size, mask)
+        mask[: self.row] = mask[self.row + 1 :] = False
+        self.row_texels = texel_map(head, size, mask)
+
+    def face(self, image: np.ndarray, vertices: np.ndarray) -> np.ndarray:
+        """(h,w,3) the unwrapped face; ticks at its sides show the row."""
+        picture = self._unwrap(image, vertices, self.texels)[self.box]
+        picture[self.row - self.box[0].start, np.r_[0:8, -8:0]] = SAID
+        return picture
+
+    def line(self, image: np.ndarray, vertices: np.ndarray) -> np.ndarray:
+        """(w,3) the row."""
+        return self._unwrap(image, vertices, self.row_texels)[self.row, self.box[1]]
+
+    def _unwrap(self, image: np.ndarray, vertices: np.ndarray, texels: TexelMap) -> np.ndarray:
+        """(T,T,3) uint8 texture of a mesh (1,V,3), white where nothing is seen."""
+        mesh, pixels = torch.from_numpy(vertices), torch.from_numpy(image).permute(2, 0, 1)[None].float()
+        colours = sample(pixels, surface(mesh, texels)[..., :2])[0].T
+        colours[confidence(mesh, self.faces, texels, image.shape[:2])[0] == 0] = 255
+        out = np.full((texels.size, texels.size, 3), 255, np.uint8)
+        out[tuple(texels.texel.numpy().T)] = colours.round().byte().numpy()
+        return out

@@ -1,0 +1,191 @@
+"""Plots of the report as SVG, to be put into a page."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from selftrack.eval.checks.confidence import Reliability
+from selftrack.eval.metrics.clip import Details
+from selftrack.tracker.results.confidence import LIMIT
+from selftrack.tracker.results.track_file import Track
+
+COLOURS = {"before": "#9a9a9a", "after": "#1b6ac9"}
+LOST, HELD = "#e8b4b4", "#f1ecd8"
+STYLE = {
+    "svg.fonttype": "none",  # text stays text
+    "svg.hashsalt": "selftrack",
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#888",
+    "axes.labelcolor": "#333",
+    "axes.titlesize": 9.5,
+    "axes.titlelocation": "left",
+    "axes.titlecolor": "#222",
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "grid.color": "#e6e6e6",
+    "grid.linewidth": 0.7,
+    "xtick.color": "#555",
+    "ytick.color": "#555",
+    "axes.xmargin": 0.005,
+    "lines.linewidth": 1.3,
+    "legend.frameon": False,
+}
+TOP, GAP, BOTTOM = 0.25, 0.33, 0.45  # inches over, between and under the plots
+SMOOTH = 15  # frames over which the ratio of steadiness is summed
+
+
+_styled = matplotlib.rc_context(STYLE)  # as a decorator
+
+
+@dataclass(frozen=True)
+class Lines:
+    """What is drawn of a track."""
+
+    track: Track
+    details: Details
+
+    def judged(self) -> tuple[np.ndarray, np.ndarray]:
+        """Confidences (N,) of the frames whose skin-point error is known, and whether it is under the limit (N,)."""
+        known = self.track.ok & np.isfinite(self.details.frames)
+        return self.track.confidence[known], self.details.frames[known] < LIMIT
+
+
+@_styled
+def over_time(lines: dict[str, Lines], held: np.ndarray) -> str:
+    """Errors and steadiness of tracks of one clip; bands where frames are lost, and where `held` (T,) held them out."""
+    track = next(iter(lines.values())).track
+    figure, axes = _figure(5, 1.35)
+    for name, line in lines.items():
+        details, colour = line.details, COLOURS[name]
+        axes[0].plot(track.times, details.frames, color=colour)
+        axes[1].plot(track.times, details.landmarks, color=colour)
+        axes[2].plot(track.times, np.sqrt(details.screen.bend), color=colour)
+        axes[3].plot(track.times, _running_ratio(details.local.way, details.local.line), color=colour)
+        axes[4].plot(track.times, line.track.confidence, color=colour)
+    titles = (
+        f"Skin-point error, % IOD (confidence is of staying under {LIMIT:g})",
+        "Distance to the detected landmarks, % IOD",
+        "Jitter: acceleration in the picture, % IOD per frame²",
+        f"Steadiness without the rigid motion: Eq. 10, ratio of sums over {SMOOTH} frames (1 is perfect)",
+        "Confidence",
+    )
+    for axis, title in zip(axes, titles, strict=True):
+        axis.set_title(title)
+        _bands(axis, track.times, ~track.ok, LOST)
+        _bands(axis, track.times, held, HELD)
+    for axis in axes[:3]:
+        _from_zero(axis)
+    axes[0].axhline(LIMIT, color="#bbb", linewidth=0.9, linestyle=(0, (4, 3)))
+    axes[4].set_ylim(0, 1.05)
+    return _svg(figure, axes)
+
+
+@_styled
+def curves(lines: dict[str, Lines], count: int = 9) -> str:
+    """Head pose and the most active curves, one plot each; the range of curves is 0..1."""
+    last = list(lines.values())[-1].track
+    names = most_active(last, count)
+    angles = ("yaw", "pitch", "roll")
+    figure, axes = _figure(len(angles) + count, 1.0, columns=2)
+    for name, line in lines.items():
+        pose, said = line.track.pose(), line.track.curves()
+        for axis, key in zip(axes, (*angles, *names), strict=False):
+            values = pose[key] if key in pose else said[key]
+            axis.plot(last.times, np.where(line.track.ok, values, np.nan), color=COLOURS[name])
+            axis.set_title(f"{key}, degrees" if key in pose else key)
+            _bands(axis, last.times, ~last.ok, LOST)
+    for axis in axes[len(angles) : len(angles) + len(names)]:
+        axis.set_ylim(-0.03, 1.03)
+    for axis in axes[len(angles) + len(names) :]:
+        axis.set_visible(False)
+    return _svg(figure, axes, columns=2)
+
+
+@_styled
+def losses(history: list[dict[str, float | None]]) -> str:
+    """Held-out errors (first three) and losses of the adaptation over its steps."""
+    names = [name for name in history[-1] if name != "step"]
+    figure, axes = _figure(len(names), 1.0, columns=3)
+    for axis, name in zip(axes, names, strict=False):
+        scale = 255 if name == "texture" else 1
+        points = [(look["step"], scale * look[name]) for look in history if look.get(name) is not None]
+        axis.plot(*np.array(points, float).reshape(-1, 2).T, color=COLOURS["after"], marker=".", markersize=4)
+        unit = {"skin": ", % IOD", "landmarks": ", % IOD", "texture": ", grey levels"}.get(name)
+        axis.set_title(f"held-out {name}{unit}" if unit else f"loss {name}")
+        _from_zero(axis)
+    for axis in axes[len(names) :]:
+        axis.set_visible(False)
+    return _svg(figure, axes, label="step", columns=3)
+
+
+@_styled
+def reliability(lines: dict[str, Lines]) -> str:
+    """How often frames of each confidence are good on this clip: on the diagonal, the confidence is right."""
+    figure, axes = _figure(1, 3.2, wide=4.6)
+    axes[0].plot([0, 1], [0, 1], color="#bbb", linewidth=0.9)
+    for name, line in lines.items():
+        found = Reliability.of(*line.judged())
+        size = 15 + 160 * found.count / max(found.count.sum(), 1)
+        axes[0].scatter(found.given, found.right, size, color=COLOURS[name], alpha=0.8, linewidth=0)
+    axes[0].set(xlim=(-0.02, 1.02), ylim=(-0.05, 1.05))
+    axes[0].set_title(f"share of frames under {LIMIT:g} % IOD")
+    return _svg(figure, axes, label="confidence")
+
+
+def most_active(track: Track, count: int) -> list[str]:
+    """The curves that vary most over the frames with a face, most first; one of a left and right pair only."""
+    spread = {name: float(values[track.ok].std()) for name, values in track.curves().items() if track.ok.any()}
+    chosen: dict[str, str] = {}
+    for name in sorted(spread, key=spread.get, reverse=True):
+        chosen.setdefault(name.removesuffix("Left").removesuffix("Right"), name)
+    return list(chosen.values())[:count]
+
+
+def _running_ratio(way: np.ndarray, line: np.ndarray) -> np.ndarray:
+    """(T,) ratio of sums over the frames around each; NaN where a frame is lost."""
+    window = np.ones(min(SMOOTH, len(way)))
+    sums = [np.convolve(np.nan_to_num(part), window, "same") for part in (way, line)]
+    ratio = np.divide(*sums, out=np.full(len(way), np.nan), where=sums[1] > 0)
+    return np.where(np.isfinite(way), ratio, np.nan)
+
+
+def _figure(count: int, height: float, columns: int = 1, wide: float = 10.4) -> tuple[Figure, list[Axes]]:
+    """Plots in a grid, `height` inches each; matplotlib's own layout would take as long as all the drawing."""
+    rows = -(-count // columns)
+    high = rows * height + TOP + BOTTOM - GAP
+    grid = {"left": 0.5 / wide, "right": 1 - 0.05 / wide, "top": 1 - TOP / high, "bottom": BOTTOM / high}
+    grid |= {"hspace": GAP / (height - GAP), "wspace": 0.1 * columns - 0.06}
+    figure = Figure(figsize=(wide, high))
+    return figure, list(figure.subplots(rows, columns, sharex=True, squeeze=False, gridspec_kw=grid).ravel())
+
+
+def _from_zero(axis: Axes) -> None:
+    axis.set_ylim(0, 1.08 * axis.get_ylim()[1])
+
+
+def _bands(axis: Axes, times: np.ndarray, chosen: np.ndarray, colour: str) -> None:
+    """A band behind every run of chosen rows."""
+    edges = np.flatnonzero(np.diff(np.r_[False, chosen, False].astype(int)))
+    step = float(np.median(np.diff(times))) if len(times) > 1 else 0.04
+    for first, stop in edges.reshape(-1, 2):
+        axis.axvspan(times[first] - step / 2, times[stop - 1] + step / 2, color=colour, linewidth=0, zorder=0)
+
+
+def _svg(figure: Figure, axes: list[Axes], label: str = "seconds", columns: int = 1) -> str:
+    shown = [axis for axis in axes if axis.get_visible()]
+    for axis in shown[-columns:]:
+        axis.set_xlabel(label)
+        axis.tick_params(labelbottom=True)
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]

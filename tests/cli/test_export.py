@@ -1,0 +1,95 @@
+"""`track-export` and `track --export` as they are typed."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from selftrack.cli import commands
+from selftrack.tracker.export import FORMATS
+from selftrack.tracker.results.track_file import Track
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture) -> Callable:
+    """`run("track-export", "folder", ...)` in an empty folder -> (exit status, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+    mains = {"track": commands.main, "track-export": commands.export_main}
+
+    def run(name: str, *arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            mains[name]()
+        captured = capsys.readouterr()
+        return stop.value.code or 0, captured.out, captured.err
+
+    return run
+
+
+def test_the_help_names_every_format() -> None:
+    assert set(commands._FORMATS.rstrip(".").replace(" or ", ", ").split(", ")) == set(FORMATS)
+
+
+def test_into_the_folder_or_to_a_file(run: Callable, wink: Track) -> None:
+    Path("take_track").mkdir()
+    wink.save(Path("take_track"))
+    assert run("track-export", "take_track", "--to", "livelink")[:2] == (0, "take_track/take {1}_livelink.csv\n")
+    status, out, _ = run("track-export", "take_track", "--to", "csv", "-o", "a.csv", "--clean", "--neutral-frame", 0)
+    assert status == 0 and out == "a.csv\n" and "eyeBlinkLeft_raw" in Path("a.csv").read_text()
+    depths = []
+    for focal in (800, 1600):
+        assert run("track-export", "take_track", "--to", "openface", "-o", "o.csv", "--focal", focal)[0] == 0
+        header, row, *_ = (line.split(",") for line in Path("o.csv").read_text().splitlines())
+        depths.append(float(row[header.index("pose_Tz")]))
+    assert depths[1] == pytest.approx(2 * depths[0], rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    "arguments,words",
+    [
+        (["--to", "fbx"], "unknown format 'fbx'; known: livelink"),
+        (["--to", "csv", "--neutral-frame", "0"], "add --clean"),
+        (["--to", "csv", "--clean", "--neutral-frame", "5"], "frames 0 to 4"),
+        (["--to", "openface", "--focal", "-1"], "above 0"),
+        (["--to", "csv", "-o", "nowhere/a.csv"], "nowhere"),
+    ],
+)
+def test_bad_input_is_one_line(run: Callable, wink: Track, arguments: list[str], words: str) -> None:
+    wink.save(Path())
+    status, out, err = run("track-export", ".", *arguments)
+    assert status == 2 and out == "" and len(err.splitlines()) == 1 and words in err, err
+    assert [p.name for p in Path().iterdir()] == ["track.npz"]
+
+
+def test_several_formats_with_the_track(run: Callable, smile: Path) -> None:
+    status, out, _ = run("track", smile, "-o", "out", "--duration", 0.2, "--no-overlay", "--export", "livelink,csv")
+    assert status == 0 and "smile_livelink.csv, smile.csv" in out
+    expected = {"track.npz", "curves.csv", "config.yaml", "smile_livelink.csv", "smile.csv"}
+    assert {p.name for p in Path("out").iterdir()} == expected
+    assert len(Path("out/smile.csv").read_text().splitlines()) == 7
+
+
+def test_an_unknown_format_is_refused_before_tracking(run: Callable, smile: Path) -> None:
+    status, out, err = run("track", smile, "-o", "out", "--export", "livelink,fbx")
+    assert status == 2 and "unknown format 'fbx'" in err and len(err.splitlines()) == 1 and not Path("out").exists()
+
+
+def test_a_file_of_the_users_is_not_replaced(run: Callable, smile: Path) -> None:
+    Path("smile.csv").write_text("mine")
+    status, _, err = run("track", smile, "-o", ".", "--no-overlay", "--export", "csv")
+    assert status == 2 and "--overwrite" in err and Path("smile.csv").read_text() == "mine"
+
+
+@pytest.mark.parametrize(("stem", "to", "own"), [("track", "npz", "track.npz"), ("curves", "csv", "curves.csv")])
+def test_the_track_itself_is_never_replaced(run: Callable, wink: Track, stem: str, to: str, own: str) -> None:
+    Path("t").mkdir()
+    replace(wink, clip=f"/somewhere/{stem}.mp4").save(Path("t"))
+    Path("t/curves.csv").write_text("frame\n")
+    before = Path("t", own).read_bytes()
+    status, out, _ = run("track-export", "t", "--to", to)
+    assert status == 0 and Path(out.strip()).name == f"{stem}_{to}{Path(own).suffix}" and Path(out.strip()).exists()
+    status, _, err = run("track-export", "t", "--to", to, "-o", f"t/{own}")
+    assert status == 2 and "would replace a part of the track" in err and len(err.splitlines()) == 1
+    assert Path("t", own).read_bytes() == before

@@ -1,0 +1,182 @@
+"""A person's own model through the tracker: network, adaptation, results. Untrained ones suffice for what must fit."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from selftrack.adapt import losses
+from selftrack.adapt.clip import ClipConfig, read_clip
+from selftrack.adapt.run import for_own_model
+from selftrack.adapt.trainer import AdaptConfig, Trainer
+from selftrack.cli import commands
+from selftrack.decoders.capture import in_camera, view_direction
+from selftrack.decoders.capture.light_stage import Studio
+from selftrack.decoders.dam.model import Dam, DamConfig, load_dam, save_dam
+from selftrack.decoders.head.model import LandmarkHead
+from selftrack.tracker import export
+from selftrack.tracker.geometry.pose import view_of
+from selftrack.tracker.network.i2znet import WEIGHTS, I2ZConfig, I2ZNet, load_model, network_beside
+from selftrack.tracker.pipeline import TrackConfig, load_models, track_video
+from selftrack.tracker.results import track_file
+from selftrack.training.dam import DamTraining, fit_curves, prepare
+from selftrack.training.i2znet import save_heads
+from selftrack.training.i2znet_of_capture import (
+    CaptureConfig,
+    CaptureData,
+    dam_training,
+    network_config,
+    train_on_capture,
+)
+
+SMALL = I2ZConfig(vector=8, hidden=16)
+
+
+@pytest.fixture
+def stage(light_stage: Callable) -> Studio:
+    return light_stage(frames=6, cameras=4)
+
+
+@pytest.fixture
+def model(stage: Studio, tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    dam = prepare(stage, DamTraining(DamConfig(texture=32, hidden=32)))
+    fit_curves(dam, stage, np.arange(6))
+    return save_dam(tmp_path / "dam.safetensors", dam)
+
+
+@pytest.fixture
+def network(model: Path) -> Path:
+    """Untrained."""
+    torch.manual_seed(1)
+    out = network_beside(model)
+    untrained = I2ZNet(network_config(load_dam(model), SMALL))
+    save_heads(out, untrained, untrained.heads.state_dict(), {})
+    return out
+
+
+def test_landmarks_of_a_model_are_those_of_its_mesh(model: Path) -> None:
+    dam, z = load_dam(model), torch.randn(3, 128)
+    torch.testing.assert_close(LandmarkHead(dam)(z), dam.landmarks478(dam.geometry(z)), atol=1e-6, rtol=1e-4)
+
+
+def test_view_of_a_pose_is_the_direction_to_the_camera(light_stage: Callable) -> None:
+    """A head turned by yaw before the front camera, and the weak-perspective pose that says the same."""
+    stage = light_stage("turned", turn=0.3)
+    pose = torch.tensor([[5.0, 0, 0.3, 0, 0, 0]])
+    np.testing.assert_allclose(view_of(pose)[0].numpy(), view_direction(stage, 0, 12), atol=1e-6)
+
+
+def test_shots_of_a_capture_show_its_landmarks(stage: Studio, model: Path) -> None:
+    """The points in a crop are the capture's own, moved by one similarity."""
+    dam = load_dam(model)
+    network = I2ZNet(replace(SMALL, perceptual=None))
+    data = CaptureData(stage, dam, network, np.arange(3), CaptureConfig(views=2))
+    assert data.points.shape == (3, 2, 478, 2) and data.codes.shape == (3, 2, 128)
+    torch.testing.assert_close(data.codes[:, 0], data.codes[:, 1])  # one moment, one code
+    points = load_points(stage, dam, 0)
+    left = []
+    for shot in data.points[0].numpy():
+        fits = []
+        for seen in points:
+            x, y = seen[:, 0] + 1j * seen[:, 1], shot[:, 0] + 1j * shot[:, 1]
+            basis = np.stack([x, np.ones_like(x)], 1)
+            fits.append(np.abs(basis @ np.linalg.lstsq(basis, y, rcond=None)[0] - y).max())
+        left.append(min(fits))
+    assert max(left) < 0.05
+
+
+def load_points(stage: Studio, dam: Dam, frame: int) -> list[np.ndarray]:
+    """Landmarks (478,2) in each camera's picture."""
+    at = dam.landmarks478(torch.from_numpy(stage.vertices(frame))[None])[0].numpy()
+    return [in_camera(stage, frame, camera, at)[:, :2] for camera in range(4)]
+
+
+def test_a_network_for_a_model_trains(stage: Studio, model: Path, tmp_path: Path) -> None:
+    seen = []
+    settings = dam_training(network_config(load_dam(model), replace(SMALL, perceptual=None)), steps=20)
+    out = train_on_capture(
+        stage, load_dam(model), tmp_path / "w.safetensors", settings, lambda s, n, terms: seen.append(terms)
+    )
+    assert np.isfinite(list(seen[0].values())).all() and "view" in seen[0]
+    trained = load_model(out)
+    codes = trained(None, torch.rand(2, 478, 2) * 256)
+    assert codes.z.shape == (2, 128) and codes.person.shape == (2, 0)
+    assert trained.config.decoder == load_dam(model).hash
+
+
+def test_tracking_with_a_model(model: Path, network: Path, smile: Path, tmp_path: Path) -> None:
+    config = TrackConfig(decoder=str(model), duration=0.3, samples=2, overlay=True, look="textured")
+    track_video(smile, tmp_path / "out", config)
+    track, dam = track_file.load(tmp_path / "out"), load_dam(model)
+    assert track.decoder == "dam" and track.z.shape[1] == 128 and track.identity.shape == (0,)
+    assert track.vertices().shape == (len(track), len(dam.mean), 3)
+    assert "jawOpen" in track.curves()  # the head's topology: ARKit by the linear map
+    assert (tmp_path / "out" / "overlay.mp4").stat().st_size > 0
+    with pytest.raises(ValueError, match="bundled head"):
+        export.export(tmp_path / "out", "glb")
+    export.export(tmp_path / "out", "csv")
+
+
+def test_a_network_for_another_decoder_is_refused(model: Path, network: Path) -> None:
+    with pytest.raises(ValueError, match="another decoder"):
+        load_models(TrackConfig(weights=str(network)))
+    with pytest.raises(ValueError, match="another decoder"):
+        load_models(TrackConfig(decoder=str(model), weights=str(WEIGHTS)))
+    with pytest.raises(ValueError, match="no such file"):
+        load_models(TrackConfig(decoder="nowhere.safetensors"))
+
+
+def test_adaptation_sees_the_models_own_texture(model: Path, network: Path, smile: Path) -> None:
+    """MOTC (Eq. 8) reaches z through the painted texture, also where the observed one does not move."""
+    config = TrackConfig(decoder=str(model), duration=1.2)
+    models = load_models(config)
+    clip = read_clip(smile, models, config, ClipConfig())
+    settings = for_own_model(AdaptConfig(texels=100, groups=2, motc_frames=2, texture=64))
+    trainer = Trainer(clip, models.network, settings, models.decoder)
+    drawn = trainer.draw()
+    rows, index = drawn.rows, drawn.texels
+    said = trainer.model(clip, rows)
+    some, made, known = trainer._model_texture(trainer.renew(), said, index)
+    assert len(some) == 2 and made.shape == (2, 3, 100) and known.all()
+    # the texel under the first index, looked up by hand in the decoded texture
+    texture = models.decoder.colour(said.z[some], view_of(said.pose[some]))
+    row, column = ((trainer.face.texels.texel[index[0]] + 0.5) / 64 * 32 - 0.5).round().long().tolist()
+    near = texture[:, :, max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2].flatten(2)
+    assert ((made[..., 0] <= near.amax(2) + 1e-5) & (made[..., 0] >= near.amin(2) - 1e-5)).all()
+    gradient = torch.autograd.grad(made.sum(), trainer.model.heads.expression[-1].weight)[0]
+    assert gradient.abs().max() > 0
+    terms = trainer.losses(trainer.renew(), drawn)
+    assert all(torch.isfinite(term) for term in terms)
+    assert settings.rest == settings.range == settings.antagonists == settings.neutral == 0
+    assert losses.antagonism(said.z, trainer.antagonists).shape == (len(rows), 0)
+
+
+def test_the_commands(stage: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    """Model and network of a capture as a user makes them; bad input in one line."""
+
+    def train(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["track-train", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            commands.train_main()
+        said = capsys.readouterr()
+        return stop.value.code or 0, said.out, said.err
+
+    out = tmp_path / "me.safetensors"
+    status, said, _ = train("dam", stage.folder, "-o", out, "--texture", 32, "--steps", 2)
+    assert status == 0 and "held-out frames" in said and load_dam(out).topology.head
+    status, said, _ = train("i2znet", "--decoder", out, "--capture", stage.folder, "--steps", 2)
+    assert status == 0 and load_model(tmp_path / "me.i2znet.safetensors").config.decoder == load_dam(out).hash
+    for wrong, says in (
+        (("dam",), "CAPTURE"),
+        (("dam", tmp_path / "nothing"), "no capture there"),
+        (("dam", stage.folder, "--texture", 100), "100"),
+        (("i2znet", "--decoder", out), "--capture"),
+        (("i2znet", "--decoder", tmp_path / "no.safetensors", "--capture", stage.folder), "not a deep appearance"),
+    ):
+        status, _, error = train(*wrong)
+        assert status == 2 and says in error and error.count("\n") == 1

@@ -1,0 +1,156 @@
+"""The deep appearance model and its training, on a tiny capture."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from selftrack.decoders.capture import open_capture
+from selftrack.decoders.dam.model import Dam, DamConfig, divergence, load_dam, masked_error, psnr, save_dam
+from selftrack.decoders.head.model import load_head
+from selftrack.training.dam import CameraColours, DamTraining, head_curves, prepare, split_frames, train_dam
+
+TINY = DamTraining(DamConfig(texture=32, hidden=32), steps=2, batch=2)
+
+
+@pytest.fixture
+def model(multiface: Callable) -> Dam:
+    torch.manual_seed(0)
+    return prepare(open_capture(multiface().folder), TINY)
+
+
+def test_geometry_is_linear_in_the_coefficients(model: Dam) -> None:
+    z = torch.randn(3, 128)
+    linear = model.mean + torch.einsum("bk,kvc->bvc", model.coefficients(z), model.shapes)
+    torch.testing.assert_close(model.geometry(z), linear, atol=1e-7, rtol=1e-5)
+
+
+@pytest.mark.parametrize("size", [32, 64, 256])
+def test_textures_of_every_size(model: Dam, size: int) -> None:
+    own = Dam(model.topology, model.mean_mesh, torch.full((3, size, size), 0.5), DamConfig(size, hidden=16))
+    decoded = own(torch.zeros(2, 128), torch.tensor([[0.0, 0, -1], [0.6, 0, -0.8]]))
+    assert decoded.texture.shape == (2, 3, size, size) and decoded.vertices.shape == (2, 81, 3)
+    mean, deviation = own.encode(model.mean_mesh[None], torch.rand(1, 3, size, size))
+    assert mean.shape == deviation.shape == (1, 128)
+
+
+def test_texture_depends_on_the_view_and_geometry_does_not(model: Dam) -> None:
+    z, sides = torch.randn(1, 128).expand(2, -1), torch.tensor([[0.7, 0, -0.7], [-0.7, 0, -0.7]])
+    decoded = model(z, sides)
+    assert (decoded.texture[0] - decoded.texture[1]).abs().max() > 1e-5
+    torch.testing.assert_close(decoded.vertices[0], decoded.vertices[1])
+
+
+def test_odd_sizes_are_refused() -> None:
+    with pytest.raises(ValueError, match="100"):
+        DamConfig(texture=100)
+
+
+def test_divergence_is_torchs() -> None:
+    mean, log_deviation = torch.randn(5, 7), torch.randn(5, 7)
+    here = torch.distributions.Normal(mean, log_deviation.exp())
+    expected = torch.distributions.kl_divergence(here, torch.distributions.Normal(0.0, 1.0)).mean()
+    torch.testing.assert_close(divergence(mean, log_deviation), expected)
+
+
+def test_holes_do_not_count() -> None:
+    seen, made = torch.full((1, 3, 4, 4), 0.5), torch.full((1, 3, 4, 4), 0.7)
+    seen[..., 0, :], made[..., 0, :] = 0, 9.0
+    assert float(masked_error(made, seen)) == pytest.approx(0.04)
+    assert psnr(0.01) == pytest.approx(20)
+
+
+def test_holes_say_nothing_to_the_encoder(model: Dam) -> None:
+    texture = torch.rand(1, 3, 32, 32) + 0.01
+    hole, mean = texture.clone(), texture.clone()
+    hole[..., 8:16, 8:16] = 0
+    mean[..., 8:16, 8:16] = model.mean_texture[..., 8:16, 8:16]
+    mesh = model.mean_mesh[None]
+    torch.testing.assert_close(model.encode(mesh, hole)[0], model.encode(mesh, mean)[0])
+
+
+def test_a_file_holds_everything(model: Dam, tmp_path: Path) -> None:
+    loaded = load_dam(save_dam(tmp_path / "dam.safetensors", model))
+    z = torch.randn(2, 128)
+    for a, b in zip(vars(loaded(z)).values(), vars(model(z)).values(), strict=True):
+        torch.testing.assert_close(a, b)
+    for name in ("faces", "uvs", "uv_faces", "skin_texels"):
+        assert torch.equal(getattr(loaded, name), getattr(model, name))
+    assert loaded.hash and not any(p.requires_grad for p in loaded.parameters())
+    with pytest.raises(ValueError, match="track-train i2znet|landmark|points"):
+        loaded.landmarks478  # noqa: B018
+
+
+def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.safetensors").write_bytes(b"nothing")
+    with pytest.raises(ValueError, match="not a deep appearance model"):
+        load_dam(tmp_path / "x.safetensors")
+
+
+def test_cameras_do_not_drift_together() -> None:
+    """Whatever is learned, the mean gain is 1 and the mean bias 0: the model's own colours stay the capture's."""
+    colours = CameraColours(4)
+    torch.nn.init.uniform_(colours.gain, 0.5, 3)
+    torch.nn.init.uniform_(colours.bias, 0, 1)
+    texture = torch.rand(1, 3, 2, 2).expand(4, -1, -1, -1)
+    torch.testing.assert_close(colours(texture, torch.arange(4)).mean(0), texture[0])
+
+
+def test_held_out_frames() -> None:
+    learn, held = split_frames(80)
+    assert held.tolist() == [*range(32, 40), *range(72, 80)] and not set(learn) & set(held)
+    assert [len(part) for part in split_frames(5)] == [4, 1]
+
+
+def test_two_steps_on_a_capture_in_multifaces_layout(multiface: Callable, tmp_path: Path) -> None:
+    steps = []
+    out = tmp_path / "dam.safetensors"
+    errors = train_dam(open_capture(multiface().folder), out, TINY, lambda step, of, losses: steps.append(losses))
+    assert set(steps[-1]) == {"vertices", "texture", "kl"} and np.isfinite(list(steps[-1].values())).all()
+    assert errors.frames == 2 and load_dam(out).geometry(torch.zeros(1, 128)).shape == (1, 81, 3)
+    assert not list(tmp_path.glob("*.checkpoint*"))
+
+
+def test_training_learns_held_out_meshes(multiface: Callable, tmp_path: Path) -> None:
+    """The dome moves in one way only: a few hundred steps must find it."""
+    settings = replace(TINY, steps=300, batch=4, rate=2e-3)
+    errors = train_dam(open_capture(multiface(40).folder), tmp_path / "dam.safetensors", settings)
+    assert errors.vertices < 0.5 * errors.mean_vertices
+    assert errors.texture > 25
+
+
+def test_an_interrupted_run_goes_on(multiface: Callable, tmp_path: Path) -> None:
+    capture, out = open_capture(multiface().folder), tmp_path / "dam.safetensors"
+    settings = replace(TINY, steps=40, checkpoint_every=20)
+
+    def interrupt(step: int, steps: int, losses: dict[str, float]) -> None:
+        if step == 40:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_dam(capture, out, settings, interrupt)
+    seen = []
+    with pytest.raises(ValueError, match="other settings"):
+        train_dam(capture, out, replace(settings, rate=1e-3))
+    train_dam(capture, out, settings, lambda step, steps, losses: seen.append(step))
+    assert seen == [40] and out.exists()
+
+
+def test_too_short_a_capture(multiface: Callable, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="too short"):
+        train_dam(open_capture(multiface(4).folder), tmp_path / "dam.safetensors", TINY)
+
+
+def test_curves_of_meshes_in_the_heads_topology() -> None:
+    """Of a person with an identity, acting: the values come back."""
+    head, z = load_head(), torch.zeros(6, 128)
+    z[:, head.identity] = torch.randn(60, generator=torch.Generator().manual_seed(1)) * 0.5
+    jaw, smile = (head.expression.start + head.expression_names.index(n) for n in ("jawOpen", "mouthSmileLeft"))
+    z[1:4, jaw] = torch.tensor([0.3, 0.6, 0.9])
+    z[4:, smile] = torch.tensor([0.5, 1.0])
+    curves = head_curves(head.geometry(z))
+    torch.testing.assert_close(curves[:, jaw - 60], z[:, jaw], atol=0.1, rtol=0)
+    torch.testing.assert_close(curves[:, smile - 60], z[:, smile], atol=0.15, rtol=0)

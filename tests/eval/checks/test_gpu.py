@@ -1,0 +1,98 @@
+"""What selftrack.eval.checks.gpu calls the same, and what it does where there is no GPU."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from selftrack.decoders.mesh.rasterizer import Fragments, rasterize
+from selftrack.eval.checks import gpu
+from selftrack.eval.checks.gpu import (
+    Check,
+    Speed,
+    compare,
+    edge_distance,
+    loss_checks,
+    table,
+    track_checks,
+    wrong_pixels,
+)
+from selftrack.tracker import load
+
+SQUARE = torch.tensor([[[1.0, 1, 5], [9, 1, 5], [9, 9, 5], [1, 9, 5]]])  # its diagonal runs through pixel centres
+HALVES = torch.tensor([[0, 1, 2], [0, 2, 3]])
+
+
+def test_distance_to_an_edge() -> None:
+    assert edge_distance(SQUARE[0], HALVES, torch.tensor([4.0, 4.0])) == pytest.approx(0)
+    assert edge_distance(SQUARE[0], HALVES, torch.tensor([5.0, 4.0])) == pytest.approx(0.5**0.5)
+    assert edge_distance(SQUARE[0], HALVES, torch.tensor([12.0, 5.0])) == pytest.approx(3)
+
+
+def test_ties_are_no_errors_and_other_triangles_are() -> None:
+    a = rasterize(SQUARE, HALVES, (12, 12))
+    assert wrong_pixels(SQUARE, HALVES, a, a) == 0
+    other = a.face_index.clone()
+    other[0, 5, 5] = 1 - other[0, 5, 5]  # on the diagonal
+    assert wrong_pixels(SQUARE, HALVES, a, Fragments(other, a.barycentric, a.depth)) == 0
+    other[0, 3, 6], depth = -1, a.depth.clone()
+    depth[0, 3, 6] = torch.inf
+    assert wrong_pixels(SQUARE, HALVES, a, Fragments(other, a.barycentric, depth)) == 1
+
+
+def test_tracks_differ_where_they_differ(plain_folder: Path) -> None:
+    track = load(plain_folder)
+    assert all(check.difference == 0 and check.passed for check in track_checks(track, track))
+    z, pose, ok = track.z.copy(), track.H_image.copy(), track.ok.copy()
+    z[3, 70] += 0.05
+    pose[5, 4] += 0.5
+    ok[7] = False
+    checks = track_checks(track, replace(track, z=z, H_image=pose, ok=ok))
+    assert not any(check.passed for check in checks)
+    frames, codes, pixels = (check.difference for check in checks)
+    assert frames == 1 and codes == pytest.approx(0.05, abs=1e-5) and pixels >= 0.49
+    z[3, 70] += 9
+    ok[3] = False  # a frame that only one has is not compared
+    assert track_checks(track, replace(track, z=z, ok=ok))[1].difference == 0
+
+
+def test_losses_are_relative() -> None:
+    a = {"cftc": 2.0, "anchor": 0.0}
+    near, far = loss_checks(a, {"cftc": 2.02, "anchor": 1e-6}), loss_checks(a, {"cftc": 2.2, "anchor": 1e-3})
+    assert [c.passed for c in near] == [True, True] and near[0].difference == pytest.approx(0.01)
+    assert [c.passed for c in far] == [False, False]
+    assert not loss_checks(a, {"cftc": np.nan, "anchor": 0.0})[0].passed
+
+
+def test_the_table_names_machine_and_failures() -> None:
+    text = table([Check("a", 0.5, 1, "px"), Check("b", 2, 1, "")], [Speed("frames/s", 30, 300)], "GPU 9000; 2 x CPU")
+    assert text.startswith("GPU 9000")
+    assert "| a | 0.5 px | 1 px | same |" in text and "| b | 2 | 1 | **differs** |" in text
+    assert "| frames/s | 30.0 | 300.0 |" in text
+
+
+def test_without_a_gpu_one_line_and_exit_code_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], smile: Path
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(SystemExit) as end:
+        gpu.main(smile)
+    said = capsys.readouterr()
+    assert end.value.code == 2 and not said.out and said.err.count("\n") == 1 and "no CUDA GPU" in said.err
+
+
+def test_the_cpu_agrees_with_itself(smile: Path) -> None:
+    checks, speeds = compare(smile, 2, ("cpu", "cpu"), duration=0.5)
+    assert {check.difference for check in checks} == {0}
+    assert all(speed.cpu > 0 and speed.gpu > 0 for speed in speeds)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_the_gpu_agrees_with_the_cpu(smile: Path) -> None:
+    pytest.importorskip("pytorch3d")
+    checks, _ = compare(smile, 4, duration=1.0)
+    assert all(check.passed for check in checks), [check for check in checks if not check.passed]

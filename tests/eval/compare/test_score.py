@@ -1,0 +1,134 @@
+"""Trackers side by side, and the tuning of filters to a given steadiness."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from selftrack.decoders.head.model import Head, load_head
+from selftrack.eval.compare.filters import filtered, savitzky_golay
+from selftrack.eval.compare.score import Reference, Score, bisect, score, score_files, table
+from selftrack.eval.metrics.clip import Metrics, Ratio, RootMeanSquare, Stability
+from selftrack.eval.metrics.lag import Lag
+from selftrack.eval.metrics.neutral import Mesh, load_mesh
+from selftrack.tracker.results.skin_points import Window
+from selftrack.tracker.results.track_file import Track
+from selftrack.tracker.sources.video import VideoReader
+
+
+def shaky(head: Head, count: int = 20) -> Track:
+    """A head that sways smoothly and shakes by a pixel."""
+    rng, rows = np.random.default_rng(0), np.arange(count)
+    pose = np.zeros((count, 6))
+    pose[:, 0], pose[:, 4], pose[:, 5] = np.log(900), 160 + 30 * np.sin(rows / 8), 120
+    pose[:, 4:] += rng.normal(size=(count, 2))
+    codes = np.zeros((count, head.size))
+    codes[:, head.expression] = 0.3 + 0.03 * rng.normal(size=codes[:, head.expression].shape)
+    points = rng.uniform(100, 200, (count, 478, 2))
+    points[:, 33], points[:, 263] = [130, 100], [190, 100]
+    values = dict(
+        times=rows / 30,
+        ok=np.ones(count, bool),
+        z=codes.astype(np.float32),
+        H_image=pose.astype(np.float32),
+        landmarks=points,
+        inverse_distance=0.0,
+        size=(320, 240),
+        clip_hash="a",
+        decoder=head.name,
+        decoder_hash=head.hash,
+        config=json.dumps({}),
+    )
+    track = object.__new__(Track)  # of its fields, those that count here
+    for name in Track.__dataclass_fields__:
+        object.__setattr__(track, name, values.get(name))
+    return track
+
+
+def test_bisect_finds_the_border() -> None:
+    assert bisect(lambda x: x <= 2.7, 0, 10, 20) == pytest.approx(2.7, abs=1e-4)
+    assert bisect(lambda x: True, 0, 10, 20) == pytest.approx(10, abs=1e-4)
+
+
+def save_neutral(track: Track, path: Path) -> None:
+    np.savez(path, verts=track.vertices(), faces=track.model().faces.numpy().astype(np.int32), ok=track.ok)
+
+
+def reference_of(track: Track, *windows: Window) -> Reference:
+    return Reference(track.clip_hash, track.size[::-1], track.landmarks, list(windows))
+
+
+def test_filters_become_as_steady_as_the_second_track() -> None:
+    track = shaky(load_head())
+    steadier = filtered(track, lambda values, times: savitzky_golay(values, 9))
+    rest = np.repeat(np.array([[[160.0, 120]]], np.float32), 12, 1)
+    rows = score(reference_of(track, Window(0, 60.0, rest)), {"a": track, "b": steadier}, filters=True)
+    assert "Savitzky-Golay 9" in rows and len(rows) == 6
+    figures = {name: row.values() for name, row in rows.items()}
+    assert figures["Savitzky-Golay 9"] == pytest.approx(figures["b"], nan_ok=True)
+    euro = figures[next(name for name in rows if name.endswith("beta 0"))]
+    wanted = sum(figures["b"][f"stability.{part}.ratio"] for part in ("screen", "local"))
+    assert sum(euro[f"stability.{part}.ratio"] for part in ("screen", "local")) == pytest.approx(wanted, abs=0.02)
+
+
+def test_a_track_and_its_neutral_file_score_alike(tmp_path: Path) -> None:
+    track = shaky(load_head())
+    save_neutral(track, tmp_path / "a.npz")
+    rest = np.repeat(np.array([[[160.0, 120]]], np.float32), 12, 1)
+    rows = score(reference_of(track, Window(0, 60.0, rest)), {"a": track, "b": load_mesh(tmp_path / "a.npz")})
+    first, second = (row.values() for row in rows.values())
+    assert np.isfinite(first.pop("landmarks.mean")) and np.isnan(second.pop("landmarks.mean"))
+    assert first == pytest.approx(second, nan_ok=True) and first["skin.points"] == 1
+    assert "landmarks.mean" not in table(rows)
+
+
+def test_trackers_are_compared_where_all_have_a_face() -> None:
+    track = shaky(load_head())
+    ok = track.ok.copy()
+    ok[15] = False
+    holes = replace(track, ok=ok)
+    rows = score(reference_of(track), {"a": track, "b": holes})
+    assert [row.lost for row in rows.values()] == [0, 1]
+    assert rows["a"].metrics.screen == rows["b"].metrics.screen
+    assert rows["a"].metrics.screen.mean.under == 18 - 3
+
+
+def test_refuses_what_cannot_be_compared(tmp_path: Path) -> None:
+    track = shaky(load_head())
+    with pytest.raises(ValueError, match="same clip"):
+        score(reference_of(track), {"a": track, "b": replace(track, clip_hash="b")})
+    with pytest.raises(ValueError, match="name two first"):
+        score(reference_of(track), {"a": track}, filters=True)
+    with pytest.raises(ValueError, match="name two first"):
+        score(reference_of(track), {"a": track, "b": Mesh.of(track)}, filters=True)
+    short = Mesh(track.vertices, Mesh.of(track).faces, track.ok[:-1])
+    with pytest.raises(ValueError, match="has 19 rows, but 20 frames"):
+        score(reference_of(track), {"a": short})
+    save_neutral(track, tmp_path / "a.npz")
+    with pytest.raises(ValueError, match="what to score"):
+        score_files([tmp_path / "a.npz"])
+
+
+def test_without_a_track_of_ours_the_detector_looks(smile: Path, tmp_path: Path) -> None:
+    with VideoReader(smile) as reader:
+        count = sum(1 for _ in reader)
+    square = np.array([[200, 60, 0], [440, 60, 0], [200, 300, 0], [440, 300, 0]], np.float32)
+    still = np.repeat(square[None], count, 0)
+    np.savez(tmp_path / "still.npz", verts=still, faces=np.array([[0, 1, 2], [1, 3, 2]]))
+    (scored,) = score_files([smile, tmp_path / "still.npz"]).values()
+    values = scored.values()
+    assert values["stability.screen.ratio"] != values["stability.screen.ratio"]  # it never moves: 0 over 0
+    assert values["stability.screen.mean"] == 1 and values["skin.points"] > 100 and values["skin.mean"] > 0.1
+
+
+def test_table() -> None:
+    steady = Stability(Ratio(2, 1), Ratio(3, 2), RootMeanSquare(1, 1))
+    metrics = Metrics(steady, steady, Ratio(2, 8), Lag.none(), Ratio(1, 4))
+    text = table({"mine": Score(metrics, 3, None)})
+    assert text.splitlines()[2] == "| mine | 0.250 | 1.500 | 2.000 | 1.500 | 2.000 | 1.000 | nan | 0.250 | 8 | 3 |"
+    assert len({line.count("|") for line in text.splitlines()}) == 1
+    assert "screen.ratio" in text and "stability" not in text

@@ -1,0 +1,81 @@
+"""The figures of agreement against closed forms."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from selftrack.eval.metrics.agreement import (
+    colour_distance,
+    correlation,
+    eye_aspect_ratio,
+    landmark_distance,
+    lip_gap,
+    nose_to_chin,
+    partial_correlation,
+)
+
+
+def points(frames: int = 3) -> np.ndarray:
+    p = np.random.default_rng(0).uniform(0, 100, (frames, 478, 2))
+    p[:, 33], p[:, 263] = [0, 0], [30, 40]  # 50 pixels apart
+    return p
+
+
+def test_landmark_distance_of_a_known_shift() -> None:
+    seen = points()
+    assert landmark_distance(seen + [0.3, 0.4], seen) == pytest.approx(1.0)  # half a pixel of fifty
+    seen[1] = np.nan
+    assert np.isnan(landmark_distance(seen + 1, seen)).tolist() == [False, True, False]
+
+
+def test_iris_points_do_not_count() -> None:
+    a, b = points(), points()
+    b[:, 468:] += 100
+    assert landmark_distance(a, b) == pytest.approx(0)
+
+
+def test_eye_aspect_ratio_of_drawn_eyes() -> None:
+    p = points(1)
+    for corners in ((33, 160, 158, 133, 153, 144), (263, 387, 385, 362, 380, 373)):
+        p[0, list(corners)] = [[0, 0], [10, -4], [20, -2], [30, 0], [20, 2], [10, 4]]  # openings 8 and 4, width 30
+    assert eye_aspect_ratio(p) == pytest.approx((8 + 4) / 60)
+
+
+def test_gaps_over_the_iod() -> None:
+    p = points(1)
+    p[0, 13], p[0, 14], p[0, 1], p[0, 152] = [7, 7], [7, 12], [0, 0], [0, 25]
+    assert lip_gap(p) == pytest.approx(0.1) and nose_to_chin(p) == pytest.approx(0.5)
+
+
+def test_correlation() -> None:
+    a = np.array([1.0, 2.0, 3.0, np.nan, 7.0])
+    b = np.array([2.0, 1.0, 5.0, 9.0, np.nan])
+    assert correlation(a, b) == pytest.approx(np.corrcoef(a[:3], b[:3])[0, 1])
+    assert correlation(a, -2 * a + 1) == pytest.approx(-1)
+    assert np.isnan(correlation(a, np.ones(5)))
+
+
+def test_partial_correlation() -> None:
+    """The textbook formula from the three pairwise correlations; a common cause leaves nothing."""
+    rng = np.random.default_rng(0)
+    given = rng.normal(size=500)
+    a, b = given + 0.5 * rng.normal(size=500), -2 * given + rng.normal(size=500)
+    ab, ag, bg = correlation(a, b), correlation(a, given), correlation(b, given)
+    expected = (ab - ag * bg) / np.sqrt((1 - ag**2) * (1 - bg**2))
+    assert partial_correlation(a, b, given) == pytest.approx(expected)
+    assert abs(partial_correlation(a, b, given)) < 0.1 < abs(ab)
+
+
+def test_colour_distance_looks_at_the_mean_under_the_mask() -> None:
+    """3 and 4 grey levels in two channels: 5; noise of no mean and what the mask leaves out do not count."""
+    one, mask = torch.full((3, 8, 8), 0.5), torch.zeros(8, 8, dtype=torch.bool)
+    mask[:, :4] = True
+    other = one.clone()
+    other[0] += 3 / 255
+    other[1] -= 4 / 255
+    other[:, ::2] += 0.1
+    other[:, 1::2] -= 0.1
+    other[:, :, 4:] = 1
+    assert colour_distance(one, other, mask) == pytest.approx(5, rel=1e-4)

@@ -1,0 +1,194 @@
+"""The clip's texture: that of a head rendered in known colours comes back; holes take its colours."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from selftrack.decoders.head.model import Head, load_head
+from selftrack.decoders.mesh.rasterizer import interpolate, rasterize
+from selftrack.tracker.geometry.pose import project
+from selftrack.tracker.results.overlay import OverlayConfig, write_overlay
+from selftrack.tracker.results.texture import (
+    EYES,
+    SHADE,
+    SKIN,
+    TextureConfig,
+    blend,
+    clip_texture,
+    colour_match,
+    confident_median,
+    evenly,
+    match,
+    nearer,
+    texels_of,
+    write_texture,
+)
+from selftrack.tracker.sources.video import VideoReader
+
+HEAD = load_head()
+SIDE = 200  # pixels
+LIGHT = torch.tensor([0.9, 0.7, 0.6])[:, None, None]  # what the scene makes of the mean texture
+
+
+class Turning:
+    """Stands in for a track: the mean head turns from side to side."""
+
+    def __init__(self, frames: int) -> None:
+        yaw = torch.linspace(-0.5, 0.5, frames)
+        self.poses = torch.tensor([6.4, 0, 0, 0, SIDE / 2, SIDE / 2]).repeat(frames, 1)
+        self.poses[:, 2] = yaw
+        self.ok, self.clip = np.ones(frames, bool), "missing.mkv"
+
+    def __len__(self) -> int:
+        return len(self.poses)
+
+    def model(self) -> Head:
+        """The head."""
+        return HEAD
+
+    def settings(self) -> dict:
+        """The whole clip."""
+        return {"start": 0.0, "duration": None}
+
+    def vertices(self, rows: slice) -> np.ndarray:
+        """Vertices (T,V,3) in the frame."""
+        poses = self.poses[rows]
+        return project(HEAD.mean.expand(len(poses), -1, -1), poses).numpy()
+
+
+def render(vertices: np.ndarray, texture: Tensor) -> np.ndarray:
+    """Frame (SIDE,SIDE,3) uint8 of the head in a texture (3,T,T) before grey."""
+    fragments = rasterize(torch.from_numpy(vertices)[None], HEAD.faces, (SIDE, SIDE))
+    uvs = interpolate(HEAD.uvs, HEAD.uv_faces, fragments)
+    colour = functional.grid_sample(texture[None], 2 * uvs - 1, align_corners=False)[0]
+    colour = torch.where(fragments.face_index >= 0, colour, 0.5)
+    return (255 * colour).round().byte().permute(1, 2, 0).numpy()
+
+
+@pytest.fixture
+def turning(make_clip: Callable[..., Path]) -> Turning:
+    """Nine frames of the head in the mean texture under `LIGHT`; two of them are black."""
+    track = Turning(9)
+    frames = [render(v, LIGHT * HEAD.mean_texture) for v in track.vertices(slice(None))]
+    for hidden in (2, 5):
+        frames[hidden] = np.zeros_like(frames[hidden])
+    track.clip = str(make_clip("turning.mkv", frames, codec="ffv1", pix_fmt="bgr0"))
+    return track
+
+
+def test_the_texture_of_a_rendered_clip_comes_back(turning: Turning) -> None:
+    texture = clip_texture(turning, TextureConfig(size=256))
+    assert texture.shape == (3, 256, 256)
+    skin, eyes = (texels_of(HEAD, parts, 256) for parts in (SKIN, EYES))
+    error = (texture - LIGHT * HEAD.mean_texture).abs().amax(0)
+    assert error[skin].median() < 0.02 and error[skin].quantile(0.98) < 0.08
+    unseen = skin.clone()
+    unseen[20:] = False  # the crown, which no frame shows
+    assert error[unseen].max() < 0.05
+    grey = (LIGHT * HEAD.mean_texture)[:, skin].mean() / HEAD.mean_texture[:, skin].mean()
+    eyes[eyes.any(1).nonzero().min() + 8 :] = False  # the white behind the upper lid
+    shaded = dict(SHADE)[EYES] * grey * HEAD.mean_texture
+    torch.testing.assert_close(texture[:, eyes], shaded[:, eyes], atol=0.03, rtol=0)
+
+
+def test_without_a_face_it_is_the_mean_texture(turning: Turning) -> None:
+    turning.ok[:] = False
+    torch.testing.assert_close(clip_texture(turning, TextureConfig(size=256)), HEAD.mean_texture)
+
+
+def test_textured_overlay_looks_like_the_clip(turning: Turning, tmp_path: Path) -> None:
+    write_overlay(turning, tmp_path, OverlayConfig(mode="textured"))
+    x, y = np.rint(turning.vertices(slice(None))[:, HEAD.landmarks478.triangles[151, 0], :2]).astype(int).T
+    with VideoReader(tmp_path / "overlay.mp4") as reader:
+        images = [frame.image.astype(int) for frame in reader]
+    assert len(images) == 9 and images[0].shape == (SIDE, 2 * SIDE, 3)
+    for i, image in enumerate(images):
+        drawn, frame = image[y[i], SIDE + x[i]], image[y[i], x[i]]
+        if i in (2, 5):
+            assert frame.max() < 10 and drawn.min() > 60  # the texture knows what these frames hide
+        else:
+            assert np.abs(drawn - frame).max() < 16
+
+
+def test_evenly_takes_both_ends_and_no_row_twice() -> None:
+    rows = np.array([3, 4, 7, 8, 9, 20])
+    np.testing.assert_array_equal(evenly(rows, 3), [3, 7, 20])
+    np.testing.assert_array_equal(evenly(rows, 48), rows)
+    assert len(evenly(np.arange(1000), 48)) == 48
+
+
+def test_confident_median_is_that_of_a_loop() -> None:
+    rng = np.random.default_rng(0)
+    colours = rng.integers(0, 256, (7, 3, 20), np.uint8)
+    weights = np.where(rng.random((7, 20)) < 0.4, 0, rng.random((7, 20))).astype(np.float16)
+    weights[:, 0] = 0
+    median, best = confident_median(torch.from_numpy(colours), torch.from_numpy(weights), 0.8)
+    assert not median[:, 0].any() and best[0] == 0
+    for n in range(1, 20):
+        chosen = [i for i in range(7) if 0 < weights[i, n] >= np.float16(0.8) * weights[:, n].max()]
+        for channel in range(3):
+            values = sorted(colours[chosen, channel, n].tolist())
+            assert median[channel, n] * 255 == pytest.approx(values[(len(values) - 1) // 2], abs=1e-3)
+
+
+def test_colour_match_finds_an_exposure_exactly_and_a_bias_where_there_is_contrast() -> None:
+    source = torch.rand(3, 500, generator=torch.Generator().manual_seed(0))
+    exposure = torch.tensor([[0.5], [0.8], [1.3]])
+    gain, bias = colour_match(source, exposure * source)
+    torch.testing.assert_close(gain, exposure)
+    torch.testing.assert_close(bias, torch.zeros(3, 1), atol=1e-5, rtol=0)
+    wide = 10 * source
+    gain, bias = colour_match(wide, 0.5 * wide + 0.2)
+    torch.testing.assert_close(gain, torch.full((3, 1), 0.5), atol=1e-3, rtol=0)
+    torch.testing.assert_close(bias, torch.full((3, 1), 0.2), atol=5e-3, rtol=0)
+    flat = torch.full((3, 500), 0.4)
+    torch.testing.assert_close(colour_match(flat, flat / 2)[0], torch.full((3, 1), 0.5))
+
+
+def test_match_keeps_the_eyes_free_of_the_skins_tone() -> None:
+    generic = torch.full((3, 4, 4), 0.5)
+    observed = generic * LIGHT
+    skin = torch.zeros(4, 4, dtype=torch.bool)
+    skin[:2] = True
+    known = skin.clone()
+    known[0] = False
+    matched = match(generic, observed, known, skin)
+    torch.testing.assert_close(matched[:, skin], observed[:, skin])
+    torch.testing.assert_close(matched[:, ~skin], LIGHT.mean() * generic[:, ~skin])
+    assert match(generic, observed, skin & False, skin) is generic
+
+
+def test_blend_fades_towards_holes_and_not_towards_what_cannot_be_seen() -> None:
+    seen = torch.zeros(20, 20, dtype=torch.bool)
+    seen[:, 8:] = True  # a hole on the left
+    observable = torch.ones(20, 20, dtype=torch.bool)
+    observable[:, 16:] = False
+    seen[:, 16:] = False
+    mixed = blend(torch.ones(3, 20, 20), seen, observable, torch.zeros(3, 20, 20), seam=4)[0, 10]
+    torch.testing.assert_close(mixed[8:12], torch.tensor([0.25, 0.5, 0.75, 1]), atol=0.02, rtol=0)
+    assert not mixed[:8].any() and (mixed[12:16] == 1).all() and not mixed[16:].any()
+    whole = blend(torch.ones(3, 20, 20), ~observable, ~observable, torch.zeros(3, 20, 20), seam=4)
+    torch.testing.assert_close(whole[0], (~observable).float())
+
+
+def test_parts_do_not_overlap_and_gaps_go_to_the_nearest() -> None:
+    skin, eyes = texels_of(HEAD, SKIN, 128), texels_of(HEAD, EYES, 128)
+    assert skin.any() and eyes.any() and not (skin & eyes).any()
+    near = nearer(skin, eyes)
+    assert near[skin].all() and not near[eyes].any()
+
+
+def test_texture_is_written_whole(tmp_path: Path) -> None:
+    texture = torch.rand(3, 16, 16, generator=torch.Generator().manual_seed(0))
+    assert write_texture(texture, tmp_path) == tmp_path / "texture.png"
+    assert [p.name for p in tmp_path.iterdir()] == ["texture.png"]
+    read = cv2.imread(str(tmp_path / "texture.png"))[..., ::-1]
+    np.testing.assert_allclose(read, 255 * texture.permute(1, 2, 0).numpy(), atol=0.51)
+    with pytest.raises(ValueError, match=r"\(3, T, T\)"):
+        write_texture(texture[None], tmp_path)

@@ -1,0 +1,164 @@
+"""The track file: exact round trip, derived quantities in closed form, damage refused."""
+
+from dataclasses import fields, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from selftrack.decoders.head.model import load_head
+from selftrack.tracker import load
+from selftrack.tracker.export import export
+from selftrack.tracker.results.curves import write_curves
+from selftrack.tracker.results.track_file import Track, hold
+
+HEAD = load_head()
+
+
+def make_track(
+    frames: int = 5, pose: tuple[float, ...] = (5.0, 0, 0, 0, 80, 60), inverse_distance: float = 0.0
+) -> Track:
+    """A track of random codes with the head at one pose."""
+    rng = np.random.default_rng(0)
+    return Track(
+        times=np.arange(frames) / 29.97,
+        ok=np.arange(frames) != 2,
+        confidence=rng.random(frames, np.float32),
+        presence=rng.random(frames, np.float32),
+        sharpness=rng.random(frames, np.float32),
+        z=rng.normal(0, 0.5, (frames, HEAD.size)).astype(np.float32),
+        H=rng.random((frames, 6), np.float32),
+        crop=rng.random((frames, 2, 3), np.float32),
+        H_image=np.tile(np.array(pose, np.float32), (frames, 1)),
+        landmarks=rng.random((frames, 478, 2), np.float32),
+        identity=rng.random(60, np.float32),
+        inverse_distance=inverse_distance,
+        size=(160, 120),
+        clip="somewhere/clip.mp4",
+        clip_hash="ab" * 32,
+        decoder=HEAD.name,
+        decoder_hash=HEAD.hash,
+        config='{"start": 0.0, "duration": null}',
+    )
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    track = make_track()
+    track.landmarks[2] = np.nan
+    assert track.save(tmp_path) == tmp_path / "track.npz"
+    assert [p.name for p in tmp_path.iterdir()] == ["track.npz"]
+    for read in (load(tmp_path), load(tmp_path / "track.npz"), load(str(tmp_path))):
+        for f in fields(Track):
+            np.testing.assert_array_equal(getattr(read, f.name), getattr(track, f.name), err_msg=f.name)
+            assert type(getattr(read, f.name)) is type(getattr(track, f.name))
+    assert read.settings() == {"start": 0.0, "duration": None}
+
+
+def test_hold_repeats_the_last_good_row() -> None:
+    values, ok = np.arange(7.0)[:, None], np.array([0, 0, 1, 0, 1, 1, 0], bool)
+    np.testing.assert_array_equal(hold(values, ok, np.array([9.0]))[:, 0], [2, 2, 2, 2, 4, 5, 5])
+    np.testing.assert_array_equal(hold(values, ok & False, np.array([9.0]))[:, 0], [9] * 7)
+
+
+def test_curves_are_the_expression_slice_within_0_and_1() -> None:
+    track = make_track()
+    curves = track.curves()
+    assert len(curves) == 52
+    for i, name in enumerate(HEAD.expression_names):
+        np.testing.assert_array_equal(curves[name], np.clip(track.z[:, 60 + i], 0, 1))
+
+
+def test_vertices_follow_the_projection_formula() -> None:
+    """x = s P R X + t with R = Rz Ry Rx, vertex by vertex in plain numpy."""
+    f, rx, ry, rz, tx, ty = pose = (5.0, 0.1, -0.2, 0.3, 80.0, 60.0)
+    track = make_track(3, pose)
+    about_x = np.array([[1, 0, 0], [0, np.cos(rx), -np.sin(rx)], [0, np.sin(rx), np.cos(rx)]])
+    about_y = np.array([[np.cos(ry), 0, np.sin(ry)], [0, 1, 0], [-np.sin(ry), 0, np.cos(ry)]])
+    about_z = np.array([[np.cos(rz), -np.sin(rz), 0], [np.sin(rz), np.cos(rz), 0], [0, 0, 1]])
+    code = track.z[1, :112].astype(float)
+    shape = HEAD.mean.numpy() + np.tensordot(code, HEAD.shapes.numpy().astype(float), 1)
+    expected = np.exp(f) * shape @ (about_z @ about_y @ about_x).T + (tx, ty, 0)
+    np.testing.assert_allclose(track.vertices()[1], expected, atol=1e-3)
+    np.testing.assert_array_equal(track.vertices(slice(1, 3)), track.vertices()[1:3])
+
+
+@pytest.mark.parametrize(
+    "angle,at,direction",
+    [
+        ("yaw", 2, (-1, 0)),  # the nose goes to the image's left, which is the subject's right
+        ("pitch", 1, (0, 1)),  # the nose goes down
+    ],
+)
+def test_signs_of_the_angles(angle: str, at: int, direction: tuple[int, int]) -> None:
+    pose = [5.0, 0, 0, 0, 80, 60]
+    pose[at] = np.radians(20)
+    nose = HEAD.landmarks478.triangles[1, 0]
+    track = make_track(1, tuple(pose))
+    moved, still = (t.vertices()[0, nose] for t in (track, make_track(1)))
+    np.testing.assert_allclose(track.pose()[angle], 20, rtol=1e-5)
+    assert np.dot(moved[:2] - still[:2], direction) > 1
+    assert track.pose()["scale"] == pytest.approx(np.exp(5.0))
+
+
+def test_positive_roll_tilts_towards_the_images_right() -> None:
+    top = int(HEAD.mean[:, 1].argmin())
+    moved, still = (make_track(1, (5.0, 0, 0, r, 80, 60)).vertices()[0, top] for r in (0.3, 0.0))
+    assert moved[0] > still[0] + 1
+
+
+def test_curves_csv(tmp_path: Path) -> None:
+    track = make_track()
+    lines = write_curves(track, tmp_path).read_text().splitlines()
+    columns = lines[0].split(",")
+    assert columns[:10] == "frame,time,ok,confidence,yaw,pitch,roll,scale,tx,ty".split(",")
+    assert columns[10:] == ARKIT.split()
+    rows = [line.split(",") for line in lines[1:]]
+    assert [r[0] for r in rows] == list("01234") and [r[2] for r in rows] == list("11011")
+    np.testing.assert_allclose([float(r[1]) for r in rows], track.times, atol=1e-6)
+    for j, name in enumerate(ARKIT.split()):
+        np.testing.assert_allclose([float(r[10 + j]) for r in rows], track.curves()[name], atol=1e-5)
+
+
+def test_export_of_vertices(tmp_path: Path) -> None:
+    track = make_track()
+    track.save(tmp_path)
+    export(tmp_path, "vertices", tmp_path / "out.npz")
+    with np.load(tmp_path / "out.npz", allow_pickle=False) as data:
+        assert set(data.files) == {"verts", "faces", "ok", "times"}
+        np.testing.assert_array_equal(data["verts"], track.vertices())
+        assert data["verts"].dtype == np.float32 and np.isfinite(data["verts"]).all()
+        assert data["faces"].dtype == np.int32 and data["faces"].max() < data["verts"].shape[1]
+        np.testing.assert_array_equal(data["ok"], track.ok)
+        np.testing.assert_array_equal(data["times"], track.times)
+    with pytest.raises(ValueError, match="unknown format 'fbx'; known: .*vertices"):
+        export(tmp_path, "fbx", tmp_path / "out.fbx")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out.npz", "track.npz"]
+
+
+def test_what_is_no_track_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no such file"):
+        load(tmp_path)
+    (tmp_path / "track.npz").write_bytes(b"PK\x03\x04 something else")
+    with pytest.raises(ValueError, match="not a track file"):
+        load(tmp_path)
+    np.savez(tmp_path / "track.npz", times=np.zeros(3))
+    with pytest.raises(ValueError, match="not a track file of version 3"):
+        load(tmp_path)
+
+
+def test_another_decoder_is_refused() -> None:
+    with pytest.raises(ValueError, match="track the clip again"):
+        replace(make_track(), decoder_hash="0" * 16).vertices()
+
+
+# Apple's order, as written in the export contract
+ARKIT = """
+eyeBlinkLeft eyeLookDownLeft eyeLookInLeft eyeLookOutLeft eyeLookUpLeft eyeSquintLeft eyeWideLeft
+eyeBlinkRight eyeLookDownRight eyeLookInRight eyeLookOutRight eyeLookUpRight eyeSquintRight eyeWideRight
+jawForward jawLeft jawRight jawOpen mouthClose mouthFunnel mouthPucker mouthLeft mouthRight
+mouthSmileLeft mouthSmileRight mouthFrownLeft mouthFrownRight mouthDimpleLeft mouthDimpleRight
+mouthStretchLeft mouthStretchRight mouthRollLower mouthRollUpper mouthShrugLower mouthShrugUpper
+mouthPressLeft mouthPressRight mouthLowerDownLeft mouthLowerDownRight mouthUpperUpLeft mouthUpperUpRight
+browDownLeft browDownRight browInnerUp browOuterUpLeft browOuterUpRight cheekPuff cheekSquintLeft
+cheekSquintRight noseSneerLeft noseSneerRight tongueOut
+"""

@@ -1,0 +1,56 @@
+"""The pinhole camera and the head's place before it, for formats that want metres.
+
+A track knows the head in weak perspective: its scale is focal length over distance, and one video tells them apart
+poorly. So the focal length is given, or taken from the perspective that the clip was fitted with, or assumed.
+Camera frame (OpenCV): metres, x right, y down, z away from the camera; the principal point is the frame's centre.
+"""
+
+import numpy as np
+import torch
+
+from selftrack.tracker.geometry.pose import rotation
+from selftrack.tracker.results.track_file import Track
+
+ASSUMED_FOCAL = 1.2
+"""Of the longer side of the frame where nothing is known: 45 degrees across, between a phone and a portrait lens."""
+
+
+def focal_length(track: Track, given: float | None = None) -> float:
+    """The focal length in pixels: `given`; or, where the clip was fitted with perspective, that which puts the head
+    of median scale at the fitted distance; or `ASSUMED_FOCAL` times the longer side."""
+    if given is not None:
+        return given
+    if track.inverse_distance > 0:
+        scale = track.pose()["scale"]
+        return float(np.median(scale[track.ok] if track.ok.any() else scale) / track.inverse_distance)
+    return ASSUMED_FOCAL * max(track.size)
+
+
+def principal_point(track: Track) -> np.ndarray:
+    """The centre of the frame (2,), pixels."""
+    return (np.array(track.size) - 1) / 2
+
+
+def camera_pose(track: Track, focal: float) -> tuple[np.ndarray, np.ndarray]:
+    """The head in the camera's frame: R (T,3,3) and t (T,3) metres, x_camera = R x_head + t.
+
+    The depth is focal / scale. The track's rotation is as seen along the line of sight, so a head beside the centre
+    is turned by the angle of that line too; drawn by the pinhole camera it then lies where the track has it.
+    """
+    pose = torch.from_numpy(track.H_image).double()
+    seen = rotation(pose[:, 1:4]).numpy()
+    offset = (pose[:, 4:6].numpy() - principal_point(track)) / focal
+    ray = np.concatenate([offset, np.ones((len(track), 1))], axis=1)
+    return _towards(ray) @ seen, ray * (focal / np.exp(pose[:, :1].numpy()))
+
+
+def _towards(ray: np.ndarray) -> np.ndarray:
+    """The smallest rotations (T,3,3) that take the z axis to rays (T,3), ray z > 0."""
+    x, y, z = (ray / np.linalg.norm(ray, axis=1, keepdims=True)).T
+    shrink = 1 / (1 + z)
+    rows = [
+        [1 - x * x * shrink, -x * y * shrink, x],
+        [-x * y * shrink, 1 - y * y * shrink, y],
+        [-x, -y, z],
+    ]
+    return np.moveaxis(np.array(rows), -1, 0)

@@ -1,0 +1,196 @@
+"""How far a frame's mesh can be trusted: the probability that its skin-point error is under 1 % of the IOD.
+
+A logistic regression on a handful of signals that tracking has anyway, none of which looks ahead. It is fitted by
+`eval.checks.confidence fit` on un-adapted tracks of synthetic clips; the skin-point error is that of
+`skin_points`. An adapted track's is brought to the clip by the frames that were held out, see `clip_shift`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Self
+
+import cv2
+import numpy as np
+import torch
+from scipy import optimize, special
+
+from selftrack.decoders.head.model import LandmarkHead
+from selftrack.tracker.geometry.crop import inter_ocular
+from selftrack.tracker.geometry.pose import project
+from selftrack.tracker.landmarks.attention_mesh import MESH_POINTS
+from selftrack.tracker.results.skin_points import Window, frame_error
+from selftrack.tracker.results.track_file import Track
+
+ASSET = Path(__file__).parents[1] / "assets" / "confidence.json"
+LIMIT = 1.0  # percent IOD, the skin-point error that a trusted frame stays under
+MEMORY = 8  # frames, the current one included, over which signals look back
+REACH = 3.0  # standard deviations at which signals are held: beyond, nothing was learned
+SHIFT = 2.0  # standard deviation, in log-odds, of what a clip's own level is off the one that was learned
+SIGNALS = (
+    "presence",  # log-odds of the detector's probability of a face
+    "residual",  # log distance of the mesh from the detected points, percent IOD
+    "yaw",  # radians, either side
+    "pitch",
+    "size",  # log pixels per metre
+    "sharpness",  # log of `sharpness`
+    "speed",  # log motion of the mesh since the last frame, percent IOD
+    "travel",  # the same over the memory
+    "jitter",  # log second difference of the mesh, percent IOD
+    "wander",  # log spread over the memory of the mesh against the detected points, percent IOD
+    "change",  # log mean change of the curves since the last frame
+)
+
+
+@dataclass(frozen=True)
+class ConfidenceModel:
+    """Coefficients of the logistic regression; signals are standardised first."""
+
+    mean: tuple[float, ...]
+    spread: tuple[float, ...]
+    weights: tuple[float, ...]
+    bias: float
+
+    def __call__(self, values: np.ndarray, shift: float = 0.0) -> np.ndarray:
+        """Probabilities (T,) of signals (T,11); a signal that is not known yet (NaN) counts as an average one.
+
+        `shift` is a clip's own, see `clip_shift`.
+        """
+        return special.expit(self.log_odds(values) + shift)
+
+    def log_odds(self, values: np.ndarray) -> np.ndarray:
+        """(T,) of signals (T,11)."""
+        return self.standardised(values) @ np.array(self.weights) + self.bias
+
+    def standardised(self, values: np.ndarray) -> np.ndarray:
+        """Signals (T,11) in standard deviations, held at `REACH`."""
+        return np.nan_to_num((values - self.mean) / self.spread, nan=0.0).clip(-REACH, REACH)
+
+    def save(self, path: Path) -> None:
+        """Write the coefficients by signal as JSON."""
+        fields = asdict(self)
+        bias = fields.pop("bias")
+        table = {s: {k: round(v[i], 5) for k, v in fields.items()} for i, s in enumerate(SIGNALS)}
+        path.write_text(json.dumps({"bias": round(bias, 5), "signals": table}, indent=1) + "\n")
+
+    @classmethod
+    def load(cls, path: Path = ASSET) -> Self:
+        """Read what `save` wrote. Raises ValueError when it is for other signals."""
+        stored = json.loads(path.read_text())
+        if tuple(stored["signals"]) != SIGNALS:
+            raise ValueError(f"{path}: is for other signals; fit it with: python -m selftrack.eval.checks.confidence fit")
+        rows = stored["signals"].values()
+        mean, spread, weights = (tuple(row[k] for row in rows) for k in ("mean", "spread", "weights"))
+        return cls(mean, spread, weights, stored["bias"])
+
+
+@lru_cache(maxsize=1)
+def load_confidence() -> ConfidenceModel:
+    """The bundled model, loaded once."""
+    return ConfidenceModel.load()
+
+
+def sharpness(picture: np.ndarray) -> float:
+    """Variance of the Laplacian over that of the grey levels, of a crop (H,W,3) uint8: low where blurred."""
+    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    return float(cv2.Laplacian(grey, cv2.CV_32F).var() / (grey.var() + 1.0))
+
+
+def confidence(track: Track, shift: float = 0.0) -> np.ndarray:
+    """(T,) float32 confidence of a track's frames, 0 where lost. Causal but for `shift`, one number for the clip: no
+    frame is judged by later ones."""
+    return np.where(track.ok, load_confidence()(track_signals(track), shift), 0).astype(np.float32)
+
+
+def clip_shift(track: Track, windows: Sequence[Window]) -> float:
+    """The log-odds to add to the confidence of a track, by its skin-point error in `windows` of its clip that
+    adaptation did not learn from: the model knows un-adapted tracks only. 0 without windows."""
+    error = frame_error(list(windows), track.vertices, track.model().faces, track.size[::-1], track.ok)
+    known = np.isfinite(error)
+    weight = 1 / windows[0].paths.shape[1] if len(windows) else 0.0  # the frames of a window tell one thing
+    return likeliest_shift(load_confidence().log_odds(track_signals(track)[known]), error[known] < LIMIT, weight)
+
+
+def likeliest_shift(log_odds: np.ndarray, good: np.ndarray, weight: float = 1.0) -> float:
+    """What to add to the log-odds (N,) of frames that are good (N,) or not, each worth `weight` observations.
+
+    The mode of the posterior (Platt 1999, the intercept alone) under a normal prior with deviation `SHIFT`.
+    """
+
+    def slope(shift: float) -> float:
+        return weight * float((good - special.expit(log_odds + shift)).sum()) - shift / SHIFT**2
+
+    return float(optimize.brentq(slope, -50, 50)) if slope(0.0) else 0.0
+
+
+def track_signals(track: Track) -> np.ndarray:
+    """The `signals` (T,11) of a track."""
+    head, count = track.model(), track.landmarks.shape[1]
+    z, pose = torch.from_numpy(track.z), torch.from_numpy(track.H_image)
+    with torch.no_grad():
+        mesh = project(LandmarkHead(head, count)(z), pose, track.inverse_distance)[..., :2].numpy()
+    expression = track.z[:, head.expression]
+    return signals(track.presence, track.sharpness, track.landmarks, mesh, track.H_image, expression, track.ok)
+
+
+def signals(
+    presence: np.ndarray,
+    sharp: np.ndarray,
+    detected: np.ndarray,
+    mesh: np.ndarray,
+    pose: np.ndarray,
+    expression: np.ndarray,
+    ok: np.ndarray,
+) -> np.ndarray:
+    """The signals (T,11) of a track, in the order of `SIGNALS`; NaN in lost frames and where there is no past.
+
+    Args:
+        presence: (T,) the detector's probability of a face.
+        sharp: (T,) `sharpness` of the crops.
+        detected: (T,L,2) landmarks, image pixels, NaN where lost.
+        mesh: (T,L,2) the mesh at the same points.
+        pose: (T,6) in the image.
+        expression: (T,52).
+        ok: (T,) bool.
+    """
+    out = np.full((len(ok), len(SIGNALS)), np.nan)
+    good = np.flatnonzero(ok)
+    if not len(good):
+        return out
+    iod = np.maximum(inter_ocular(detected), 1e-3)
+    percent = 100 / iod[:, None, None]
+    off = (mesh - detected)[:, :MESH_POINTS] * percent
+    begin = _runs(ok)
+    chance = presence[good].clip(1e-3, 1 - 1e-3)
+    out[good, 0] = np.log(chance / (1 - chance))
+    out[good, 1] = np.log(_length(off[good]).mean(1) + 0.1)
+    out[good, 2:4] = np.abs(pose[good][:, [2, 1]])
+    out[good, 4] = pose[good, 0]
+    out[good, 5] = np.log(sharp[good] + 1e-4)
+    for row in good:
+        past = slice(max(begin[row], row - MEMORY + 1), row + 1)
+        count = past.stop - past.start
+        # in the current frame's IOD, so that a turning head does not move by the change of its IOD
+        path = mesh[past, :MESH_POINTS] * percent[row]
+        if count > 1:
+            out[row, 6] = np.log(_length(path[-1] - path[-2]).mean() + 0.05)
+            out[row, 7] = np.log(_length(path[-1] - path[0]).mean() + 0.05)
+            out[row, 9] = np.log(np.sqrt(((off[past] - off[past].mean(0)) ** 2).sum(2).mean()) + 0.05)
+            out[row, 10] = np.log(np.abs(expression[row] - expression[row - 1]).mean() + 1e-3)
+        if count > 2:
+            out[row, 8] = np.log(_length(path[-1] - 2 * path[-2] + path[-3]).mean() + 0.02)
+    return out
+
+
+def _runs(ok: np.ndarray) -> np.ndarray:
+    """(T,) the first row of the run of good frames that each good row belongs to."""
+    rows = np.arange(len(ok))
+    return np.maximum.accumulate(np.where(~ok, rows + 1, 0))
+
+
+def _length(vectors: np.ndarray) -> np.ndarray:
+    return np.linalg.norm(vectors, axis=-1)

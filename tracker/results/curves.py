@@ -1,0 +1,41 @@
+"""`curves.csv`: the animation curves, one row per decoded frame."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+
+from selftrack.tracker.results.track_file import Track
+
+NAME = "curves.csv"
+_DECIMALS = {"time": 6, "confidence": 4} | dict.fromkeys(("yaw", "pitch", "roll", "scale", "tx", "ty"), 3)
+_CURVE_DECIMALS = 5
+
+
+def table(track: Track) -> dict[str, np.ndarray]:
+    """The wide table by column, (T,) each.
+
+    frame (row number), time (seconds), ok (1 or 0), confidence (0..1, see `results.confidence`), yaw, pitch, roll
+    (degrees), scale (pixels per metre), tx, ty (pixels), see `Track.pose`, and the 52 ARKit names (0..1), Apple's
+    order. A lost frame repeats the last good values with ok 0.
+    """
+    columns = {"frame": np.arange(len(track)), "time": track.times, "ok": track.ok.astype(int)}
+    return columns | {"confidence": track.confidence} | track.pose() | track.curves()
+
+
+def write_curves(track: Track, folder: Path) -> Path:
+    """Write `curves.csv`, the columns of `table`, into a folder."""
+    columns = table(track)
+    texts = {name: _text(name, values) for name, values in columns.items()}
+    path = Path(folder) / NAME
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(texts)
+        writer.writerows(zip(*texts.values(), strict=True))
+    return path
+
+
+def _text(name: str, values: np.ndarray) -> list[str]:
+    if np.issubdtype(values.dtype, np.integer):
+        return [str(value) for value in values]
+    return [f"{value:.{_DECIMALS.get(name, _CURVE_DECIMALS)}f}" for value in values]

@@ -1,0 +1,213 @@
+"""`texture.png`: the face of a clip, unwrapped from a bounded sample of its frames.
+
+Texels are in the decoder's UV layout, v down. What no frame of the sample shows comes from the decoder's mean
+texture, in the colours of the clip.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from selftrack.decoders.dam.model import Dam
+from selftrack.decoders.head.model import Head
+from selftrack.decoders.mesh.unwrap import TexelMap, confidence, sample, scatter, surface, texel_map
+from selftrack.tracker.geometry.pose import view_of
+from selftrack.tracker.results.track_file import Track
+from selftrack.tracker.sources.video import VideoReader
+
+NAME = "texture.png"
+SKIN, INNER = ("head", "neck"), ("cavity_left", "cavity_right", "mouth", "tongue")
+EYES, TEETH = ("eye_left", "eye_right"), ("teeth_upper", "teeth_lower")
+SHADE = ((EYES, 0.85), (TEETH, 0.75), (INNER, 0.5))  # share of the skin's light that gets behind lids and lips
+_CHUNK = 16384  # texels whose median is taken at a time
+_VARIANCE = 0.15**2  # of a channel in the source at which contrast and exposure tell the gain alike
+
+
+@dataclass(frozen=True)
+class TextureConfig:
+    """Settings of the clip's texture."""
+
+    size: int = 512
+    """Side in texels."""
+    frames: int = 48
+    """At most so many frames are read, evenly spaced among those with a face."""
+    least: float = 0.4
+    """Cosine of the incident angle below which a texel is not read from a frame."""
+    near_best: float = 0.8
+    """A texel's frames count if their cosine is at least this share of its best one."""
+    seam: float = 0.03
+    """Width of the seam towards texels that no frame shows, as a share of the side."""
+
+
+def write_texture(texture: Tensor, folder: Path) -> Path:
+    """Write a texture (3,T,T), RGB in 0..1, as `texture.png` into a folder; it gets its name only when complete."""
+    if texture.ndim != 3 or len(texture) != 3:
+        raise ValueError(f"expected a texture (3, T, T), got {tuple(texture.shape)}")
+    path = Path(folder) / NAME
+    part = path.with_name("." + NAME)
+    image = (255 * texture.clamp(0, 1)).round().byte().permute(1, 2, 0).numpy()
+    part.write_bytes(cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes())
+    part.replace(path)
+    return path
+
+
+def clip_texture(track: Track, config: TextureConfig | None = None) -> Tensor:
+    """The clip's own texture (3,T,T), RGB in 0..1: per texel the median over the frames that show it well.
+
+    Reads the clip again, in memory that does not grow with its length. Without a single face it is the decoder's
+    mean texture.
+
+    Raises:
+        VideoError: the clip is not where it was.
+    """
+    config, head = config or TextureConfig(), track.model()
+    size = (config.size, config.size)
+    generic = functional.interpolate(head.mean_texture[None], size, mode="bilinear", antialias=True)[0]
+    visible = head.skin_texels | texels_of(head, EYES + TEETH, len(head.skin_texels))
+    texels = texel_map(head, config.size, visible)
+    rows = evenly(np.flatnonzero(track.ok), config.frames)
+    if len(rows) == 0:
+        return generic
+    colours, weights = _observe(track, rows, texels, config)
+    median, best = confident_median(colours, weights, config.near_best)
+    observable, seen = (scatter(v[None, None].float(), texels)[0, 0] > 0 for v in (torch.ones_like(best), best))
+    observed = scatter(median[None], texels)[0]
+    skin = nearer(texels_of(head, SKIN, config.size), texels_of(head, EYES + TEETH + INNER, config.size))
+    matched = match(generic, observed, seen & skin, skin)
+    for parts, share in SHADE:
+        matched = torch.where(texels_of(head, parts, config.size) & ~skin, share * matched, matched)
+    return blend(observed, seen, observable, matched, config.seam * config.size)
+
+
+def own_texture(track: Track, observed: Tensor) -> Callable[[int], Tensor] | None:
+    """Of a track by a person's own model: frame -> texture (3,T,T), RGB in 0..1, of its code and view, in the colours
+    of the clip, whose texture (3,T,T) `observed` is. None by the bundled head, whose texture does not change."""
+    model = track.model()
+    if model.name == "head":
+        return None
+
+    @torch.no_grad()
+    def made(row: int) -> Tensor:
+        z, pose = (torch.from_numpy(values[row : row + 1]) for values in (track.z, track.H_image))
+        return model.colour(z, view_of(pose))[0]
+
+    size = model.config.texture
+    skin = _resized(model.skin_texels, size)
+    seen = functional.interpolate(observed[None], (size, size), mode="bilinear", antialias=True)[0]
+    rows = evenly(np.flatnonzero(track.ok), 8)
+    mean = torch.stack([made(int(row)) for row in rows]).mean(0) if len(rows) else seen
+    gain, bias = colour_match(mean[:, skin], seen[:, skin])
+    return lambda row: (gain[..., None] * made(row) + bias[..., None]).clamp(0, 1)
+
+
+def _resized(mask: Tensor, size: int) -> Tensor:
+    """A mask (T,T) bool at another size, where it is all true."""
+    return functional.interpolate(mask.float()[None, None], (size, size), mode="area")[0, 0] > 0.999
+
+
+def texels_of(head: Head | Dam, parts: tuple[str, ...], size: int) -> Tensor:
+    """Which texels (T,T) bool of a (size,size) texture lie on these parts of the head."""
+    every = texel_map(head, size, torch.ones(1, 1, dtype=torch.bool))
+    chosen = torch.tensor([i for i, name in enumerate(head.part_names) if name in parts])
+    own = torch.zeros(len(head.mean), dtype=torch.bool)
+    own[head.faces[torch.isin(head.face_parts, chosen)]] = True
+    return scatter(own[every.corners].all(1).float()[None, None], every)[0, 0] > 0
+
+
+def nearer(one: Tensor, other: Tensor) -> Tensor:
+    """Which texels (T,T) bool lie nearer to those of `one` (T,T) bool than to those of `other`."""
+    distances = [
+        cv2.distanceTransform((~m).numpy().astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5) for m in (one, other)
+    ]
+    return torch.from_numpy(distances[0] < distances[1])
+
+
+def evenly(rows: np.ndarray, count: int) -> np.ndarray:
+    """At most `count` of the rows, evenly spaced, from the first to the last."""
+    return rows[np.unique(np.linspace(0, len(rows) - 1, min(count, len(rows))).round().astype(int))]
+
+
+def _observe(track: Track, rows: np.ndarray, texels: TexelMap, config: TextureConfig) -> tuple[Tensor, Tensor]:
+    """Colours (R,3,N) uint8 of the texels in R frames and their confidence (R,N) float16."""
+    head, window = track.model(), {name: track.settings()[name] for name in ("start", "duration")}
+    colours, weights = [], []
+    with VideoReader(Path(track.clip), **window, only=set(rows.tolist())) as reader:
+        for frame in reader:
+            vertices = torch.from_numpy(track.vertices(slice(frame.index, frame.index + 1)))
+            image = torch.from_numpy(frame.image).permute(2, 0, 1)[None].float()
+            colour = sample(image, surface(vertices, texels)[..., :2])
+            weight = confidence(vertices, head.faces, texels, frame.image.shape[:2], config.least)
+            colours.append(colour[0].round().byte())
+            weights.append(weight[0].half())
+    return torch.stack(colours), torch.stack(weights)
+
+
+def confident_median(colours: Tensor, weights: Tensor, near_best: float) -> tuple[Tensor, Tensor]:
+    """Median over frames whose confidence is at least `near_best` of the texel's best one.
+
+    Args:
+        colours: (R,3,N) uint8 of N texels in R frames.
+        weights: (R,N) confidence, 0 where not seen.
+
+    Returns:
+        (3,N) float32 in 0..1, 0 where never seen, and the best confidence (N,).
+    """
+    if colours.ndim != 3 or weights.shape != (len(colours), colours.shape[2]):
+        raise ValueError(f"expected colours (R, 3, N) and weights (R, N), got {colours.shape} and {weights.shape}")
+    best = weights.amax(0)
+    counts = (weights > 0) & (weights >= near_best * best)
+    pieces = [
+        torch.where(c[:, None], v.float() / 255, torch.nan).nanmedian(0).values
+        for v, c in zip(colours.split(_CHUNK, 2), counts.split(_CHUNK, 1), strict=True)
+    ]
+    return torch.cat(pieces, -1).nan_to_num(0), best
+
+
+def colour_match(source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Gain and bias (3,1) per channel that take colours `source` (3,N) to `target` (3,N), by least squares.
+
+    The gain is drawn to that of a mere change of exposure (no bias) as far as the source has little contrast.
+    """
+    mean, wanted = source.mean(1, keepdim=True), target.mean(1, keepdim=True)
+    covariance = ((source - mean) * (target - wanted)).mean(1, keepdim=True)
+    variance = (source - mean).square().mean(1, keepdim=True)
+    exposure = wanted / mean.clamp(min=1e-3)
+    gain = (covariance + _VARIANCE * exposure) / (variance + _VARIANCE)
+    return gain, wanted - gain * mean
+
+
+def match(generic: Tensor, observed: Tensor, known: Tensor, skin: Tensor) -> Tensor:
+    """The generic texture (3,T,T) in the colours of the observed one, 0..1.
+
+    Args:
+        generic, observed: (3,T,T), RGB in 0..1.
+        known: (T,T) bool, texels of skin where `observed` holds; none: the generic texture is returned.
+        skin: (T,T) bool. Eyes, teeth and mouth take the skin's exposure only, alike in all channels: what a
+            camera makes of skin also tells the skin's own tone, which their white does not share.
+    """
+    if not known.any():
+        return generic
+    source, target = generic[:, known], observed[:, known]
+    gain, bias = colour_match(source, target)
+    matched = gain[..., None] * generic + bias[..., None]
+    return torch.where(skin, matched, target.mean() / source.mean() * generic).clamp(0, 1)
+
+
+def blend(observed: Tensor, seen: Tensor, observable: Tensor, matched: Tensor, seam: float) -> Tensor:
+    """A texture (3,T,T) that is `observed` where `seen` (T,T) and `matched` elsewhere.
+
+    The observed fades out over `seam` texels towards those that are observable (T,T) and not seen; the border
+    towards all others is no seam.
+    """
+    solid = (seen | ~observable).numpy().astype(np.uint8)
+    if solid.all():
+        return torch.where(seen, observed, matched)
+    distance = torch.from_numpy(cv2.distanceTransform(solid, cv2.DIST_L2, cv2.DIST_MASK_5))
+    alpha = (distance / max(seam, 1e-6)).clamp(max=1) * seen
+    return matched + alpha * (observed - matched)

@@ -1,0 +1,141 @@
+"""The track file: everything a tracked clip yields, in one `track.npz` without pickle.
+
+Everything else (curves, vertices, exports, overlay) is derived from it and the decoder.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from selftrack.decoders.dam.model import Dam, load_decoder
+from selftrack.decoders.head.model import Head
+from selftrack.tracker.geometry.pose import project
+
+NAME = "track.npz"
+VERSION = 3
+_CHUNK = 64  # frames decoded at a time
+
+
+@dataclass(frozen=True)
+class Track:
+    """A tracked clip of T frames. A lost frame (ok False) holds the values of the last good one.
+
+    Frames lost before the first good one hold that one's values. Image frame: pixels of the frame as
+    displayed, x right, y down, centre of the top-left pixel (0, 0).
+    """
+
+    times: np.ndarray  # (T,) float64, seconds on the clip's own timeline
+    ok: np.ndarray  # (T,) bool, a face was found
+    confidence: np.ndarray  # (T,) float32, probability of a skin-point error under 1 % IOD, 0 where lost
+    presence: np.ndarray  # (T,) float32, the detector's probability that there is a face, 0 where lost
+    sharpness: np.ndarray  # (T,) float32, of the crop, see `selftrack.tracker.results.confidence`, 0 where lost
+    z: np.ndarray  # (T,128) float32, the decoder's code
+    H: np.ndarray  # (T,6) float32, f, rx, ry, rz, tx, ty in the 256x256 crop
+    crop: np.ndarray  # (T,2,3) float32, similarity from image pixels to crop pixels
+    H_image: np.ndarray  # (T,6) float32, the same parameters in the image
+    landmarks: np.ndarray  # (T,L,2) float32, detected points in image pixels, NaN where lost
+    identity: np.ndarray  # (60,) float32, the clip's identity code
+    inverse_distance: float  # of the camera, 1/metres; 0 is weak perspective
+    size: tuple[int, int]  # width, height of the frame
+    clip: str  # path of the clip
+    clip_hash: str  # SHA-256 of its bytes
+    decoder: str  # name of the decoder that z speaks to
+    decoder_hash: str
+    config: str  # JSON, the resolved settings
+    version: int = VERSION
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    def save(self, folder: Path) -> Path:
+        """Write `track.npz` into a folder; it gets its name only when it is complete."""
+        path = Path(folder) / NAME
+        part = path.with_name("." + NAME)
+        with open(part, "wb") as file:
+            np.savez_compressed(file, **{f.name: np.asarray(getattr(self, f.name)) for f in fields(self)})
+        part.replace(path)
+        return path
+
+    def settings(self) -> dict:
+        """The resolved settings with which the clip was tracked."""
+        return json.loads(self.config)
+
+    def model(self) -> Head | Dam:
+        """The decoder that made this track. Raises ValueError if it is not the one that is there now."""
+        head = load_decoder(self.settings().get("decoder"))
+        if (head.name, head.hash) != (self.decoder, self.decoder_hash):
+            raise ValueError(
+                f"made with decoder {self.decoder} {self.decoder_hash}, but {head.name} {head.hash} is "
+                "installed: track the clip again"
+            )
+        return head
+
+    def curves(self) -> dict[str, np.ndarray]:
+        """The 52 ARKit curves by name, (T,) float32 in 0..1 each; Left and Right are the subject's own.
+
+        Of a person's own model whose topology is not the head's: the numbers of z.
+        """
+        head = self.model()
+        with torch.no_grad():
+            values = head.curves(torch.from_numpy(self.z)).numpy()
+        return dict(zip(head.curve_names, values.T, strict=True))
+
+    def vertices(self, rows: slice = slice(None)) -> np.ndarray:
+        """Vertices (T,V,3) float32 in the image frame: x, y and depth z in pixels, larger z = farther."""
+        head, z, pose = self.model(), torch.from_numpy(self.z[rows]), torch.from_numpy(self.H_image[rows])
+        with torch.no_grad():
+            chunks = zip(z.split(_CHUNK), pose.split(_CHUNK), strict=True)
+            return np.concatenate([project(head.geometry(a), b, self.inverse_distance).numpy() for a, b in chunks])
+
+    def pose(self) -> dict[str, np.ndarray]:
+        """Head pose in the image frame, (T,) each.
+
+        yaw, pitch, roll: degrees of ry, rx, rz in R = Rz Ry Rx. Positive yaw turns the face to the image's
+        left, which is the subject's right; positive pitch nods down; positive roll tilts the head clockwise
+        on the screen, towards the subject's left shoulder. scale: pixels per metre. tx, ty: pixels, where
+        the head's origin is.
+        """
+        f, rx, ry, rz, tx, ty = self.H_image.T
+        angles = {"yaw": np.degrees(ry), "pitch": np.degrees(rx), "roll": np.degrees(rz)}
+        return angles | {"scale": np.exp(f), "tx": tx, "ty": ty}
+
+
+def load(path: Path | str) -> Track:
+    """Read a track from its folder or its file.
+
+    Raises:
+        ValueError: there is none, or it is not a track file of this version.
+    """
+    path = Path(path)
+    path = path / NAME if path.is_dir() else path
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            values = {name: data[name] for name in data.files}
+    except FileNotFoundError as error:
+        folder = path.parent if path.suffix == ".npz" else path
+        raise ValueError(f"{path}: no such file; make it with: track VIDEO -o {folder}") from error
+    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path}: not a track file") from error
+    if int(values.get("version", 0)) != VERSION or set(values) != {f.name for f in fields(Track)}:
+        raise ValueError(f"{path}: not a track file of version {VERSION}; track the clip again")
+    values["size"] = tuple(int(n) for n in values["size"])
+    scalars = {k: v.item() for k, v in values.items() if isinstance(v, np.ndarray) and v.ndim == 0}
+    return Track(**values | scalars)
+
+
+def hold(values: np.ndarray, ok: np.ndarray, fallback: np.ndarray) -> np.ndarray:
+    """Values (T,...) in which a lost row repeats the last good one.
+
+    Rows before the first good one take that one; without any good row all are the fallback (...).
+    """
+    assert len(values) == len(ok) and values.shape[1:] == np.shape(fallback)
+    if not ok.any():
+        return np.broadcast_to(fallback, values.shape).astype(values.dtype)
+    last = np.maximum.accumulate(np.where(ok, np.arange(len(ok)), -1))
+    return values[np.where(last < 0, np.argmax(ok), last)]

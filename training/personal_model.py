@@ -1,0 +1,60 @@
+"""A person's own model without a lab: from one clip (`track-train dam --from-video`).
+
+The clip is tracked and adapted to with the default head; what that finds of geometry, views and textures is a capture
+with one camera, on which a deep appearance model is trained, and a network for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from selftrack.adapt.run import adapt_video, load_preset
+from selftrack.decoders.dam.model import load_dam
+from selftrack.tracker.network.i2znet import network_beside
+from selftrack.tracker.pipeline import TrackConfig, load_models, track_video
+from selftrack.tracker.results import track_file
+from selftrack.training.clip_capture import ClipCapture
+from selftrack.training.dam import DamTraining, Reconstruction, train_dam
+from selftrack.training.i2znet_of_capture import dam_training, network_config, train_on_capture
+
+
+def model_of_clip(
+    clip: Path,
+    out: Path,
+    settings: DamTraining,
+    network_steps: int,
+    progress: Callable[..., None] = lambda stage, done, total, figures=None: None,
+    device: str = "cpu",
+    preset: str = "fast",
+) -> Reconstruction:
+    """Write `out`, the model of the clip's person, the network beside it, and the folder `<out>_track` of the adapted
+    track, which is used if it is there already.
+
+    Raises:
+        VideoError: the clip cannot be read.
+        ValueError: it shows too little of a face, or the folder holds another clip's track.
+    """
+    folder = out.with_name(f"{out.stem}_track")
+    if not (folder / track_file.NAME).exists():
+        config = TrackConfig(device=device, overlay=False)
+        models = load_models(config)
+        _, finish = adapt_video(clip, folder, config, load_preset(preset), models, progress)
+        track_video(clip, folder, config, progress=progress, models=models, finish=finish)
+    track = track_file.load(folder)
+    if Path(track.clip) != clip.resolve():
+        raise ValueError(f"{folder}: holds the track of {track.clip}; delete it, or name another output than {out}")
+    capture = ClipCapture(track, settings.model.texture, lambda done, total: progress("textures", done, total))
+    errors = train_dam(capture, out, settings, lambda *step: progress("model", *step), device)
+    model = load_dam(out)
+    training = dam_training(network_config(model), network_steps, settings.seed)
+    train_on_capture(
+        capture,
+        model,
+        network_beside(out),
+        training,
+        lambda *step: progress("network", *step),
+        lambda done, total: progress("features", done, total),
+        device,
+    )
+    return errors

@@ -1,0 +1,50 @@
+"""Where the detector's points lie on a capture's mesh, found without hand work: detected in pictures, lifted through
+the z-buffer."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from selftrack.decoders.base import Embedding
+from selftrack.decoders.capture import Capture
+from selftrack.tracker.landmarks.attention_mesh import POINTS
+from selftrack.tracker.landmarks.follower import DetectConfig, FaceFollower
+from selftrack.tracker.results.skin_points import pin
+
+FACING = 0.8  # cosine between the face's front and the cameras that are used
+
+
+def place_landmarks(capture: Capture, pictures: int = 24) -> Embedding:
+    """The detector's 478 points on the surface, from pictures of different frames by the cameras before the face.
+
+    Of a point's places in all pictures the one nearest to their median counts. Raises ValueError when no picture shows
+    a face to the detector.
+    """
+    follower, faces = FaceFollower(DetectConfig(), "cpu"), capture.topology.faces
+    mean = capture.mean_vertices()
+    corners, weights = [], []
+    for frame in np.unique(np.linspace(0, len(capture.frames) - 1, pictures).astype(int)).tolist():
+        front = [view for view in capture.views(frame) if -capture.view(frame, view)[2] > FACING]
+        if not front:
+            continue
+        camera = front[frame % len(front)]
+        image = capture.image(frame, camera)
+        found = follower.detect_once(image)
+        if found is None:
+            continue
+        seen = capture.project(frame, camera, capture.vertices(frame))
+        pins = pin(found.points, seen, faces, image.shape[:2])
+        # beside the mesh, as in the holes of eyes: the nearest vertex
+        nearest = np.linalg.norm(found.points[:, None] - seen[:, :2], axis=2).argmin(1)
+        at, share = nearest[:, None].repeat(3, 1), np.tile([1.0, 0, 0], (POINTS, 1))
+        at[pins.hit], share[pins.hit] = pins.corners, pins.weights
+        corners.append(at)
+        weights.append(share)
+    if not corners:
+        raise ValueError("the detector found no face in the capture's pictures, so its points cannot be placed")
+    places = np.stack([(mean[at] * share[..., None]).sum(1) for at, share in zip(corners, weights, strict=True)])
+    best = np.linalg.norm(places - np.median(places, 0), axis=2).argmin(0)
+    every = np.arange(POINTS)
+    chosen = np.stack(corners)[best, every], np.stack(weights)[best, every]
+    return Embedding(torch.from_numpy(chosen[0]).long(), torch.from_numpy(chosen[1]).float())
