@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from selftrack.adapt.split import Split, split_rows
+from selftrack.errors import UserError
 from selftrack.tracker.geometry import crop as crops
 from selftrack.tracker.geometry.crop import CropStabiliser, inter_ocular
 from selftrack.tracker.network.i2znet import to_tensor
@@ -180,7 +181,7 @@ def read_clip(
     if pending:
         compressed.append(_perceive(models, pending))
     if len(rows) < 8:
-        raise ValueError(f"{path}: a face in {len(rows)} frames is too little to adapt to; track it without --adapt")
+        raise UserError(f"{path}: a face in {len(rows)} frames is too little to adapt to; track it without --adapt")
     pixels.close()
     at = torch.from_numpy(np.stack(points)).float()
     return Clip(

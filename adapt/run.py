@@ -18,6 +18,7 @@ from selftrack.adapt.clip import Clip, ClipConfig, read_clip
 from selftrack.adapt.held_out import HeldOut, held_out_error
 from selftrack.adapt.loop import Adaptation
 from selftrack.adapt.trainer import AdaptConfig, Trainer
+from selftrack.errors import UserError
 from selftrack.tracker.network.i2znet import CONFIGS, ClipFit, save_adapted
 from selftrack.tracker.pipeline import ADAPTATION, ADAPTED, Models, TrackConfig, weights_of
 from selftrack.tracker.results.skin_points import Window, find_windows
@@ -33,7 +34,7 @@ Progress = Callable[[str, int, int, dict[str, float]], None]
 def load_preset(name: str) -> AdaptConfig:
     """The settings `configs/adapt_<name>.yaml`. Raises ValueError when there are none."""
     if name not in PRESETS:
-        raise ValueError(f"preset must be one of {', '.join(PRESETS)}; got {name!r}")
+        raise UserError(f"preset must be one of {', '.join(PRESETS)}; got {name!r}")
     return AdaptConfig(**yaml.safe_load((CONFIGS / f"adapt_{name}.yaml").read_text()))
 
 
@@ -89,11 +90,11 @@ def adapt_video(
     torch.manual_seed(config.seed)
     base = weights_of(track)
     if models.network.fit is not None:
-        raise ValueError(f"{base}: has been adapted already; adapt from the weights that it was made from")
+        raise UserError(f"{base}: has been adapted already; adapt from the weights that it was made from")
     if models.network.config.landmarks == "fan":
-        raise ValueError(f"{base}: a network that sees FAN's heatmaps cannot be adapted")
+        raise UserError(f"{base}: a network that sees FAN's heatmaps cannot be adapted")
     if track.identity != "clip":
-        raise ValueError("--adapt learns one identity for the clip; use it without --identity per-frame")
+        raise UserError("--adapt learns one identity for the clip; use it without --identity per-frame")
     clip = read_clip(path, models, track, ClipConfig(), lambda done, total: progress("read", done, total, {}))
     windows = held_out_windows(path, clip, track)
     trainer = Trainer(clip, models.network, config, models.decoder)

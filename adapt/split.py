@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from selftrack.errors import UserError
+
 BLOCK = 16
 EVERY = 5
 
@@ -25,7 +27,7 @@ def split_rows(count: int) -> Split:
     last fifth.
     """
     if count < 1:
-        raise ValueError(f"a clip needs at least one frame, got {count}")
+        raise UserError(f"a clip needs at least one frame, got {count}")
     rows = np.arange(count)
     block = rows // BLOCK
     if count < EVERY * BLOCK:

@@ -18,6 +18,7 @@ from selftrack.decoders.dam.model import Dam
 from selftrack.decoders.head.model import Head, load_head
 from selftrack.decoders.mesh.shading import vertex_normals
 from selftrack.decoders.mesh.unwrap import confidence
+from selftrack.errors import UserError
 from selftrack.tracker.geometry.pose import project, rotation, view_of
 from selftrack.tracker.network.i2znet import I2ZNet
 
@@ -177,7 +178,7 @@ class Trainer:
         self.train_rows, self.select_rows, self.report_rows = (self._have(part) for part in clip.split)
         self.groups = self._groups()
         if not len(self.groups) or len(self.select_rows) < 2 or len(self.report_rows) < 2:
-            raise ValueError("too few neighbouring frames with a face to adapt to: track this clip without --adapt")
+            raise UserError("too few neighbouring frames with a face to adapt to: track this clip without --adapt")
         self.face = Face(decoder or load_head(), clip.points.shape[1], config.texture, config.irises, str(self.device))
         self.model = Adapted(network, self._person(network)).to(self.device)
         self.first_identity = self.model.identity.detach().clone()

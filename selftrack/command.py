@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import typer
 
+from selftrack.errors import UserError
+
 
 def run(name: str, about: str | None = None, /, **commands: Callable[..., None]) -> None:
     """Run a command, or one of several by their names; what the user can mend is one line on stderr and exit status 2.
@@ -18,6 +20,6 @@ def run(name: str, about: str | None = None, /, **commands: Callable[..., None])
         app.command(command)(function)
     try:
         app(prog_name=name)
-    except (ValueError, OSError) as error:
+    except UserError as error:
         print(f"{name}: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)

@@ -1,11 +1,188 @@
-"""Figures as files: nested JSON without NaN, and files that get their name only when they are complete."""
+"""Files that get their name only when they are complete, the folder of results, figures as JSON, tables as text."""
 
 from __future__ import annotations
 
+import csv
+import hashlib
+import io
 import json
 import math
 import os
+import shutil
+import signal
+import tempfile
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from selftrack.errors import UserError
+
+PRIVATE = ".selftrack"
+"""Of a folder of results, the sub-folder in which the tracker keeps what is for itself alone."""
+
+
+@contextmanager
+def atomic_path(path: Path | str) -> Iterator[Path]:
+    """Give a temporary path beside `path`; what is written there becomes `path` when the context ends without an error.
+
+    After an error `path` is as it was. The temporary name keeps the suffix, by which some writers choose the format.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    path = Path(path)
+    part = path.with_name(f".{path.stem}.{os.getpid()}.{threading.get_ident()}.part{path.suffix}")
+    try:
+        yield part
+        part.replace(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror or error})") from error
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write a text file through `atomic_path`; returns its path."""
+    with atomic_path(path) as part:
+        part.write_text(text, encoding="utf-8")
+    return path
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hex."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class OutputFolder:
+    """A folder of results that knows by a manifest which files are the tracker's, and touches no other.
+
+    The manifest (`.selftrack/manifest.json`) has the SHA-256 of each file that was written here. A file that is not in
+    it, or that somebody has changed since, is the user's: it is neither replaced nor deleted.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+
+    @property
+    def private(self) -> Path:
+        """The sub-folder for what is not a result, such as checkpoints."""
+        return self.path / PRIVATE
+
+    def owned(self) -> dict[str, str]:
+        """Hashes by name of the files of the manifest. Raises UserError when it is damaged."""
+        try:
+            return json.loads(self._manifest.read_text(encoding="utf-8"))["files"]
+        except (FileNotFoundError, NotADirectoryError):
+            return {}
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{self._manifest}: cannot be read ({error}); name another folder with -o") from error
+
+    def is_ours(self, name: str) -> bool:
+        """Whether the file is there as the tracker wrote it."""
+        file = self.path / name
+        return file.is_file() and not file.is_symlink() and self.owned().get(name) == file_hash(file)
+
+    def check(self, names: Iterable[str], overwrite: bool) -> None:
+        """Make sure that files of these names may be written.
+
+        Raises:
+            UserError: one of them is there and is the user's; or is of an earlier run and `overwrite` is not set.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise UserError(f"{self.path}: is not a folder; name another one with -o")
+        present = [name for name in dict.fromkeys(names) if os.path.lexists(self.path / name)]
+        foreign = [name for name in present if not self.is_ours(name)]
+        if foreign:
+            raise UserError(
+                f"{self.path}: has a file {foreign[0]} that this program did not write, or that was changed since; "
+                "move it away, or name another folder with -o"
+            )
+        if present and not overwrite:
+            raise UserError(f"{self.path}: has the results of an earlier run; replace them with --overwrite")
+
+    @contextmanager
+    def writing(self, names: Sequence[str], overwrite: bool = False, keep: Path | None = None) -> Iterator[Path]:
+        """Give a temporary folder to write results into; its files move here when the context ends without an error.
+
+        After an error the folder is as it was. Files of an earlier run that are among `names` and were not written
+        again are removed, for they would not belong to the new results; the file `keep` stays.
+
+        Args:
+            names: all names that may be written. Files in the temporary folder of other names are a defect.
+            overwrite: replace the results of an earlier run.
+            keep: a file of an earlier run that is in use, such as the weights.
+
+        Raises:
+            UserError: as `check`; or the folder cannot be written.
+        """
+        self.check(names, overwrite)
+        folder = self.path.absolute()
+        parent = next(p for p in (folder, *folder.parents) if p.exists())
+        try:
+            work = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=parent))
+        except OSError as error:
+            raise UserError(f"{self.path}: cannot write there ({error.strerror or error})") from error
+        try:
+            yield work
+            self.check(names, overwrite)  # a long time has passed: what the user has put there since is the user's
+            with _uninterrupted():
+                self._take(work, names, keep)
+        except OSError as error:
+            raise UserError(f"{self.path}: cannot write there ({error.strerror or error})") from error
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+
+    def add(self, name: str, text: str) -> Path:
+        """Write one more file, such as a report, in place of an earlier one of ours. Raises UserError as `check`."""
+        self.check([name], overwrite=True)
+        write_text(self.path / name, text)
+        self.own([name])
+        return self.path / name
+
+    def own(self, names: Iterable[str]) -> None:
+        """Note in the manifest that these files, as they are now, are the tracker's."""
+        self._save(self.owned() | {name: file_hash(self.path / name) for name in names})
+
+    @property
+    def _manifest(self) -> Path:
+        return self.private / "manifest.json"
+
+    def _take(self, work: Path, names: Sequence[str], keep: Path | None) -> None:
+        fresh = {file.name: file_hash(file) for file in sorted(work.iterdir())}
+        assert set(fresh) <= set(names), f"written, but not announced: {sorted(set(fresh) - set(names))}"
+        kept = keep.resolve() if keep else None
+        stale = [n for n in names if n not in fresh and self.is_ours(n) and (self.path / n).resolve() != kept]
+        owned = {name: value for name, value in self.owned().items() if name not in stale} | fresh
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._save(self.owned() | fresh)  # before the files: a file of ours must not look like the user's
+        for name in stale:
+            (self.path / name).unlink()
+        for name in fresh:
+            (work / name).replace(self.path / name)
+        self._save(owned)
+
+    def _save(self, files: dict[str, str]) -> None:
+        self.private.mkdir(parents=True, exist_ok=True)
+        write_text(self._manifest, json.dumps({"files": files}, indent=1) + "\n")
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Hold Ctrl-C back until the context ends: results are moved all or not at all."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    pressed: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: pressed.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if pressed:
+        raise KeyboardInterrupt
 
 
 def nested(values: dict[str, float]) -> dict:
@@ -25,17 +202,27 @@ def json_text(value: object) -> str:
     return json.dumps(_plain(value), indent=1, allow_nan=False) + "\n"
 
 
-def write_text(path: Path, text: str) -> Path:
-    """Write a file that gets its name only when it is complete."""
-    part = path.with_name("." + path.name)
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
-    return path
-
-
 def _plain(value: object) -> object:
     if isinstance(value, dict):
         return {name: _plain(part) for name, part in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [_plain(part) for part in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A Markdown table; cells are written with `str`, the first column to the left and the others to the right."""
+    lines = ["| " + " | ".join(header) + " |", "|---" + "|---:" * (len(header) - 1) + "|"]
+    for row in rows:
+        assert len(row) == len(header), f"expected {len(header)} cells, got {row}"
+        lines.append("| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def csv_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A table as CSV (RFC 4180, lines end with \\r\\n)."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue()

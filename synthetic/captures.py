@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from selftrack.decoders.head.model import load_head
+from selftrack.errors import UserError
 from selftrack.synthetic.studio import Studio, StudioConfig, sample_expression
 
 SHARD = 50  # people per file
@@ -70,7 +71,7 @@ def make_captures(
     settings = json.loads(json.dumps({"seed": seed, **asdict(config)}))
     note = folder / "studio.json"
     if note.exists() and json.loads(note.read_text()) != settings:
-        raise ValueError(
+        raise UserError(
             f"{folder} holds captures made with other settings; name another folder or delete it"
         )
     note.write_text(json.dumps(settings, indent=1))
@@ -94,7 +95,7 @@ def find_captures(folder: Path) -> list[Path]:
     """The shards in `folder`, sorted. Raises ValueError when there are none."""
     paths = sorted(folder.glob("shard????.npz"))
     if not paths:
-        raise ValueError(f"{folder}: no captures there; make them with: track-train captures {folder}")
+        raise UserError(f"{folder}: no captures there; make them with: track-train captures {folder}")
     return paths
 
 

@@ -23,6 +23,7 @@ import typer
 
 from selftrack.command import run
 from selftrack.decoders.head.model import Head, load_head
+from selftrack.errors import UserError
 from selftrack.synthetic import clip_render as draw
 from selftrack.synthetic.performance import Performance, PerformanceConfig, perform, wander
 from selftrack.synthetic.studio import EYES, FACE_OVAL, Person, Studio
@@ -107,7 +108,7 @@ def load_truth(path: Path) -> Truth:
     """Read what `Truth.save` wrote. Raises ValueError when it is something else."""
     with np.load(path, allow_pickle=False) as data:
         if set(data.files) != {f.name for f in fields(Truth)}:
-            raise ValueError(f"{path}: not the truth of a synthetic clip; make some with: {_COMMAND}")
+            raise UserError(f"{path}: not the truth of a synthetic clip; make some with: {_COMMAND}")
         values = {name: data[name] for name in data.files}
     return Truth(**values | {"focal": float(values["focal"]), "size": tuple(values["size"].tolist())})
 
@@ -116,7 +117,7 @@ def find_clips(folder: Path) -> list[tuple[Path, Path]]:
     """Clips in `folder` with their truths, sorted. Raises ValueError when there are none."""
     truths = sorted(Path(folder).glob("clip*.truth.npz"))
     if not truths:
-        raise ValueError(f"{folder}: no synthetic clips there; make them with: {_COMMAND} {folder}")
+        raise UserError(f"{folder}: no synthetic clips there; make them with: {_COMMAND} {folder}")
     return [(path.with_name(path.name.removesuffix(".truth.npz") + ".mp4"), path) for path in truths]
 
 

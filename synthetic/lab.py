@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from selftrack.decoders.capture.light_stage import RING, Performance
+from selftrack.errors import UserError
 from selftrack.synthetic.clips import Actor, Stage, SyntheticConfig
 from selftrack.synthetic.performance import PerformanceConfig, perform
 
@@ -41,7 +42,7 @@ def make_studio(folder: Path, seed: int = 0, config: LabConfig | None = None) ->
     """Write the capture session of actor `seed` into a folder: `studio.npz`, from which everything is drawn."""
     config = config or LabConfig()
     if not 2 <= config.cameras <= len(RING):
-        raise ValueError(f"the studio has 2 to {len(RING)} cameras, got {config.cameras}")
+        raise UserError(f"the studio has 2 to {len(RING)} cameras, got {config.cameras}")
     stage = Stage(LAB)
     actor, rng = cast(stage, seed), np.random.default_rng([seed, 1, STREAM])
     times = np.arange(config.frames) * config.pace

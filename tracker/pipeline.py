@@ -19,6 +19,7 @@ import yaml
 
 from selftrack.decoders.dam.model import Dam, load_decoder
 from selftrack.decoders.head.model import Head, load_head
+from selftrack.errors import UserError
 from selftrack.tracker import export
 from selftrack.tracker.export.options import ExportOptions
 from selftrack.tracker.geometry import crop as crops
@@ -103,7 +104,7 @@ class TrackConfig:
             ("look", overlay.MODES),
         ):
             if getattr(self, name) not in known:
-                raise ValueError(f"{name} must be one of {', '.join(known)}; got {getattr(self, name)!r}")
+                raise UserError(f"{name} must be one of {', '.join(known)}; got {getattr(self, name)!r}")
 
 
 @dataclass(frozen=True)
@@ -187,23 +188,23 @@ def load_models(config: TrackConfig) -> Models:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device not in ("cpu", "cuda"):
-        raise ValueError(f"device must be cpu, cuda or auto; got {device!r}")
+        raise UserError(f"device must be cpu, cuda or auto; got {device!r}")
     if device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device cuda was asked for, but this torch finds none; use --device cpu")
+        raise UserError("device cuda was asked for, but this torch finds none; use --device cpu")
     if device == "cuda":
         torch.backends.cudnn.allow_tf32 = False  # convolutions in ten bits would move the landmarks
     source, weights, decoder = LANDMARKS[config.landmarks], weights_of(config), load_decoder(config.decoder)
     try:
         network = load_model(weights, device)
     except RuntimeError as error:
-        raise ValueError(f"{weights}: weights of another version of the network; train them again") from error
+        raise UserError(f"{weights}: weights of another version of the network; train them again") from error
     if network.config.coordinates and network.config.points != source.points:
-        raise ValueError(
+        raise UserError(
             f"{weights}: reads {network.config.points} landmarks, but {config.landmarks} gives {source.points}; "
             "train a network for them with track-train i2znet and name it with --weights"
         )
     if network.config.decoder != (decoder.hash if config.decoder else ""):
-        raise ValueError(
+        raise UserError(
             f"{weights}: speaks to another decoder than {config.decoder or 'the bundled head'}; train a network for it "
             "with track-train i2znet --decoder, or name its own decoder with --decoder"
         )
@@ -302,7 +303,7 @@ def _calibrated(fit: ClipFit, track: Track) -> ClipFit:
 def refuse_earlier(folder: Path, overwrite: bool, exports: Iterable[str] = ()) -> None:
     """Raises ValueError where the folder has results, or files of these names, that may not be replaced."""
     if not overwrite and any((Path(folder) / name).exists() for name in (track_file.NAME, *exports)):
-        raise ValueError(f"{folder}: has the results of an earlier run; replace them with --overwrite")
+        raise UserError(f"{folder}: has the results of an earlier run; replace them with --overwrite")
 
 
 @contextmanager
@@ -327,7 +328,7 @@ def _results(folder: Path, weights: str | None, exports: tuple[str, ...] = ()) -
     try:
         work = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=parent))
     except OSError as error:
-        raise OSError(f"{folder}: cannot write there ({error.strerror or error})") from error
+        raise UserError(f"{folder}: cannot write there ({error.strerror or error})") from error
     try:
         fresh = work / "results"
         fresh.mkdir()

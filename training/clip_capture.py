@@ -12,6 +12,7 @@ import torch
 from selftrack.decoders.base import Topology
 from selftrack.decoders.capture import Camera
 from selftrack.decoders.mesh.unwrap import texel_map, unwrap
+from selftrack.errors import UserError
 from selftrack.tracker.geometry.pose import project, view_of
 from selftrack.tracker.results.texture import TextureConfig, clip_texture
 from selftrack.tracker.results.track_file import Track
@@ -36,7 +37,7 @@ class ClipCapture:
         """Reads the clip; textures have `size` texels a side. Raises ValueError when no frame shows a face."""
         rows = np.flatnonzero(track.ok)
         if not len(rows):
-            raise ValueError(f"{track.clip}: shows no face to make a model of")
+            raise UserError(f"{track.clip}: shows no face to make a model of")
         self.track, self.rows, self._size = track, rows, size
         self.topology = Topology.of(track.model())
         self.cameras = (Camera("clip", np.eye(3), np.eye(3, 4)),)

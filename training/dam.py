@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 from selftrack.decoders.capture import Capture
 from selftrack.decoders.dam.model import Dam, DamConfig, divergence, masked_error, psnr, save_dam
 from selftrack.decoders.head.model import load_head
+from selftrack.errors import UserError
 
 HELD = 5  # every so many-th block of frames is held out
 BLOCK = 8
@@ -167,7 +168,7 @@ def train_dam(
     """
     learn, held = split_frames(len(capture.frames))
     if not len(learn) or not len(held):
-        raise ValueError(f"a capture of {len(capture.frames)} frames is too short to train on; it takes 5 at least")
+        raise UserError(f"a capture of {len(capture.frames)} frames is too short to train on; it takes 5 at least")
     world, rank = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", 0))
     if world > 1 and not torch.distributed.is_initialized():
         torch.distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo")
@@ -311,7 +312,7 @@ def _resume(
 ) -> int:
     state = torch.load(path, weights_only=True)
     if state["settings"] != asdict(config):
-        raise ValueError(f"{path}: of a run with other settings; go on with those, or delete it to begin anew")
+        raise UserError(f"{path}: of a run with other settings; go on with those, or delete it to begin anew")
     objective.load_state_dict(state["objective"])
     optimizer.load_state_dict(state["optimizer"])
     schedule.load_state_dict(state["schedule"])

@@ -23,6 +23,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from selftrack.decoders.base import Decoder
 from selftrack.decoders.head.model import IBUG_68, Head, LandmarkHead, load_head
+from selftrack.errors import UserError
 from selftrack.synthetic.captures import load_shard
 from selftrack.tracker.geometry.pose import angles_of, project
 from selftrack.tracker.network.i2znet import Codes, I2ZConfig, I2ZNet, load_model, to_tensor
@@ -292,7 +293,7 @@ def begin_as(network: I2ZNet, base: Path) -> None:
     """
     trained = load_model(base)
     if [getattr(trained.config, name) for name in _LEVELS] != [getattr(network.config, name) for name in _LEVELS]:
-        raise ValueError(f"{base}: its levels are others than those to be trained")
+        raise UserError(f"{base}: its levels are others than those to be trained")
     for name in ("levels", "coordinates", "norm_z", "norm_pose"):
         if getattr(trained.heads, name) is not None:
             getattr(network.heads, name).load_state_dict(getattr(trained.heads, name).state_dict())

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from selftrack.decoders.capture import Capture
 from selftrack.decoders.dam.model import Dam
+from selftrack.errors import UserError
 from selftrack.synthetic.studio import StudioConfig, sample_crop
 from selftrack.synthetic.studio_render import lens_and_sensor
 from selftrack.tracker.geometry import crop as crops
@@ -62,7 +63,7 @@ class CaptureData:
             if progress:
                 progress(done, len(frames))
         if not used:
-            raise ValueError("no frame of the capture is seen by a camera before the face")
+            raise UserError("no frame of the capture is seen by a camera before the face")
         self.maps = [torch.stack(level) for level in zip(*maps, strict=True)]  # (P,S,C,s,s)
         self.points = torch.from_numpy(np.stack(points))
         z = codes(decoder, capture, np.array(used)).cpu()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from selftrack.adapt.run import adapt_video, load_preset
 from selftrack.decoders.dam.model import load_dam
+from selftrack.errors import UserError
 from selftrack.tracker.network.i2znet import network_beside
 from selftrack.tracker.pipeline import TrackConfig, load_models, track_video
 from selftrack.tracker.results import track_file
@@ -43,7 +44,7 @@ def model_of_clip(
         track_video(clip, folder, config, progress=progress, models=models, finish=finish)
     track = track_file.load(folder)
     if Path(track.clip) != clip.resolve():
-        raise ValueError(f"{folder}: holds the track of {track.clip}; delete it, or name another output than {out}")
+        raise UserError(f"{folder}: holds the track of {track.clip}; delete it, or name another output than {out}")
     capture = ClipCapture(track, settings.model.texture, lambda done, total: progress("textures", done, total))
     errors = train_dam(capture, out, settings, lambda *step: progress("model", *step), device)
     model = load_dam(out)

@@ -8,6 +8,7 @@ import torch
 
 from selftrack.decoders.base import Embedding
 from selftrack.decoders.capture import Capture
+from selftrack.errors import UserError
 from selftrack.tracker.landmarks.attention_mesh import POINTS
 from selftrack.tracker.landmarks.follower import DetectConfig, FaceFollower
 from selftrack.tracker.results.skin_points import pin
@@ -42,7 +43,7 @@ def place_landmarks(capture: Capture, pictures: int = 24) -> Embedding:
         corners.append(at)
         weights.append(share)
     if not corners:
-        raise ValueError("the detector found no face in the capture's pictures, so its points cannot be placed")
+        raise UserError("the detector found no face in the capture's pictures, so its points cannot be placed")
     places = np.stack([(mean[at] * share[..., None]).sum(1) for at, share in zip(corners, weights, strict=True)])
     best = np.linalg.norm(places - np.median(places, 0), axis=2).argmin(0)
     every = np.arange(POINTS)

@@ -7,6 +7,7 @@ from pathlib import Path
 from selftrack.decoders.capture.base import Camera, Capture, in_camera, view_direction
 from selftrack.decoders.capture.light_stage import Studio
 from selftrack.decoders.capture.multiface import Multiface
+from selftrack.errors import UserError
 
 __all__ = ["Camera", "Capture", "in_camera", "open_capture", "view_direction"]
 
@@ -20,7 +21,7 @@ def open_capture(folder: Path) -> Capture:
     for kind in (Studio, Multiface):
         if (folder / kind.MARK).is_file():
             return kind(folder)
-    raise ValueError(
+    raise UserError(
         f"{folder}: no capture there; expected {Studio.MARK} of track-train studio, or {Multiface.MARK} and the "
         "rest of Multiface's layout"
     )

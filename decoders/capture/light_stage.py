@@ -24,6 +24,7 @@ from selftrack.decoders.head.model import load_head
 from selftrack.decoders.mesh.rasterizer import Fragments, interpolate, rasterize
 from selftrack.decoders.mesh.shading import vertex_normals
 from selftrack.decoders.mesh.unwrap import TexelMap, texel_map, unwrap
+from selftrack.errors import UserError
 
 GAMMA = 2.2
 IMAGE = 512  # side of the pictures in pixels
@@ -95,7 +96,7 @@ class Studio(Calibrated):
             with np.load(self.folder / self.MARK, allow_pickle=False) as data:
                 self.acted = Performance(**{f.name: data[f.name] for f in fields(Performance)})
         except Exception as error:
-            raise ValueError(f"{self.folder / self.MARK}: not a studio's ({error}); make it again") from error
+            raise UserError(f"{self.folder / self.MARK}: not a studio's ({error}); make it again") from error
         head = load_head()
         self.topology = Topology.of(head)
         self.cameras = tuple(ring_camera(c) for c in range(len(self.acted.camera_gain)))

@@ -26,6 +26,7 @@ import torch
 
 from selftrack.decoders.base import Topology
 from selftrack.decoders.capture.base import Calibrated, Camera, mean_of
+from selftrack.errors import UserError
 
 UNWRAPPED = "unwrapped_uv_1024"
 _MILLIMETRE = 1e-3
@@ -43,7 +44,7 @@ class Multiface(Calibrated):
         listed = [line.split() for line in self._need("frame_list.txt").read_text().splitlines() if line.strip()]
         bad = [" ".join(line) for line in listed if len(line) != 2]
         if bad or not listed:
-            raise ValueError(f"{self.folder / 'frame_list.txt'}: expected lines of segment and frame, got {bad[:1]}")
+            raise UserError(f"{self.folder / 'frame_list.txt'}: expected lines of segment and frame, got {bad[:1]}")
         self._need("vert_mean.bin")
         self._need("tex_mean.png")
         self._mean = read_vertices(self.folder / "vert_mean.bin")
@@ -62,7 +63,7 @@ class Multiface(Calibrated):
                 self._views.append(tuple(views))
         self.missing = tuple(missing)
         if not any(self._views):
-            raise ValueError(f"{self.folder}: no frame is complete; missing are {', '.join(missing[:3])} and so on")
+            raise UserError(f"{self.folder}: no frame is complete; missing are {', '.join(missing[:3])} and so on")
         self.frames = tuple("/".join(frame) for frame in self._frames)
         self.topology = self._read_topology()
         self._axes = self._find_axes()
@@ -74,7 +75,7 @@ class Multiface(Calibrated):
         path = self._mesh_files(*self._frames[frame])[0]
         found = read_vertices(path)
         if found.shape != self._mean.shape:
-            raise ValueError(f"{path}: expected {len(self._mean)} vertices as in vert_mean.bin, got {len(found)}")
+            raise UserError(f"{path}: expected {len(self._mean)} vertices as in vert_mean.bin, got {len(found)}")
         return (_MILLIMETRE * found @ self._axes.T).astype(np.float32)
 
     def head(self, frame: int) -> np.ndarray:
@@ -103,7 +104,7 @@ class Multiface(Calibrated):
     def _need(self, name: str) -> Path:
         path = self.folder / name
         if not path.is_file():
-            raise ValueError(f"{path}: missing; a capture in Multiface's layout needs it")
+            raise UserError(f"{path}: missing; a capture in Multiface's layout needs it")
         return path
 
     def _mesh_files(self, segment: str, frame: str) -> tuple[Path, Path]:
@@ -127,10 +128,10 @@ class Multiface(Calibrated):
         folders = dict.fromkeys(segment for segment, _ in self._frames)
         path = next((p for s in folders for p in sorted((self.folder / "tracked_mesh" / s).glob("*.obj"))), None)
         if path is None:
-            raise ValueError(f"{self.folder / 'tracked_mesh'}: no .obj with the topology in it")
+            raise UserError(f"{self.folder / 'tracked_mesh'}: no .obj with the topology in it")
         uvs, faces, uv_faces = read_obj(path)
         if faces.max() >= len(self._mean):
-            raise ValueError(f"{path}: names vertex {faces.max() + 1} of {len(self._mean)} in vert_mean.bin")
+            raise UserError(f"{path}: names vertex {faces.max() + 1} of {len(self._mean)} in vert_mean.bin")
         return Topology(
             faces=torch.from_numpy(faces),
             uvs=torch.from_numpy(uvs),
@@ -154,7 +155,7 @@ def read_krt(path: Path) -> tuple[Camera, ...]:
     """The cameras of a KRT file, extrinsics in metres. Raises ValueError where it is not one."""
     lines = [line for line in path.read_text().splitlines() if line.strip()]
     if not lines or len(lines) % 8:
-        raise ValueError(f"{path}: expected 8 lines a camera (name, 3 intrinsics, distortion, 3 extrinsics)")
+        raise UserError(f"{path}: expected 8 lines a camera (name, 3 intrinsics, distortion, 3 extrinsics)")
     cameras = []
     for first in range(0, len(lines), 8):
         name, *rest = lines[first : first + 8]
@@ -183,7 +184,7 @@ def read_obj(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             raise ValueError(f"uv {found[2].max() + 1} of {len(found[0])}")
         return found
     except (ValueError, IndexError) as error:
-        raise ValueError(f"{path}: not an OBJ of triangles with uvs ({error})") from error
+        raise UserError(f"{path}: not an OBJ of triangles with uvs ({error})") from error
 
 
 def read_vertices(path: Path) -> np.ndarray:
@@ -191,7 +192,7 @@ def read_vertices(path: Path) -> np.ndarray:
     size = path.stat().st_size
     values = np.fromfile(path, np.float32) if size % 12 == 0 else np.zeros(0)
     if not len(values) or not np.isfinite(values).all():
-        raise ValueError(f"{path}: corrupt; expected finite 32-bit x, y, z of vertices, got {size} bytes")
+        raise UserError(f"{path}: corrupt; expected finite 32-bit x, y, z of vertices, got {size} bytes")
     return values.reshape(-1, 3)
 
 
@@ -199,7 +200,7 @@ def read_picture(path: Path) -> np.ndarray:
     """(H,W,3) uint8 RGB of a picture file. Raises ValueError where it is missing or corrupt."""
     picture = cv2.imread(str(path), cv2.IMREAD_COLOR) if path.is_file() else None
     if picture is None:
-        raise ValueError(f"{path}: {'corrupt' if path.is_file() else 'missing'} picture")
+        raise UserError(f"{path}: {'corrupt' if path.is_file() else 'missing'} picture")
     return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
 
 
@@ -219,5 +220,5 @@ def _matrix(lines: Iterable[str], shape: tuple[int, int], path: Path) -> np.ndar
         if values.shape != shape or not np.isfinite(values).all():
             raise ValueError(f"shape {values.shape}")
     except ValueError as error:
-        raise ValueError(f"{path}: corrupt; expected {shape[0]}x{shape[1]} numbers ({error})") from error
+        raise UserError(f"{path}: corrupt; expected {shape[0]}x{shape[1]} numbers ({error})") from error
     return values

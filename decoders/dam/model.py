@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from selftrack.decoders.base import TOPOLOGY, Decoded, Embedding, Topology
 from selftrack.decoders.head.model import EXPRESSION_NAMES, IBUG_68, Head, load_head
+from selftrack.errors import UserError
 
 CHANNELS = (16, 32, 32, 64, 64, 128, 128, 256)  # of textures halved 1, 2, ... times
 _SLOPE = 0.2
@@ -43,7 +44,7 @@ class DamConfig:
 
     def __post_init__(self) -> None:
         if self.texture not in (32, 64, 128, 256, 512, 1024):
-            raise ValueError(f"texture must be 32, 64, 128, 256, 512 or 1024 texels; got {self.texture}")
+            raise UserError(f"texture must be 32, 64, 128, 256, 512 or 1024 texels; got {self.texture}")
 
     @property
     def channels(self) -> tuple[int, ...]:
@@ -165,7 +166,7 @@ class Dam(nn.Module):
     def landmarks478(self) -> Embedding:
         """The detector's points. Raises ValueError where nobody has placed them."""
         if self.topology.landmarks is None:
-            raise ValueError("this model does not know where the detector's points lie on it; train it again")
+            raise UserError("this model does not know where the detector's points lie on it; train it again")
         return Embedding(self._landmark_triangles, self._landmark_weights)
 
     @property
@@ -250,7 +251,7 @@ def load_dam(path: Path) -> Dam:
         model = Dam(topology, tensors["mean_mesh"], tensors["mean_texture"], DamConfig(**header["config"]))
         model.load_state_dict(tensors)
     except Exception as error:
-        raise ValueError(f"{path}: not a deep appearance model ({error}); make one with track-train dam") from error
+        raise UserError(f"{path}: not a deep appearance model ({error}); make one with track-train dam") from error
     model.hash = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
     return model.requires_grad_(False).eval()
 
@@ -260,7 +261,7 @@ def load_decoder(path: str | None) -> Head | Dam:
     if path is None:
         return load_head()
     if not Path(path).is_file():
-        raise ValueError(f"{path}: no such file; make a person's own model with track-train dam")
+        raise UserError(f"{path}: no such file; make a person's own model with track-train dam")
     return _load_once(path, Path(path).stat().st_mtime_ns)
 
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from selftrack.decoders.base import Decoded, Decoder, Embedding
+from selftrack.errors import UserError
 
 ASSET = Path(__file__).parents[1] / "assets" / "head.npz"
 N_IDENTITY, N_APPEARANCE = 60, 16
@@ -57,7 +58,7 @@ class Head(nn.Module):
         with np.load(path, allow_pickle=False) as data:
             asset = {k: data[k] for k in data.files}
         if tuple(asset["expression_names"]) != EXPRESSION_NAMES:
-            raise ValueError(
+            raise UserError(
                 f"{path}: expression names differ from ARKit's; rebuild it with scripts/build_head.py"
             )
 

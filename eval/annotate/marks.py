@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from selftrack.errors import UserError
 from selftrack.eval.metrics.clip import Ratio
 from selftrack.eval.metrics.neutral import Mesh
 from selftrack.tracker.geometry.crop import inter_ocular
@@ -64,9 +65,9 @@ def read_annotations(path: Path, count: int, size: tuple[int, int]) -> Annotatio
         with open(path, newline="", encoding="utf-8-sig") as file:
             lines = list(csv.reader(file))
     except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: cannot be read as text ({error})") from error
+        raise UserError(f"{path}: cannot be read as text ({error})") from error
     if not lines or [cell.strip() for cell in lines[0]] != HEADER:
-        raise ValueError(f"{path}: the first line must be {','.join(HEADER)}")
+        raise UserError(f"{path}: the first line must be {','.join(HEADER)}")
     marks: dict[str, dict[int, tuple[float, float]]] = {}
     for number, line in enumerate(lines[1:], 2):
         if not line:
@@ -74,13 +75,13 @@ def read_annotations(path: Path, count: int, size: tuple[int, int]) -> Annotatio
         try:
             row, name, x, y = int(line[0]), line[1].strip(), float(line[2]), float(line[3])
         except (ValueError, IndexError) as error:
-            raise ValueError(f"{path}: line {number}: expected frame,name,x,y, got {','.join(line)!r}") from error
+            raise UserError(f"{path}: line {number}: expected frame,name,x,y, got {','.join(line)!r}") from error
         if not 0 <= row < count:
-            raise ValueError(f"{path}: line {number}: frame {row} is not in 0..{count - 1}")
+            raise UserError(f"{path}: line {number}: frame {row} is not in 0..{count - 1}")
         if not (-0.5 <= x <= size[1] - 0.5 and -0.5 <= y <= size[0] - 0.5):
-            raise ValueError(f"{path}: line {number}: ({x:g}, {y:g}) is outside of the {size[1]}x{size[0]} frame")
+            raise UserError(f"{path}: line {number}: ({x:g}, {y:g}) is outside of the {size[1]}x{size[0]} frame")
         if row in marks.setdefault(name, {}):
-            raise ValueError(f"{path}: line {number}: {name} is marked twice in frame {row}")
+            raise UserError(f"{path}: line {number}: {name} is marked twice in frame {row}")
         marks[name][row] = x, y
     ordered = {name: sorted(rows.items()) for name, rows in marks.items()}
     return {

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from selftrack.errors import UserError
 from selftrack.eval.compare.score import open_clip
 from selftrack.eval.report.pictures import Crop, uri
 from selftrack.io import write_text
@@ -30,7 +31,7 @@ def write_page(folder: Path, progress: Callable[[str, int, int], None] = lambda 
     track = load(folder)
     rows = evenly(np.flatnonzero(track.ok), FRAMES).tolist() if track.ok.any() else []
     if not rows:
-        raise ValueError(f"{folder}: no face was found in any frame, so there is nothing to mark")
+        raise UserError(f"{folder}: no face was found in any frame, so there is nothing to mark")
     frames = []
     with open_clip(track, set(rows)) as reader:
         for frame in reader:

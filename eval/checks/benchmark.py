@@ -22,6 +22,7 @@ from selftrack.adapt.run import adapt_video, load_preset
 from selftrack.adapt.trainer import AdaptConfig
 from selftrack.command import run
 from selftrack.decoders.head.model import Head
+from selftrack.errors import UserError
 from selftrack.eval.compare.score import skin_windows
 from selftrack.eval.metrics.clip import skin_ratio, track_details
 from selftrack.eval.metrics.truth import curve_error, gaze_error, pose_error, vertex_error
@@ -63,7 +64,7 @@ def errors(track: Track, truth: Truth, windows: list[Window]) -> Row:
         ValueError: the track is not of all frames of that clip.
     """
     if len(track) != len(truth):
-        raise ValueError(f"the track has {len(track)} frames, the truth {len(truth)}: track the whole clip")
+        raise UserError(f"the track has {len(track)} frames, the truth {len(truth)}: track the whole clip")
     head, ok = track.model(), track.ok
     face = face_vertices(head)
     with torch.no_grad():

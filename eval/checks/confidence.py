@@ -165,7 +165,7 @@ def table(tracks: list[Judged]) -> str:
     return "\n".join(lines)
 
 
-Folders = Annotated[list[Path], typer.Argument(help="Folders written by `track` or eval.checks.benchmark.", metavar="DIR")]
+Folders = Annotated[list[Path], typer.Argument(help="Folders written by `track` or the benchmark.", metavar="DIR")]
 
 
 def _adapted(folder: Path) -> bool:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from selftrack.decoders.dam.model import psnr
+from selftrack.errors import UserError
 from selftrack.tracker.results.overlay import MeshPainter, OverlayConfig
 from selftrack.tracker.results.texture import clip_texture, own_texture
 from selftrack.tracker.results.track_file import Track
@@ -50,7 +51,7 @@ def likeness(track: Track, painted: Callable[[int], Tensor] | None = None) -> Li
     median = clip_texture(track)
     look = painted or own_texture(track, median)
     if look is None:
-        raise ValueError("a track by the bundled head has no model of its own to judge")
+        raise UserError("a track by the bundled head has no model of its own to judge")
     found = np.flatnonzero(track.ok)
     rows = found[split_frames(len(found))[1]]
     window = {name: track.settings()[name] for name in ("start", "duration")}

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from selftrack.errors import UserError
 from selftrack.tracker.results.track_file import Track
 
 Filter = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -30,7 +31,7 @@ def savitzky_golay(values: np.ndarray, window: int, order: int = 2) -> np.ndarra
         ValueError: a window that is not odd.
     """
     if window < 1 or window % 2 == 0:
-        raise ValueError(f"a Savitzky-Golay window is an odd number of frames, got {window}")
+        raise UserError(f"a Savitzky-Golay window is an odd number of frames, got {window}")
     count = len(values)
     window = min(window, count)
     if window <= order + 1:

@@ -14,6 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from selftrack.errors import UserError
 from selftrack.eval.annotate.marks import AnnotationError, Annotations, annotation_error, read_annotations
 from selftrack.eval.compare.filters import Filter, filtered, one_euro, savitzky_golay
 from selftrack.eval.metrics.clip import Metrics, median_iod, mesh_details, mesh_stability, track_details
@@ -73,7 +74,7 @@ class Reference:
                 progress("detect", len(points), max(total, len(points)))
             landmarks = np.stack(points)
             if np.isnan(landmarks).all():
-                raise ValueError(f"{clip}: no face was found in any frame")
+                raise UserError(f"{clip}: no face was found in any frame")
             return cls(file_hash(clip), size, landmarks, find_windows(_grey(reader, len(landmarks)), landmarks))
 
     @property
@@ -112,7 +113,7 @@ def open_clip(track: Track, only: set[int] | None = None) -> VideoReader:
     window = {name: track.settings()[name] for name in ("start", "duration")}
     reader = VideoReader(Path(track.clip), **window, only=only)
     if file_hash(reader.path) != track.clip_hash:
-        raise ValueError(f"{track.clip}: is not the clip that was tracked; track it again")
+        raise UserError(f"{track.clip}: is not the clip that was tracked; track it again")
     return reader
 
 
@@ -132,14 +133,14 @@ def score_files(
     """
     missing = [path for path in paths if not path.exists()]
     if missing:
-        raise ValueError(f"{missing[0]}: no such file or folder")
+        raise UserError(f"{missing[0]}: no such file or folder")
     clip = None if _is_track(paths[0]) else paths[0]
     tracks = {str(path): load_any(path) for path in paths[clip is not None :]}
     ours = next((track for track in tracks.values() if isinstance(track, Track)), None)
     if not tracks or ours is None and clip is None:
-        raise ValueError("what to score? track-eval DIR, or track-eval CLIP TRACK ... with folders of `track` or .npz")
+        raise UserError("what to score? track-eval DIR, or track-eval CLIP TRACK ... with folders of `track` or .npz")
     if clip is not None and ours is not None and file_hash(clip) != ours.clip_hash:
-        raise ValueError(f"{clip}: is not the clip of the tracks")
+        raise UserError(f"{clip}: is not the clip of the tracks")
     reference = Reference.detect(clip, progress) if ours is None else Reference.of(ours, progress)
     marks = read_annotations(points, len(reference.landmarks), reference.size) if points else None
     return score(reference, tracks, filters, marks)
@@ -161,13 +162,13 @@ def score(
     count = len(reference.landmarks)
     for name, track in tracks.items():
         if isinstance(track, Track) and track.clip_hash != reference.clip_hash:
-            raise ValueError(f"{name}: the tracks are not of the same clip")
+            raise UserError(f"{name}: the tracks are not of the same clip")
         if len(track.ok) != count:
-            raise ValueError(f"{name}: has {len(track.ok)} rows, but {count} frames are compared: one row per frame")
+            raise UserError(f"{name}: has {len(track.ok)} rows, but {count} frames are compared: one row per frame")
     if filters:
         first, second = [*tracks.values(), None, None][:2]
         if not isinstance(first, Track) or not isinstance(second, Track):
-            raise ValueError("--filters smooths a folder of `track` to the steadiness of a second one: name two first")
+            raise UserError("--filters smooths a folder of `track` to the steadiness of a second one: name two first")
         tracks = tracks | {name: filtered(first, smooth) for name, smooth in _tuned(first, second).items()}
     ok = np.logical_and.reduce([track.ok for track in tracks.values()])
     return {name: _score(reference, track, ok, annotations) for name, track in tracks.items()}

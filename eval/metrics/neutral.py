@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from selftrack.errors import UserError
 from selftrack.tracker.results.track_file import Track
 
 
@@ -45,22 +46,22 @@ def load_mesh(path: Path) -> Mesh:
         with np.load(path, allow_pickle=False) as data:
             values = {name: data[name] for name in ("verts", "faces", "ok") if name in data.files}
     except FileNotFoundError as error:
-        raise ValueError(f"{path}: no such file") from error
+        raise UserError(f"{path}: no such file") from error
     except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path}: not an .npz of plain arrays") from error
+        raise UserError(f"{path}: not an .npz of plain arrays") from error
     if not {"verts", "faces"} <= set(values):
-        raise ValueError(f"{path}: has no verts (T,V,3) and faces (F,3); see the neutral format in docs/evaluation.md")
+        raise UserError(f"{path}: has no verts (T,V,3) and faces (F,3); see the neutral format in docs/evaluation.md")
     verts, faces = values["verts"], values["faces"]
     ok = values.get("ok", np.ones(len(verts), bool)).astype(bool)
     if verts.ndim != 3 or verts.shape[2] != 3 or faces.ndim != 2 or faces.shape[1] != 3 or ok.shape != verts.shape[:1]:
-        raise ValueError(
+        raise UserError(
             f"{path}: expected verts (T,V,3), faces (F,3) and ok (T,), got {verts.shape}, {faces.shape}, {ok.shape}"
         )
     whole = np.issubdtype(faces.dtype, np.integer)
     if not whole or not len(faces) or faces.min() < 0 or faces.max() >= verts.shape[1]:
-        raise ValueError(f"{path}: faces must be integers in 0..{verts.shape[1] - 1}")
+        raise UserError(f"{path}: faces must be integers in 0..{verts.shape[1] - 1}")
     finite = np.isfinite(verts).all((1, 2))
     if not finite[ok].all():
-        raise ValueError(f"{path}: verts of row {int(np.argmin(finite | ~ok))} are not finite; mark it as not ok")
+        raise UserError(f"{path}: verts of row {int(np.argmin(finite | ~ok))} are not finite; mark it as not ok")
     verts = np.where(finite[:, None, None], verts, 0).astype(np.float32)
     return Mesh(lambda rows: verts[rows], faces.astype(np.int64), ok)

@@ -18,6 +18,7 @@ import numpy as np
 
 from selftrack.adapt.clip import ClipConfig
 from selftrack.adapt.split import split_rows
+from selftrack.errors import UserError
 from selftrack.eval.annotate.marks import AnnotationError, annotation_error, read_annotations
 from selftrack.eval.checks.confidence import Reliability, auroc
 from selftrack.eval.compare.score import Reference
@@ -144,7 +145,7 @@ def unadapted(track: Track, folder: Path, progress: Progress = lambda stage, don
     try:
         load_model(folder / ADAPTED)  # refuses when the weights that it was made from have changed
     except (ValueError, OSError) as error:
-        raise ValueError(f"{error}; or name the folder of the un-adapted track with --before") from error
+        raise UserError(f"{error}; or name the folder of the un-adapted track with --before") from error
     with tempfile.TemporaryDirectory() as scratch:
         track_video(Path(track.clip), Path(scratch), _settings(track), progress=_stage("before", progress))
         return _same_clip(load(scratch), track, Path(track.clip))
@@ -321,15 +322,15 @@ def _read_adaptation(folder: Path) -> dict | None:
     except FileNotFoundError:
         return None
     except (ValueError, TypeError) as error:
-        raise ValueError(f"{path}: not what --adapt writes; adapt again") from error
+        raise UserError(f"{path}: not what --adapt writes; adapt again") from error
     if missing:
-        raise ValueError(f"{path}: lacks {', '.join(sorted(missing))}; adapt again")
+        raise UserError(f"{path}: lacks {', '.join(sorted(missing))}; adapt again")
     return adaptation
 
 
 def _same_clip(before: Track, track: Track, path: Path) -> Track:
     if (before.clip_hash, len(before)) != (track.clip_hash, len(track)):
-        raise ValueError(f"{path}: not a track of the same frames of the same clip")
+        raise UserError(f"{path}: not a track of the same frames of the same clip")
     return before
 
 

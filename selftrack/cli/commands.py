@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from selftrack.command import run
+from selftrack.errors import UserError
 
 # torch's threads wait for work spinning, by default so long that a busy machine makes them many times slower
 os.environ.setdefault("GOMP_SPINCOUNT", "20000")
@@ -97,7 +98,7 @@ def evaluate(
         ("--json", json, False),
     ):
         if given and for_one != alone:
-            raise ValueError(f"{name} goes with {'one folder of `track`' if for_one else 'several tracks'}")
+            raise UserError(f"{name} goes with {'one folder of `track`' if for_one else 'several tracks'}")
     if annotate:
         with _Bars() as bars:
             print(write_page(paths[0], bars.show))
@@ -134,7 +135,7 @@ def export(
     from selftrack.tracker.results.smoothing import CleanConfig
 
     if neutral_frame is not None and not clean:
-        raise ValueError("--neutral-frame is a part of the clean-up: add --clean")
+        raise UserError("--neutral-frame is a part of the clean-up: add --clean")
     cleaning = CleanConfig(neutral_frame=neutral_frame) if clean else None
     print(exports.export(folder, to, output, ExportOptions(focal=focal), cleaning))
 
@@ -169,11 +170,11 @@ def i2znet(
 
     if decoder or capture:
         if folder or not (decoder and capture):
-            raise ValueError("a network for a person's own model takes --decoder and --capture, and no DIR")
+            raise UserError("a network for a person's own model takes --decoder and --capture, and no DIR")
         print(_i2znet_of(decoder, capture, output, config, steps, device, seed))
         return
     if folder is None or output is None:
-        raise ValueError("a network for the bundled head takes DIR, from track-train captures, and -o")
+        raise UserError("a network for the bundled head takes DIR, from track-train captures, and -o")
     settings = TrainConfig(network=I2ZConfig.load(config), steps=steps or TrainConfig.steps, seed=seed)
     with _Bars() as bars:
         loading = partial(bars.show, "features")
@@ -229,7 +230,7 @@ def dam(
     from selftrack.training.place_landmarks import place_landmarks
 
     if (folder is None) == (from_video is None):
-        raise ValueError("a model is made from a CAPTURE or from a clip: --from-video CLIP")
+        raise UserError("a model is made from a CAPTURE or from a clip: --from-video CLIP")
     if from_video:
         print(f"{output}: {_dam_of_clip(from_video, output, texture, steps, device, seed)}")
         return

@@ -8,6 +8,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
+from selftrack.errors import UserError
+from selftrack.io import atomic_path
 from selftrack.tracker.export.arrays import export_arrays, export_vertices
 from selftrack.tracker.export.dcc import export_blender, export_maya
 from selftrack.tracker.export.glb import export_glb
@@ -55,10 +57,10 @@ def known(names: Iterable[str]) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(names))
     for name in names:
         if name not in FORMATS:
-            raise ValueError(f"unknown format {name!r}; known: {', '.join(FORMATS)}")
+            raise UserError(f"unknown format {name!r}; known: {', '.join(FORMATS)}")
         needs = FORMATS[name].needs
         if needs and not find_spec(needs):
-            raise ValueError(f"format {name} needs {needs}; install it with: pip install 'selftrack[{name}]'")
+            raise UserError(f"format {name} needs {needs}; install it with: pip install 'selftrack[{name}]'")
     return names
 
 
@@ -78,18 +80,14 @@ def write(track: Track, to: str, path: Path, options: ExportOptions | None = Non
     known([to])
     path = Path(path)
     if path.name in _RESULTS and path.with_name(track_file.NAME).exists():
-        raise ValueError(f"{path}: would replace a part of the track there; name another file with -o")
+        raise UserError(f"{path}: would replace a part of the track there; name another file with -o")
     if track.decoder != "head" and to not in _ANY_DECODER:
-        raise ValueError(
+        raise UserError(
             f"format {to} needs the bundled head's shapes, and this track is of a person's own model; there are "
             f"{', '.join(_ANY_DECODER)}"
         )
-    part = path.with_name(f".{path.name}.part")
-    try:
+    with atomic_path(path) as part:
         FORMATS[to].write(track, part, options or ExportOptions())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
     return path
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from selftrack.errors import UserError
 from selftrack.tracker.export.gaze import gaze_directions
 from selftrack.tracker.export.options import ExportOptions
 from selftrack.tracker.results.track_file import Track
@@ -53,7 +54,7 @@ def timecode(seconds: float) -> str:
     """HH:MM:SS:FF.mmm, FF counting sixtieths of a second and mmm thousandths of those, whatever the clip's rate."""
     total, ticks = divmod(round(seconds * _TICKS), _TICKS)
     if total < 0:
-        raise ValueError(f"a frame at {seconds:.3f} s, before the clip's start, has no timecode")
+        raise UserError(f"a frame at {seconds:.3f} s, before the clip's start, has no timecode")
     return f"{total // 3600:02d}:{total // 60 % 60:02d}:{total % 60:02d}:{ticks // 1000:02d}.{ticks % 1000:03d}"
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from selftrack.errors import UserError
 from selftrack.tracker.results.track_file import Track
 
 
@@ -19,4 +20,4 @@ class ExportOptions:
 
     def __post_init__(self) -> None:
         if self.focal is not None and not 0 < self.focal < float("inf"):
-            raise ValueError(f"the focal length must be a number of pixels above 0; got {self.focal}")
+            raise UserError(f"the focal length must be a number of pixels above 0; got {self.focal}")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from selftrack.errors import UserError
 from selftrack.tracker.geometry import crop
 from selftrack.tracker.landmarks.attention_mesh import MESH_POINTS, SIZE, LandmarkNet
 from selftrack.tracker.landmarks.boxes import BoxConfig, BoxDetector, FaceBoxes, overlaps
@@ -66,7 +67,7 @@ class FaceFollower:
     def __init__(self, config: DetectConfig | None = None, device: torch.device | str = "cpu") -> None:
         self.config = config or DetectConfig()
         if self.config.face < 0:
-            raise ValueError(f"face is 0 for the largest, 1 for the next; got {self.config.face}")
+            raise UserError(f"face is 0 for the largest, 1 for the next; got {self.config.face}")
         self.device = torch.device(device)
         self._net = LandmarkNet().to(self.device).eval()
         self._boxes = BoxDetector(self.config.box)
@@ -178,7 +179,7 @@ def _load_fan(device: str) -> Any:
             face_alignment.LandmarksType.TWO_D, device=device, face_detector="folder", compile=False
         )
     except (OSError, RuntimeError) as error:
-        raise ValueError(
+        raise UserError(
             f"the weights of the FAN landmarks cannot be downloaded ({error}); go online once or use others"
         ) from error
 

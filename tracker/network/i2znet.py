@@ -34,6 +34,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from selftrack.decoders.head.model import EXPRESSION_NAMES, IBUG_68, N_APPEARANCE, N_IDENTITY
+from selftrack.errors import UserError
 from selftrack.tracker.geometry.crop import CROP_SIZE
 from selftrack.tracker.network.streams import LANDMARK_STREAMS, PERCEPTUAL_STREAMS, ScratchTrunk
 from selftrack.tracker.results.skin_points import Window
@@ -66,7 +67,7 @@ class I2ZConfig:
         """The preset `configs/<name>.yaml`. Raises ValueError when there is none."""
         known = sorted(p.stem for p in CONFIGS.glob("*.yaml"))
         if name not in known:
-            raise ValueError(f"no preset {name!r}; there are {', '.join(known)}")
+            raise UserError(f"no preset {name!r}; there are {', '.join(known)}")
         return I2ZConfig(**yaml.safe_load((CONFIGS / f"{name}.yaml").read_text()))
 
 
@@ -336,7 +337,7 @@ def load_model(weights: Path | None = None, device: str = "cpu") -> I2ZNet:
         metadata, state = _read(path)
         config = I2ZConfig(**yaml.safe_load(metadata["config"]))
     except Exception as error:
-        raise ValueError(f"{path}: not a file of I2ZNet weights ({error}); make one with track-train i2znet") from error
+        raise UserError(f"{path}: not a file of I2ZNet weights ({error}); make one with track-train i2znet") from error
     model = I2ZNet(config)
     if "base" in metadata:
         model.fit = ClipFit(
@@ -381,5 +382,5 @@ def _hash(path: Path) -> str:
 def _base_of(path: Path, metadata: dict[str, str]) -> dict[str, Tensor]:
     base = WEIGHTS.parent / metadata["base_file"]  # a path of its own stays what it is
     if not base.exists() or _hash(base) != metadata["base"]:
-        raise ValueError(f"{path}: adapted from weights {metadata['base']}, but {base} is not those; adapt again")
+        raise UserError(f"{path}: adapted from weights {metadata['base']}, but {base} is not those; adapt again")
     return _read(base)[1]

@@ -20,6 +20,7 @@ import torch
 from scipy import optimize, special
 
 from selftrack.decoders.head.model import LandmarkHead
+from selftrack.errors import UserError
 from selftrack.tracker.geometry.crop import inter_ocular
 from selftrack.tracker.geometry.pose import project
 from selftrack.tracker.landmarks.attention_mesh import MESH_POINTS
@@ -82,7 +83,7 @@ class ConfidenceModel:
         """Read what `save` wrote. Raises ValueError when it is for other signals."""
         stored = json.loads(path.read_text())
         if tuple(stored["signals"]) != SIGNALS:
-            raise ValueError(f"{path}: is for other signals; fit it with: python -m selftrack.eval.checks.confidence fit")
+            raise UserError(f"{path}: is for other signals; fit it again with eval.checks.confidence")
         rows = stored["signals"].values()
         mean, spread, weights = (tuple(row[k] for row in rows) for k in ("mean", "spread", "weights"))
         return cls(mean, spread, weights, stored["bias"])

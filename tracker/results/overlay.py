@@ -14,6 +14,7 @@ from selftrack.decoders.dam.model import Dam
 from selftrack.decoders.head.model import Head
 from selftrack.decoders.mesh.rasterizer import Fragments, interpolate, rasterize
 from selftrack.decoders.mesh.shading import HEADLIGHT, lambert, vertex_normals
+from selftrack.errors import UserError
 from selftrack.tracker.results.texture import clip_texture, own_texture
 from selftrack.tracker.results.track_file import Track
 from selftrack.tracker.sources.video import VideoReader, VideoWriter
@@ -44,7 +45,7 @@ class OverlayConfig:
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
-            raise ValueError(f'unknown overlay mode "{self.mode}": choose one of {", ".join(MODES)}')
+            raise UserError(f'unknown overlay mode "{self.mode}": choose one of {", ".join(MODES)}')
 
 
 def write_overlay(
@@ -109,7 +110,7 @@ class MeshPainter:
     ) -> None:
         self.config = config or OverlayConfig()
         if self.config.mode == "textured" and (texture is None or texture.ndim != 3):
-            raise ValueError(f"the textured mode needs a texture (3,T,T), got {getattr(texture, 'shape', None)}")
+            raise UserError(f"the textured mode needs a texture (3,T,T), got {getattr(texture, 'shape', None)}")
         self.faces, self.uvs, self.uv_faces = head.faces, head.uvs, head.uv_faces
         skin = torch.tensor(self.config.colour)[:, None, None]
         own = functional.interpolate(head.mean_texture[None], head.skin_texels.shape, mode="bilinear")[0]

@@ -14,6 +14,7 @@ import torch
 from scipy.ndimage import maximum_filter1d
 from scipy.signal import butter, sosfiltfilt
 
+from selftrack.errors import UserError
 from selftrack.tracker.geometry.pose import through
 from selftrack.tracker.results.track_file import Track
 
@@ -52,7 +53,7 @@ def clean(track: Track, config: CleanConfig | None = None) -> Track:
     config = config or CleanConfig()
     head = track.model()
     if head.name != "head":
-        raise ValueError("the clean-up knows the bundled head's curves, and this track is of a person's own model")
+        raise UserError("the clean-up knows the bundled head's curves, and this track is of a person's own model")
     if config.neutral_frame is not None:
         _check_neutral(track, config.neutral_frame)
     z, pose = track.z.astype(float), track.H_image.astype(float)
@@ -149,9 +150,9 @@ def _bridge(times: np.ndarray, values: np.ndarray, ok: np.ndarray, config: Clean
 
 def _check_neutral(track: Track, row: int) -> None:
     if not 0 <= row < len(track):
-        raise ValueError(f"neutral frame {row}: the track has frames 0 to {len(track) - 1}")
+        raise UserError(f"neutral frame {row}: the track has frames 0 to {len(track) - 1}")
     if not track.ok[row]:
-        raise ValueError(f"neutral frame {row}: no face was found there; name a frame with ok 1 in curves.csv")
+        raise UserError(f"neutral frame {row}: no face was found there; name a frame with ok 1 in curves.csv")
 
 
 def _rest(curves: np.ndarray, row: int, names: tuple[str, ...]) -> np.ndarray:
@@ -159,5 +160,5 @@ def _rest(curves: np.ndarray, row: int, names: tuple[str, ...]) -> np.ndarray:
     offset = np.where([name.startswith("eyeLook") for name in names], 0, curves[row].clip(0, 1))
     if offset.max() > _MOST_AT_REST:
         worst = names[offset.argmax()]
-        raise ValueError(f"neutral frame {row}: no resting face, {worst} is {offset.max():.2f} there; name another one")
+        raise UserError(f"neutral frame {row}: no resting face, {worst} is {offset.max():.2f} there; name another one")
     return (curves - offset) / (1 - offset)

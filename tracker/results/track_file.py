@@ -15,6 +15,7 @@ import torch
 
 from selftrack.decoders.dam.model import Dam, load_decoder
 from selftrack.decoders.head.model import Head
+from selftrack.errors import UserError
 from selftrack.tracker.geometry.pose import project
 
 NAME = "track.npz"
@@ -70,7 +71,7 @@ class Track:
         """The decoder that made this track. Raises ValueError if it is not the one that is there now."""
         head = load_decoder(self.settings().get("decoder"))
         if (head.name, head.hash) != (self.decoder, self.decoder_hash):
-            raise ValueError(
+            raise UserError(
                 f"made with decoder {self.decoder} {self.decoder_hash}, but {head.name} {head.hash} is "
                 "installed: track the clip again"
             )
@@ -119,11 +120,11 @@ def load(path: Path | str) -> Track:
             values = {name: data[name] for name in data.files}
     except FileNotFoundError as error:
         folder = path.parent if path.suffix == ".npz" else path
-        raise ValueError(f"{path}: no such file; make it with: track VIDEO -o {folder}") from error
+        raise UserError(f"{path}: no such file; make it with: track VIDEO -o {folder}") from error
     except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path}: not a track file") from error
+        raise UserError(f"{path}: not a track file") from error
     if int(values.get("version", 0)) != VERSION or set(values) != {f.name for f in fields(Track)}:
-        raise ValueError(f"{path}: not a track file of version {VERSION}; track the clip again")
+        raise UserError(f"{path}: not a track file of version {VERSION}; track the clip again")
     values["size"] = tuple(int(n) for n in values["size"])
     scalars = {k: v.item() for k, v in values.items() if isinstance(v, np.ndarray) and v.ndim == 0}
     return Track(**values | scalars)

@@ -20,6 +20,8 @@ import numpy as np
 from av.container import InputContainer, OutputContainer
 from av.video.reformatter import VideoReformatter
 
+from selftrack.errors import UserError
+
 T = TypeVar("T")
 
 # Their timeline starts at 0 by definition; other containers (MPEG-TS) start their clock anywhere.
@@ -29,7 +31,7 @@ MP4_AUDIO = ("aac", "mp3", "ac3", "eac3", "opus", "flac", "alac")
 MAX_ASPECT = 4  # a sample aspect ratio beyond 1:4 or 4:1 is taken for broken metadata
 
 
-class VideoError(ValueError):
+class VideoError(UserError):
     """A file that cannot be read as video; the message is one line for the user."""
 
 
