@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from selftrack.adapt import losses
 from selftrack.adapt.clip import Clip
-from selftrack.adapt.face import Face, Points
+from selftrack.adapt.face import Face
 from selftrack.adapt.model import Adapted, Prediction
-from selftrack.decoders.dam.model import Dam
-from selftrack.decoders.head.model import Head, load_head
-from selftrack.decoders.mesh.shading import vertex_normals
+from selftrack.decoders.base import Decoder, SurfacePoints
+from selftrack.decoders.mesh.normals import vertex_normals
 from selftrack.decoders.mesh.unwrap import confidence
+from selftrack.decoders.registry import load_decoder
 from selftrack.errors import UserError
 from selftrack.tracker.geometry.pose import project, rotation, view_of
 from selftrack.tracker.network.i2znet import I2ZNet
@@ -171,7 +171,7 @@ class Losses(NamedTuple):
 class Trainer:
     """One clip's adaptation."""
 
-    def __init__(self, clip: Clip, network: I2ZNet, config: AdaptConfig, decoder: Head | Dam | None = None) -> None:
+    def __init__(self, clip: Clip, network: I2ZNet, config: AdaptConfig, decoder: Decoder | None = None) -> None:
         """Raises ValueError when too few neighbouring frames show the face."""
         self.clip, self.config = clip, config
         self.device = clip.points.device
@@ -179,7 +179,8 @@ class Trainer:
         self.groups = self._groups()
         if not len(self.groups) or len(self.select_rows) < 2 or len(self.report_rows) < 2:
             raise UserError("too few neighbouring frames with a face to adapt to: track this clip without --adapt")
-        self.face = Face(decoder or load_head(), clip.points.shape[1], config.texture, config.irises, str(self.device))
+        decoder = decoder or load_decoder()
+        self.face = Face(decoder, clip.points.shape[1], config.texture, config.irises, str(self.device))
         self.model = Adapted(network, self._person(network)).to(self.device)
         self.first_identity = self.model.identity.detach().clone()
         with torch.no_grad():
@@ -263,8 +264,7 @@ class Trainer:
         """(B,L) of the landmarks; 0 for points of the face's contour where the surface is seen at a grazing angle."""
         head = self.face.head
         normals = vertex_normals(vertices, head.faces)
-        embedding = head.landmarks478 if len(self.face.contour) > 68 else head.landmarks68
-        cosine = -nn.functional.normalize(embedding(normals), dim=2)[..., 2]
+        cosine = -nn.functional.normalize(head.landmarks(len(self.face.contour))(normals), dim=2)[..., 2]
         hidden = self.face.contour & (cosine < self.config.contour_cosine)
         return self.face.weight.expand_as(cosine).masked_fill(hidden, 0.0)
 
@@ -272,8 +272,7 @@ class Trainer:
         """(3,N) per-texel median of what confident frames show, brought to one exposure; where there is any (N,); and
         the contrast ()."""
         rows = self.train_rows[torch.linspace(0, len(self.train_rows) - 1, most).round().long().unique()]
-        every = torch.arange(len(self.face.skin), device=self.device)
-        points = project(self.face.skin(now.z[rows], every), now.pose_image[rows], self.model.inverse_distance)
+        points = project(self.face.skin(now.z[rows]), now.pose_image[rows], self.model.inverse_distance)
         texture, inside = self.clip.pixels.sample(rows, points[..., :2])
         weight = seen[rows] * inside
         middle = self._nanmedian(texture, weight)
@@ -329,9 +328,8 @@ class Trainer:
     def _pull(self, said: Prediction, index: Tensor) -> Tensor:
         """(B,n) about 1, with the relative gradient of the cosine at which the texels `index` (n,) are seen."""
         head, corners = self.face.head, self.face.texels.corners[index].flatten()
-        points = Points(head, head.mean[corners], head.shapes[:, corners])
-        every = torch.arange(len(corners), device=self.device)
-        placed = project(points(said.z, every), said.pose_image, self.model.inverse_distance)
+        points = SurfacePoints(head, head.mean[corners], head.shapes[:, corners])
+        placed = project(points(said.z), said.pose_image, self.model.inverse_distance)
         cosine = losses.facing(placed.unflatten(1, (-1, 3)))
         return cosine / cosine.detach().where(cosine.abs() > 0.1, torch.ones_like(cosine))
 
@@ -342,7 +340,7 @@ class Trainer:
         T is what a person's own model says of code and view, in a few frames, as it costs much; else the clip's median.
         """
         every = torch.arange(len(said.z), device=self.device)
-        if self.face.head.name == "head":
+        if not self.face.head.paints_view:
             return every, self.model.correct(state.texture[:, index])[None], state.known[index]
         some = every[torch.linspace(0, len(every) - 1, min(self.config.motc_frames, len(every))).round().long()]
         made = self.face.painted(said.z[some], view_of(said.pose[some]), index)
@@ -429,7 +427,7 @@ class Trainer:
             rows, pairs, self._some(self.face.skin, config.texels), self._some(self.face.vertices, config.vertices)
         )
 
-    def _some(self, points: Points, count: int) -> Tensor:
+    def _some(self, points: SurfacePoints, count: int) -> Tensor:
         return torch.randint(len(points), (count,), generator=self.generator).to(self.device)
 
 

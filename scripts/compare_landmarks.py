@@ -13,14 +13,12 @@ from pathlib import Path
 import av
 import numpy as np
 
+from selftrack.decoders.landmarks import INNER_LIPS, LEFT_EYE, OUTER_EYE_CORNERS, RIGHT_EYE
 from selftrack.tracker.geometry import crop
 from selftrack.tracker.landmarks.follower import FaceFollower
 from selftrack.tracker.landmarks.litert import LiteSession
 
-EYES = {"eye at 33": (33, 160, 158, 133, 153, 144), "eye at 263": (263, 387, 385, 362, 380, 373)}
-"""Outer corner, two points of the upper lid, inner corner, two of the lower lid (Soukupova and Cech 2016)."""
-LIPS = (13, 14)
-OUTER_CORNERS = (33, 263)
+EYES = {"right eye": RIGHT_EYE, "left eye": LEFT_EYE}
 
 
 class CurrentModel:
@@ -64,16 +62,16 @@ def eye_aspect_ratio(points: np.ndarray, eye: tuple[int, ...]) -> np.ndarray:
 def shake(points: np.ndarray) -> float:
     """Median over time and points of the second difference of positions (T, L, 2), in % IOD."""
     second = np.linalg.norm(points[2:] - 2 * points[1:-1] + points[:-2], axis=-1)
-    return float(100 * np.median(second / _distance(points, *OUTER_CORNERS)[1:-1, None]))
+    return float(100 * np.median(second / _distance(points, *OUTER_EYE_CORNERS)[1:-1, None]))
 
 
 def compare(ours: np.ndarray, theirs: np.ndarray) -> dict[str, float]:
     """Figures for two tracks (T, 478, 2) of the same frames."""
     ratios = {name: [eye_aspect_ratio(track, eye) for track in (ours, theirs)] for name, eye in EYES.items()}
     ratios["both eyes"] = [sum(pair) for pair in zip(*ratios.values(), strict=True)]
-    iod = [_distance(track, *OUTER_CORNERS) for track in (ours, theirs)]
+    iod = [_distance(track, *OUTER_EYE_CORNERS) for track in (ours, theirs)]
     ratios["lip gap"] = [
-        _distance(track, *LIPS) / unit for track, unit in zip((ours, theirs), iod, strict=True)
+        _distance(track, *INNER_LIPS) / unit for track, unit in zip((ours, theirs), iod, strict=True)
     ]
     figures = {f"correlation, {name}": float(np.corrcoef(*pair)[0, 1]) for name, pair in ratios.items()}
     apart = np.linalg.norm(ours - theirs, axis=-1) / iod[1][:, None]

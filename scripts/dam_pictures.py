@@ -76,8 +76,8 @@ def main(folder: Path, out: Path, count: int = 3) -> None:
     """Write the sheet of COUNT frames of the track in FOLDER to OUT."""
     torch.set_num_threads(1)
     track = load(folder)
-    if track.model().name == "head":
-        raise typer.BadParameter(f"{folder}: was made with the bundled head; track with --decoder first")
+    if not track.model().paints_view:
+        raise typer.BadParameter(f"{folder}: its decoder paints no texture of its own; track with --decoder first")
     found = np.flatnonzero(track.ok)
     rows = evenly(found[split_frames(len(found))[1]], count)
     if not cv2.imwrite(str(out), cv2.cvtColor(sheet(track, rows), cv2.COLOR_RGB2BGR)):

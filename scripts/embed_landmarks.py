@@ -16,7 +16,8 @@ import torch
 import typer
 from torch import Tensor
 
-from selftrack.decoders.head.model import ASSET, EXPRESSION_NAMES, Head
+from selftrack.decoders.arkit import ARKIT_NAMES
+from selftrack.decoders.head.model import ASSET, Head
 from selftrack.decoders.mesh.rasterizer import Fragments, rasterize_numba
 from selftrack.tracker.geometry.crop import face_similarity
 from selftrack.tracker.geometry.pose import project, through
@@ -34,7 +35,7 @@ def codes(count: int, head: Head, generator: torch.Generator) -> Tensor:
     z[:, head.identity] = torch.randn(count, 60, generator=generator) * 0.7
     z[:, head.appearance] = torch.randn(count, 16, generator=generator) * 0.5
     for name, value in OPEN.items():
-        z[:, head.expression.start + EXPRESSION_NAMES.index(name)] = value
+        z[:, head.expression.start + ARKIT_NAMES.index(name)] = value
     return z
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from selftrack.decoders.mesh.rasterizer import rasterize_numba
-from selftrack.synthetic.studio_render import vertex_normals
+from selftrack.synthetic.studio_render import mesh_normals
 
 GAMMA = 2.2
 WARM = np.array([1.0, 0.0, -1.0])
@@ -113,7 +113,7 @@ def draw_mesh(
     """
     faces = torch.from_numpy(surface.faces)
     fragments = rasterize_numba(torch.from_numpy(projected[None]), faces, picture.shape[:2])
-    normals = surface.outward * vertex_normals(np.ascontiguousarray(placed, np.float64), surface.faces)
+    normals = surface.outward * mesh_normals(placed, surface.faces)
     lit = key_visibility(placed, faces, lights.directions[0])
     index = fragments.face_index[0].numpy()
     _shade(

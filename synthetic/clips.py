@@ -22,12 +22,14 @@ import torch
 import typer
 
 from selftrack.command import run
+from selftrack.decoders.base import Decoder
 from selftrack.decoders.head.model import Head, load_head
+from selftrack.decoders.landmarks import EYE_CORNERS, FACE_OVAL
 from selftrack.errors import UserError
 from selftrack.synthetic import clip_render as draw
 from selftrack.synthetic.performance import Performance, PerformanceConfig, perform, wander
-from selftrack.synthetic.studio import EYES, FACE_OVAL, Person, Studio
-from selftrack.synthetic.studio_render import vertex_normals
+from selftrack.synthetic.studio import Person, Studio
+from selftrack.synthetic.studio_render import mesh_normals
 from selftrack.tracker.geometry.pose import angles_of, rotation
 
 STREAM = 7_310_571  # third word of all seeds here: training captures are seeded with two, so nobody is in both
@@ -129,7 +131,7 @@ def project(points: np.ndarray, focal: float, size: tuple[int, int]) -> np.ndarr
     return np.concatenate([focal * points[..., :2] / depth + middle, depth * scale], -1)
 
 
-def face_vertices(head: Head) -> np.ndarray:
+def face_vertices(head: Decoder) -> np.ndarray:
     """(V,) bool: vertices of the skin within the outline of the mean face, seen from the front; no neck, no ears."""
     mean = head.mean.numpy()
     outline = head.landmarks478(head.mean[None])[0, list(FACE_OVAL)].numpy()
@@ -192,7 +194,7 @@ class Stage:
         cavity = np.char.startswith(parts, "cavity")
         gloss, sharp = np.where(eye, 4.0, 1.0), np.where(eye, 20.0, 1.0)
         reach = np.select([within, cavity, eye], [0.3, 0.5, 0.75], 1.0)
-        normals = vertex_normals(studio.mean.astype(np.float64), studio.faces)
+        normals = mesh_normals(studio.mean, studio.faces)
         nose = studio.mean[:, 2].argmin()  # its normal points to the front (-z)
         outward = float(-np.sign(normals[nose, 2]))
         self.surface = draw.Surface(studio.faces, studio.uv_faces, studio.uvs, gloss, sharp, reach, outward)
@@ -305,7 +307,7 @@ class Scene:
         turn = _matrices(self.performance.angles[index])
         position = self.place + self.performance.offset[index]
         shape = stage.shape(self.actor, self.performance.curves[index])
-        normals = stage.surface.outward * vertex_normals(shape, stage.surface.faces)
+        normals = stage.surface.outward * mesh_normals(shape, stage.surface.faces)
         placed = (shape + normals * person.hair[:, None]) @ turn.T + position
 
         def to_picture(points: np.ndarray) -> np.ndarray:
@@ -323,7 +325,7 @@ class Scene:
         )
         if person.glasses is not None:
             radius, colour = person.glasses
-            for line in draw.glasses(radius, stage.studio.landmarks(shape)[list(EYES)]):
+            for line in draw.glasses(radius, stage.studio.landmarks(shape)[list(EYE_CORNERS)]):
                 xy = to_picture(line @ turn.T + position)[:, :2]
                 width = max(round(0.0025 * self.focal / position[2]), 1)
                 ink = (colour**draw.GAMMA * ambient).tolist()

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from selftrack.decoders.head.model import EXPRESSION_NAMES
+from selftrack.decoders.arkit import ARKIT_NAMES
 from selftrack.synthetic.studio import sample_expression
 
-INDEX = {name: i for i, name in enumerate(EXPRESSION_NAMES)}
+INDEX = {name: i for i, name in enumerate(ARKIT_NAMES)}
 EYES = [i for name, i in INDEX.items() if name.startswith(("eyeLook", "eyeBlink"))]
 # What speech moves: the strongest value at full loudness, and whether both sides move alike.
 SPEECH = {

@@ -14,25 +14,13 @@ import cv2
 import numpy as np
 import torch
 
-from selftrack.decoders.head.model import EXPRESSION_NAMES, Head
+from selftrack.decoders.arkit import ARKIT_NAMES
+from selftrack.decoders.head.model import Head
+from selftrack.decoders.landmarks import BEARD, BROWS, EYE_CORNERS, FACE_OVAL, LIPS
 from selftrack.decoders.mesh.rasterizer import rasterize_numba
 from selftrack.synthetic import studio_render as draw
 from selftrack.tracker.geometry.crop import CROP_SIZE, apply, face_similarity
 from selftrack.tracker.geometry.pose import rotation
-
-FACE_OVAL = (
-    *(10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377),
-    *(152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109),
-)
-BROWS = ((70, 63, 105, 66, 107, 55, 65, 52, 53, 46), (300, 293, 334, 296, 336, 285, 295, 282, 283, 276))
-LOWER_LIP = (146, 91, 181, 84, 17, 314, 405, 321, 375)  # outer edges; the corners 61 and 291 belong to both lips
-UPPER_LIP = (409, 270, 269, 267, 0, 37, 39, 40, 185)
-LIPS = (61, *LOWER_LIP, 291, *UPPER_LIP)
-BEARD = (
-    *(132, 58, 172, 136, 150, 149, 176, 148, 152, 377, 400),
-    *(378, 379, 365, 397, 288, 361, 426, 327, 2, 98, 206),
-)
-EYES = (33, 133, 362, 263)
 
 
 @dataclass(frozen=True)
@@ -153,13 +141,13 @@ _NOT_ALONE = ("eyeLook", "mouthClose", "tongueOut")
 
 def sample_expression(rng: np.random.Generator) -> np.ndarray:
     """A plausible combination of the 52 ARKit values (52,), from neutral to strong."""
-    values = dict.fromkeys(EXPRESSION_NAMES, 0.0)
+    values = dict.fromkeys(ARKIT_NAMES, 0.0)
     strength = rng.choice([s for s, _ in STRENGTHS], p=[p for _, p in STRENGTHS])
     _look(rng, values)
     _perform(rng, values, BLINKS, 1.0)  # faces at rest blink, too
     for group in GROUPS:
         _perform(rng, values, group, rng.uniform(0.2, 1) * strength)
-    alone = [name for name in EXPRESSION_NAMES if not name.startswith(_NOT_ALONE)]
+    alone = [name for name in ARKIT_NAMES if not name.startswith(_NOT_ALONE)]
     for name in rng.choice(alone, rng.poisson(STRAY)):
         values[name] += rng.uniform(0, 0.35) * strength
     values["mouthClose"] = min(values["mouthClose"], values["jawOpen"])  # it closes the lips that the jaw has parted
@@ -327,7 +315,7 @@ class Studio:
         crop: np.ndarray,
     ) -> np.ndarray:
         size = self.config.picture
-        normals = draw.vertex_normals(vertices.astype(np.float64), self.faces)
+        normals = draw.mesh_normals(vertices, self.faces)
         # outward: the nose's normal must point to the front of the head (-z)
         outward = -np.sign(normals[vertices[:, 2].argmin(), 2])
         body = (vertices + outward * normals * person.hair[:, None]) @ rotation.T + position
@@ -392,7 +380,7 @@ class Studio:
     ) -> None:
         """Two rings and a bridge, 1.5 cm before the eyes."""
         radius, colour = glasses
-        eyes = self.landmarks(vertices)[list(EYES)]
+        eyes = self.landmarks(vertices)[list(EYE_CORNERS)]
         centres = np.stack([eyes[:2].mean(0), eyes[2:].mean(0)]) + [0, 0.003, -0.015]
         turn = np.linspace(0, 2 * np.pi, 28)
         ring = np.stack([1.15 * np.cos(turn), np.sin(turn), 0 * turn], 1) * radius

@@ -5,25 +5,15 @@ from __future__ import annotations
 import cv2
 import numba
 import numpy as np
+import torch
+
+from selftrack.decoders.mesh.normals import vertex_normals
 
 
-@numba.njit(cache=True, nogil=True)
-def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """Area-weighted unit normals (V,3) of vertices (V,3), faces (F,3)."""
-    normals = np.zeros_like(vertices)
-    for f in range(faces.shape[0]):
-        i, j, k = faces[f]
-        ax, ay, az = vertices[j] - vertices[i]
-        bx, by, bz = vertices[k] - vertices[i]
-        n0, n1, n2 = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
-        for v in (i, j, k):
-            normals[v, 0] += n0
-            normals[v, 1] += n1
-            normals[v, 2] += n2
-    for v in range(len(normals)):
-        norm = np.sqrt(normals[v, 0] ** 2 + normals[v, 1] ** 2 + normals[v, 2] ** 2) + 1e-12
-        normals[v] /= norm
-    return normals
+def mesh_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """Compute the unit normals (V,3) float64 of vertices (V,3) with triangles `faces` (F,3), see `vertex_normals`."""
+    exact = torch.from_numpy(vertices.astype(np.float64))
+    return vertex_normals(exact[None], torch.from_numpy(faces))[0].numpy()
 
 
 @numba.njit(cache=True, nogil=True)

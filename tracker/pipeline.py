@@ -17,8 +17,8 @@ import numpy as np
 import torch
 import yaml
 
-from selftrack.decoders.dam.model import Dam, load_decoder
-from selftrack.decoders.head.model import Head, load_head
+from selftrack.decoders.base import Decoder, SurfacePoints
+from selftrack.decoders.registry import load_decoder
 from selftrack.errors import UserError
 from selftrack.tracker import export
 from selftrack.tracker.export.options import ExportOptions
@@ -143,7 +143,7 @@ class Models:
     follower: Follower
     network: I2ZNet
     device: str
-    decoder: Head | Dam = field(default_factory=load_head)
+    decoder: Decoder = field(default_factory=load_decoder)
 
 
 class Stopwatch:
@@ -377,12 +377,11 @@ def _fits(path: Path, models: Models, config: TrackConfig, progress: Progress) -
         return True
     images, seen = _tensors(models, pictures, points)
     person = torch.from_numpy(_person(models, pictures, points)).to(models.device)
-    decoder = models.decoder.to(models.device)
-    embedding = decoder.landmarks478 if seen.shape[1] > 68 else decoder.landmarks68
+    landmarks = SurfacePoints.landmarks(models.decoder.copy_to(models.device), seen.shape[1])
 
     def distance(network: I2ZNet) -> float:
         said = network(images, seen, person)
-        placed = project(embedding(decoder.geometry(said.z)), said.pose)[..., :2]
+        placed = project(landmarks(said.z), said.pose)[..., :2]
         return float((placed - seen).norm(dim=2).mean())
 
     return distance(models.network) <= distance(models.network.unadapted())
@@ -468,7 +467,7 @@ def _assemble(
     inverse_distance: float,
     reader: VideoReader,
     config: TrackConfig,
-    head: Head | Dam,
+    head: Decoder,
 ) -> Track:
     """The track of all rows, its confidence still 0; lost ones hold the last good values."""
     info = reader.info

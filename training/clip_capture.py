@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 import torch
 
-from selftrack.decoders.base import Topology
 from selftrack.decoders.capture import Camera
 from selftrack.decoders.mesh.unwrap import texel_map, unwrap
 from selftrack.errors import UserError
@@ -39,7 +38,7 @@ class ClipCapture:
         if not len(rows):
             raise UserError(f"{track.clip}: shows no face to make a model of")
         self.track, self.rows, self._size = track, rows, size
-        self.topology = Topology.of(track.model())
+        self.topology = track.model().topology
         self.cameras = (Camera("clip", np.eye(3), np.eye(3, 4)),)
         self.frames = tuple(f"{row:06d}" for row in rows)
         self._complete = (255 * clip_texture(track, TextureConfig(size=size))).round().byte().permute(1, 2, 0).numpy()

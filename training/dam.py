@@ -19,7 +19,9 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, Dataset
 
 from selftrack.decoders.capture import Capture
-from selftrack.decoders.dam.model import Dam, DamConfig, divergence, masked_error, psnr, save_dam
+from selftrack.decoders.dam.losses import divergence, masked_error, psnr
+from selftrack.decoders.dam.model import Dam
+from selftrack.decoders.dam.networks import DamConfig
 from selftrack.decoders.head.model import load_head
 from selftrack.errors import UserError
 
@@ -204,7 +206,7 @@ def train_dam(
     if rank == 0:
         fit_curves(model, capture, learn)
         errors = reconstruct(objective, capture, learn, held)
-        save_dam(out, model, {"settings": asdict(config), "reconstruction": asdict(errors)})
+        model.save(out, {"settings": asdict(config), "reconstruction": asdict(errors)})
         checkpoint.unlink(missing_ok=True)
         return errors
     return reconstruct(objective, capture, learn, held)

@@ -21,8 +21,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from selftrack.decoders.base import Decoder
-from selftrack.decoders.head.model import IBUG_68, Head, LandmarkHead, load_head
+from selftrack.decoders.base import Decoder, SurfacePoints
+from selftrack.decoders.head.model import Head, load_head
+from selftrack.decoders.landmarks import IBUG_68, OPENINGS
 from selftrack.errors import UserError
 from selftrack.synthetic.captures import load_shard
 from selftrack.tracker.geometry.pose import angles_of, project
@@ -30,14 +31,6 @@ from selftrack.tracker.network.i2znet import Codes, I2ZConfig, I2ZNet, load_mode
 from selftrack.training.landmark_noise import IOD_PIXELS, LandmarkNoise, NoiseConfig
 
 EXPRESSION = Head.expression
-# Pairs of points whose difference shows how lids, lips and jaw open, how wide the mouth is, where the irises look.
-OPENINGS = (
-    *((159, 145), (158, 153), (160, 144), (386, 374), (385, 380), (387, 373)),
-    *((13, 14), (82, 87), (312, 317), (81, 178), (311, 402)),
-    *((61, 291), (78, 308), (0, 17)),
-    *((1, 152), (1, 148), (1, 377), (17, 152), (17, 148), (17, 377)),
-    *((468, 33), (468, 133), (473, 263), (473, 362)),
-)
 
 _LEVELS = ("perceptual", "landmarks", "coordinates", "vector", "points")  # settings that shape the levels
 
@@ -87,7 +80,7 @@ class Objective(nn.Module):
         decoder = decoder or load_head()
         self.network, self.config = network, config
         self.identity, self.expression = decoder.identity, decoder.expression
-        self.landmarks = LandmarkHead(decoder)
+        self.landmarks = SurfacePoints.landmarks(decoder)
         self.noise = LandmarkNoise(decoder, config.noise)
         self.register_buffer("millimetres", code_millimetres(decoder, config.appearance_mm))
         self.register_buffer("pairs", torch.tensor(OPENINGS))
@@ -330,7 +323,7 @@ def weak_perspective(points: Tensor, image: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def at_rest(landmarks: LandmarkHead, points: Tensor, code: Tensor, expression: slice = EXPRESSION) -> Tensor:
+def at_rest(landmarks: SurfacePoints, points: Tensor, code: Tensor, expression: slice = EXPRESSION) -> Tensor:
     """Where the points (B,L,2) of faces with codes (B,128) would be in the picture if these had no expression."""
     shown = landmarks(code)
     pose = weak_perspective(shown, points)

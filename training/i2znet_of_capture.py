@@ -114,12 +114,12 @@ def train_on_capture(
     device: str = "cpu",
     data: CaptureConfig | None = None,
 ) -> Path:
-    """Train a network for the decoder, which is moved to the device, on the capture's frames that are not held out.
+    """Train a network for the decoder on the capture's frames that are not held out.
 
     The levels begin as the bundled network's where the architecture is the same; else from scratch, as in the paper.
     """
     learn, _ = split_frames(len(capture.frames))
-    decoder = decoder.to(device)
+    decoder = decoder.copy_to(device)
 
     def load(network: I2ZNet, rank: int, world: int) -> CaptureData:
         return CaptureData(capture, decoder, network, learn[rank::world], data, loading)

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from selftrack.decoders.base import Decoder
-from selftrack.synthetic.studio import BROWS, FACE_OVAL, LOWER_LIP, UPPER_LIP
-from selftrack.tracker.landmarks.attention_mesh import MESH_POINTS, POINTS, LandmarkNet
+from selftrack.decoders.landmarks import BROWS, FACE_OVAL, LOWER_LIP, MESH_POINTS, POINTS, UPPER_LIP
+from selftrack.tracker.landmarks.attention_mesh import LandmarkNet
 
 IOD_PIXELS = 80.0  # a typical inter-ocular distance in the crop; landmark losses are in percent of it
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from selftrack.adapt.run import adapt_video, load_preset
-from selftrack.decoders.dam.model import load_dam
+from selftrack.decoders.dam.model import Dam
 from selftrack.errors import UserError
 from selftrack.tracker.network.i2znet import network_beside
 from selftrack.tracker.pipeline import TrackConfig, load_models, track_video
@@ -47,7 +47,7 @@ def model_of_clip(
         raise UserError(f"{folder}: holds the track of {track.clip}; delete it, or name another output than {out}")
     capture = ClipCapture(track, settings.model.texture, lambda done, total: progress("textures", done, total))
     errors = train_dam(capture, out, settings, lambda *step: progress("model", *step), device)
-    model = load_dam(out)
+    model = Dam.load(out)
     training = dam_training(network_config(model), network_steps, settings.seed)
     train_on_capture(
         capture,

@@ -8,8 +8,8 @@ import torch
 
 from selftrack.decoders.base import Embedding
 from selftrack.decoders.capture import Capture
+from selftrack.decoders.landmarks import POINTS
 from selftrack.errors import UserError
-from selftrack.tracker.landmarks.attention_mesh import POINTS
 from selftrack.tracker.landmarks.follower import DetectConfig, FaceFollower
 from selftrack.tracker.results.skin_points import pin
 

@@ -18,11 +18,10 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 from torch.nn import functional
 
-from selftrack.decoders.base import Topology
 from selftrack.decoders.capture.base import Calibrated, Camera, in_camera, mean_of
 from selftrack.decoders.head.model import load_head
+from selftrack.decoders.mesh.normals import vertex_normals
 from selftrack.decoders.mesh.rasterizer import Fragments, interpolate, rasterize
-from selftrack.decoders.mesh.shading import vertex_normals
 from selftrack.decoders.mesh.unwrap import TexelMap, texel_map, unwrap
 from selftrack.errors import UserError
 
@@ -98,7 +97,7 @@ class Studio(Calibrated):
         except Exception as error:
             raise UserError(f"{self.folder / self.MARK}: not a studio's ({error}); make it again") from error
         head = load_head()
-        self.topology = Topology.of(head)
+        self.topology = head.topology
         self.cameras = tuple(ring_camera(c) for c in range(len(self.acted.camera_gain)))
         self.frames = tuple(f"{n:05d}" for n in range(len(self.acted.curves)))
         self._albedo = torch.from_numpy(self.acted.albedo.astype(np.float32)).permute(2, 0, 1)[None]

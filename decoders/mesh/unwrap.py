@@ -18,8 +18,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from selftrack.decoders.base import Decoder
+from selftrack.decoders.mesh.normals import vertex_normals
 from selftrack.decoders.mesh.rasterizer import rasterize, rasterize_numba
-from selftrack.decoders.mesh.shading import vertex_normals
 
 LEAST_COSINE = 0.3
 """Incidence beyond 72 degrees is not trusted: a pixel of error slides far over the skin there."""

@@ -21,7 +21,8 @@ from scipy import stats
 from selftrack.adapt.run import adapt_video, load_preset
 from selftrack.adapt.trainer import AdaptConfig
 from selftrack.command import run
-from selftrack.decoders.head.model import Head
+from selftrack.decoders.base import Decoder
+from selftrack.decoders.landmarks import LEFT_IRIS, RIGHT_IRIS
 from selftrack.errors import UserError
 from selftrack.eval.compare.score import skin_windows
 from selftrack.eval.metrics.clip import skin_ratio, track_details
@@ -48,7 +49,7 @@ COLUMNS = {
     "lost": "lost",
 }
 LABEL_FREE = ("skin", "landmarks", "screen", "local")
-IRISES = {"eye_left": 473, "eye_right": 468}  # the landmark in the middle of each eye's iris
+IRISES = {"eye_left": LEFT_IRIS, "eye_right": RIGHT_IRIS}
 Row = dict[str, float]
 
 
@@ -102,7 +103,7 @@ def scaled(vertices: np.ndarray, truth: np.ndarray, ok: np.ndarray) -> np.ndarra
     return vertices * (size(truth) / size(vertices))
 
 
-def gaze(head: Head, vertices: np.ndarray) -> np.ndarray:
+def gaze(head: Decoder, vertices: np.ndarray) -> np.ndarray:
     """Directions (T,2,3) from the middle of each eyeball to that of its iris; vertices (T,V,3) in the head frame."""
     points = head.landmarks478(torch.from_numpy(vertices)).numpy()
     directions = []

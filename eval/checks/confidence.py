@@ -22,7 +22,7 @@ from scipy import optimize, stats
 from selftrack.adapt.clip import ClipConfig, chosen_rows
 from selftrack.adapt.split import split_rows
 from selftrack.command import run
-from selftrack.decoders.mesh.shading import vertex_normals
+from selftrack.decoders.mesh.normals import vertex_normals
 from selftrack.eval.compare.score import skin_windows
 from selftrack.synthetic.clips import Truth, face_vertices, load_truth
 from selftrack.tracker import load

@@ -19,21 +19,13 @@ import numpy as np
 import torch
 
 from selftrack.command import run
+from selftrack.decoders.landmarks import DISTANCES
 from selftrack.eval.metrics.agreement import projected_landmarks
 from selftrack.tracker import load
 from selftrack.tracker.geometry.crop import inter_ocular
 from selftrack.tracker.results.track_file import Track
 
 ACTIVE, KEPT = 0.1, 0.9
-OPENINGS = {
-    "right lids": (159, 145),
-    "left lids": (386, 374),
-    "lip gap": (13, 14),
-    "mouth width": (61, 291),
-    "right brow": (105, 33),
-    "left brow": (334, 263),
-    "nose to chin": (1, 152),
-}
 
 
 class Damped(NamedTuple):
@@ -109,7 +101,7 @@ def openings(track: Track) -> dict[str, tuple[float, float]]:
     def of(points: np.ndarray, a: int, b: int) -> float:
         return float(spread((100 * np.linalg.norm(points[:, a] - points[:, b], axis=1) / iod)[track.ok]))
 
-    return {name: (of(mesh, *pair), of(seen, *pair)) for name, pair in OPENINGS.items()}
+    return {name: (of(mesh, *pair), of(seen, *pair)) for name, pair in DISTANCES.items()}
 
 
 @torch.no_grad()
@@ -128,7 +120,7 @@ def main(before: Path, after: Path) -> None:
         )
     print("\n| range, % IOD | detected | mesh before | mesh after |\n" + "|---" * 4 + "|")
     then, now = openings(plain), openings(adapted)
-    for name in OPENINGS:
+    for name in DISTANCES:
         print(f"| {name} | {now[name][1]:.1f} | {then[name][0]:.1f} | {now[name][0]:.1f} |")
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from selftrack.decoders.dam.model import psnr
+from selftrack.decoders.dam.losses import psnr
 from selftrack.errors import UserError
 from selftrack.tracker.results.overlay import MeshPainter, OverlayConfig
 from selftrack.tracker.results.texture import clip_texture, own_texture

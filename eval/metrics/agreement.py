@@ -14,14 +14,11 @@ import numpy as np
 import torch
 
 from selftrack.command import run
+from selftrack.decoders.landmarks import CHIN, INNER_LIPS, LEFT_EYE, MESH_POINTS, NOSE_TIP, RIGHT_EYE
 from selftrack.tracker import load
 from selftrack.tracker.geometry.crop import inter_ocular
-from selftrack.tracker.landmarks.attention_mesh import MESH_POINTS
 from selftrack.tracker.results.texture import TextureConfig, clip_texture
 from selftrack.tracker.results.track_file import Track
-
-RIGHT_EYE = (33, 160, 158, 133, 153, 144)  # corner, upper lid twice, corner, lower lid twice
-LEFT_EYE = (263, 387, 385, 362, 380, 373)
 
 
 def landmark_distance(projected: np.ndarray, detected: np.ndarray) -> np.ndarray:
@@ -44,13 +41,14 @@ def eye_aspect_ratio(points: np.ndarray) -> np.ndarray:
 
 
 def lip_gap(points: np.ndarray) -> np.ndarray:
-    """(T,) distance of the inner lips' middles, points 13 and 14, over the IOD, of points (T,478,2)."""
-    return np.linalg.norm(points[:, 13] - points[:, 14], axis=-1) / inter_ocular(points)
+    """(T,) distance of the inner lips' middles over the IOD, of points (T,478,2)."""
+    upper, lower = INNER_LIPS
+    return np.linalg.norm(points[:, upper] - points[:, lower], axis=-1) / inter_ocular(points)
 
 
 def nose_to_chin(points: np.ndarray) -> np.ndarray:
-    """(T,) distance of nose tip and chin, points 1 and 152, over the IOD, of points (T,478,2)."""
-    return np.linalg.norm(points[:, 1] - points[:, 152], axis=-1) / inter_ocular(points)
+    """(T,) distance of nose tip and chin over the IOD, of points (T,478,2)."""
+    return np.linalg.norm(points[:, NOSE_TIP] - points[:, CHIN], axis=-1) / inter_ocular(points)
 
 
 def correlation(a: np.ndarray, b: np.ndarray) -> float:

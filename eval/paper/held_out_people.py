@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from selftrack.decoders.head.model import load_head
-from selftrack.synthetic.studio import FACE_OVAL, Studio, StudioConfig, sample_expression
+from selftrack.decoders.landmarks import FACE_OVAL
+from selftrack.synthetic.studio import Studio, StudioConfig, sample_expression
 from selftrack.tracker.geometry.crop import CROP_SIZE, apply, face_similarity, warp
 from selftrack.tracker.landmarks.attention_mesh import SIZE, LandmarkNet
 

@@ -26,9 +26,10 @@ from selftrack.adapt.loop import Adaptation
 from selftrack.adapt.run import CHECKPOINT, for_own_model, held_out_windows, load_preset
 from selftrack.adapt.trainer import AdaptConfig, Trainer
 from selftrack.command import run
+from selftrack.decoders.base import Decoder
 from selftrack.decoders.capture import open_capture
-from selftrack.decoders.dam.model import load_dam
-from selftrack.decoders.head.model import Head, load_head
+from selftrack.decoders.dam.model import Dam
+from selftrack.decoders.head.model import load_head
 from selftrack.eval.metrics.clip import stability
 from selftrack.eval.metrics.truth import vertex_error
 from selftrack.synthetic.clips import Stage, Truth, face_vertices, load_truth, make_clip
@@ -67,7 +68,7 @@ class Figures:
     vertices: float  # of the face, millimetres, rigid motion removed
 
 
-def salient_vertices(head: Head, count: int = SALIENT) -> list[int]:
+def salient_vertices(head: Decoder, count: int = SALIENT) -> list[int]:
     """Vertices of the face that lie farthest from all of 300-W's 68 points and from each other: skin, no landmarks."""
     inside = np.flatnonzero(face_vertices(head))
     at = head.mean.numpy()[inside]
@@ -133,7 +134,7 @@ def run_actor(folder: Path, seed: int, effort: Effort, say: Callable[[str], None
         settings = DamTraining(steps=effort.dam_steps)
         say(str(train_dam(capture, decoder, settings, lambda s, n, _: say(f"dam {s}/{n}") if s % 500 == 0 else None)))
     if not network_beside(decoder).exists():
-        model = load_dam(decoder)
+        model = Dam.load(decoder)
         settings = dam_training(network_config(model), effort.network_steps)
         train_on_capture(
             capture,

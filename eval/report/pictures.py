@@ -11,13 +11,12 @@ import cv2
 import numpy as np
 import torch
 
-from selftrack.decoders.head.model import Head
+from selftrack.decoders.base import Decoder
+from selftrack.decoders.landmarks import FACE_OVAL, MESH_POINTS
 from selftrack.decoders.mesh.unwrap import TexelMap, confidence, sample, surface, texel_map
 from selftrack.eval.compare.score import Reference, open_clip
 from selftrack.eval.metrics.agreement import projected_landmarks
 from selftrack.eval.metrics.clip import Details
-from selftrack.synthetic.studio import FACE_OVAL
-from selftrack.tracker.landmarks.attention_mesh import MESH_POINTS
 from selftrack.tracker.results.overlay import MeshPainter, OverlayConfig
 from selftrack.tracker.results.skin_points import pin
 from selftrack.tracker.results.texture import evenly
@@ -193,7 +192,7 @@ class _Marks:
 class _Sheet:
     """The face in the decoder's texture, and the row of it that runs over both cheeks and the nose."""
 
-    def __init__(self, head: Head, size: int) -> None:
+    def __init__(self, head: Decoder, size: int) -> None:
         self.faces = head.faces
         uvs = torch.zeros(len(head.mean), 2)
         uvs[head.faces] = head.uvs[head.uv_faces]

@@ -186,11 +186,11 @@ def _i2znet_of(
     decoder: Path, capture: Path, output: Path | None, config: str, steps: int | None, device: str, seed: int
 ) -> Path:
     from selftrack.decoders.capture import open_capture
-    from selftrack.decoders.dam.model import load_dam
+    from selftrack.decoders.dam.model import Dam
     from selftrack.tracker.network.i2znet import I2ZConfig, network_beside
     from selftrack.training.i2znet_of_capture import dam_training, network_config, train_on_capture
 
-    model = load_dam(decoder)
+    model = Dam.load(decoder)
     settings = dam_training(network_config(model, I2ZConfig.load(config)), seed=seed)
     settings = replace(settings, steps=steps or settings.steps)
     output = output or network_beside(decoder)
@@ -225,7 +225,7 @@ def dam(
     """Train a deep appearance model of one person; goes on where it was interrupted. Under torchrun on several
     devices."""
     from selftrack.decoders.capture import open_capture
-    from selftrack.decoders.dam.model import DamConfig
+    from selftrack.decoders.dam.networks import DamConfig
     from selftrack.training.dam import DamTraining, train_dam
     from selftrack.training.place_landmarks import place_landmarks
 
@@ -251,7 +251,7 @@ def dam(
 
 
 def _dam_of_clip(clip: Path, output: Path, texture: int, steps: int | None, device: str, seed: int) -> str:
-    from selftrack.decoders.dam.model import DamConfig
+    from selftrack.decoders.dam.networks import DamConfig
     from selftrack.training.dam import DamTraining
     from selftrack.training.personal_model import model_of_clip
 

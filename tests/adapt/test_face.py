@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from selftrack.adapt.face import Face, Points
+from selftrack.adapt.face import Face
+from selftrack.decoders.base import SurfacePoints
 from selftrack.decoders.head.model import load_head
 
 HEAD = load_head()
@@ -15,7 +16,7 @@ def test_points_are_those_of_the_decoder() -> None:
     z = 0.3 * torch.randn(2, HEAD.size, generator=torch.Generator().manual_seed(0))
     index = torch.tensor([5, 700, 31])
     expected = HEAD.geometry(z)[:, index]
-    assert torch.allclose(Points(HEAD, HEAD.mean, HEAD.shapes)(z, index), expected, atol=1e-6)
+    assert torch.allclose(SurfacePoints(HEAD, HEAD.mean, HEAD.shapes)(z, index), expected, atol=1e-6)
 
 
 def test_blinks_and_glances_are_not_held_for_trembling() -> None:

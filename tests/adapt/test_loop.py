@@ -16,7 +16,8 @@ from selftrack.adapt.held_out import held_out_error
 from selftrack.adapt.loop import Adaptation
 from selftrack.adapt.split import split_rows
 from selftrack.adapt.trainer import AdaptConfig, Trainer
-from selftrack.decoders.head.model import EXPRESSION_NAMES, load_head
+from selftrack.decoders.arkit import ARKIT_NAMES
+from selftrack.decoders.head.model import load_head
 from selftrack.decoders.mesh.rasterizer import interpolate, rasterize
 from selftrack.tracker.geometry.crop import apply, face_similarity, inter_ocular, warp
 from selftrack.tracker.geometry.pose import project
@@ -100,8 +101,8 @@ def test_a_face_that_mostly_smiles_keeps_its_neutral(clip: Clip, network: I2ZNet
     trainer.calm = torch.zeros(len(clip))
     trainer.calm[rows[0]] = 1
     curves = torch.zeros(len(rows), 52)
-    curves[0, EXPRESSION_NAMES.index("mouthPucker")] = 0.5
-    curves[0, EXPRESSION_NAMES.index("eyeBlinkLeft")] = 1.0
+    curves[0, ARKIT_NAMES.index("mouthPucker")] = 0.5
+    curves[0, ARKIT_NAMES.index("eyeBlinkLeft")] = 1.0
     curves[1:] = 0.9
     assert trainer._neutral(curves, rows).item() == pytest.approx(0.25)
 

@@ -14,10 +14,11 @@ from selftrack.adapt.clip import ClipConfig, read_clip
 from selftrack.adapt.run import for_own_model
 from selftrack.adapt.trainer import AdaptConfig, Trainer
 from selftrack.cli import commands
+from selftrack.decoders.base import SurfacePoints
 from selftrack.decoders.capture import in_camera, view_direction
 from selftrack.decoders.capture.light_stage import Studio
-from selftrack.decoders.dam.model import Dam, DamConfig, load_dam, save_dam
-from selftrack.decoders.head.model import LandmarkHead
+from selftrack.decoders.dam.model import Dam
+from selftrack.decoders.dam.networks import DamConfig
 from selftrack.tracker import export
 from selftrack.tracker.geometry.pose import view_of
 from selftrack.tracker.network.i2znet import WEIGHTS, I2ZConfig, I2ZNet, load_model, network_beside
@@ -46,7 +47,7 @@ def model(stage: Studio, tmp_path: Path) -> Path:
     torch.manual_seed(0)
     dam = prepare(stage, DamTraining(DamConfig(texture=32, hidden=32)))
     fit_curves(dam, stage, np.arange(6))
-    return save_dam(tmp_path / "dam.safetensors", dam)
+    return dam.save(tmp_path / "dam.safetensors")
 
 
 @pytest.fixture
@@ -54,14 +55,14 @@ def network(model: Path) -> Path:
     """Untrained."""
     torch.manual_seed(1)
     out = network_beside(model)
-    untrained = I2ZNet(network_config(load_dam(model), SMALL))
+    untrained = I2ZNet(network_config(Dam.load(model), SMALL))
     save_heads(out, untrained, untrained.heads.state_dict(), {})
     return out
 
 
 def test_landmarks_of_a_model_are_those_of_its_mesh(model: Path) -> None:
-    dam, z = load_dam(model), torch.randn(3, 128)
-    torch.testing.assert_close(LandmarkHead(dam)(z), dam.landmarks478(dam.geometry(z)), atol=1e-6, rtol=1e-4)
+    dam, z = Dam.load(model), torch.randn(3, 128)
+    torch.testing.assert_close(SurfacePoints.landmarks(dam)(z), dam.landmarks478(dam.geometry(z)), atol=1e-6, rtol=1e-4)
 
 
 def test_view_of_a_pose_is_the_direction_to_the_camera(light_stage: Callable) -> None:
@@ -73,7 +74,7 @@ def test_view_of_a_pose_is_the_direction_to_the_camera(light_stage: Callable) ->
 
 def test_shots_of_a_capture_show_its_landmarks(stage: Studio, model: Path) -> None:
     """The points in a crop are the capture's own, moved by one similarity."""
-    dam = load_dam(model)
+    dam = Dam.load(model)
     network = I2ZNet(replace(SMALL, perceptual=None))
     data = CaptureData(stage, dam, network, np.arange(3), CaptureConfig(views=2))
     assert data.points.shape == (3, 2, 478, 2) and data.codes.shape == (3, 2, 128)
@@ -98,21 +99,21 @@ def load_points(stage: Studio, dam: Dam, frame: int) -> list[np.ndarray]:
 
 def test_a_network_for_a_model_trains(stage: Studio, model: Path, tmp_path: Path) -> None:
     seen = []
-    settings = dam_training(network_config(load_dam(model), replace(SMALL, perceptual=None)), steps=20)
+    settings = dam_training(network_config(Dam.load(model), replace(SMALL, perceptual=None)), steps=20)
     out = train_on_capture(
-        stage, load_dam(model), tmp_path / "w.safetensors", settings, lambda s, n, terms: seen.append(terms)
+        stage, Dam.load(model), tmp_path / "w.safetensors", settings, lambda s, n, terms: seen.append(terms)
     )
     assert np.isfinite(list(seen[0].values())).all() and "view" in seen[0]
     trained = load_model(out)
     codes = trained(None, torch.rand(2, 478, 2) * 256)
     assert codes.z.shape == (2, 128) and codes.person.shape == (2, 0)
-    assert trained.config.decoder == load_dam(model).hash
+    assert trained.config.decoder == Dam.load(model).hash
 
 
 def test_tracking_with_a_model(model: Path, network: Path, smile: Path, tmp_path: Path) -> None:
     config = TrackConfig(decoder=str(model), duration=0.3, samples=2, overlay=True, look="textured")
     track_video(smile, tmp_path / "out", config)
-    track, dam = track_file.load(tmp_path / "out"), load_dam(model)
+    track, dam = track_file.load(tmp_path / "out"), Dam.load(model)
     assert track.decoder == "dam" and track.z.shape[1] == 128 and track.identity.shape == (0,)
     assert track.vertices().shape == (len(track), len(dam.mean), 3)
     assert "jawOpen" in track.curves()  # the head's topology: ARKit by the linear map
@@ -168,9 +169,9 @@ def test_the_commands(stage: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     out = tmp_path / "me.safetensors"
     status, said, _ = train("dam", stage.folder, "-o", out, "--texture", 32, "--steps", 2)
-    assert status == 0 and "held-out frames" in said and load_dam(out).topology.head
+    assert status == 0 and "held-out frames" in said and Dam.load(out).topology.head
     status, said, _ = train("i2znet", "--decoder", out, "--capture", stage.folder, "--steps", 2)
-    assert status == 0 and load_model(tmp_path / "me.i2znet.safetensors").config.decoder == load_dam(out).hash
+    assert status == 0 and load_model(tmp_path / "me.i2znet.safetensors").config.decoder == Dam.load(out).hash
     for wrong, says in (
         (("dam",), "CAPTURE"),
         (("dam", tmp_path / "nothing"), "no capture there"),

@@ -7,10 +7,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from selftrack.decoders.head.model import EXPRESSION_NAMES, load_head
-from selftrack.decoders.mesh import shading
+from selftrack.decoders.arkit import ARKIT_NAMES
+from selftrack.decoders.head.model import load_head
 from selftrack.synthetic.studio import Studio, StudioConfig, sample_expression
-from selftrack.synthetic.studio_render import lens_and_sensor, random_light, shade, vertex_normals
+from selftrack.synthetic.studio_render import lens_and_sensor, random_light, shade
 from selftrack.tracker.geometry.crop import face_similarity
 
 
@@ -24,7 +24,7 @@ def test_expressions_are_in_range_and_varied() -> None:
     e = np.stack([sample_expression(rng) for _ in range(2000)])
     assert e.min() >= 0 and e.max() <= 1
     assert ((e > 0.15).mean(0) > 0.002).all(), "every curve is used"
-    i = EXPRESSION_NAMES.index
+    i = ARKIT_NAMES.index
     assert (e[:, i("mouthClose")] <= e[:, i("jawOpen")] + 1e-6).all()
     assert (np.minimum(e[:, i("eyeLookUpLeft")], e[:, i("eyeLookDownLeft")]) == 0).all()
     # both eyes look the same way
@@ -51,14 +51,6 @@ def test_points_stay_within_the_crops_errors(studio: Studio) -> None:
         assert abs(np.log(scale)) <= studio.config.crop_scale + 1e-6
         assert abs(np.arctan2(again[1, 0], again[0, 0])) <= studio.config.crop_turn + 1e-6
         assert (shot.points > 0).all() and (shot.points < 256).all()
-
-
-def test_normals_agree_with_the_torch_twin(studio: Studio) -> None:
-    head = studio.head
-    expected = shading.vertex_normals(head.mean[None].double(), head.faces)[0].numpy()
-    got = vertex_normals(head.mean.double().numpy(), studio.faces)
-    used = np.linalg.norm(expected, axis=1) > 0.5
-    assert np.allclose(np.abs((got * expected).sum(1))[used], 1, atol=1e-5)
 
 
 def test_shading_by_closed_form() -> None:

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from selftrack.decoders.head.model import LandmarkHead, load_head
+from selftrack.decoders.base import SurfacePoints
+from selftrack.decoders.head.model import load_head
+from selftrack.decoders.landmarks import BROWS
 from selftrack.synthetic.captures import find_captures, load_shard, make_captures
-from selftrack.synthetic.studio import BROWS, Studio, StudioConfig, sample_expression
+from selftrack.synthetic.studio import Studio, StudioConfig, sample_expression
 from selftrack.tracker.geometry.pose import project
 from selftrack.tracker.network.i2znet import I2ZNet, load_model
 from selftrack.training import i2znet as training
@@ -55,7 +57,7 @@ def test_captures_resume_and_refuse_other_settings(shards: list[Path]) -> None:
 
 def test_landmark_head_is_the_head() -> None:
     head, z = load_head(), torch.randn(3, 128)
-    assert torch.allclose(LandmarkHead(head)(z), head.landmarks478(head.geometry(z)), atol=1e-5)
+    assert torch.allclose(SurfacePoints.landmarks(head)(z), head.landmarks478(head.geometry(z)), atol=1e-5)
 
 
 def test_code_millimetres_by_hand() -> None:
@@ -116,7 +118,8 @@ def test_cheeks_stay_behind_and_lips_do_not() -> None:
 
 def test_at_rest_is_the_neutral_face_at_the_same_pose() -> None:
     torch.manual_seed(0)
-    landmarks, pose = LandmarkHead(load_head()), torch.tensor([[6.3, 0.1, -0.3, 0.05, 120.0, 130.0]]).expand(3, 6)
+    landmarks = SurfacePoints.landmarks(load_head())
+    pose = torch.tensor([[6.3, 0.1, -0.3, 0.05, 120.0, 130.0]]).expand(3, 6)
     code = torch.randn(3, 128) * 0.5
     code[:, 60:112] = torch.rand(3, 52) * 0.5
     neutral = code.clone()

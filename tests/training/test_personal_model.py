@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from selftrack.decoders.dam.model import DamConfig, load_dam
+from selftrack.decoders.dam.model import Dam
+from selftrack.decoders.dam.networks import DamConfig
 from selftrack.eval.checks.likeness import likeness, ssim
 from selftrack.tracker.network.i2znet import network_beside
 from selftrack.tracker.pipeline import TrackConfig, track_video
@@ -73,7 +74,7 @@ def test_model_of_a_clip(track: Track, folder: Path, tmp_path: Path) -> None:
     assert np.isfinite(errors.texture) and network_beside(out).exists()
     track_video(SMILE, tmp_path / "own", TrackConfig(duration=0.4, samples=2, overlay=False, decoder=str(out)))
     own = track_file.load(tmp_path / "own")
-    assert own.decoder_hash == load_dam(out).hash
+    assert own.decoder_hash == Dam.load(out).hash
     judged = likeness(own)
     assert judged.frames > 0 and 0 < judged.psnr < 60 and -1 <= judged.ssim <= 1
     with pytest.raises(ValueError, match="bundled head"):

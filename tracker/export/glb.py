@@ -13,7 +13,7 @@ import torch
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from selftrack.decoders.mesh.shading import vertex_normals
+from selftrack.decoders.mesh.normals import vertex_normals
 from selftrack.tracker.export.options import ExportOptions
 from selftrack.tracker.geometry.camera import camera_pose, focal_length
 from selftrack.tracker.results.texture import NAME as TEXTURE

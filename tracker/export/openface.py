@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from selftrack.decoders.head.model import LandmarkHead
+from selftrack.decoders.base import SurfacePoints
 from selftrack.tracker.export.gaze import gaze_directions
 from selftrack.tracker.export.options import ExportOptions
 from selftrack.tracker.geometry.camera import camera_pose, focal_length
@@ -31,7 +31,7 @@ def euler_xyz(matrix: np.ndarray) -> np.ndarray:
 
 def landmarks68(track: Track) -> np.ndarray:
     """The 68 points of 300-W on the tracked face (T,68,2), pixels of the clip."""
-    head = LandmarkHead(track.model(), 68)
+    head = SurfacePoints.landmarks(track.model(), 68)
     with torch.no_grad():
         points = head(torch.from_numpy(track.z))
         return project(points, torch.from_numpy(track.H_image), track.inverse_distance)[..., :2].numpy()

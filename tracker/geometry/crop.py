@@ -8,10 +8,11 @@ A transform M (2, 3) takes image pixels to crop pixels: q = M[:, :2] p + M[:, 2]
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import cv2
 import numpy as np
+
+from selftrack.decoders.landmarks import IBUG_LAYOUT, LAYOUTS, MESH_POINTS, layout
 
 CROP_SIZE = 256
 SIDE_PER_FACE = 1.5
@@ -19,19 +20,6 @@ SIDE_PER_FACE = 1.5
 
 _FOREHEAD_68 = 0.4
 """Forehead over nose bridge, per chin-to-bridge distance (0.39 in MediaPipe's canonical face model)."""
-
-
-class _Axes(NamedTuple):
-    """Indexes of the points whose differences give the in-plane angle of a set of landmarks."""
-
-    eye_left: int  # outer corner of the eye on the image's left
-    eye_right: int
-    chin: int
-    brow: int  # a point of the midline above the eyes
-
-
-_AXES_468 = _Axes(33, 263, 152, 10)
-_AXES_68 = _Axes(36, 45, 8, 27)
 
 
 def face_similarity(points: np.ndarray, size: int = CROP_SIZE) -> np.ndarray:
@@ -43,7 +31,7 @@ def face_similarity(points: np.ndarray, size: int = CROP_SIZE) -> np.ndarray:
     box includes an extrapolated forehead point, so that both sets give about the same crop.
 
     Args:
-        points: (..., L, 2) image pixels; L is 68, or at least 468, of which the first 468 count (no irises).
+        points: (..., L, 2) image pixels; L is 68, 468 or 478, of which the first 468 count (no irises).
         size: side of the crop in pixels.
 
     Returns:
@@ -53,17 +41,18 @@ def face_similarity(points: np.ndarray, size: int = CROP_SIZE) -> np.ndarray:
         ValueError: wrong shape, points that are not finite, or a face without extent.
     """
     points = np.asarray(points, np.float64)
-    if points.ndim < 2 or points.shape[-1] != 2 or not (points.shape[-2] == 68 or points.shape[-2] >= 468):
-        raise ValueError(f"expected points (..., L, 2) with L 68 or at least 468, got shape {points.shape}")
-    axes = _AXES_68 if points.shape[-2] == 68 else _AXES_468
-    eyes = points[..., axes.eye_right, :] - points[..., axes.eye_left, :]
-    up = points[..., axes.brow, :] - points[..., axes.chin, :]
+    if points.ndim < 2 or points.shape[-1] != 2 or points.shape[-2] not in LAYOUTS:
+        raise ValueError(f"expected points (..., L, 2) with L of {sorted(LAYOUTS)}, got shape {points.shape}")
+    axes = LAYOUTS[points.shape[-2]]
+    left, right = axes.eyes
+    eyes = points[..., right, :] - points[..., left, :]
+    up = points[..., axes.midline, :] - points[..., axes.chin, :]
     direction = eyes + np.stack([-up[..., 1], up[..., 0]], -1)
-    if points.shape[-2] == 68:
-        forehead = points[..., axes.brow, :] + _FOREHEAD_68 * up
+    if axes is IBUG_LAYOUT:
+        forehead = points[..., axes.midline, :] + _FOREHEAD_68 * up
         outline = np.concatenate([points, forehead[..., None, :]], -2)
     else:
-        outline = points[..., :468, :]
+        outline = points[..., :MESH_POINTS, :]
     angle = np.arctan2(direction[..., 1], direction[..., 0])
     upright = outline @ np.swapaxes(_rotation(-angle), -1, -2)
     low, high = upright.min(-2), upright.max(-2)
@@ -75,8 +64,8 @@ def face_similarity(points: np.ndarray, size: int = CROP_SIZE) -> np.ndarray:
 
 def inter_ocular(points: np.ndarray) -> np.ndarray:
     """Inter-ocular distance (...) in pixels, between the outer eye corners, of points (..., L, 2); L as above."""
-    axes = _AXES_68 if points.shape[-2] == 68 else _AXES_468
-    return np.linalg.norm(points[..., axes.eye_left, :] - points[..., axes.eye_right, :], axis=-1)
+    left, right = layout(points.shape[-2]).eyes
+    return np.linalg.norm(points[..., left, :] - points[..., right, :], axis=-1)
 
 
 def invert(transform: np.ndarray) -> np.ndarray:

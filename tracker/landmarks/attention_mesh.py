@@ -11,13 +11,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from selftrack.decoders.landmarks import LEFT_IRIS, MESH_POINTS, POINTS, RIGHT_IRIS
 from selftrack.tracker.landmarks.litert import LiteModule
 from selftrack.tracker.landmarks.tflite import TfliteGraph, build_module, read_graph
 
 MODEL = Path(__file__).parents[1] / "assets" / "face_landmark_with_attention.tflite"
 SIZE = 192
-MESH_POINTS = 468
-POINTS = 478
 EYE_CONTOUR = 16
 """An eye's refined points begin with this many of its contour; their mean depth becomes the iris's."""
 
@@ -92,7 +91,7 @@ class LandmarkNet(nn.Module):
         points = mesh.new_empty(len(mesh), POINTS, 3)
         points[:, :MESH_POINTS] = mesh
         points[:, self.lips, :2] = lips
-        eyes = ((468, self.left_eye, left_eye, left_iris), (473, self.right_eye, right_eye, right_iris))
+        eyes = ((RIGHT_IRIS, self.left_eye, left_eye, left_iris), (LEFT_IRIS, self.right_eye, right_eye, right_iris))
         for start, indices, eye, iris in eyes:
             points[:, indices, :2] = eye
             points[:, start : start + 5, :2] = iris

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from selftrack.decoders.landmarks import MESH_POINTS
 from selftrack.errors import UserError
 from selftrack.tracker.geometry import crop
-from selftrack.tracker.landmarks.attention_mesh import MESH_POINTS, SIZE, LandmarkNet
+from selftrack.tracker.landmarks.attention_mesh import SIZE, LandmarkNet
 from selftrack.tracker.landmarks.boxes import BoxConfig, BoxDetector, FaceBoxes, overlaps
 
 _MIN_SIDE = 16

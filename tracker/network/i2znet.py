@@ -33,7 +33,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from selftrack.decoders.head.model import EXPRESSION_NAMES, IBUG_68, N_APPEARANCE, N_IDENTITY
+from selftrack.decoders.arkit import ARKIT_NAMES
+from selftrack.decoders.head.model import N_APPEARANCE, N_IDENTITY
+from selftrack.decoders.landmarks import IBUG_68
 from selftrack.errors import UserError
 from selftrack.tracker.geometry.crop import CROP_SIZE
 from selftrack.tracker.network.streams import LANDMARK_STREAMS, PERCEPTUAL_STREAMS, ScratchTrunk
@@ -58,7 +60,7 @@ class I2ZConfig:
     points: int = 478  # points of the detector: 478, or FAN's 68
     depths: int | None = None  # so many of the deepest levels; None for all (the paper's skip connections)
     identity: int = N_IDENTITY  # numbers of the code that tell the person; 0 for a person's own model
-    expression: int = len(EXPRESSION_NAMES)
+    expression: int = len(ARKIT_NAMES)
     appearance: int = N_APPEARANCE
     decoder: str = ""  # hash of the decoder that the code speaks to; empty: the default head
 

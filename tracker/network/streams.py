@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from selftrack.decoders.head.model import IBUG_68
+from selftrack.decoders.landmarks import IBUG_68
 from selftrack.tracker.geometry.crop import CROP_SIZE
 from selftrack.tracker.landmarks.attention_mesh import SIZE as MESH_SIZE
 from selftrack.tracker.landmarks.attention_mesh import LandmarkNet

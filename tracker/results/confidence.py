@@ -19,11 +19,11 @@ import numpy as np
 import torch
 from scipy import optimize, special
 
-from selftrack.decoders.head.model import LandmarkHead
+from selftrack.decoders.base import SurfacePoints
+from selftrack.decoders.landmarks import MESH_POINTS
 from selftrack.errors import UserError
 from selftrack.tracker.geometry.crop import inter_ocular
 from selftrack.tracker.geometry.pose import project
-from selftrack.tracker.landmarks.attention_mesh import MESH_POINTS
 from selftrack.tracker.results.skin_points import Window, frame_error
 from selftrack.tracker.results.track_file import Track
 
@@ -133,7 +133,7 @@ def track_signals(track: Track) -> np.ndarray:
     head, count = track.model(), track.landmarks.shape[1]
     z, pose = torch.from_numpy(track.z), torch.from_numpy(track.H_image)
     with torch.no_grad():
-        mesh = project(LandmarkHead(head, count)(z), pose, track.inverse_distance)[..., :2].numpy()
+        mesh = project(SurfacePoints.landmarks(head, count)(z), pose, track.inverse_distance)[..., :2].numpy()
     expression = track.z[:, head.expression]
     return signals(track.presence, track.sharpness, track.landmarks, mesh, track.H_image, expression, track.ok)
 

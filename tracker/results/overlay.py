@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from selftrack.decoders.base import Embedding
-from selftrack.decoders.dam.model import Dam
-from selftrack.decoders.head.model import Head
+from selftrack.decoders.base import Decoder
+from selftrack.decoders.landmarks import CHIN, EARS, HAIRLINE
+from selftrack.decoders.mesh.normals import vertex_normals
 from selftrack.decoders.mesh.rasterizer import Fragments, interpolate, rasterize
-from selftrack.decoders.mesh.shading import HEADLIGHT, lambert, vertex_normals
+from selftrack.decoders.mesh.shading import HEADLIGHT, lambert
 from selftrack.errors import UserError
 from selftrack.tracker.results.texture import clip_texture, own_texture
 from selftrack.tracker.results.track_file import Track
@@ -22,7 +22,6 @@ from selftrack.tracker.sources.video import VideoReader, VideoWriter
 NAME = "overlay.mp4"
 MODES = ("shaded", "textured")
 _CHUNK = 64  # frames whose vertices are held at a time
-EARS = (234, 454)  # of the detector's points
 _TURNED = (0.15, 0.4)  # cosines between which the textured mesh fades in
 _FADE = 0.02  # metres over which the mesh fades out
 _JAW_BULGE = 0.03  # metres by which the angle of the jaw lies behind the line from chin to ear
@@ -106,7 +105,7 @@ class MeshPainter:
     """
 
     def __init__(
-        self, head: Head | Dam, config: OverlayConfig | None = None, texture: torch.Tensor | None = None
+        self, head: Decoder, config: OverlayConfig | None = None, texture: torch.Tensor | None = None
     ) -> None:
         self.config = config or OverlayConfig()
         if self.config.mode == "textured" and (texture is None or texture.ndim != 3):
@@ -121,8 +120,7 @@ class MeshPainter:
             self.weight[head.faces[head.face_parts == head.part_names.index("neck")]] = 0
         teeth = torch.tensor([name.startswith("teeth") for name in head.part_names])[head.face_parts]
         self.teeth = head.faces[teeth].unique()
-        ears = head.landmarks478
-        self.ears = Embedding(ears.triangles[list(EARS)], ears.weights[list(EARS)])
+        self.ears = head.landmarks478.subset(EARS)
 
     def __call__(self, image: np.ndarray, vertices: np.ndarray) -> np.ndarray:
         """The image (H,W,3) uint8 with the mesh, whose vertices (V,3) are in its pixels, drawn over it."""
@@ -169,7 +167,7 @@ def _facing(vertices: torch.Tensor, middle: torch.Tensor) -> torch.Tensor:
 
 def _fade(mean: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
     """Visibility (V,) in 0..1 of the mean head's vertices: 1 on the face, 0 well outside of its oval."""
-    hairline, chin, ears = points[10], points[152], points[list(EARS)].mean(dim=0)
+    hairline, chin, ears = points[HAIRLINE], points[CHIN], points[list(EARS)].mean(dim=0)
     jaw = ears - chin  # from the side; its normal points backwards and down
     behind_jaw = ((mean - chin)[:, 1] * jaw[2] - (mean - chin)[:, 2] * jaw[1]) / jaw[1:].norm()
     above = hairline[1] - mean[:, 1]

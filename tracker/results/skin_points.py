@@ -20,8 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from selftrack.decoders.landmarks import LAYOUTS, Layout
 from selftrack.decoders.mesh.rasterizer import rasterize
-from selftrack.synthetic.studio import BROWS, FACE_OVAL, LIPS
 
 
 @dataclass(frozen=True)
@@ -51,21 +51,6 @@ class Window(NamedTuple):
     """(N,W,2) float32 image pixels of N points in W frames."""
 
 
-class _Layout(NamedTuple):
-    """Which landmarks outline what."""
-
-    eyes: tuple[int, int]  # outer corners
-    face: tuple[int, ...]
-    features: tuple[tuple[int, ...], ...]
-
-
-_MESH_EYES = (33, 160, 158, 133, 153, 144), (263, 387, 385, 362, 380, 373)
-_MESH = _Layout((33, 263), FACE_OVAL, (*_MESH_EYES, *BROWS, LIPS))
-_IBUG_GROUPS = ((17, 22), (22, 27), (36, 42), (42, 48), (48, 60))  # brows, eyes, outer lips
-_IBUG = _Layout((36, 45), tuple(range(27)), tuple(tuple(range(*group)) for group in _IBUG_GROUPS))
-_LAYOUTS = {478: _MESH, 468: _MESH, 68: _IBUG}
-
-
 def find_windows(
     frames: Iterable[tuple[int, np.ndarray]], landmarks: np.ndarray, config: SkinPointConfig | None = None
 ) -> list[Window]:
@@ -83,9 +68,9 @@ def find_windows(
         ValueError: landmarks of another number, images that are not grey uint8.
     """
     config = config or SkinPointConfig()
-    if landmarks.ndim != 3 or landmarks.shape[1] not in _LAYOUTS or landmarks.shape[2] != 2:
-        raise ValueError(f"expected landmarks (T,L,2) with L of {sorted(_LAYOUTS)}, got {landmarks.shape}")
-    layout = _LAYOUTS[landmarks.shape[1]]
+    if landmarks.ndim != 3 or landmarks.shape[1] not in LAYOUTS or landmarks.shape[2] != 2:
+        raise ValueError(f"expected landmarks (T,L,2) with L of {sorted(LAYOUTS)}, got {landmarks.shape}")
+    layout = LAYOUTS[landmarks.shape[1]]
     windows: list[Window] = []
     walk: _Walk | None = None
     for row, grey in frames:
@@ -113,7 +98,7 @@ class _Walk:
 
     @classmethod
     def begin(
-        cls, row: int, grey: np.ndarray, landmarks: np.ndarray, layout: _Layout, config: SkinPointConfig
+        cls, row: int, grey: np.ndarray, landmarks: np.ndarray, layout: Layout, config: SkinPointConfig
     ) -> _Walk | None:
         """A window that starts with this frame; None if it has no corners."""
         iod = float(np.linalg.norm(landmarks[layout.eyes[0]] - landmarks[layout.eyes[1]]))
@@ -177,7 +162,7 @@ def _patch(iod: float, config: SkinPointConfig) -> int:
 
 
 def _corners(
-    grey: np.ndarray, landmarks: np.ndarray, layout: _Layout, iod: float, config: SkinPointConfig
+    grey: np.ndarray, landmarks: np.ndarray, layout: Layout, iod: float, config: SkinPointConfig
 ) -> np.ndarray:
     """(N,2) float32 corners of the skin, pixels."""
     mask = skin_mask(landmarks, layout, config.margin * iod, grey.shape)
@@ -185,10 +170,10 @@ def _corners(
     return np.zeros((0, 2), np.float32) if found is None else found[:, 0]
 
 
-def skin_mask(landmarks: np.ndarray, layout: _Layout, margin: float, size: tuple[int, int]) -> np.ndarray:
+def skin_mask(landmarks: np.ndarray, layout: Layout, margin: float, size: tuple[int, int]) -> np.ndarray:
     """(H,W) uint8, 255 on the skin: the face's hull without eyes, brows and lips, `margin` pixels from all outlines."""
     mask = np.zeros(size, np.uint8)
-    for group, value in ((layout.face, 255), *((feature, 0) for feature in layout.features)):
+    for group, value in ((layout.outline, 255), *((feature, 0) for feature in layout.features)):
         hull = cv2.convexHull(np.round(landmarks[list(group)]).astype(np.int32))
         cv2.fillConvexPoly(mask, hull, value)
         cv2.polylines(mask, [hull], True, 0, 2 * round(margin) + 1)  # the band eats the margin off the skin

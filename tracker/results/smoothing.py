@@ -52,8 +52,8 @@ def clean(track: Track, config: CleanConfig | None = None) -> Track:
     """
     config = config or CleanConfig()
     head = track.model()
-    if head.name != "head":
-        raise UserError("the clean-up knows the bundled head's curves, and this track is of a person's own model")
+    if not head.has_blendshapes:
+        raise UserError("the clean-up is of curves that are weights of shapes, and this track's decoder has none")
     if config.neutral_frame is not None:
         _check_neutral(track, config.neutral_frame)
     z, pose = track.z.astype(float), track.H_image.astype(float)

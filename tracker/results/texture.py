@@ -14,8 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from selftrack.decoders.dam.model import Dam
-from selftrack.decoders.head.model import Head
+from selftrack.decoders.base import Decoder
 from selftrack.decoders.mesh.unwrap import TexelMap, confidence, sample, scatter, surface, texel_map
 from selftrack.tracker.geometry.pose import view_of
 from selftrack.tracker.results.track_file import Track
@@ -86,10 +85,10 @@ def clip_texture(track: Track, config: TextureConfig | None = None) -> Tensor:
 
 
 def own_texture(track: Track, observed: Tensor) -> Callable[[int], Tensor] | None:
-    """Of a track by a person's own model: frame -> texture (3,T,T), RGB in 0..1, of its code and view, in the colours
-    of the clip, whose texture (3,T,T) `observed` is. None by the bundled head, whose texture does not change."""
+    """Give the texture that the decoder paints: frame -> texture (3,T,T), RGB in 0..1, of its code and view, in the
+    colours of the clip, whose texture (3,T,T) `observed` is. None if the decoder's texture does not change."""
     model = track.model()
-    if model.name == "head":
+    if not model.paints_view:
         return None
 
     @torch.no_grad()
@@ -97,7 +96,7 @@ def own_texture(track: Track, observed: Tensor) -> Callable[[int], Tensor] | Non
         z, pose = (torch.from_numpy(values[row : row + 1]) for values in (track.z, track.H_image))
         return model.colour(z, view_of(pose))[0]
 
-    size = model.config.texture
+    size = model.mean_texture.shape[-1]
     skin = _resized(model.skin_texels, size)
     seen = functional.interpolate(observed[None], (size, size), mode="bilinear", antialias=True)[0]
     rows = evenly(np.flatnonzero(track.ok), 8)
@@ -111,7 +110,7 @@ def _resized(mask: Tensor, size: int) -> Tensor:
     return functional.interpolate(mask.float()[None, None], (size, size), mode="area")[0, 0] > 0.999
 
 
-def texels_of(head: Head | Dam, parts: tuple[str, ...], size: int) -> Tensor:
+def texels_of(head: Decoder, parts: tuple[str, ...], size: int) -> Tensor:
     """Which texels (T,T) bool of a (size,size) texture lie on these parts of the head."""
     every = texel_map(head, size, torch.ones(1, 1, dtype=torch.bool))
     chosen = torch.tensor([i for i, name in enumerate(head.part_names) if name in parts])

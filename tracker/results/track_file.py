@@ -8,13 +8,14 @@ from __future__ import annotations
 import json
 import zipfile
 from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from selftrack.decoders.dam.model import Dam, load_decoder
-from selftrack.decoders.head.model import Head
+from selftrack.decoders.base import Decoder
+from selftrack.decoders.registry import load_decoder
 from selftrack.errors import UserError
 from selftrack.tracker.geometry.pose import project
 
@@ -67,15 +68,23 @@ class Track:
         """The resolved settings with which the clip was tracked."""
         return json.loads(self.config)
 
-    def model(self) -> Head | Dam:
-        """The decoder that made this track. Raises ValueError if it is not the one that is there now."""
-        head = load_decoder(self.settings().get("decoder"))
-        if (head.name, head.hash) != (self.decoder, self.decoder_hash):
+    def model(self) -> Decoder:
+        """Return the decoder that made this track, read once per track.
+
+        Raises:
+            UserError: it is not the one that is there now.
+        """
+        return self._model
+
+    @cached_property
+    def _model(self) -> Decoder:
+        decoder = load_decoder(self.settings().get("decoder"))
+        if (decoder.name, decoder.hash) != (self.decoder, self.decoder_hash):
             raise UserError(
-                f"made with decoder {self.decoder} {self.decoder_hash}, but {head.name} {head.hash} is "
+                f"made with decoder {self.decoder} {self.decoder_hash}, but {decoder.name} {decoder.hash} is "
                 "installed: track the clip again"
             )
-        return head
+        return decoder
 
     def curves(self) -> dict[str, np.ndarray]:
         """The 52 ARKit curves by name, (T,) float32 in 0..1 each; Left and Right are the subject's own.

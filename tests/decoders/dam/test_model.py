@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from selftrack.decoders.capture import open_capture
-from selftrack.decoders.dam.model import Dam, DamConfig, divergence, load_dam, masked_error, psnr, save_dam
+from selftrack.decoders.dam.losses import divergence, masked_error, psnr
+from selftrack.decoders.dam.model import Dam
+from selftrack.decoders.dam.networks import DamConfig
 from selftrack.decoders.head.model import load_head
 from selftrack.training.dam import CameraColours, DamTraining, head_curves, prepare, split_frames, train_dam
 
@@ -73,7 +75,7 @@ def test_holes_say_nothing_to_the_encoder(model: Dam) -> None:
 
 
 def test_a_file_holds_everything(model: Dam, tmp_path: Path) -> None:
-    loaded = load_dam(save_dam(tmp_path / "dam.safetensors", model))
+    loaded = Dam.load(model.save(tmp_path / "dam.safetensors"))
     z = torch.randn(2, 128)
     for a, b in zip(vars(loaded(z)).values(), vars(model(z)).values(), strict=True):
         torch.testing.assert_close(a, b)
@@ -87,7 +89,7 @@ def test_a_file_holds_everything(model: Dam, tmp_path: Path) -> None:
 def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.safetensors").write_bytes(b"nothing")
     with pytest.raises(ValueError, match="not a deep appearance model"):
-        load_dam(tmp_path / "x.safetensors")
+        Dam.load(tmp_path / "x.safetensors")
 
 
 def test_cameras_do_not_drift_together() -> None:
@@ -110,7 +112,7 @@ def test_two_steps_on_a_capture_in_multifaces_layout(multiface: Callable, tmp_pa
     out = tmp_path / "dam.safetensors"
     errors = train_dam(open_capture(multiface().folder), out, TINY, lambda step, of, losses: steps.append(losses))
     assert set(steps[-1]) == {"vertices", "texture", "kl"} and np.isfinite(list(steps[-1].values())).all()
-    assert errors.frames == 2 and load_dam(out).geometry(torch.zeros(1, 128)).shape == (1, 81, 3)
+    assert errors.frames == 2 and Dam.load(out).geometry(torch.zeros(1, 128)).shape == (1, 81, 3)
     assert not list(tmp_path.glob("*.checkpoint*"))
 
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from selftrack.decoders.head.model import EXPRESSION_NAMES, Head, load_head
+from selftrack.decoders.arkit import ARKIT_NAMES
+from selftrack.decoders.head.model import Head, load_head
 
 LEFT_IRIS, RIGHT_IRIS = 473, 468  # the subject's own sides; the left is on the image's right
 LIDS = {"Left": (386, 374), "Right": (159, 145)}
@@ -20,7 +21,7 @@ def head() -> Head:
 def with_expression(head: Head, **values: float) -> Tensor:
     z = torch.zeros(1, head.size)
     for name, value in values.items():
-        z[0, head.expression.start + EXPRESSION_NAMES.index(name)] = value
+        z[0, head.expression.start + ARKIT_NAMES.index(name)] = value
     return z
 
 
@@ -38,11 +39,11 @@ def test_shapes(head: Head) -> None:
 
 
 def test_names_are_arkits() -> None:
-    assert len(set(EXPRESSION_NAMES)) == 52
-    assert EXPRESSION_NAMES[0] == "eyeBlinkLeft" and EXPRESSION_NAMES[-1] == "tongueOut"
+    assert len(set(ARKIT_NAMES)) == 52
+    assert ARKIT_NAMES[0] == "eyeBlinkLeft" and ARKIT_NAMES[-1] == "tongueOut"
     assert (
-        sum(n.endswith("Left") for n in EXPRESSION_NAMES)
-        == sum(n.endswith("Right") for n in EXPRESSION_NAMES)
+        sum(n.endswith("Left") for n in ARKIT_NAMES)
+        == sum(n.endswith("Right") for n in ARKIT_NAMES)
         == 20
     )
 

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from selftrack.decoders.head.model import Head
-from selftrack.decoders.mesh.shading import lambert, shade, vertex_normals
+from selftrack.decoders.mesh.normals import vertex_normals
+from selftrack.decoders.mesh.shading import lambert, shade
 
 Mesh = tuple[Tensor, Tensor]
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from selftrack.decoders.head.model import EXPRESSION_NAMES
+from selftrack.decoders.arkit import ARKIT_NAMES
 from selftrack.eval.checks.damping import KEPT, damped, openings, restored, spread
 from selftrack.eval.metrics.agreement import projected_landmarks
 from selftrack.tracker import load
 from selftrack.tracker.results.track_file import Track
 
-SMILE = EXPRESSION_NAMES.index("mouthSmileLeft")
+SMILE = ARKIT_NAMES.index("mouthSmileLeft")
 
 
 def test_spread_of_a_ramp() -> None:

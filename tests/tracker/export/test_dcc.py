@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from selftrack.decoders.head.model import EXPRESSION_NAMES
+from selftrack.decoders.arkit import ARKIT_NAMES
 from selftrack.tracker.export import ExportOptions, write
 from selftrack.tracker.results.track_file import Track
 
@@ -278,7 +278,7 @@ def test_maya_keys_targets_on_whole_frames(
     assert program.open == 0 and set(program.range.values()) == {18_001, 18_008}
     said = capsys.readouterr().out
     assert "3 curves" in said and all(
-        name in said for name in set(EXPRESSION_NAMES) - {"jawOpen", "eyeBlinkLeft", "mouthPucker"}
+        name in said for name in set(ARKIT_NAMES) - {"jawOpen", "eyeBlinkLeft", "mouthPucker"}
     )
 
 

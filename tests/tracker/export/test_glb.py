@@ -17,7 +17,8 @@ import torch
 import trimesh
 from scipy.spatial.transform import Rotation
 
-from selftrack.decoders.head.model import EXPRESSION_NAMES, load_head
+from selftrack.decoders.arkit import ARKIT_NAMES
+from selftrack.decoders.head.model import load_head
 from selftrack.tracker.export import ExportOptions, export, write
 from selftrack.tracker.results.track_file import Track
 
@@ -96,7 +97,7 @@ def performer(make_track: MakeTrack) -> Track:
     """A person of their own, whose expression leaves 0..1 on both sides, and who rolls right round."""
     rng = np.random.default_rng(3)
     times = 2 + np.cumsum(rng.uniform(0.02, 0.06, 12))
-    curves = {name: rng.uniform(-0.2, 1.2, len(times)) for name in EXPRESSION_NAMES}
+    curves = {name: rng.uniform(-0.2, 1.2, len(times)) for name in ARKIT_NAMES}
     turns = {"rz": np.linspace(0, 2 * np.pi, 12), "rx": 0.2, "ry": -0.3}
     track = make_track(times, curves, tx=rng.uniform(200, 400, 12), ty=rng.uniform(100, 200, 12), **turns)
     identity = rng.normal(size=60).astype(np.float32)
@@ -117,7 +118,7 @@ def test_base_and_weights_give_the_vertices(performer: Track, glb: Reader) -> No
 
 
 def test_every_target_is_named_and_keyed_at_the_clips_times(performer: Track, glb: Reader) -> None:
-    assert tuple(glb.mesh.extras["targetNames"]) == EXPRESSION_NAMES
+    assert tuple(glb.mesh.extras["targetNames"]) == ARKIT_NAMES
     assert len(glb.primitive.targets) == len(glb.mesh.weights) == 52
     for path, width in {"weights": 52, "rotation": 4, "translation": 3}.items():
         times, values = glb.channel(path)
@@ -132,7 +133,7 @@ def test_texels_and_normals(glb: Reader) -> None:
     bare = trimesh.Trimesh(glb.attribute("POSITION")[triangles].reshape(-1, 3), np.arange(FACES.size).reshape(-1, 3))
     agree = (np.repeat(bare.face_normals, 3, 0) * glb.attribute("NORMAL")[triangles].reshape(-1, 3)).sum(-1)
     assert np.mean(agree > 0.5) > 0.98
-    moved = glb.attribute("NORMAL") + glb.targets("NORMAL")[EXPRESSION_NAMES.index("jawOpen")]
+    moved = glb.attribute("NORMAL") + glb.targets("NORMAL")[ARKIT_NAMES.index("jawOpen")]
     np.testing.assert_allclose(np.linalg.norm(moved, axis=1), 1, atol=5e-3)
 
 
@@ -165,8 +166,8 @@ def test_left_stays_left(wink: Track, tmp_path: Path) -> None:
     """The wink is on the subject's left, +x, above the jaw; the jaw moves to +x."""
     glb = Reader(write(wink, "glb", tmp_path / "wink.glb"))
     weights, shapes = glb.channel("weights")[1], glb.targets()
-    assert EXPRESSION_NAMES[weights[2].argmax()] == "eyeBlinkLeft" and not weights[[0, 1, 3, 4]].any()
-    blink, jaw = (shapes[EXPRESSION_NAMES.index(name)] for name in ("eyeBlinkLeft", "jawLeft"))
+    assert ARKIT_NAMES[weights[2].argmax()] == "eyeBlinkLeft" and not weights[[0, 1, 3, 4]].any()
+    blink, jaw = (shapes[ARKIT_NAMES.index(name)] for name in ("eyeBlinkLeft", "jawLeft"))
     share = np.linalg.norm(blink, axis=1)
     place = (share[:, None] * glb.attribute("POSITION")).sum(0) / share.sum()
     assert place[0] > 0.015 and place[1] > 0 and jaw[:, 0].sum() > 0

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from selftrack.decoders.head.model import IBUG_68
+from selftrack.decoders.landmarks import IBUG_68
 from selftrack.tracker.export import ExportOptions, write
 from selftrack.tracker.geometry.camera import camera_pose, focal_length
 from selftrack.tracker.results.track_file import Track

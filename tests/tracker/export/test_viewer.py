@@ -16,7 +16,8 @@ import pytest
 import torch
 from PIL import Image
 
-from selftrack.decoders.head.model import EXPRESSION_NAMES, load_head
+from selftrack.decoders.arkit import ARKIT_NAMES
+from selftrack.decoders.head.model import load_head
 from selftrack.decoders.mesh.rasterizer import rasterize
 from selftrack.tracker.export import ExportOptions, viewer, write
 from selftrack.tracker.geometry.camera import camera_pose, focal_length, principal_point
@@ -148,7 +149,7 @@ def test_seeking_shows_frame_and_weights_of_that_time(driver: object, track: Tra
         assert driver.execute_script("return viewer.time()") == pytest.approx(track.times[row], abs=1e-6)
         weights = driver.execute_script("return viewer.weights()")
         expected = track.z[row, HEAD.expression]
-        np.testing.assert_allclose([weights[name] for name in EXPRESSION_NAMES], expected, atol=1e-6)
+        np.testing.assert_allclose([weights[name] for name in ARKIT_NAMES], expected, atol=1e-6)
         picture = driver.execute_script(
             "const c = document.createElement('canvas'); c.width = 640; c.height = 360;"
             "c.getContext('2d').drawImage(document.getElementById('video'), 0, 0); return c.toDataURL()"

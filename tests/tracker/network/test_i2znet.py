@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from selftrack.decoders.head.model import IBUG_68
+from selftrack.decoders.landmarks import IBUG_68
 from selftrack.tracker.network.i2znet import I2ZConfig, I2ZNet, load_model, pointwise, to_tensor
 from selftrack.tracker.network.streams import PointHeatmaps, gaussian_heatmaps
 from selftrack.training.i2znet import save_heads

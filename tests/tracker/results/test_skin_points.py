@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from selftrack.synthetic.studio import BROWS, FACE_OVAL, LIPS
+from selftrack.decoders.landmarks import BROWS, FACE_OVAL, LEFT_EYE, LIPS, RIGHT_EYE
 from selftrack.tracker.results.skin_points import SkinPointConfig, Window, find_windows, skin_error
 
 SIZE = (240, 320)
 CENTRE = np.array([160.0, 120.0])
-EYES = (33, 160, 158, 133, 153, 144), (263, 387, 385, 362, 380, 373)
+EYES = RIGHT_EYE, LEFT_EYE
 
 
 def picture(matrix: np.ndarray, seed: int) -> np.ndarray:
