@@ -1,14 +1,26 @@
-# make demo: install into .venv and track the bundled clip.   make test: lint and test.
+# The two commands are `make demo` and `make test`; `make help` lists the rest.
 PYTHON ?= python3
 BIN := .venv/bin
 
-demo: .venv/installed
+demo: .venv/installed  ## install into .venv and track the bundled clip
 	$(BIN)/track tests/data/smile.mp4 -o demo_track --overwrite
 	@echo "Open demo_track/overlay.mp4; the curves are in demo_track/curves.csv."
 
-test: .venv/installed
-	$(BIN)/ruff check .
+test: lint  ## lint, check the types and the floors, run all tests
 	$(BIN)/python -m pytest -q
+
+lint: .venv/installed  ## ruff, then types and floors (what the pre-commit hook runs)
+	$(BIN)/ruff check .
+	$(BIN)/python scripts/package_tree.py build/tree
+	$(BIN)/mypy
+	cd build/tree && "$(CURDIR)/$(BIN)/lint-imports" "$(CURDIR)/pyproject.toml" --no-logo --no-cache
+
+hooks: .venv/installed  ## let git run `make lint` before each commit
+	$(BIN)/pre-commit install
+
+wheel: .venv/installed  ## build the wheel into dist/
+	rm -rf build/lib dist
+	$(BIN)/python -m pip wheel . --quiet --no-deps --no-build-isolation --wheel-dir dist
 
 # A second call reinstalls only when pyproject.toml has changed.
 .venv/installed: pyproject.toml
@@ -19,7 +31,10 @@ test: .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@
 
-clean:
-	rm -rf .venv demo_track
+clean:  ## remove what make has built
+	rm -rf .venv demo_track build dist *.egg-info
 
-.PHONY: demo test clean
+help:  ## show this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+.PHONY: demo test lint hooks wheel clean help

@@ -1,4 +1,4 @@
-"""Functions as commands: `track` and its kin, and what is run as `python -m eval.*`."""
+"""Functions as commands: `track` and its kin, and what is run as `python -m selftrack.eval.*`."""
 
 from __future__ import annotations
 

@@ -111,7 +111,8 @@ def barycentric_at(
         (B, ..., 3), sums to 1; 0 where there is no triangle or where it has no area.
     """
     if pixels is None:
-        pixels = pixel_grid(face_index.shape[-2:], vertices)
+        height, width = face_index.shape[-2:]
+        pixels = pixel_grid((height, width), vertices)
     if pixels.shape[-1] != 2:
         raise ValueError(f"expected pixels (..., 2), got {tuple(pixels.shape)}")
     a, b, c = (_corners(vertices[..., :2], faces, face_index) - pixels[..., None, :]).unbind(-2)

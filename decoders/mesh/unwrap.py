@@ -90,8 +90,8 @@ def sample(images: Tensor, points: Tensor) -> Tensor:
         raise ValueError(f"expected points ({len(images)}, N, 2), got {tuple(points.shape)}")
     height, width = images.shape[2:]
     grid = (2 * points + 1) / points.new_tensor([width, height]) - 1
-    options = {"mode": "bilinear", "padding_mode": "border", "align_corners": False}
-    return functional.grid_sample(images, grid[:, :, None].to(images.dtype), **options)[..., 0]
+    places = grid[:, :, None].to(images.dtype)
+    return functional.grid_sample(images, places, "bilinear", padding_mode="border", align_corners=False)[..., 0]
 
 
 @torch.no_grad()
@@ -143,7 +143,8 @@ def unwrap(
     Vertices are in the image frame. Both are 0 where nothing is seen, or at a cosine of the incident angle below
     `least`. The texture is differentiable in the vertices.
     """
-    weight = confidence(vertices, faces, texels, tuple(image.shape[2:]), least)
+    height, width = image.shape[2:]
+    weight = confidence(vertices, faces, texels, (height, width), least)
     colour = sample(image, surface(vertices, texels)[..., :2]) * (weight > 0)[:, None]
     return scatter(colour, texels), scatter(weight[:, None], texels)[:, 0]
 

@@ -40,6 +40,9 @@ class LandmarkNet(nn.Module):
 
     channels: tuple[int, ...]
     """Channels of the trunk's feature maps, which have 48, 24, 12 and 6 pixels."""
+    lips: Tensor
+    left_eye: Tensor
+    right_eye: Tensor
 
     def __init__(self, path: Path = MODEL) -> None:
         super().__init__()

@@ -222,18 +222,17 @@ def skin_error(
         size: (H,W) of the frame.
         ok: (T,) bool; windows with a lost frame or with frames beyond T are left out.
     """
-    starts, distances = [np.zeros(0, np.int64)], []
+    length = windows[0].paths.shape[1] if windows else 2
+    starts, distances = [np.zeros(0, np.int64)], [np.zeros((0, length))]
     for window in windows:
         rows = slice(window.start, window.start + window.paths.shape[1])
         if rows.stop > len(ok) or not ok[rows].all():
             continue
         drift = _pinned_drift(window, np.asarray(vertices(rows), np.float32), torch.as_tensor(faces), size)
-        distance = np.linalg.norm(drift, axis=-1)
-        starts.append(np.full(len(distance), window.start))
-        distances.append(distance)
-    length = windows[0].paths.shape[1] if windows else 2
-    distances = np.concatenate(distances or [np.zeros((0, length))])
-    return SkinError(np.concatenate(starts), distances, sum(len(window.paths) for window in windows))
+        distances.append(np.linalg.norm(drift, axis=-1))
+        starts.append(np.full(len(drift), window.start))
+    total = sum(len(window.paths) for window in windows)
+    return SkinError(np.concatenate(starts), np.concatenate(distances), total)
 
 
 class Pins(NamedTuple):
