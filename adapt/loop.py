@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,9 @@ import torch
 from torch import nn
 
 from selftrack.adapt.held_out import HeldOut, held_out_error
+from selftrack.adapt.schedule import warmup_cosine
 from selftrack.adapt.trainer import Losses, State, Trainer
 from selftrack.tracker.results.skin_points import Window
-from selftrack.training.i2znet import rate_factor
 
 
 class Adaptation:
@@ -28,7 +29,8 @@ class Adaptation:
         free = [p for p in free if p.numel()]  # a person's own model has no identity
         groups = [{"params": heads, "lr": config.rate}, {"params": free, "lr": config.rate_clip}]
         self.optimizer = torch.optim.Adam(groups, fused=True)
-        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda step: rate_factor(step, config.steps))
+        rate = partial(warmup_cosine, steps=config.steps)
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, rate)
         self.first = copy.deepcopy(model.state_dict())
         self.best, self.least, self.best_step, self.step = self.first, 1.0, 0, 0
         start = held_out_error(trainer, trainer.select_rows, windows)

@@ -7,7 +7,6 @@ process takes its share of the captures and gradients are averaged (DistributedD
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -21,6 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from selftrack.adapt.schedule import warmup_cosine
 from selftrack.decoders.base import Decoder, SurfacePoints
 from selftrack.decoders.head.model import Head, load_head
 from selftrack.decoders.landmarks import IBUG_68, OPENINGS
@@ -252,7 +252,7 @@ def train(
     step_once = DistributedDataParallel(objective) if world > 1 else objective
     parameters = list(network.heads.parameters())
     optimizer = torch.optim.AdamW(parameters, config.rate, weight_decay=config.weight_decay, fused=True)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_factor(step, config.steps))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warmup_cosine(step, config.steps))
     average = {k: v.detach().clone() for k, v in network.heads.state_dict().items()}
     if checkpoint.exists():
         start = _resume(checkpoint, network, optimizer, schedule, average)
@@ -290,14 +290,6 @@ def begin_as(network: I2ZNet, base: Path) -> None:
     for name in ("levels", "coordinates", "norm_z", "norm_pose"):
         if getattr(trained.heads, name) is not None:
             getattr(network.heads, name).load_state_dict(getattr(trained.heads, name).state_dict())
-
-
-def rate_factor(step: int, steps: int) -> float:
-    """Learning rate over its peak: linear warm-up over a twentieth of the run, then half a cosine down to zero."""
-    warm = max(steps // 20, 1)
-    if step < warm:
-        return (step + 1) / warm
-    return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(steps - warm, 1)))
 
 
 def ridge(x: Tensor, y: Tensor, strength: float = 30.0) -> tuple[Tensor, Tensor]:
