@@ -113,6 +113,8 @@ class Decoder(nn.Module, ABC):
     part_names: tuple[str, ...]
     mean_texture: Tensor
     """(3,T,T) RGB in 0..1, v down."""
+    _landmark_triangles: Tensor  # (478,3) long, where they are known
+    _landmark_weights: Tensor  # (478,3)
 
     has_blendshapes: ClassVar[bool] = False
     """Whether the expression entries of z are weights of fixed shapes, see `blendshapes`, 0..1 in use."""
@@ -124,8 +126,6 @@ class Decoder(nn.Module, ABC):
         for name in TOPOLOGY:
             self.register_buffer(name, getattr(topology, name).clone(), persistent=False)
         self.part_names, self._head = topology.part_names, topology.head
-        self.has_landmarks = topology.landmarks is not None
-        """Whether it is known where the detector's points lie on the surface."""
         if topology.landmarks is not None:
             self.register_buffer("_landmark_triangles", topology.landmarks.triangles.clone(), persistent=False)
             self.register_buffer("_landmark_weights", topology.landmarks.weights.clone(), persistent=False)
@@ -207,6 +207,11 @@ class Decoder(nn.Module, ABC):
         if not self.has_blendshapes:
             raise ValueError(f"a decoder of kind {self.name} has no blend shapes")
         return self.shapes[self.expression]
+
+    @property
+    def has_landmarks(self) -> bool:
+        """Whether it is known where the detector's points lie on the surface."""
+        return "_landmark_triangles" in self._buffers
 
     @property
     def landmarks478(self) -> Embedding:

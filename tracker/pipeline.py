@@ -248,6 +248,7 @@ def track_video(
         began, watch = time.perf_counter(), Stopwatch()
         with watch("load"):
             models = models or load_models(config)
+            export.require(names, models.decoder)
         clip_hash = file_hash(path)
         with watch("identity"):
             models, fit, notes = _for_clip(path, clip_hash, models, config, progress)

@@ -7,9 +7,9 @@ it is. Cameras differ a little in colour, as real ones do.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from selftrack.decoders.mesh.normals import vertex_normals
 from selftrack.decoders.mesh.rasterizer import Fragments, interpolate, rasterize
 from selftrack.decoders.mesh.unwrap import TexelMap, texel_map, unwrap
 from selftrack.errors import UserError
+from selftrack.io import atomic_path
 
 GAMMA = 2.2
 IMAGE = 512  # side of the pictures in pixels
@@ -53,12 +54,10 @@ class Performance:
     def save(self, folder: Path) -> Path:
         """Write `studio.npz` into a folder; it gets its name only when it is complete."""
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / Studio.MARK
-        part = path.with_name("." + path.name)
-        with part.open("wb") as file:
-            np.savez_compressed(file, **{f.name: np.asarray(getattr(self, f.name)) for f in fields(self)})
-        os.replace(part, path)
-        return path
+        values: dict[str, Any] = {f.name: np.asarray(getattr(self, f.name)) for f in fields(self)}
+        with atomic_path(folder / Studio.MARK) as part:
+            np.savez_compressed(part, **values)
+        return folder / Studio.MARK
 
     def vertices(self, frame: int) -> np.ndarray:
         """(V,3) float32."""

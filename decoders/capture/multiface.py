@@ -145,7 +145,7 @@ class Multiface(Calibrated):
 
     @cached_property
     def _seen_texels(self) -> np.ndarray:
-        return self.mean_texture(256).any(2)
+        return np.asarray(self.mean_texture(256).any(2))
 
 
 _SIGNS = tuple(product((1, -1), repeat=3))
@@ -209,7 +209,8 @@ def shrink(texture: np.ndarray, size: int) -> np.ndarray:
     if len(texture) == size:
         return texture
     mode = cv2.INTER_AREA if size < len(texture) else cv2.INTER_LINEAR
-    there = cv2.resize(texture.any(2).astype(np.float32), (size, size), interpolation=mode) > 0.999
+    solid = np.asarray(texture.any(2), np.float32)
+    there = cv2.resize(solid, (size, size), interpolation=mode) > 0.999
     return cv2.resize(texture, (size, size), interpolation=mode) * there[..., None]
 
 

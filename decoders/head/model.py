@@ -38,6 +38,8 @@ class Head(Decoder):
     has_blendshapes = True
 
     texture_basis: Tensor  # (16,3,T,T)
+    _mean: Tensor
+    _shapes: Tensor
 
     def __init__(self, path: Path = ASSET) -> None:
         """Read the model from its file, by default the bundled one.

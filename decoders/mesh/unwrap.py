@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from selftrack.decoders.base import Decoder
+from selftrack.decoders.base import Decoder, Topology
 from selftrack.decoders.mesh.normals import vertex_normals
 from selftrack.decoders.mesh.rasterizer import rasterize, rasterize_numba
 
@@ -42,27 +42,25 @@ class TexelMap(NamedTuple):
     """Side T of the texture."""
 
 
-def texel_map(decoder: Decoder, size: int, mask: Tensor | None = None) -> TexelMap:
+def texel_map(decoder: Decoder | Topology, size: int, mask: Tensor | None = None) -> TexelMap:
     """The texels of a (size, size) texture whose centres a triangle covers and that count.
 
     Args:
-        decoder: its `uvs`, `uv_faces` and `faces` are read.
+        decoder: it, or its topology; its `uvs`, `uv_faces` and `faces` are read.
         size: side of the texture.
         mask: (T, T) bool of any T, which texels count; one counts at `size` if every texel of the mask that it
-            touches does. Default: the decoder's `skin_texels`, or all if it has none.
+            touches does. Default: the decoder's `skin_texels`.
 
     Raises:
         ValueError: no positive size, or a mask that is not bool (T, T).
     """
     if size < 1:
         raise ValueError(f"expected a texture of at least 1x1 texels, got size {size}")
-    mask = getattr(decoder, "skin_texels", None) if mask is None else mask
+    mask = decoder.skin_texels if mask is None else mask
     uvs = decoder.uvs.float()
     flat = torch.cat([uvs * size - 0.5, torch.zeros_like(uvs[:, :1])], -1)[None]
     fragments = rasterize_numba(flat, decoder.uv_faces, (size, size))
-    counts = fragments.face_index[0] >= 0
-    if mask is not None:
-        counts = counts & _resample(mask.to(counts.device), size)
+    counts = (fragments.face_index[0] >= 0) & _resample(mask.to(uvs.device), size)
     corners = decoder.faces[fragments.face_index[0][counts]]
     return TexelMap(counts.nonzero(), corners, fragments.barycentric[0][counts], size)
 

@@ -49,7 +49,7 @@ def test_into_the_folder_or_to_a_file(run: Callable, wink: Track) -> None:
 @pytest.mark.parametrize(
     "arguments,words",
     [
-        (["--to", "fbx"], "unknown format 'fbx'; known: livelink"),
+        (["--to", "fbx"], "unknown format 'fbx'; known: blender, csv"),
         (["--to", "csv", "--neutral-frame", "0"], "add --clean"),
         (["--to", "csv", "--clean", "--neutral-frame", "5"], "frames 0 to 4"),
         (["--to", "openface", "--focal", "-1"], "above 0"),

@@ -19,6 +19,7 @@ from selftrack.decoders.capture import in_camera, view_direction
 from selftrack.decoders.capture.light_stage import Studio
 from selftrack.decoders.dam.model import Dam
 from selftrack.decoders.dam.networks import DamConfig
+from selftrack.errors import UserError
 from selftrack.tracker import export
 from selftrack.tracker.geometry.pose import view_of
 from selftrack.tracker.network.i2znet import WEIGHTS, I2ZConfig, I2ZNet, load_model, network_beside
@@ -118,9 +119,25 @@ def test_tracking_with_a_model(model: Path, network: Path, smile: Path, tmp_path
     assert track.vertices().shape == (len(track), len(dam.mean), 3)
     assert "jawOpen" in track.curves()  # the head's topology: ARKit by the linear map
     assert (tmp_path / "out" / "overlay.mp4").stat().st_size > 0
-    with pytest.raises(ValueError, match="bundled head"):
+    with pytest.raises(UserError, match="glb needs fixed blend shapes"):
         export.export(tmp_path / "out", "glb")
-    export.export(tmp_path / "out", "csv")
+    for to in ("csv", "openface"):
+        assert len(export.export(tmp_path / "out", to).read_text().splitlines()) == 1 + len(track)
+
+
+def test_a_format_that_cannot_be_written_is_refused_before_tracking(
+    model: Path, network: Path, smile: Path, tmp_path: Path
+) -> None:
+    stages: list[str] = []
+    with pytest.raises(UserError, match="glb needs fixed blend shapes"):
+        track_video(
+            smile,
+            tmp_path / "out",
+            TrackConfig(decoder=str(model)),
+            progress=lambda stage, done, total: stages.append(stage),
+            exports=["csv", "glb"],
+        )
+    assert not stages and not (tmp_path / "out").exists()
 
 
 def test_a_network_for_another_decoder_is_refused(model: Path, network: Path) -> None:

@@ -1,16 +1,23 @@
 """A track as plain arrays."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from selftrack.tracker.export.options import ExportOptions
+from selftrack.tracker.export.registry import exporter
 from selftrack.tracker.geometry.camera import camera_pose, focal_length
-from selftrack.tracker.results.track_file import Track
+
+if TYPE_CHECKING:
+    from selftrack.tracker.results.track_file import Track
 
 
+@exporter("vertices", "{clip}_vertices.npz")
 def export_vertices(track: Track, path: Path, options: ExportOptions) -> None:
-    """An .npz of image-space vertices, the neutral format in which trackers are compared.
+    """Write an .npz of image-space vertices, the neutral format in which trackers are compared.
 
     verts (T,V,3) float32: x, y pixels of the clip, z pixels, larger = farther, finite on every row; faces
     (F,3) int32; ok (T,) bool; times (T,) float64 seconds.
@@ -20,30 +27,32 @@ def export_vertices(track: Track, path: Path, options: ExportOptions) -> None:
         np.savez(file, verts=track.vertices(), faces=faces, ok=track.ok, times=track.times)
 
 
+@exporter("npz", "{clip}.npz")
 def export_arrays(track: Track, path: Path, options: ExportOptions) -> None:
-    """An .npz of the curves and the pose, without pickle and without the decoder's code.
+    """Write an .npz of the curves and the pose, without pickle and without the decoder's code.
 
-    times (T,) float64 seconds; ok (T,) bool; confidence (T,) 0..1; names (52,) and curves (T,52) 0..1; yaw, pitch,
-    roll (T,) degrees; pose (T,6) f, rx, ry, rz, tx, ty of `Track.H_image`; focal, pixels, and R (T,3,3), t (T,3)
-    metres, x_camera = R x_head + t (OpenCV axes); size (2,) width, height; after a clean-up curves_raw and pose_raw.
+    times (T,) float64 seconds; ok (T,) bool; confidence (T,) 0..1; names (K,) and curves (T,K), ARKit's 0..1 where the
+    decoder has them; yaw, pitch, roll (T,) degrees; pose (T,6) f, rx, ry, rz, tx, ty of `Track.H_image`; focal, pixels,
+    and R (T,3,3), t (T,3) metres, x_camera = R x_head + t (OpenCV axes); size (2,) width, height; after a clean-up
+    curves_raw and pose_raw.
     """
     curves, pose, focal = track.curves(), track.pose(), focal_length(track, options.focal)
     rotation, translation = camera_pose(track, focal)
-    raw = options.raw
-    before = {"curves_raw": np.stack(list(raw.curves().values()), 1), "pose_raw": raw.H_image} if raw else {}
+    values: dict[str, Any] = {
+        "times": track.times,
+        "ok": track.ok,
+        "confidence": track.confidence,
+        "names": np.array(list(curves)),
+        "curves": np.stack(list(curves.values()), axis=1),
+        **{name: pose[name] for name in ("yaw", "pitch", "roll")},
+        "pose": track.H_image,
+        "focal": np.float64(focal),
+        "R": rotation,
+        "t": translation,
+        "size": np.array(track.size),
+    }
+    if options.raw:
+        values["curves_raw"] = np.stack(list(options.raw.curves().values()), axis=1)
+        values["pose_raw"] = options.raw.H_image
     with open(path, "wb") as file:
-        np.savez_compressed(
-            file,
-            times=track.times,
-            ok=track.ok,
-            confidence=track.confidence,
-            names=np.array(list(curves)),
-            curves=np.stack(list(curves.values()), axis=1),
-            **{name: pose[name] for name in ("yaw", "pitch", "roll")},
-            pose=track.H_image,
-            focal=np.float64(focal),
-            R=rotation,
-            t=translation,
-            size=np.array(track.size),
-            **before,
-        )
+        np.savez_compressed(file, **values)

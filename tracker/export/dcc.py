@@ -1,32 +1,38 @@
 """Scripts that key a rig in Blender or Maya; the curves are inside, so each is one file."""
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+from scipy.spatial.transform import Rotation
 
-from selftrack.tracker.export.glb import AXES, quaternions
 from selftrack.tracker.export.options import ExportOptions
-from selftrack.tracker.geometry.camera import camera_pose, focal_length
-from selftrack.tracker.geometry.pose import angles_of
-from selftrack.tracker.results.track_file import Track
+from selftrack.tracker.export.registry import Need, exporter
+from selftrack.tracker.geometry.camera import AXES, camera_pose, focal_length, quaternions
+
+if TYPE_CHECKING:
+    from selftrack.tracker.results.track_file import Track
 
 ASSETS = Path(__file__).parents[1] / "assets" / "dcc"
 _Z_UP = np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]])  # x right, y down, z away -> x right, y away, z up
 
 
+@exporter("blender", "{clip}_blender.py", needs=[Need.ARKIT_CURVES])
 def export_blender(track: Track, path: Path, options: ExportOptions) -> None:
-    """A script for Blender: shape keys, and rotation quaternions (w, x, y, z), z up, the face towards -y at rest."""
-    turn, _ = camera_pose(track, focal_length(track, options.focal))
-    turns = np.roll(quaternions(_Z_UP @ turn @ _Z_UP.T), 1, axis=1)
+    """Write a script for Blender: shape keys, rotation quaternions (w, x, y, z), z up, the face towards -y at rest."""
+    rotation, _ = camera_pose(track, focal_length(track, options.focal))
+    turns = np.roll(quaternions(_Z_UP @ rotation @ _Z_UP.T), 1, axis=1)  # w first
     _write("blender", track, path, {"quaternions": turns.round(6).tolist()})
 
 
+@exporter("maya", "{clip}_maya.py", needs=[Need.ARKIT_CURVES])
 def export_maya(track: Track, path: Path, options: ExportOptions) -> None:
-    """A script for Maya: blendShape targets, and degrees about x, y, z in that order, y up, the face towards z."""
-    turn, _ = camera_pose(track, focal_length(track, options.focal))
-    angles = angles_of(torch.from_numpy(turn * AXES[:, None] * AXES)).numpy()
+    """Write a script for Maya: blendShape targets and degrees about x, y, z in that order, y up, the face towards z."""
+    rotation, _ = camera_pose(track, focal_length(track, options.focal))
+    angles = Rotation.from_matrix(rotation * AXES[:, None] * AXES).as_euler("xyz")  # R = Rz Ry Rx
     _write("maya", track, path, {"angles": np.degrees(np.unwrap(angles, axis=0)).round(4).tolist()})
 
 

@@ -1,27 +1,37 @@
-"""Where the eyes look, from the eyeLook curves and what these do to the head model's irises."""
+"""Where the eyes look, from ARKit's eyeLook curves and what these do to the bundled head's irises."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from selftrack.tracker.results.track_file import Track
+from selftrack.decoders.landmarks import LEFT_IRIS, RIGHT_IRIS
+
+if TYPE_CHECKING:
+    from selftrack.tracker.results.track_file import Track
 
 _LOOKS = ("Down", "In", "Out", "Up")
-_IRIS = {"Left": 473, "Right": 468}  # their centres among the detector's points
+_IRIS = {"Left": LEFT_IRIS, "Right": RIGHT_IRIS}
 _RADIUS = 0.010
 """Metres from an eye's centre of rotation, 13.5 mm behind the cornea (Fry and Hill 1962), to the plane of its iris."""
 
 
 def gaze_directions(track: Track) -> np.ndarray:
-    """Unit vectors (T,2,3) along which the subject's left and right eye look, head axes (x to the image's right at
-    rest, y down, z away from the camera); (0, 0, -1) where no eyeLook curve is up.
+    """Compute unit vectors (T,2,3) along which the subject's left and right eye look, head axes (x to the image's right
+    at rest, y down, z away from the camera); (0, 0, -1) where no eyeLook curve is up.
 
-    An eye turns by as much as brings its iris to where the eyeLook shapes have it: by 33 degrees out, 35 in, 16 up
-    and 24 down for one unit. The model's own eyeballs tell less: larger than real ones, they slide as they turn.
+    An eye turns by as much as brings its iris to where the bundled head's eyeLook shapes have it: by 33 degrees out, 35
+    in, 16 up and 24 down for one unit, whichever decoder the curves are from. A head's own eyeballs tell less: larger
+    than real ones, they slide as they turn.
     """
-    head, curves = track.model(), track.curves()
+    from selftrack.decoders.head.model import load_head
+
+    head, curves = load_head(), track.curves()
     directions = []
     for side, iris in _IRIS.items():
         names = [f"eyeLook{look}{side}" for look in _LOOKS]
-        shapes = head.shapes[[head.expression.start + head.expression_names.index(n) for n in names]]
+        shapes = head.blendshapes[[head.expression_names.index(name) for name in names]]
         shifts = head.landmarks478(shapes)[:, iris, :2].numpy()  # (4,2) metres for a unit of each
         across = np.stack([curves[n] for n in names], axis=1).astype(float) @ shifts / _RADIUS
         across /= np.maximum(1, np.linalg.norm(across, axis=1, keepdims=True) / 0.95)  # no eye looks behind itself

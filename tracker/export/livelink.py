@@ -8,15 +8,21 @@ and roll round into Face Cap's, which are ARKit's) and the Blender client of thi
 to the left shoulder. Neill3d/PyLiveLinkFace agrees on the pitch and reads yaw and roll the other way round.
 """
 
+from __future__ import annotations
+
 import csv
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from selftrack.errors import UserError
 from selftrack.tracker.export.gaze import gaze_directions
 from selftrack.tracker.export.options import ExportOptions
-from selftrack.tracker.results.track_file import Track
+from selftrack.tracker.export.registry import Need, exporter
+
+if TYPE_CHECKING:
+    from selftrack.tracker.results.track_file import Track
 
 # the app's own order: jawRight before jawLeft, mouthRight before mouthLeft, unlike ARKit's
 _SHAPES = """
@@ -34,7 +40,7 @@ _COUNT = 61  # shapes and angles of a row
 
 
 def livelink_curves(track: Track) -> dict[str, np.ndarray]:
-    """The app's 61 values by its own names, (T,) each: 52 curves (0..1) and nine angles (radians)."""
+    """Compute the app's 61 values by its own names, (T,) each: 52 curves (0..1) and nine angles (radians)."""
     curves, pose = track.curves(), track.pose()
     values = {name: curves[name[0].lower() + name[1:]] for name in _SHAPES}
     values |= {
@@ -58,8 +64,9 @@ def timecode(seconds: float) -> str:
     return f"{total // 3600:02d}:{total // 60 % 60:02d}:{total % 60:02d}:{ticks // 1000:02d}.{ticks % 1000:03d}"
 
 
+@exporter("livelink", "{clip}_livelink.csv", needs=[Need.ARKIT_CURVES])
 def export_livelink(track: Track, path: Path, options: ExportOptions) -> None:
-    """Live Link Face CSV: 63 columns, one row per frame; a lost frame keeps its row, with BlendShapeCount 0."""
+    """Write a Live Link Face CSV: 63 columns, one row per frame; a lost frame keeps its row, with BlendShapeCount 0."""
     values = livelink_curves(track)
     rows = np.stack(list(values.values()), axis=1)
     with open(path, "w", newline="", encoding="utf-8") as file:

@@ -7,38 +7,44 @@ vectors are in the camera frame, eye 0 is the one at the image's left (the subje
 towards the image's right, gaze_angle_y downwards, both are 0 straight into the camera's plane.
 """
 
+from __future__ import annotations
+
 import csv
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+from scipy.spatial.transform import Rotation
 
-from selftrack.decoders.base import SurfacePoints
+from selftrack.decoders.landmarks import IBUG_68
 from selftrack.tracker.export.gaze import gaze_directions
 from selftrack.tracker.export.options import ExportOptions
+from selftrack.tracker.export.registry import Need, exporter
 from selftrack.tracker.geometry.camera import camera_pose, focal_length
-from selftrack.tracker.geometry.pose import project
-from selftrack.tracker.results.track_file import Track
 
-
-def euler_xyz(matrix: np.ndarray) -> np.ndarray:
-    """The angles (T,3) of R = Rx Ry Rz for rotations (T,3,3), radians."""
-    rx = np.arctan2(-matrix[:, 1, 2], matrix[:, 2, 2])
-    ry = np.arcsin(matrix[:, 0, 2].clip(-1, 1))
-    rz = np.arctan2(-matrix[:, 0, 1], matrix[:, 0, 0])
-    return np.stack([rx, ry, rz], axis=1)
+if TYPE_CHECKING:
+    from selftrack.tracker.results.track_file import Track
 
 
 def landmarks68(track: Track) -> np.ndarray:
-    """The 68 points of 300-W on the tracked face (T,68,2), pixels of the clip."""
-    head = SurfacePoints.landmarks(track.model(), 68)
+    """Place the 68 points of 300-W on the tracked face: (T,68,2), pixels of the clip."""
+    import torch
+
+    from selftrack.decoders.base import SurfacePoints
+    from selftrack.tracker.geometry.pose import project
+
+    points = SurfacePoints.landmarks(track.model(), len(IBUG_68))
     with torch.no_grad():
-        points = head(torch.from_numpy(track.z))
-        return project(points, torch.from_numpy(track.H_image), track.inverse_distance)[..., :2].numpy()
+        placed = project(points(torch.from_numpy(track.z)), torch.from_numpy(track.H_image), track.inverse_distance)
+        return placed[..., :2].numpy()
 
 
+@exporter("openface", "{clip}_openface.csv", needs=[Need.ARKIT_CURVES, Need.LANDMARKS])
 def export_openface(track: Track, path: Path, options: ExportOptions) -> None:
-    """OpenFace-style CSV, one row per frame; `success` is 0 where no face was found. Depth is focal length / scale."""
+    """Write an OpenFace-style CSV, one row per frame; `success` is 0 where no face was found.
+
+    The depth is the focal length over the scale.
+    """
     columns = _columns(track, focal_length(track, options.focal))
     formats = {"frame": "d", "face_id": "d", "success": "d", "timestamp": ".6f", "confidence": ".3f"}
     texts = [[format(v, formats.get(name, ".5f")) for v in values.tolist()] for name, values in columns.items()]
@@ -63,6 +69,7 @@ def _columns(track: Track, focal: float) -> dict[str, np.ndarray]:
     columns |= {f"gaze_{eye}_{axis}": gaze[:, eye, i] for eye in (0, 1) for i, axis in enumerate("xyz")}
     columns |= {f"gaze_angle_{axis}": np.arctan2(mean[:, i], -mean[:, 2]) for i, axis in enumerate("xy")}
     columns |= {f"pose_T{axis}": 1000 * translation[:, i] for i, axis in enumerate("xyz")}
-    columns |= {f"pose_R{axis}": euler_xyz(rotation)[:, i] for i, axis in enumerate("xyz")}
+    angles = Rotation.from_matrix(rotation).as_euler("XYZ")  # R = Rx Ry Rz
+    columns |= {f"pose_R{axis}": angles[:, i] for i, axis in enumerate("xyz")}
     points = landmarks68(track)
-    return columns | {f"{axis}_{j}": points[:, j, i] for i, axis in enumerate("xy") for j in range(68)}
+    return columns | {f"{axis}_{j}": points[:, j, i] for i, axis in enumerate("xy") for j in range(len(IBUG_68))}

@@ -1,10 +1,15 @@
-"""What a writer is told beside the track and the path."""
+"""What a writer gets beside the track and the path."""
+
+from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from selftrack.errors import UserError
-from selftrack.tracker.results.track_file import Track
+
+if TYPE_CHECKING:
+    from selftrack.tracker.results.track_file import Track
 
 
 @dataclass(frozen=True)

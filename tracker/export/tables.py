@@ -1,14 +1,20 @@
 """Plain tables: wide (CSV, Parquet) and long (Unreal)."""
 
+from __future__ import annotations
+
 import csv
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from selftrack.tracker.export.livelink import livelink_curves
 from selftrack.tracker.export.options import ExportOptions
+from selftrack.tracker.export.registry import Need, exporter
 from selftrack.tracker.results.curves import table
-from selftrack.tracker.results.track_file import Track
+
+if TYPE_CHECKING:
+    from selftrack.tracker.results.track_file import Track
 
 _RATES = np.array([24000 / 1001, 24, 25, 30000 / 1001, 30, 48, 50, 60000 / 1001, 60, 100, 120])
 _UNCLEANED = ("frame", "time", "confidence")  # the clean-up leaves these alone
@@ -22,8 +28,9 @@ def wide_table(track: Track, raw: Track | None = None) -> dict[str, np.ndarray]:
     return columns
 
 
+@exporter("csv", "{clip}.csv")
 def export_csv(track: Track, path: Path, options: ExportOptions) -> None:
-    """The wide table as CSV, to nine significant digits (exact for the curves)."""
+    """Write the wide table as CSV, to nine significant digits (exact for the curves)."""
     columns = wide_table(track, options.raw)
     texts = [[f"{value:.9g}" for value in values.tolist()] for values in columns.values()]
     with open(path, "w", newline="", encoding="utf-8") as file:
@@ -32,8 +39,9 @@ def export_csv(track: Track, path: Path, options: ExportOptions) -> None:
         writer.writerows(zip(*texts, strict=True))
 
 
+@exporter("parquet", "{clip}.parquet", package="pyarrow")
 def export_parquet(track: Track, path: Path, options: ExportOptions) -> None:
-    """The wide table as Parquet."""
+    """Write the wide table as Parquet."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -53,8 +61,9 @@ def frame_rate(times: np.ndarray) -> float:
     return float(nearest if abs(nearest / rate - 1) < 0.02 else rate)
 
 
+@exporter("unreal", "{clip}_unreal.csv", needs=[Need.ARKIT_CURVES])
 def export_unreal(track: Track, path: Path, options: ExportOptions) -> None:
-    """Unreal's long CSV, `curve_name,frame_number,value`, as its Rig Mapper plugin reads and writes it
+    """Write Unreal's long CSV, `curve_name,frame_number,value`, as its Rig Mapper plugin reads and writes it
     (URigMapperEditorSubsystem, ConvertCsvToAnimSequence): the 61 Live Link values (radians), found frames only.
 
     A frame number is the time on the clip's `frame_rate`, so a clip of varying rate stays in time; of two frames that

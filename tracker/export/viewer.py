@@ -1,38 +1,47 @@
 """`viewer.html`: the clip, the animated head and the curves side by side, in one file that needs no network."""
 
+from __future__ import annotations
+
 import base64
 import html
 import json
 import os
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from selftrack.tracker.export.glb import build_glb, head_texture, source_clip
+from selftrack.tracker.export.glb import glb_bytes, source_clip
 from selftrack.tracker.export.options import ExportOptions
-from selftrack.tracker.geometry.camera import focal_length
-from selftrack.tracker.results.track_file import Track
+from selftrack.tracker.export.registry import Need, exporter
+
+if TYPE_CHECKING:
+    from selftrack.tracker.results.track_file import Track
 
 ASSETS = Path(__file__).parents[1] / "assets" / "viewer"
 EMBEDDED = 30_000_000
 """Bytes up to which the clip is put into the page; a longer one is referred to by its relative path."""
 
 
+@exporter("viewer", "viewer.html", needs=[Need.BLENDSHAPES])
 def export_viewer(track: Track, path: Path, options: ExportOptions) -> None:
-    """One HTML page; the head in it is the .glb of the same options."""
+    """Write one HTML page; the head in it is the .glb of the same options."""
     clip = source_clip(track)
-    embed = clip is not None and clip.stat().st_size <= EMBEDDED
-    glb = build_glb(track, head_texture(track, options.folder), focal_length(track, options.focal))
+    content, reference = b"", None
+    if clip is not None and clip.stat().st_size <= EMBEDDED:
+        content, reference = clip.read_bytes(), ""
+    elif clip is not None:
+        reference = _reference(clip, path.parent)
     data = {
         "times": track.times.round(6).tolist(),
         "ok": track.ok.astype(int).tolist(),
-        "clip": None if clip is None else "" if embed else _reference(clip, path.parent),
+        "clip": reference,
     }
     parts = {
         "TITLE": html.escape(Path(track.clip).name),
         "DATA": json.dumps(data).replace("<", "\\u003c"),
-        "GLB": base64.b64encode(glb).decode(),
-        "CLIP": base64.b64encode(clip.read_bytes()).decode() if embed else "",
+        "GLB": base64.b64encode(glb_bytes(track, options)).decode(),
+        "CLIP": base64.b64encode(content).decode(),
         "THREE": (ASSETS / "three.min.js").read_text(encoding="utf-8"),
         "SCRIPT": (ASSETS / "viewer.js").read_text(encoding="utf-8"),
     }

@@ -5,12 +5,18 @@ poorly. So the focal length is given, or taken from the perspective that the cli
 Camera frame (OpenCV): metres, x right, y down, z away from the camera; the principal point is the frame's centre.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
-import torch
+from scipy.spatial.transform import Rotation
 
-from selftrack.tracker.geometry.pose import rotation
-from selftrack.tracker.results.track_file import Track
+if TYPE_CHECKING:
+    from selftrack.tracker.results.track_file import Track
 
+AXES = np.array([1.0, -1.0, -1.0])
+"""From x right, y down, z away to glTF's and Maya's x right, y up, z towards the viewer, and back."""
 ASSUMED_FOCAL = 1.2
 """Of the longer side of the frame where nothing is known: 45 degrees across, between a phone and a portrait lens."""
 
@@ -37,20 +43,21 @@ def camera_pose(track: Track, focal: float) -> tuple[np.ndarray, np.ndarray]:
     The depth is focal / scale. The track's rotation is as seen along the line of sight, so a head beside the centre
     is turned by the angle of that line too; drawn by the pinhole camera it then lies where the track has it.
     """
-    pose = torch.from_numpy(track.H_image).double()
-    seen = rotation(pose[:, 1:4]).numpy()
-    offset = (pose[:, 4:6].numpy() - principal_point(track)) / focal
+    pose = track.H_image.astype(float)
+    seen = Rotation.from_euler("xyz", pose[:, 1:4])  # R = Rz Ry Rx
+    offset = (pose[:, 4:6] - principal_point(track)) / focal
     ray = np.concatenate([offset, np.ones((len(track), 1))], axis=1)
-    return _towards(ray) @ seen, ray * (focal / np.exp(pose[:, :1].numpy()))
+    return (_towards(ray) * seen).as_matrix(), ray * (focal / np.exp(pose[:, :1]))
 
 
-def _towards(ray: np.ndarray) -> np.ndarray:
-    """The smallest rotations (T,3,3) that take the z axis to rays (T,3), ray z > 0."""
+def _towards(ray: np.ndarray) -> Rotation:
+    """The smallest rotations (T) that take the z axis to rays (T,3), ray z > 0."""
     x, y, z = (ray / np.linalg.norm(ray, axis=1, keepdims=True)).T
-    shrink = 1 / (1 + z)
-    rows = [
-        [1 - x * x * shrink, -x * y * shrink, x],
-        [-x * y * shrink, 1 - y * y * shrink, y],
-        [-x, -y, z],
-    ]
-    return np.moveaxis(np.array(rows), -1, 0)
+    return Rotation.from_quat(np.stack([-y, x, np.zeros_like(x), 1 + z], axis=1))  # half way from z to the ray
+
+
+def quaternions(rotation: np.ndarray) -> np.ndarray:
+    """Convert rotations (T,3,3) to unit quaternions (T,4), x y z w; neighbours have the same sign."""
+    values = Rotation.from_matrix(rotation).as_quat()
+    agree = np.where((values[1:] * values[:-1]).sum(axis=1) < 0, -1, 1)
+    return values * np.concatenate([[1], np.cumprod(agree)])[:, None]

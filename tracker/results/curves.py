@@ -1,11 +1,15 @@
 """`curves.csv`: the animation curves, one row per decoded frame."""
 
+from __future__ import annotations
+
 import csv
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from selftrack.tracker.results.track_file import Track
+if TYPE_CHECKING:
+    from selftrack.tracker.results.track_file import Track
 
 NAME = "curves.csv"
 _DECIMALS = {"time": 6, "confidence": 4} | dict.fromkeys(("yaw", "pitch", "roll", "scale", "tx", "ty"), 3)

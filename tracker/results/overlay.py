@@ -101,7 +101,8 @@ class MeshPainter:
     """Draws a head's mesh into pictures: skin in one colour, eyes, lips and teeth in their own, or all in a texture.
 
     In the textured mode the colours are those of `texture` (3,T,T), RGB in 0..1, which has the light in it.
-    The mesh fades out behind the ears, above the hairline and at the neck, so that the fit can be seen.
+    The mesh fades out behind the ears, above the hairline and at the neck, so that the fit can be seen; all of it shows
+    if the decoder does not know where its landmarks are.
     """
 
     def __init__(
@@ -115,12 +116,14 @@ class MeshPainter:
         own = functional.interpolate(head.mean_texture[None], head.skin_texels.shape, mode="bilinear")[0]
         plain = torch.where(head.skin_texels, skin, own)
         self.texture = (texture if self.config.mode == "textured" else plain)[None]
-        self.weight = _fade(head.mean, head.landmarks478(head.mean[None])[0])
+        self.weight, self.ears = torch.ones(len(head.mean)), None
+        if head.has_landmarks:
+            self.weight = _fade(head.mean, head.landmarks478(head.mean[None])[0])
+            self.ears = head.landmarks478.subset(EARS)
         if "neck" in head.part_names:
             self.weight[head.faces[head.face_parts == head.part_names.index("neck")]] = 0
         teeth = torch.tensor([name.startswith("teeth") for name in head.part_names])[head.face_parts]
         self.teeth = head.faces[teeth].unique()
-        self.ears = head.landmarks478.subset(EARS)
 
     def __call__(self, image: np.ndarray, vertices: np.ndarray) -> np.ndarray:
         """The image (H,W,3) uint8 with the mesh, whose vertices (V,3) are in its pixels, drawn over it."""
@@ -145,7 +148,9 @@ class MeshPainter:
         uvs = interpolate(self.uvs, self.uv_faces, fragments)
         albedo = functional.grid_sample(self.texture, 2 * uvs - 1, align_corners=False)[0, :, 0].T
         if self.config.mode == "textured":
-            weight = self.weight * _facing(vertices, self.ears(vertices).mean(1, keepdim=True))
+            weight = self.weight[None]
+            if self.ears is not None:
+                weight = weight * _facing(vertices, self.ears(vertices).mean(1, keepdim=True))
             return albedo.numpy(), interpolate(weight[..., None], self.faces, fragments)[0, 0].numpy()
         light = torch.tensor(HEADLIGHT)
         diffuse = lambert(vertex_normals(vertices, self.faces), light)[0]

@@ -13,6 +13,7 @@ from selftrack.decoders.head.model import load_head
 from selftrack.decoders.mesh.unwrap import TexelMap, confidence, sample, scatter, surface, texel_map, unwrap
 
 SIDE = 40  # texels
+EVERY = torch.ones(1, 1, dtype=torch.bool)
 
 
 def plane(count: int = 9) -> SimpleNamespace:
@@ -24,7 +25,7 @@ def plane(count: int = 9) -> SimpleNamespace:
     a, b, c, d = (index[i : i + count - 1, j : j + count - 1].flatten() for i in (0, 1) for j in (0, 1))
     faces = torch.cat([torch.stack([a, c, b], -1), torch.stack([b, c, d], -1)])
     vertices = torch.cat([uvs, torch.zeros_like(uvs[:, :1])], -1)
-    return SimpleNamespace(uvs=uvs, uv_faces=faces, faces=faces, vertices=vertices)
+    return SimpleNamespace(uvs=uvs, uv_faces=faces, faces=faces, vertices=vertices, skin_texels=EVERY)
 
 
 def tilt(yaw: float, pitch: float) -> Tensor:
@@ -70,7 +71,7 @@ def half_sphere(sphere: tuple[Tensor, Tensor]) -> tuple[SimpleNamespace, Tensor]
     """The front half of the sphere with uv = (x, y) / 2 + 1/2, and the whole sphere's vertices (1, V, 3)."""
     vertices, faces = sphere
     front = faces[(vertices[faces][..., 2] < 1e-3).all(1)]
-    mapped = SimpleNamespace(uvs=vertices[:, :2] / 2 + 0.5, uv_faces=front, faces=front)
+    mapped = SimpleNamespace(uvs=vertices[:, :2] / 2 + 0.5, uv_faces=front, faces=front, skin_texels=EVERY)
     return mapped, vertices[None]
 
 

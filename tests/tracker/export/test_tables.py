@@ -3,10 +3,12 @@
 import csv
 from collections.abc import Callable
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 import pytest
 
+from selftrack.errors import UserError
 from selftrack.tracker.export import export, known, write
 from selftrack.tracker.export.tables import frame_rate
 from selftrack.tracker.results.smoothing import CleanConfig
@@ -51,7 +53,7 @@ def test_parquet_holds_the_same_as_csv(performance: Track, tmp_path: Path) -> No
 
 
 def test_parquet_without_pyarrow_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("selftrack.tracker.export.find_spec", lambda name: None)
+    monkeypatch.setattr("selftrack.tracker.export.registry.find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"needs pyarrow; install it with: pip install 'selftrack\[parquet\]'"):
         known(["csv", "parquet"])
     assert known(["csv", "livelink", "csv"]) == ("csv", "livelink")
@@ -123,17 +125,34 @@ def test_cleaned_tables_keep_the_raw_columns(make_track: Callable[..., Track], t
         np.testing.assert_allclose(data["curves"][:, 17], read["jawOpen"], atol=1e-7)
 
 
+@pytest.mark.parametrize(("problem", "raised"), [(OSError("disk full"), UserError), (KeyError("defect"), KeyError)])
 def test_nothing_half_written(
-    make_track: Callable[..., Track], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    problem: Exception,
+    raised: type[Exception],
+    make_track: Callable[..., Track],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    track = make_track([0.0, 0.1])
-    with pytest.raises(OSError):
-        write(track, "csv", tmp_path / "nowhere" / "take.csv")
+    """A write that fails midway leaves the folder, and an earlier file, as they were."""
+    track, earlier = make_track([0.0, 0.1]), tmp_path / "earlier.csv"
+    earlier.write_text("of an earlier run")
 
-    def fail(*args: object, **settings: object) -> None:
-        raise OSError("disk full")
+    class Full:
+        def writerow(self, row: object) -> None:
+            raise problem
 
-    monkeypatch.setattr("selftrack.tracker.export.tables.csv.writer", fail)
-    with pytest.raises(OSError, match="disk full"):
-        write(track, "csv", tmp_path / "take.csv")
-    assert list(tmp_path.iterdir()) == []
+    def half(file: TextIO, **settings: object) -> Full:
+        file.write("frame,time\n")
+        file.flush()
+        return Full()
+
+    monkeypatch.setattr("selftrack.tracker.export.tables.csv.writer", half)
+    for path in (tmp_path / "take.csv", earlier):
+        with pytest.raises(raised, match=str(problem.args[0])):
+            write(track, "csv", path)
+        assert list(tmp_path.iterdir()) == [earlier] and earlier.read_text() == "of an earlier run"
+
+
+def test_a_folder_that_is_not_there_is_one_line(make_track: Callable[..., Track], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"nowhere/take\.csv: cannot be written \(No such file"):
+        write(make_track([0.0, 0.1]), "csv", tmp_path / "nowhere" / "take.csv")

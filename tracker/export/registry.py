@@ -1,0 +1,103 @@
+"""The formats by name: what each is called, what it needs, and its writer, which registers itself with `exporter`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import Enum
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from selftrack.errors import UserError
+
+if TYPE_CHECKING:
+    from selftrack.decoders.base import Decoder
+    from selftrack.tracker.export.options import ExportOptions
+    from selftrack.tracker.results.track_file import Track
+
+    Writer = Callable[[Track, Path, ExportOptions], None]
+
+
+class Need(Enum):
+    """A capability of the track's decoder, by its attribute; a format without any takes every decoder."""
+
+    ARKIT_CURVES = "has_arkit_curves"
+    BLENDSHAPES = "has_blendshapes"
+    LANDMARKS = "has_landmarks"
+
+
+_WORDS = {
+    Need.ARKIT_CURVES: "ARKit's curves",
+    Need.BLENDSHAPES: "fixed blend shapes",
+    Need.LANDMARKS: "the places of the landmarks on the mesh",
+}
+
+
+@dataclass(frozen=True)
+class Format:
+    """One file format."""
+
+    name: str
+    file: str
+    """The file's own name, {clip} standing for the stem of the clip's name."""
+    write: Writer
+    """Writes the file; the path has a temporary name, so nothing may be read from it."""
+    needs: tuple[Need, ...] = ()
+    package: str = ""
+    """A package that the writer imports and that is an extra of its own, of the format's name."""
+
+    def missing(self, decoder: Decoder) -> list[Need]:
+        """List what the format needs and the decoder does not have."""
+        return [need for need in self.needs if not getattr(decoder, need.value)]
+
+
+FORMATS: dict[str, Format] = {}
+
+
+def exporter(name: str, file: str, needs: Iterable[Need] = (), package: str = "") -> Callable[[Writer], Writer]:
+    """Register a function as the writer of a format; the arguments are the fields of `Format`.
+
+    Raises:
+        ValueError: the name is taken.
+    """
+    if name in FORMATS:
+        raise ValueError(f"there is a format {name} already")
+
+    def register(write: Writer) -> Writer:
+        FORMATS[name] = Format(name, file, write, tuple(needs), package)
+        return write
+
+    return register
+
+
+def known(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the names, once each.
+
+    Raises:
+        UserError: one of them is no format, or needs a package that is not installed.
+    """
+    names = tuple(dict.fromkeys(names))
+    for name in names:
+        if name not in FORMATS:
+            raise UserError(f"unknown format {name!r}; known: {', '.join(sorted(FORMATS))}")
+        package = FORMATS[name].package
+        if package and not find_spec(package):
+            raise UserError(f"format {name} needs {package}; install it with: pip install 'selftrack[{name}]'")
+    return names
+
+
+def require(names: Iterable[str], decoder: Decoder) -> None:
+    """Make sure that tracks by a decoder can be written in the formats of these names.
+
+    Raises:
+        UserError: as `known`; or a format needs what the decoder does not have.
+    """
+    for name in known(names):
+        missing = FORMATS[name].missing(decoder)
+        if missing:
+            others = ", ".join(sorted(other.name for other in FORMATS.values() if not other.missing(decoder)))
+            raise UserError(
+                f"format {name} needs {' and '.join(_WORDS[need] for need in missing)}, which the decoder of this "
+                f"track ({decoder.name}) does not have; these can be written: {others}"
+            )
