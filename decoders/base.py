@@ -60,7 +60,7 @@ class Topology:
     face_parts: Tensor  # (F,) long, into part_names
     part_names: tuple[str, ...]
     skin_faces: Tensor  # (F,) bool
-    skin_texels: Tensor  # (T,T) bool, texels that the losses may look at
+    skin_texels: Tensor  # (T,T) bool, texels that the losses compare
     landmarks: Embedding | None  # the detector's 478 points, or not known
     head: str = ""  # hash of the bundled head where this is its topology
 
@@ -161,18 +161,18 @@ class Decoder(nn.Module, ABC):
 
     @abstractmethod
     def coefficients(self, z: Tensor) -> Tensor:
-        """Coefficients (B,K) of the shapes, of codes z (B,Z)."""
+        """Compute the coefficients (B,K) of the shapes, of codes z (B,Z)."""
 
     @abstractmethod
     def colour(self, z: Tensor, view: Tensor | None = None) -> Tensor:
-        """Texture (B,3,T,T), RGB in 0..1, of codes z (B,Z) seen from view (B,3); None: from the front."""
+        """Compute the texture (B,3,T,T), RGB in 0..1, of codes z (B,Z) from view (B,3); None: from the front."""
 
     def geometry(self, z: Tensor) -> Tensor:
-        """Vertices (B,V,3), metres, head frame, of codes z (B,Z)."""
+        """Compute the vertices (B,V,3), metres, head frame, of codes z (B,Z)."""
         return self.mean + (self.coefficients(z) @ self.shapes.flatten(1)).unflatten(1, (-1, 3))
 
     def forward(self, z: Tensor, view: Tensor | None = None) -> Decoded:
-        """Decode codes z (B,Z), seen from view (B,3): unit vectors from the head to the camera in the head frame."""
+        """Decode codes z (B,Z), from view (B,3): unit vectors from the head to the camera in the head frame."""
         return Decoded(self.geometry(z), self.colour(z, view))
 
     def check(self, z: Tensor, view: Tensor | None = None) -> None:
@@ -188,7 +188,7 @@ class Decoder(nn.Module, ABC):
         return self.expression_names
 
     def curves(self, z: Tensor) -> Tensor:
-        """Animation curves (B,K) by `curve_names`, of codes z (B,Z)."""
+        """Compute the animation curves (B,K) by `curve_names`, of codes z (B,Z)."""
         self.check(z)
         return z[:, self.expression]
 
@@ -230,7 +230,7 @@ class Decoder(nn.Module, ABC):
         return self.landmarks478.subset(IBUG_68)
 
     def landmarks(self, points: int) -> Embedding:
-        """The points on the surface of the detector that finds 478 or 68 of them.
+        """Find the points on the surface of the detector that has 478 or 68 of them.
 
         Raises:
             ValueError: another number of points.
@@ -279,7 +279,7 @@ class SurfacePoints(nn.Module):
 
     @classmethod
     def landmarks(cls, decoder: Decoder, points: int = POINTS) -> Self:
-        """Those of the detector that finds 478 or 68 points."""
+        """Take those of the detector that has 478 or 68 points."""
         embedding = decoder.landmarks(points)
         return cls(decoder, embedding(decoder.mean[None])[0], embedding(decoder.shapes))
 
@@ -287,7 +287,7 @@ class SurfacePoints(nn.Module):
         return len(self.mean)
 
     def forward(self, z: Tensor, index: Tensor | None = None) -> Tensor:
-        """Points (B,N,3), metres, head frame, of codes z (B,Z); or only those (B,n,3) at `index` (n,)."""
+        """Place the points (B,N,3), metres, head frame, of codes z (B,Z); or only those (B,n,3) at `index` (n,)."""
         mean, shapes = (self.mean, self.shapes) if index is None else (self.mean[index], self.shapes[index])
         flat = shapes.unflatten(1, (-1, 3)).transpose(0, 1).flatten(1)  # (K,3n)
         return mean + (self.coefficients(z) @ flat).unflatten(1, (-1, 3))

@@ -74,7 +74,7 @@ DISTANCES = {
     "left brow": (334, 263),
     "nose to chin": (NOSE_TIP, CHIN),
 }
-"""Pairs whose distance tells of one movement of the face each."""
+"""Pairs whose distance follows one movement of the face each."""
 
 
 class Layout(NamedTuple):

@@ -16,7 +16,7 @@ import torch
 
 from selftrack.decoders.arkit import ARKIT_NAMES
 from selftrack.decoders.head.model import Head
-from selftrack.decoders.landmarks import BEARD, BROWS, EYE_CORNERS, FACE_OVAL, LIPS
+from selftrack.decoders.landmarks import BEARD, BROWS, CHIN, EARS, EYE_CORNERS, FACE_OVAL, HAIRLINE, LIPS
 from selftrack.decoders.mesh.rasterizer import rasterize_numba
 from selftrack.synthetic import studio_render as draw
 from selftrack.tracker.geometry.crop import CROP_SIZE, apply, face_similarity
@@ -231,12 +231,12 @@ class Studio:
         inside = np.zeros(len(self.mean), bool)
         inside[vertices] = True
         xy = (at * size).astype(int).clip(0, size - 1)
-        chin, brow = self.mean[self.landmark_triangles[152, 0]], self.mean[self.landmark_triangles[10, 0]]
+        chin, brow = self.mean[self.landmark_triangles[CHIN, 0]], self.mean[self.landmark_triangles[HAIRLINE, 0]]
         height = ((self.mean[:, 1] - brow[1]) / (chin[1] - brow[1])).clip(-1, 2)
         low = 1 / (1 + np.exp((height - 0.55) / 0.06))
         self.hair_weight = outside[xy[:, 1], xy[:, 0]] * low * inside
         rows = np.arange(size)[:, None] / size
-        self.hair_mask = outside * (1 / (1 + np.exp((rows - uv[234, 1] - 0.03) / 0.02)))
+        self.hair_mask = outside * (1 / (1 + np.exp((rows - uv[EARS[0], 1] - 0.03) / 0.02)))
 
     def sample_person(self, rng: np.random.Generator) -> Person:
         """A random actor."""

@@ -13,7 +13,7 @@ __all__ = ["Camera", "Capture", "in_camera", "open_capture", "view_direction"]
 
 
 def open_capture(folder: Path) -> Capture:
-    """The capture in a folder: a synthetic studio's, or one in Multiface's layout.
+    """Open the capture in a folder: a synthetic studio's, or one in Multiface's layout.
 
     Raises ValueError when it is neither, or when a part that all of it needs is missing or corrupt.
     """

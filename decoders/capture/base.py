@@ -29,7 +29,7 @@ class Camera:
 
 
 class Capture(Protocol):
-    """One person, seen by C cameras at N frames. Frames and cameras are named by their index."""
+    """One person before C cameras at N frames. Frames and cameras are named by their index."""
 
     topology: Topology
     cameras: tuple[Camera, ...]
@@ -38,31 +38,31 @@ class Capture(Protocol):
     """Parts that should be there and are not, one line each; the rest can be used."""
 
     def views(self, frame: int) -> tuple[int, ...]:
-        """The cameras that have this frame's texture."""
+        """List the cameras that have this frame's texture."""
 
     def vertices(self, frame: int) -> np.ndarray:
-        """(V,3) float32, metres, head frame."""
+        """Read the mesh (V,3) float32, metres, head frame."""
 
     def view(self, frame: int, camera: int) -> np.ndarray:
-        """(3,) float32 unit vector from the head's origin to a camera, head frame."""
+        """Compute the unit vector (3,) float32 from the head's origin to a camera, head frame."""
 
     def project(self, frame: int, camera: int, points: np.ndarray) -> np.ndarray:
-        """Head-frame points (L,3) in a camera's picture: (L,3) float32, x, y and depth in its pixels."""
+        """Project head-frame points (L,3) into a camera's picture: (L,3) float32, x, y and depth in its pixels."""
 
     def image(self, frame: int, camera: int) -> np.ndarray:
-        """(H,W,3) uint8 RGB."""
+        """Read a picture (H,W,3) uint8 RGB."""
 
     def texture(self, frame: int, camera: int, size: int) -> np.ndarray:
-        """(size,size,3) uint8 RGB, unwrapped from that camera's image; black texels are holes."""
+        """Read the texture (size,size,3) uint8 RGB, unwrapped from that camera's image; black texels are holes."""
 
     def average(self, frame: int, size: int) -> np.ndarray:
-        """(size,size,3) uint8 RGB, mean of the frame's textures; black texels are holes."""
+        """Compute (size,size,3) uint8 RGB, the mean of the frame's textures; black texels are holes."""
 
     def mean_vertices(self) -> np.ndarray:
-        """(V,3) float32 mean mesh, metres, head frame."""
+        """Compute the (V,3) float32 mean mesh, metres, head frame."""
 
     def mean_texture(self, size: int) -> np.ndarray:
-        """(size,size,3) uint8 RGB mean of all textures; black texels are never seen."""
+        """Compute the (size,size,3) uint8 RGB mean of all textures; black texels show in none of them."""
 
 
 class Calibrated:
@@ -71,7 +71,7 @@ class Calibrated:
     cameras: tuple[Camera, ...]
 
     def head(self, frame: int) -> np.ndarray:
-        """(3,4) from the head frame to the world, metres."""
+        """Give the motion (3,4) from the head frame to the world, metres."""
         raise NotImplementedError
 
     def view(self, frame: int, camera: int) -> np.ndarray:
@@ -84,26 +84,26 @@ class Calibrated:
 
 
 def view_direction(capture: Calibrated, frame: int, camera: int) -> np.ndarray:
-    """(3,) float32 unit vector from the head's origin to a camera, in the head frame."""
+    """Compute the unit vector (3,) float32 from the head's origin to a camera, in the head frame."""
     head = capture.head(frame)
     towards = head[:, :3].T @ (capture.cameras[camera].centre - head[:, 3])
     return (towards / np.linalg.norm(towards)).astype(np.float32)
 
 
 def in_camera(capture: Calibrated, frame: int, camera: int, points: np.ndarray) -> np.ndarray:
-    """Head-frame points (L,3) in a camera's picture: (L,3) float32, x and y in pixels, and depth as far as x and y are
-    magnified at the head's origin."""
+    """Project head-frame points (L,3) into a camera's picture: (L,3) float32, x and y in pixels, and depth as far as x
+    and y are magnified at the head's origin."""
     head, at = capture.head(frame), capture.cameras[camera]
-    turn = at.extrinsics[:, :3] @ head[:, :3]
+    rotation = at.extrinsics[:, :3] @ head[:, :3]
     place = at.extrinsics[:, :3] @ head[:, 3] + at.extrinsics[:, 3]
-    seen = points @ turn.T + place
-    flat = (seen / seen[:, 2:]) @ at.intrinsics.T
-    flat[:, 2] = (seen[:, 2] - place[2]) * at.intrinsics[0, 0] / place[2]
+    placed = points @ rotation.T + place
+    flat = (placed / placed[:, 2:]) @ at.intrinsics.T
+    flat[:, 2] = (placed[:, 2] - place[2]) * at.intrinsics[0, 0] / place[2]
     return flat.astype(np.float32)
 
 
 def mean_of(textures: list[np.ndarray]) -> np.ndarray:
-    """(T,T,3) uint8 mean of textures (T,T,3) uint8, texel by texel over those without a hole there."""
+    """Average textures (T,T,3) uint8, texel by texel over those without a hole there: (T,T,3) uint8."""
     total = np.zeros(textures[0].shape, np.float32)
     count = np.zeros(textures[0].shape[:2], np.float32)
     for texture in textures:

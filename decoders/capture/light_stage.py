@@ -31,7 +31,7 @@ IMAGE = 512  # side of the pictures in pixels
 DISTANCE = 1.1  # camera to head, metres
 HEIGHT = 0.30  # of what a picture shows at the head, metres
 RING = tuple((yaw, pitch) for pitch in (-18, 18) for yaw in (-60, -35, -12, 12, 35, 60)) + ((0, 0), (0, 35))
-"""Where the cameras stand, degrees: to the image's right and downwards, seen from the front."""
+"""Where the cameras stand, degrees: to the image's right and downwards, from the front."""
 LAMPS = tuple((yaw, pitch) for pitch in (-50, 0) for yaw in (-70, -25, 25, 70))
 LAMP, AMBIENT = 0.22, 0.35  # linear
 NOISE = 0.006
@@ -60,25 +60,25 @@ class Performance:
         return folder / Studio.MARK
 
     def vertices(self, frame: int) -> np.ndarray:
-        """(V,3) float32."""
+        """Compute the mesh (V,3) float32 of a frame."""
         return (self.neutral + np.tensordot(self.curves[frame], self.shapes, 1)).astype(np.float32)
 
 
 def around(yaw: float, pitch: float) -> np.ndarray:
-    """(3,) unit vector from the head towards a place, degrees; (0, 0) is the front."""
+    """Compute the unit vector (3,) from the head towards a place, degrees; (0, 0) is the front."""
     y, p = np.radians([yaw, pitch])
     return np.array([np.sin(y) * np.cos(p), np.sin(p), -np.cos(y) * np.cos(p)])
 
 
 def ring_camera(number: int) -> Camera:
-    """Camera `number` of the ring; all look at the world's origin."""
+    """Make camera `number` of the ring; all look at the world's origin."""
     towards = around(*RING[number])
     right = np.cross([0.0, 1.0, 0.0], -towards)
     right /= np.linalg.norm(right)
-    turn = np.stack([right, np.cross(-towards, right), -towards])
+    rotation = np.stack([right, np.cross(-towards, right), -towards])
     focal, middle = IMAGE / HEIGHT * DISTANCE, (IMAGE - 1) / 2
     intrinsics = np.array([[focal, 0, middle], [0, focal, middle], [0, 0, 1]])
-    return Camera(f"{number:02d}", intrinsics, np.concatenate([turn, [[0], [0], [DISTANCE]]], 1))
+    return Camera(f"{number:02d}", intrinsics, np.concatenate([rotation, [[0], [0], [DISTANCE]]], 1))
 
 
 class Studio(Calibrated):
@@ -115,19 +115,19 @@ class Studio(Calibrated):
         return self.acted.vertices(frame)
 
     def head(self, frame: int) -> np.ndarray:
-        turn = Rotation.from_euler("xyz", self.acted.angles[frame]).as_matrix()
-        return np.concatenate([turn, self.acted.offset[frame][:, None]], 1)
+        rotation = Rotation.from_euler("xyz", self.acted.angles[frame]).as_matrix()
+        return np.concatenate([rotation, self.acted.offset[frame][:, None]], 1)
 
     def image(self, frame: int, camera: int) -> np.ndarray:
         faces, at = self.topology.faces, self.cameras[camera]
         vertices = self.vertices(frame)
-        seen = torch.from_numpy(in_camera(self, frame, camera, vertices))[None]
-        fragments = rasterize(seen, faces, (IMAGE, IMAGE))
+        projected = torch.from_numpy(in_camera(self, frame, camera, vertices))[None]
+        fragments = rasterize(projected, faces, (IMAGE, IMAGE))
         drawn = fragments.face_index[0] >= 0
         pixels = Fragments(*(value[0][drawn][None, None] for value in fragments))
         head = self.head(frame)
-        turned = torch.from_numpy((vertices @ head[:, :3].T).astype(np.float32))[None]
-        normals = functional.normalize(interpolate(vertex_normals(turned, faces), faces, pixels)[0, 0], dim=1)
+        rotated = torch.from_numpy((vertices @ head[:, :3].T).astype(np.float32))[None]
+        normals = functional.normalize(interpolate(vertex_normals(rotated, faces), faces, pixels)[0, 0], dim=1)
         light = self._light(normals, at, pixels.face_index[0, 0])
         uv = interpolate(self.topology.uvs, self.topology.uv_faces, pixels)
         albedo = functional.grid_sample(self._albedo, 2 * uv - 1, align_corners=False)[0, :, 0].T
@@ -170,9 +170,9 @@ class Studio(Calibrated):
 
     def _unwrap(self, frame: int, camera: int, size: int) -> np.ndarray:
         image = torch.from_numpy(self.image(frame, camera)).permute(2, 0, 1)[None].float()
-        seen = torch.from_numpy(in_camera(self, frame, camera, self.vertices(frame)))[None]
-        texture, weight = unwrap(image, seen, self.topology.faces, self._texels(size))
-        # what is seen is no hole, however dark
+        projected = torch.from_numpy(in_camera(self, frame, camera, self.vertices(frame)))[None]
+        texture, weight = unwrap(image, projected, self.topology.faces, self._texels(size))
+        # what is visible is no hole, however dark
         texture = torch.where(weight[:, None] > 0, texture.clamp(min=1), 0)
         return texture[0].permute(1, 2, 0).round().byte().numpy()
 

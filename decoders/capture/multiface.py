@@ -152,7 +152,7 @@ _SIGNS = tuple(product((1, -1), repeat=3))
 
 
 def read_krt(path: Path) -> tuple[Camera, ...]:
-    """The cameras of a KRT file, extrinsics in metres. Raises ValueError where it is not one."""
+    """Read the cameras of a KRT file, extrinsics in metres. Raises ValueError where it is not one."""
     lines = [line for line in path.read_text().splitlines() if line.strip()]
     if not lines or len(lines) % 8:
         raise UserError(f"{path}: expected 8 lines a camera (name, 3 intrinsics, distortion, 3 extrinsics)")
@@ -166,7 +166,7 @@ def read_krt(path: Path) -> tuple[Camera, ...]:
 
 
 def read_obj(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """UVs (N,2) with v down, triangles (F,3) and their uvs (F,3) of an OBJ file; polygons become fans of triangles."""
+    """Read uvs (N,2), v down, triangles (F,3) and their uvs (F,3) of an OBJ file; polygons become fans of triangles."""
     uvs, faces, uv_faces = [], [], []
     try:
         for line in path.read_text().splitlines():
@@ -188,7 +188,7 @@ def read_obj(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def read_vertices(path: Path) -> np.ndarray:
-    """(V,3) of a file of 32-bit floats, as it is."""
+    """Read (V,3) of a file of 32-bit floats, as it is."""
     size = path.stat().st_size
     values = np.fromfile(path, np.float32) if size % 12 == 0 else np.zeros(0)
     if not len(values) or not np.isfinite(values).all():
@@ -197,7 +197,7 @@ def read_vertices(path: Path) -> np.ndarray:
 
 
 def read_picture(path: Path) -> np.ndarray:
-    """(H,W,3) uint8 RGB of a picture file. Raises ValueError where it is missing or corrupt."""
+    """Read a picture file as (H,W,3) uint8 RGB. Raises ValueError where it is missing or corrupt."""
     picture = cv2.imread(str(path), cv2.IMREAD_COLOR) if path.is_file() else None
     if picture is None:
         raise UserError(f"{path}: {'corrupt' if path.is_file() else 'missing'} picture")
@@ -205,7 +205,7 @@ def read_picture(path: Path) -> np.ndarray:
 
 
 def shrink(texture: np.ndarray, size: int) -> np.ndarray:
-    """A texture (T,T,3) uint8 at another size; a texel is a hole (black) where it touches one."""
+    """Resize a texture (T,T,3) uint8; a texel is a hole (black) where it touches one."""
     if len(texture) == size:
         return texture
     mode = cv2.INTER_AREA if size < len(texture) else cv2.INTER_LINEAR

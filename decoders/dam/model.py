@@ -31,7 +31,7 @@ _FRONT = (0.0, 0.0, -1.0)
 
 @register_decoder
 class Dam(Decoder):
-    """A person's face. See the module."""
+    """The face of one person; see the module."""
 
     name = "dam"
     paints_view = True
@@ -126,31 +126,31 @@ class Dam(Decoder):
         return ARKIT_NAMES if self.arkit.any() else self.expression_names
 
     def curves(self, z: Tensor) -> Tensor:
-        """ARKit values (B,52) in 0..1 by the linear map that training has fitted, or z itself."""
+        """Compute ARKit values (B,52) in 0..1 by the linear map that training has fitted, or z itself."""
         if not self.arkit.any():
             return super().curves(z)
         self.check(z)
         return (z @ self.arkit[:, :-1].T + self.arkit[:, -1]).clamp(0, 1)
 
     def encode(self, mesh: Tensor, texture: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log deviation (B,Z) of z, from meshes (B,V,3) in metres and average textures (B,3,T,T), RGB in
-        0..1; black texels are holes."""
+        """Compute mean and log deviation (B,Z) of z, from meshes (B,V,3) in metres and average textures (B,3,T,T), RGB
+        in 0..1; black texels are holes."""
         standard = (texture - self.mean_texture) / self.texture_deviation
         standard = standard * (texture > 0).any(1, keepdim=True)
         return self.encoder((mesh - self.mean_mesh) / self.mesh_deviation, standard)
 
     def coefficients(self, z: Tensor) -> Tensor:
-        """Coefficients (B,K) of the shapes, of codes z (B,Z)."""
+        """Compute the coefficients (B,K) of the shapes, of codes z (B,Z)."""
         self.check(z)
         return self.hidden(z)
 
     def geometry(self, z: Tensor) -> Tensor:
-        """Vertices (B,V,3), metres, head frame, of codes z (B,Z)."""
+        """Compute the vertices (B,V,3), metres, head frame, of codes z (B,Z)."""
         standard = self.vertices(self.coefficients(z)).unflatten(1, (-1, 3))
         return self.mean_mesh + self.mesh_deviation * standard
 
     def colour(self, z: Tensor, view: Tensor | None = None) -> Tensor:
-        """Texture (B,3,T,T), RGB in 0..1, of codes z (B,Z) seen from view (B,3), by default from the front."""
+        """Compute the texture (B,3,T,T), RGB in 0..1, of codes z (B,Z) from view (B,3), by default from the front."""
         self.check(z, view)
         view = z.new_tensor(_FRONT).expand(len(z), 3) if view is None else view
         return (self.mean_texture + self.texture_deviation * self.texture(z, view)).clamp(0, 1)

@@ -24,7 +24,7 @@ class DamConfig:
     hidden: int = 256
     """Width of the fully connected layers, and number of the geometry's shapes."""
     view: int = 8
-    """Numbers that tell the view direction beside z."""
+    """Numbers into which the view direction is encoded, beside z."""
 
     def __post_init__(self) -> None:
         if self.texture not in (32, 64, 128, 256, 512, 1024):
@@ -37,7 +37,7 @@ class DamConfig:
 
 
 def linear(inside: int, outside: int) -> nn.Sequential:
-    """A fully connected layer with its activation."""
+    """Make a fully connected layer with its activation."""
     return nn.Sequential(nn.Linear(inside, outside), nn.LeakyReLU(_SLOPE))
 
 
@@ -63,7 +63,7 @@ class Encoder(nn.Module):
 
 
 class Upsample(nn.Module):
-    """Twice the side, with a bias of its own for each texel: each place of a face looks its own way."""
+    """Twice the side, with a bias of its own for each texel: the texels of a face differ."""
 
     def __init__(self, inside: int, outside: int, side: int) -> None:
         super().__init__()

@@ -95,16 +95,16 @@ class Head(Decoder):
         return self._shapes
 
     def curves(self, z: Tensor) -> Tensor:
-        """ARKit values (B,52) in 0..1 of codes z (B,128)."""
+        """Compute ARKit values (B,52) in 0..1 of codes z (B,128)."""
         return super().curves(z).clamp(0, 1)
 
     def coefficients(self, z: Tensor) -> Tensor:
-        """Coefficients (B,112) of the shapes: codes z (B,128) without the appearance."""
+        """Compute the coefficients (B,112) of the shapes: codes z (B,128) without the appearance."""
         self.check(z)
         return z[:, : len(self.shapes)]
 
     def colour(self, z: Tensor, view: Tensor | None = None) -> Tensor:
-        """Texture (B,3,T,T), RGB in 0..1, of codes z (B,128); the same from any view."""
+        """Compute the texture (B,3,T,T), RGB in 0..1, of codes z (B,128); the same from any view."""
         self.check(z, view)
         a = z[:, self.appearance]
         return (self.mean_texture + torch.einsum("bk,kcij->bcij", a, self.texture_basis)).clamp(0, 1)

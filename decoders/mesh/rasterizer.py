@@ -30,7 +30,7 @@ class Fragments(NamedTuple):
 
 
 def rasterize(vertices: Tensor, faces: Tensor, size: tuple[int, int]) -> Fragments:
-    """Nearest triangle of each pixel: PyTorch3D if the vertices are on CUDA, else the Numba z-buffer.
+    """Find the nearest triangle of each pixel: by PyTorch3D if the vertices are on CUDA, else by the Numba z-buffer.
 
     Both find the same triangles except at pixels whose centres lie on an edge, within rounding.
 
@@ -47,7 +47,7 @@ def rasterize(vertices: Tensor, faces: Tensor, size: tuple[int, int]) -> Fragmen
 
 
 def rasterize_numba(vertices: Tensor, faces: Tensor, size: tuple[int, int]) -> Fragments:
-    """`rasterize` by a z-buffer on one CPU core, without the GIL.
+    """Do what `rasterize` does by a z-buffer on one CPU core, without the GIL.
 
     A pixel's centre on a shared edge belongs to exactly one of the two triangles (top-left rule: to the one
     of which the edge is the top or a left side). At equal depth the lower index wins. Triangles without area
@@ -67,7 +67,7 @@ def rasterize_numba(vertices: Tensor, faces: Tensor, size: tuple[int, int]) -> F
 
 
 def rasterize_pytorch3d(vertices: Tensor, faces: Tensor, size: tuple[int, int]) -> Fragments:
-    """`rasterize` by PyTorch3D, on CUDA or (very slowly) on the CPU.
+    """Do what `rasterize` does by PyTorch3D, on CUDA or (very slowly) on the CPU.
 
     A pixel whose centre lies exactly on an edge belongs to neither triangle.
     """
@@ -98,7 +98,7 @@ def rasterize_pytorch3d(vertices: Tensor, faces: Tensor, size: tuple[int, int]) 
 def barycentric_at(
     vertices: Tensor, faces: Tensor, face_index: Tensor, pixels: Tensor | None = None
 ) -> Tensor:
-    """Barycentric coordinates of points in given triangles, differentiable in the vertices and the points.
+    """Compute barycentric coordinates of points in triangles, differentiable in the vertices and the points.
 
     Args:
         vertices: (B, V, 2 or 3) image frame; only x and y count.
@@ -123,7 +123,7 @@ def barycentric_at(
 
 
 def interpolate(attributes: Tensor, faces: Tensor, fragments: Fragments) -> Tensor:
-    """Attributes of vertices at the pixels, differentiable in the attributes and in `fragments.barycentric`.
+    """Interpolate attributes of vertices at the pixels, differentiable in them and in `fragments.barycentric`.
 
     For gradients with respect to the vertices, replace the fragments' barycentric coordinates by those of
     `barycentric_at`.
@@ -143,7 +143,7 @@ def interpolate(attributes: Tensor, faces: Tensor, fragments: Fragments) -> Tens
 
 
 def pixel_grid(size: tuple[int, int], like: Tensor) -> Tensor:
-    """Centres (H, W, 2) of the pixels, x and y, in the type and on the device of `like`."""
+    """List the centres (H, W, 2) of the pixels, x and y, in the type and on the device of `like`."""
     rows, columns = (torch.arange(count, dtype=like.dtype, device=like.device) for count in size)
     return torch.stack(torch.meshgrid(columns, rows, indexing="xy"), -1)
 

@@ -17,7 +17,7 @@ HEADLIGHT = (-0.3, -0.5, -1.0)
 
 
 def lambert(normals: Tensor, light: Tensor) -> Tensor:
-    """Diffuse intensity (...) in 0..1 of unit normals (..., 3) under a light in the direction `light` (3,).
+    """Compute the diffuse intensity (...) in 0..1 of unit normals (..., 3) under a light in the direction `light` (3,).
 
     The light is at infinity, `light` points towards it and need not have length 1.
     """
@@ -34,7 +34,7 @@ def shade(
     light: tuple[float, float, float] = HEADLIGHT,
     ambient: float = 0.3,
 ) -> Tensor:
-    """Picture of a shaded mesh, to be blended over a frame.
+    """Draw a picture of a shaded mesh, to be blended over a frame.
 
     Args:
         vertices: (B, V, 3) in the image frame (see `selftrack.decoders.mesh.rasterizer`), z in pixels too.

@@ -1,8 +1,8 @@
-"""Unwrapping: the texture that a mesh would have to wear to look like the frame it is laid over.
+"""Unwrapping: the texture with which a mesh, drawn over a frame, shows what the frame shows.
 
 The UV map is rasterized once per topology (`texel_map`): each texel knows its point on the surface. Per frame, the
 observed texture is a bilinear sample of the frame at the projections of these points (Yoon et al. 2019, Eq. 7), and
-its confidence W is the cosine of the incident angle where the point can be seen.
+its confidence W is the cosine of the incident angle where the point is visible.
 
 Image frame: pixels, x right, y down, the centre of the top-left pixel at (0, 0); z is depth in pixels, larger =
 farther, and the camera looks along +z. Texels: row and column of a square texture, v down; uv = 0 is the outer edge
@@ -22,11 +22,11 @@ from selftrack.decoders.mesh.normals import vertex_normals
 from selftrack.decoders.mesh.rasterizer import rasterize, rasterize_numba
 
 LEAST_COSINE = 0.3
-"""Incidence beyond 72 degrees is not trusted: a pixel of error slides far over the skin there."""
+"""Incidence beyond 72 degrees does not count: a pixel of error slides far over the skin there."""
 RASTER = 192
 """Side in pixels of the z-buffer: 1.4 mm of a head each."""
 _TOLERANCE = 0.015
-"""Depth, as a share of the mesh's extent, by which a point may lie behind what the z-buffer sees: 4 mm of a head."""
+"""Depth, as a share of the mesh's extent, by which a point may lie behind the z-buffer: 4 mm of a head."""
 
 
 class TexelMap(NamedTuple):
@@ -43,7 +43,7 @@ class TexelMap(NamedTuple):
 
 
 def texel_map(decoder: Decoder | Topology, size: int, mask: Tensor | None = None) -> TexelMap:
-    """The texels of a (size, size) texture whose centres a triangle covers and that count.
+    """List the texels of a (size, size) texture whose centres a triangle covers and that count.
 
     Args:
         decoder: it, or its topology; its `uvs`, `uv_faces` and `faces` are read.
@@ -66,7 +66,7 @@ def texel_map(decoder: Decoder | Topology, size: int, mask: Tensor | None = None
 
 
 def surface(values: Tensor, texels: TexelMap) -> Tensor:
-    """Values (B, V, C) of vertices at the texels' points on the surface: (B, N, C), differentiable."""
+    """Interpolate values (B, V, C) of vertices at the texels' points on the surface: (B, N, C), differentiable."""
     if values.ndim != 3 or not values.is_floating_point():
         raise ValueError(f"expected float values (B, V, C), got {tuple(values.shape)} {values.dtype}")
     count, vertices, channels = values.shape
@@ -78,7 +78,7 @@ def surface(values: Tensor, texels: TexelMap) -> Tensor:
 
 
 def sample(images: Tensor, points: Tensor) -> Tensor:
-    """Bilinear samples (B, 3, N) of images (B, 3, H, W) at points (B, N, 2) in their pixels, x and y (Eq. 7).
+    """Take bilinear samples (B, 3, N) of images (B, 3, H, W) at points (B, N, 2) in their pixels, x and y (Eq. 7).
 
     Differentiable in both. Outside of the frame: the value at its border.
     """
@@ -101,7 +101,7 @@ def confidence(
     least: float = LEAST_COSINE,
     raster: int = RASTER,
 ) -> Tensor:
-    """How well each texel is seen: the cosine of the incident angle, 0 where it cannot be seen. Detached.
+    """Compute how well each texel shows: the cosine of the incident angle, 0 where it is hidden. Detached.
 
     The angle is that between the view along +z and the interpolated normals of the vertices.
 
@@ -129,16 +129,16 @@ def confidence(
     cosine = -normals[..., 2] / normals.norm(dim=-1).clamp(min=1e-12)
     x, y = points[..., 0], points[..., 1]
     inside = (x >= 0) & (x <= size[1] - 1) & (y >= 0) & (y <= size[0] - 1)
-    seen = inside & (cosine >= least) & _unhidden(vertices, faces, points, cosine, raster)
-    return torch.where(seen, cosine.clamp(max=1), 0)
+    visible = inside & (cosine >= least) & _unhidden(vertices, faces, points, cosine, raster)
+    return torch.where(visible, cosine.clamp(max=1), 0)
 
 
 def unwrap(
     image: Tensor, vertices: Tensor, faces: Tensor, texels: TexelMap, least: float = LEAST_COSINE
 ) -> tuple[Tensor, Tensor]:
-    """Observed texture (B, 3, T, T) and its confidence (B, T, T) of meshes (B, V, 3) in images (B, 3, H, W).
+    """Sample the texture (B, 3, T, T) and its confidence (B, T, T) of meshes (B, V, 3) in images (B, 3, H, W).
 
-    Vertices are in the image frame. Both are 0 where nothing is seen, or at a cosine of the incident angle below
+    Vertices are in the image frame. Both are 0 where a texel is hidden, or at a cosine of the incident angle below
     `least`. The texture is differentiable in the vertices.
     """
     height, width = image.shape[2:]
@@ -148,7 +148,7 @@ def unwrap(
 
 
 def scatter(values: Tensor, texels: TexelMap) -> Tensor:
-    """Textures (B, C, T, T) that hold the values (B, C, N) at N texels and 0 elsewhere."""
+    """Write values (B, C, N) at N texels into textures (B, C, T, T) that are 0 elsewhere."""
     index = texels.texel[:, 0] * texels.size + texels.texel[:, 1]
     empty = values.new_zeros(*values.shape[:2], texels.size**2)
     return empty.index_copy(2, index, values).unflatten(2, (texels.size, texels.size))

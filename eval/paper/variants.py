@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from selftrack.decoders.head.model import load_head
+from selftrack.decoders.landmarks import MESH_POINTS
 from selftrack.eval.metrics.clip import median_iod, mesh_stability
 from selftrack.eval.paper.held_out_people import Shots
 from selftrack.synthetic.clips import face_vertices
@@ -74,7 +75,7 @@ def landmark_error(codes: Codes, points: np.ndarray) -> float:
     """
     head = load_head()
     placed = project(head.landmarks478(head.geometry(codes.z)), codes.pose)[..., :2].numpy()
-    extent = np.ptp(points[:, :468], axis=1).max(1)  # of the upright face; the eyes' distance is a fixed share of it
+    extent = np.ptp(points[:, :MESH_POINTS], axis=1).max(1)  # of the upright face; the IOD is a share of it
     apart = np.linalg.norm(placed - points, axis=2).mean(1)
     return float((100 * apart / (frontal_share() * extent)).mean())
 
@@ -82,7 +83,7 @@ def landmark_error(codes: Codes, points: np.ndarray) -> float:
 def frontal_share() -> float:
     """Inter-ocular distance of the mean head over the longer side of its landmarks' box, seen from the front."""
     points = load_head().landmarks478(load_head().mean[None])[..., :2].numpy()
-    return float((inter_ocular(points) / np.ptp(points[:, :468], axis=1).max(1))[0])
+    return float((inter_ocular(points) / np.ptp(points[:, :MESH_POINTS], axis=1).max(1))[0])
 
 
 def accuracy(network: I2ZNet, shots: Shots) -> Row:

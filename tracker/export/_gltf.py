@@ -20,7 +20,7 @@ _FLAT = 1e-3  # the same for normals, which are units long
 
 
 def build_glb(track: Track, texture: bytes, focal: float) -> bytes:
-    """A complete .glb.
+    """Build a complete .glb.
 
     The base mesh is the clip's identity. Every target is keyed in every frame with the track's own weight, which may
     lie a little outside 0..1: base + weights x targets are the track's vertices in the head frame.
@@ -31,9 +31,9 @@ def build_glb(track: Track, texture: bytes, focal: float) -> bytes:
     """
     file = _File()
     mesh = _add_mesh(file, track, file.image(texture, "image/jpeg"))
-    turn, place = camera_pose(track, focal)
-    _add_animation(file, track, turn, place, node=mesh)
-    _add_camera(file, track.size, focal, (place[:, 2].min() / 10, place[:, 2].max() * 10))
+    rotation, translation = camera_pose(track, focal)
+    _add_animation(file, track, rotation, translation, node=mesh)
+    _add_camera(file, track.size, focal, (translation[:, 2].min() / 10, translation[:, 2].max() * 10))
     return file.bytes()
 
 
@@ -46,7 +46,7 @@ class _File:
         self._blob = bytearray()
 
     def view(self, data: bytes, target: int | None = None) -> int:
-        """Index of a new buffer view."""
+        """Add and return the index of a new buffer view."""
         self._blob += b"\0" * (-len(self._blob) % 4)
         views = self.document.bufferViews
         views.append(gltf.BufferView(buffer=0, byteOffset=len(self._blob), byteLength=len(data), target=target))
@@ -54,19 +54,19 @@ class _File:
         return len(views) - 1
 
     def image(self, data: bytes, mime: str) -> int:
-        """Index of a new texture."""
+        """Add and return the index of a new texture."""
         self.document.images.append(gltf.Image(bufferView=self.view(data), mimeType=mime))
         self.document.textures.append(gltf.Texture(source=len(self.document.images) - 1))
         return len(self.document.textures) - 1
 
     def floats(self, values: np.ndarray, target: int | None = None) -> int:
-        """Index of a new accessor of (N,) scalars or (N,K) vectors, as float32."""
+        """Add and return the index of a new accessor of (N,) scalars or (N,K) vectors, as float32."""
         accessor = _float_accessor(values)
         accessor.bufferView = self.view(np.asarray(values, "<f4").tobytes(), target)
         return self._accessor(accessor)
 
     def indices(self, values: np.ndarray) -> int:
-        """Index of a new accessor of triangles (F,3), as uint32."""
+        """Add and return the index of a new accessor of triangles (F,3), as uint32."""
         view = self.view(values.astype("<u4").tobytes(), gltf.ELEMENT_ARRAY_BUFFER)
         accessor = gltf.Accessor(
             bufferView=view, componentType=gltf.UNSIGNED_INT, count=values.size, type=gltf.SCALAR
@@ -74,7 +74,7 @@ class _File:
         return self._accessor(accessor)
 
     def sparse(self, values: np.ndarray, least: float) -> int:
-        """Index of a new accessor of (N,3) vectors as float32, those with no component above `least` being zero."""
+        """Add and return the index of a new accessor of (N,3) vectors as float32, zero where all is within `least`."""
         rows = np.flatnonzero(np.abs(values).max(axis=1) > least)
         rows = rows if len(rows) else np.zeros(1, int)  # the format wants at least one
         kept = np.zeros_like(values)
@@ -95,7 +95,7 @@ class _File:
         return len(self.document.accessors) - 1
 
     def bytes(self) -> bytes:
-        """The file."""
+        """Serialise the file."""
         self.document.scenes[0].nodes = list(range(len(self.document.nodes)))
         self.document.buffers = [gltf.Buffer(byteLength=len(self._blob))]
         self.document.set_binary_blob(bytes(self._blob))
@@ -137,8 +137,8 @@ def _add_mesh(file: _File, track: Track, texture: int) -> int:
         indices=file.indices(triangles.reshape(-1, 3).numpy()),
         material=0,
         targets=[
-            {"POSITION": file.sparse(in_gltf(shape), _STILL), "NORMAL": file.sparse(in_gltf(turned), _FLAT)}
-            for shape, turned in zip(moved, normals[1:] - normals[0], strict=True)
+            {"POSITION": file.sparse(in_gltf(shape), _STILL), "NORMAL": file.sparse(in_gltf(tilted), _FLAT)}
+            for shape, tilted in zip(moved, normals[1:] - normals[0], strict=True)
         ],
     )
     surface = gltf.PbrMetallicRoughness(
@@ -165,15 +165,15 @@ def _add_camera(file: _File, size: tuple[int, int], focal: float, depths: tuple[
     file.document.nodes.append(gltf.Node(camera=0, name="camera"))
 
 
-def _add_animation(file: _File, track: Track, turn: np.ndarray, place: np.ndarray, node: int) -> None:
+def _add_animation(file: _File, track: Track, rotation: np.ndarray, translation: np.ndarray, node: int) -> None:
     """One animation that keys weights, rotation and translation of a node in every frame, at the track's times.
 
-    turn (T,3,3) and place (T,3) are the head's in the camera frame, see `camera_pose`.
+    rotation (T,3,3) and translation (T,3) are the head's in the camera frame, see `camera_pose`.
     """
     values = {
         gltf.WEIGHTS: track.z[:, track.model().expression].reshape(-1),
-        gltf.ROTATION: quaternions(turn * AXES[:, None] * AXES),
-        gltf.TRANSLATION: place * AXES,
+        gltf.ROTATION: quaternions(rotation * AXES[:, None] * AXES),
+        gltf.TRANSLATION: translation * AXES,
     }
     times = file.floats(track.times)
     animation = gltf.Animation(name=Path(track.clip).stem)

@@ -24,8 +24,8 @@ _Z_UP = np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]])  # x right, y down, z away 
 def export_blender(track: Track, path: Path, options: ExportOptions) -> None:
     """Write a script for Blender: shape keys, rotation quaternions (w, x, y, z), z up, the face towards -y at rest."""
     rotation, _ = camera_pose(track, focal_length(track, options.focal))
-    turns = np.roll(quaternions(_Z_UP @ rotation @ _Z_UP.T), 1, axis=1)  # w first
-    _write("blender", track, path, {"quaternions": turns.round(6).tolist()})
+    values = np.roll(quaternions(_Z_UP @ rotation @ _Z_UP.T), 1, axis=1)  # w first
+    _write("blender", track, path, {"quaternions": values.round(6).tolist()})
 
 
 @exporter("maya", "{clip}_maya.py", needs=[Need.ARKIT_CURVES])

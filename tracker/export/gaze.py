@@ -22,8 +22,8 @@ def gaze_directions(track: Track) -> np.ndarray:
     at rest, y down, z away from the camera); (0, 0, -1) where no eyeLook curve is up.
 
     An eye turns by as much as brings its iris to where the bundled head's eyeLook shapes have it: by 33 degrees out, 35
-    in, 16 up and 24 down for one unit, whichever decoder the curves are from. A head's own eyeballs tell less: larger
-    than real ones, they slide as they turn.
+    in, 16 up and 24 down for one unit, whichever decoder the curves are from. A head's own eyeballs are no
+    better guide: larger than real ones, they slide as they turn.
     """
     from selftrack.decoders.head.model import load_head
 

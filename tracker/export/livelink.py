@@ -57,7 +57,7 @@ def livelink_curves(track: Track) -> dict[str, np.ndarray]:
 
 
 def timecode(seconds: float) -> str:
-    """HH:MM:SS:FF.mmm, FF counting sixtieths of a second and mmm thousandths of those, whatever the clip's rate."""
+    """Format a time as HH:MM:SS:FF.mmm: FF counts sixtieths of a second and mmm thousandths of those, at any rate."""
     total, ticks = divmod(round(seconds * _TICKS), _TICKS)
     if total < 0:
         raise UserError(f"a frame at {seconds:.3f} s, before the clip's start, has no timecode")

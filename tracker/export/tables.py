@@ -21,7 +21,7 @@ _UNCLEANED = ("frame", "time", "confidence")  # the clean-up leaves these alone
 
 
 def wide_table(track: Track, raw: Track | None = None) -> dict[str, np.ndarray]:
-    """The columns of `curves.table`; after a clean-up each cleaned one has its raw one behind them, `<name>_raw`."""
+    """Collect the columns of `curves.table`; after a clean-up those of the raw track follow, named `<name>_raw`."""
     columns = table(track)
     if raw is not None:
         columns |= {f"{name}_raw": values for name, values in table(raw).items() if name not in _UNCLEANED}
@@ -49,13 +49,16 @@ def export_parquet(track: Track, path: Path, options: ExportOptions) -> None:
 
 
 def frame_rate(times: np.ndarray) -> float:
-    """Frames per second to count frames of a clip (T,) by: the usual rate nearest to its median one, if within 2 %
-    (containers may round times to milliseconds), else the median one."""
+    """Find the rate, frames per second, by which to count frames at times (T,) seconds.
+
+    It is the usual rate nearest to the clip's median one, if within 2 % (containers may round times to milliseconds),
+    else the median one.
+    """
     if len(times) < 2:
         return 30.0
     steps = np.diff(times)
     rate = 1 / np.median(steps)
-    if np.ptp(steps) < 0.0025:  # steady but for the rounding: the mean is finer and tells 24 from 23.976
+    if np.ptp(steps) < 0.0025:  # steady but for the rounding: the mean is finer and parts 24 from 23.976
         rate = 1 / steps.mean()
     nearest = _RATES[np.abs(_RATES / rate - 1).argmin()]
     return float(nearest if abs(nearest / rate - 1) < 0.02 else rate)

@@ -1,7 +1,7 @@
 """The pinhole camera and the head's place before it, for formats that want metres.
 
-A track knows the head in weak perspective: its scale is focal length over distance, and one video tells them apart
-poorly. So the focal length is given, or taken from the perspective that the clip was fitted with, or assumed.
+A track knows the head in weak perspective: its scale is focal length over distance, and one video separates them
+poorly. So the focal length is set by the user, or taken from the perspective that the clip was fitted with, or assumed.
 Camera frame (OpenCV): metres, x right, y down, z away from the camera; the principal point is the frame's centre.
 """
 
@@ -21,11 +21,14 @@ ASSUMED_FOCAL = 1.2
 """Of the longer side of the frame where nothing is known: 45 degrees across, between a phone and a portrait lens."""
 
 
-def focal_length(track: Track, given: float | None = None) -> float:
-    """The focal length in pixels: `given`; or, where the clip was fitted with perspective, that which puts the head
-    of median scale at the fitted distance; or `ASSUMED_FOCAL` times the longer side."""
-    if given is not None:
-        return given
+def focal_length(track: Track, chosen: float | None = None) -> float:
+    """Find the focal length in pixels.
+
+    It is `chosen`; or, where the clip was fitted with perspective, that which puts the head of median scale at the
+    fitted distance; or `ASSUMED_FOCAL` times the longer side.
+    """
+    if chosen is not None:
+        return chosen
     if track.inverse_distance > 0:
         scale = track.pose()["scale"]
         return float(np.median(scale[track.ok] if track.ok.any() else scale) / track.inverse_distance)
@@ -33,21 +36,21 @@ def focal_length(track: Track, given: float | None = None) -> float:
 
 
 def principal_point(track: Track) -> np.ndarray:
-    """The centre of the frame (2,), pixels."""
+    """Compute the centre of the frame (2,), pixels."""
     return (np.array(track.size) - 1) / 2
 
 
 def camera_pose(track: Track, focal: float) -> tuple[np.ndarray, np.ndarray]:
-    """The head in the camera's frame: R (T,3,3) and t (T,3) metres, x_camera = R x_head + t.
+    """Place the head in the camera's frame: R (T,3,3) and t (T,3) metres, x_camera = R x_head + t.
 
-    The depth is focal / scale. The track's rotation is as seen along the line of sight, so a head beside the centre
-    is turned by the angle of that line too; drawn by the pinhole camera it then lies where the track has it.
+    The depth is focal / scale. The track's rotation is relative to the line of sight, so a head beside the centre
+    rotates by the angle of that line too; drawn by the pinhole camera it then lies where the track has it.
     """
     pose = track.H_image.astype(float)
-    seen = Rotation.from_euler("xyz", pose[:, 1:4])  # R = Rz Ry Rx
+    own = Rotation.from_euler("xyz", pose[:, 1:4])  # R = Rz Ry Rx
     offset = (pose[:, 4:6] - principal_point(track)) / focal
     ray = np.concatenate([offset, np.ones((len(track), 1))], axis=1)
-    return (_towards(ray) * seen).as_matrix(), ray * (focal / np.exp(pose[:, :1]))
+    return (_towards(ray) * own).as_matrix(), ray * (focal / np.exp(pose[:, :1]))
 
 
 def _towards(ray: np.ndarray) -> Rotation:
