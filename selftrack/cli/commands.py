@@ -41,7 +41,7 @@ def track(
 ) -> None:
     """Track a face through a video: track.npz, curves.csv and overlay.mp4 in the output folder."""
     from selftrack.adapt.run import adapt_video, for_own_model, load_preset
-    from selftrack.tracker.export import default_path, known
+    from selftrack.tracker.export import default_path, known, require
     from selftrack.tracker.landmarks.follower import DetectConfig
     from selftrack.tracker.pipeline import TrackConfig, load_models, refuse_earlier, track_video
 
@@ -65,6 +65,7 @@ def track(
     with _Bars() as bars:
         if adapt:
             models = load_models(config)
+            require(exports, models.decoder)
             verdict, finish = adapt_video(video, folder, config, settings, models, bars.show)
         summary = track_video(video, folder, config, overwrite, bars.show, models, finish, exports)
     print(summary)

@@ -126,7 +126,7 @@ def test_tracking_with_a_model(model: Path, network: Path, smile: Path, tmp_path
 
 
 def test_a_format_that_cannot_be_written_is_refused_before_tracking(
-    model: Path, network: Path, smile: Path, tmp_path: Path
+    model: Path, network: Path, smile: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
     stages: list[str] = []
     with pytest.raises(UserError, match="glb needs fixed blend shapes"):
@@ -138,6 +138,13 @@ def test_a_format_that_cannot_be_written_is_refused_before_tracking(
             exports=["csv", "glb"],
         )
     assert not stages and not (tmp_path / "out").exists()
+    monkeypatch.setattr("selftrack.adapt.run.adapt_video", lambda *arguments: pytest.fail("adapts for nothing"))
+    command = ["track", smile, "-o", tmp_path / "out", "--adapt", "--decoder", model, "--export", "csv,glb"]
+    monkeypatch.setattr(sys, "argv", [*map(str, command)])
+    with pytest.raises(SystemExit) as stop:
+        commands.main()
+    error = capsys.readouterr().err
+    assert stop.value.code == 2 and "glb needs fixed blend shapes" in error and error.count("\n") == 1
 
 
 def test_a_network_for_another_decoder_is_refused(model: Path, network: Path) -> None:
