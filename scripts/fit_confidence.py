@@ -16,8 +16,8 @@ import typer
 
 from selftrack.eval.checks.benchmark import track_clip
 from selftrack.eval.checks.confidence import fit_command
-from selftrack.synthetic.clips import find_clips
 from selftrack.synthetic.clips import main as make_clips
+from selftrack.synthetic.truth import find_clips
 
 SETS = {"ordinary": (24, 100, False), "hard": (8, 200, True)}  # clips, seed, hard; the benchmark has seed 0
 FRAMES = 120

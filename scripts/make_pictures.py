@@ -17,7 +17,8 @@ import numpy as np
 import typer
 
 from selftrack.decoders.head.model import load_head
-from selftrack.synthetic.studio import Studio, sample_expression
+from selftrack.synthetic.expressions import sample_expression
+from selftrack.synthetic.studio import Studio
 from selftrack.tracker import load
 
 SHOWN = ("mouthSmileLeft", "mouthSmileRight", "cheekSquintLeft", "jawOpen", "eyeBlinkLeft", "browInnerUp")
@@ -37,7 +38,7 @@ def studio_sheet(seed: int = 4) -> np.ndarray:
     for _ in range(2):
         row = []
         for _ in range(3):
-            person, expression = studio.sample_person(rng), sample_expression(rng)
+            person, expression = studio.people.sample(rng), sample_expression(rng)
             row += [studio.shoot(rng, person, expression).picture for _ in range(2)]
         rows.append(np.concatenate(row, 1))
     return np.concatenate(rows)

@@ -12,9 +12,10 @@ import shutil
 import signal
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from selftrack.errors import UserError
 
@@ -195,6 +196,24 @@ def nested(values: dict[str, float]) -> dict:
             place = place.setdefault(part, {})
         place[name] = value
     return out
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"a": {"b": 1}} -> {"a.b": 1}: the inverse of `nested`."""
+    out: dict[str, Any] = {}
+    for key, value in values.items():
+        out |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+    return out
+
+
+def settings_changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Name the settings that differ, as "rate was 0.1 and is 0.2; ..."; empty where all are the same.
+
+    Settings are compared as JSON holds them; one that is only on one side is "nothing" on the other.
+    """
+    old, new = (flat(json.loads(json.dumps(values))) for values in (before, now))
+    changed = [name for name in dict.fromkeys((*old, *new)) if old.get(name, "nothing") != new.get(name, "nothing")]
+    return "; ".join(f"{n} was {old.get(n, 'nothing')} and is {new.get(n, 'nothing')}" for n in changed)
 
 
 def json_text(value: object) -> str:

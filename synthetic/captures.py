@@ -1,9 +1,10 @@
-"""Captures on disk: shards of synthetic moments that training reads; made once, resumable, seeded."""
+"""Captures on disk: shards of synthetic moments that training reads; drawn once, gone on with, seeded."""
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
+import zipfile
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
@@ -15,34 +16,42 @@ import torch
 
 from selftrack.decoders.head.model import load_head
 from selftrack.errors import UserError
-from selftrack.synthetic.studio import Studio, StudioConfig, sample_expression
+from selftrack.io import atomic_path, json_text, settings_changed, write_text
+from selftrack.synthetic.expressions import sample_expression
+from selftrack.synthetic.studio import Studio, StudioConfig
 
-SHARD = 50  # people per file
+SHARD = 50
+"""People per file."""
+SETTINGS = "studio.json"
 
 
 @dataclass(frozen=True)
 class Captures:
     """P people, M moments, V views. Pictures and points show the crop; see `selftrack.synthetic.studio`."""
 
-    pictures: np.ndarray | None  # (P,M,V,S,S,3) uint8
-    points: np.ndarray  # (P,M,V,478,2) float32, true landmarks, pixels of the 256 crop
-    identity: np.ndarray  # (P,60)
-    appearance: np.ndarray  # (P,16)
-    expression: np.ndarray  # (P,M,52)
+    pictures: np.ndarray | None
+    """(P,M,V,S,S,3) uint8 RGB."""
+    points: np.ndarray
+    """(P,M,V,478,2) float32, true landmarks, pixels of the 256 crop."""
+    identity: np.ndarray
+    """(P,60) float32."""
+    appearance: np.ndarray
+    """(P,16) float32."""
+    expression: np.ndarray
+    """(P,M,52) float32 ARKit values."""
 
 
-def _shoot_shard(path: Path, seed: int, shard: int, count: int, config: StudioConfig) -> None:
+def _draw_shard(path: Path, seed: int, shard: int, count: int, config: StudioConfig) -> None:
     torch.set_num_threads(1)
     rng = np.random.default_rng([seed, shard])
     studio = Studio(load_head(), config)
-    people = [studio.sample_person(rng) for _ in range(count)]
+    people = [studio.people.sample(rng) for _ in range(count)]
     expressions = np.stack([[sample_expression(rng) for _ in range(config.moments)] for _ in people])
     shots = [
         [[studio.shoot(rng, p, e) for _ in range(config.views)] for e in es]
         for p, es in zip(people, expressions, strict=True)
     ]
-    temporary = path.with_suffix(".part")
-    with temporary.open("wb") as file:
+    with atomic_path(path) as part, part.open("wb") as file:
         np.savez(
             file,
             pictures=np.array([[[s.picture for s in v] for v in m] for m in shots]),
@@ -51,7 +60,6 @@ def _shoot_shard(path: Path, seed: int, shard: int, count: int, config: StudioCo
             appearance=np.stack([p.appearance for p in people]),
             expression=expressions,
         )
-    os.replace(temporary, path)
 
 
 def make_captures(
@@ -62,27 +70,27 @@ def make_captures(
     config: StudioConfig | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Path]:
-    """Draw `people` into `folder`, 50 to a shard; shards that are there already are kept.
+    """Draw `people` into `folder`, 50 to a shard.
 
-    Raises ValueError when the folder holds captures of other settings or another seed.
+    Shards that have enough people are kept; one that has too few is drawn again as a whole, for what is drawn of its
+    people depends on how many they are.
+
+    Returns:
+        The shards with these people, in order.
+
+    Raises:
+        UserError: the folder holds captures of other settings or another seed.
     """
     config = config or StudioConfig()
     folder.mkdir(parents=True, exist_ok=True)
-    settings = json.loads(json.dumps({"seed": seed, **asdict(config)}))
-    note = folder / "studio.json"
-    if note.exists() and json.loads(note.read_text()) != settings:
-        raise UserError(
-            f"{folder} holds captures made with other settings; name another folder or delete it"
-        )
-    note.write_text(json.dumps(settings, indent=1))
-    paths = [folder / f"shard{i:04d}.npz" for i in range(-(-people // SHARD))]
-    missing = [(i, p) for i, p in enumerate(paths) if not p.exists()]
+    _keep_settings(folder, {"seed": seed, **asdict(config)})
+    counts = [min(SHARD, people - first) for first in range(0, people, SHARD)]
+    paths = [folder / f"shard{i:04d}.npz" for i in range(len(counts))]
+    missing = [i for i, (path, count) in enumerate(zip(paths, counts, strict=True)) if people_in(path) < count]
     done = len(paths) - len(missing)
     # spawned: a forked child inherits the locks of its parent's OpenMP threads and can wait for them for ever
     with ProcessPoolExecutor(max(workers, 1), get_context("spawn")) as pool:
-        jobs = [
-            pool.submit(_shoot_shard, p, seed, i, min(SHARD, people - i * SHARD), config) for i, p in missing
-        ]
+        jobs = [pool.submit(_draw_shard, paths[i], seed, i, counts[i], config) for i in missing]
         for job in as_completed(jobs):
             job.result()
             done += 1
@@ -91,8 +99,25 @@ def make_captures(
     return paths
 
 
+def _keep_settings(folder: Path, settings: dict) -> None:
+    note = folder / SETTINGS
+    changed = settings_changed(json.loads(note.read_text()), settings) if note.exists() else ""
+    if changed:
+        raise UserError(f"{folder}: holds captures of other settings ({changed}); name another folder or delete it")
+    write_text(note, json_text(settings))
+
+
+def people_in(path: Path) -> int:
+    """Count the people of a shard; 0 where there is none, or a damaged one."""
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            return len(data["identity"])
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return 0
+
+
 def find_captures(folder: Path) -> list[Path]:
-    """The shards in `folder`, sorted. Raises ValueError when there are none."""
+    """List the shards in `folder`, sorted. Raises UserError when there are none."""
     paths = sorted(folder.glob("shard????.npz"))
     if not paths:
         raise UserError(f"{folder}: no captures there; make them with: track-train captures {folder}")
@@ -100,6 +125,14 @@ def find_captures(folder: Path) -> list[Path]:
 
 
 def load_shard(path: Path, pictures: bool = True) -> Captures:
-    """One shard; without its `pictures` it reads much faster."""
+    """Read one shard; without its `pictures` that is much faster."""
     with np.load(path, allow_pickle=False) as data:
         return Captures(**{k: data[k] if pictures or k != "pictures" else None for k in data.files})
+
+
+def shard_hash(path: Path) -> str:
+    """SHA-256, in hex, of names, sizes and checksums of a shard's arrays, as its directory has them: the same for the
+    same content, and found without reading the arrays."""
+    with zipfile.ZipFile(path) as file:
+        entries = [(entry.filename, entry.file_size, entry.CRC) for entry in file.infolist()]
+    return hashlib.sha256(json.dumps(entries).encode()).hexdigest()

@@ -14,7 +14,7 @@ from torch import Tensor
 from selftrack.decoders.capture import Capture
 from selftrack.decoders.dam.model import Dam
 from selftrack.errors import UserError
-from selftrack.synthetic.studio import StudioConfig, sample_crop
+from selftrack.synthetic.cameras import CropConfig, sample_crop
 from selftrack.synthetic.studio_render import lens_and_sensor
 from selftrack.tracker.geometry import crop as crops
 from selftrack.tracker.network.i2znet import WEIGHTS, I2ZConfig, I2ZNet, to_tensor
@@ -30,8 +30,8 @@ class CaptureConfig:
     """Pictures per frame, an even number, of random cameras; of one camera, crops with errors of their own."""
     facing: float = 0.4
     """Cosine between the face's front and a camera, below which that is not used."""
-    crop: StudioConfig = StudioConfig()
-    """Of this, the errors of the crop."""
+    crop: CropConfig = CropConfig()
+    """Errors of the crops."""
     seed: int = 0
 
 
@@ -71,7 +71,7 @@ class CaptureData:
 
     @staticmethod
     def _shoot(
-        capture: Capture, decoder: Dam, frame: int, camera: int, rng: np.random.Generator, config: StudioConfig
+        capture: Capture, decoder: Dam, frame: int, camera: int, rng: np.random.Generator, config: CropConfig
     ) -> tuple[np.ndarray, np.ndarray]:
         """A crop (256,256,3) and the true landmarks (478,2) in it."""
         vertices = torch.from_numpy(capture.vertices(frame))[None]

@@ -27,7 +27,8 @@ from selftrack.errors import UserError
 from selftrack.eval.compare.score import skin_windows
 from selftrack.eval.metrics.clip import skin_ratio, track_details
 from selftrack.eval.metrics.truth import curve_error, gaze_error, pose_error, vertex_error
-from selftrack.synthetic.clips import Truth, face_vertices, find_clips, load_truth
+from selftrack.synthetic.people import face_vertices
+from selftrack.synthetic.truth import Truth, find_clips, load_truth
 from selftrack.tracker import load
 from selftrack.tracker.geometry.crop import inter_ocular
 from selftrack.tracker.geometry.pose import rotation
@@ -58,7 +59,7 @@ def errors(track: Track, truth: Truth, windows: list[Window]) -> Row:
 
     vertex: distance on the face after every frame's turn and shift, and one scale for the clip, are removed: a lone
     camera cannot tell how large a head is. image: distance of the same vertices in the picture. pose: angle to the
-    turn that the picture shows, see `Truth.seen_angles`. gaze: both eyes, against the head. floor: what the skin
+    turn that the picture shows, see `Truth.apparent_angles`. gaze: both eyes, against the head. floor: what the skin
     points say of the true vertices.
 
     Raises:
@@ -77,7 +78,8 @@ def errors(track: Track, truth: Truth, windows: list[Window]) -> Row:
     curves = np.stack(list(track.curves().values()), 1)
     figures = track_details(track, windows).total()
     floor = skin_error(windows, truth.in_image, head.faces, track.size[::-1], ok)
-    turns, true_turns = (rotation(torch.from_numpy(a)).numpy() for a in (track.H_image[:, 1:4], truth.seen_angles()))
+    angles = track.H_image[:, 1:4], truth.apparent_angles()
+    turns, true_turns = (rotation(torch.from_numpy(a)).numpy() for a in angles)
     ratios = {
         "vertex": vertex_error(scaled(shape[:, face], truth.vertices[:, face], ok), truth.vertices[:, face], ok, True),
         "pose": pose_error(turns.astype(float), true_turns, ok),

@@ -24,7 +24,8 @@ from selftrack.adapt.split import split_rows
 from selftrack.command import run
 from selftrack.decoders.mesh.normals import vertex_normals
 from selftrack.eval.compare.score import skin_windows
-from selftrack.synthetic.clips import Truth, face_vertices, load_truth
+from selftrack.synthetic.people import face_vertices
+from selftrack.synthetic.truth import Truth, load_truth
 from selftrack.tracker import load
 from selftrack.tracker.geometry.crop import inter_ocular
 from selftrack.tracker.pipeline import ADAPTATION

@@ -12,7 +12,8 @@ import torch
 
 from selftrack.decoders.head.model import load_head
 from selftrack.decoders.landmarks import FACE_OVAL
-from selftrack.synthetic.studio import Studio, StudioConfig, sample_expression
+from selftrack.synthetic.expressions import sample_expression
+from selftrack.synthetic.studio import Studio, StudioConfig
 from selftrack.tracker.geometry.crop import CROP_SIZE, apply, face_similarity, warp
 from selftrack.tracker.landmarks.attention_mesh import SIZE, LandmarkNet
 
@@ -125,7 +126,7 @@ def held_out_shots(
     for number in range(people):
         rng, cameras = (np.random.default_rng([seed, number, STREAM + k]) for k in range(2))
         booth = Booth(cameras)
-        person = booth.sample_person(rng)
+        person = booth.people.sample(rng)
         for moment in range(moments):
             expression = sample_expression(rng)
             code = np.concatenate([person.identity, expression, person.appearance])

@@ -32,8 +32,11 @@ from selftrack.decoders.dam.model import Dam
 from selftrack.decoders.head.model import load_head
 from selftrack.eval.metrics.clip import stability
 from selftrack.eval.metrics.truth import vertex_error
-from selftrack.synthetic.clips import Stage, Truth, face_vertices, load_truth, make_clip
+from selftrack.synthetic.clips import make_clip
 from selftrack.synthetic.lab import LAB, LabConfig, cast, make_studio
+from selftrack.synthetic.people import face_vertices
+from selftrack.synthetic.scene import Stage
+from selftrack.synthetic.truth import Truth, load_truth
 from selftrack.tracker.geometry.crop import inter_ocular
 from selftrack.tracker.network.i2znet import ClipFit, network_beside
 from selftrack.tracker.pipeline import TrackConfig, load_models, track_video

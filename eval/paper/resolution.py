@@ -13,7 +13,7 @@ from selftrack.decoders.head.model import load_head
 from selftrack.eval.metrics.clip import median_iod, mesh_stability
 from selftrack.eval.paper.held_out_people import Shots, detect, lowered
 from selftrack.eval.paper.variants import landmark_error, read, vertex_distance
-from selftrack.synthetic.clips import face_vertices
+from selftrack.synthetic.people import face_vertices
 from selftrack.tracker.geometry.crop import CROP_SIZE, apply, warp
 from selftrack.tracker.geometry.pose import project, to_image
 from selftrack.tracker.landmarks.attention_mesh import LandmarkNet

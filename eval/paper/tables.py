@@ -31,7 +31,7 @@ from selftrack.eval.paper.resolution import on_captures, on_clip, write_plot
 from selftrack.eval.paper.variants import LABELS, VARIANTS, accuracy, robustness, stability, train_variant
 from selftrack.io import write_text
 from selftrack.synthetic.captures import find_captures
-from selftrack.synthetic.clips import load_truth
+from selftrack.synthetic.truth import load_truth
 from selftrack.tracker.network.i2znet import load_model
 from selftrack.tracker.pipeline import ADAPTATION
 from selftrack.tracker.results.skin_points import Window

@@ -13,7 +13,7 @@ from selftrack.decoders.head.model import load_head
 from selftrack.decoders.landmarks import MESH_POINTS
 from selftrack.eval.metrics.clip import median_iod, mesh_stability
 from selftrack.eval.paper.held_out_people import Shots
-from selftrack.synthetic.clips import face_vertices
+from selftrack.synthetic.people import face_vertices
 from selftrack.tracker import load
 from selftrack.tracker.geometry.crop import inter_ocular
 from selftrack.tracker.geometry.pose import project

@@ -12,17 +12,10 @@ import torch
 
 from selftrack.decoders.head.model import load_head
 from selftrack.synthetic import clip_render as draw
-from selftrack.synthetic.clips import (
-    OffBasis,
-    Stage,
-    SyntheticConfig,
-    Truth,
-    face_vertices,
-    find_clips,
-    load_truth,
-    make_clip,
-    smooth_field,
-)
+from selftrack.synthetic.clips import make_clip
+from selftrack.synthetic.people import OffBasis, face_vertices, smooth_field
+from selftrack.synthetic.scene import Stage, SyntheticConfig
+from selftrack.synthetic.truth import Truth, find_clips, load_truth
 from selftrack.tracker.geometry.crop import inter_ocular
 from selftrack.tracker.geometry.pose import rotation
 from selftrack.tracker.landmarks.follower import FaceFollower
@@ -57,7 +50,7 @@ def test_the_truth_is_projected_by_a_pinhole_camera() -> None:
     assert turned[1, :2] == pytest.approx(middle + [0, 50], abs=1e-4)  # a roll is clockwise on the screen
 
 
-def test_seen_angles_are_the_turn_against_the_ray() -> None:
+def test_apparent_angles_are_the_rotation_against_the_ray() -> None:
     position = np.array([0.2, -0.1, 0.5])
     ray = position / np.linalg.norm(position)
     axis = np.cross([0, 0, 1.0], ray)
@@ -69,7 +62,7 @@ def test_seen_angles_are_the_turn_against_the_ray() -> None:
         np.arcsin(-matrix[2, 0]),
         np.arctan2(matrix[1, 0], matrix[0, 0]),
     ]
-    assert truth_of(np.zeros((1, 3)), angles, position.tolist()).seen_angles()[0] == pytest.approx([0.2, -0.3, 0.4])
+    assert truth_of(np.zeros((1, 3)), angles, position.tolist()).apparent_angles()[0] == pytest.approx([0.2, -0.3, 0.4])
 
 
 def test_off_basis_shapes_have_their_size_and_no_code_reaches_them() -> None:

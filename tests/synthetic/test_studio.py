@@ -9,7 +9,8 @@ import pytest
 
 from selftrack.decoders.arkit import ARKIT_NAMES
 from selftrack.decoders.head.model import load_head
-from selftrack.synthetic.studio import Studio, StudioConfig, sample_expression
+from selftrack.synthetic.expressions import sample_expression
+from selftrack.synthetic.studio import Studio, StudioConfig
 from selftrack.synthetic.studio_render import lens_and_sensor, random_light, shade
 from selftrack.tracker.geometry.crop import face_similarity
 
@@ -34,7 +35,7 @@ def test_expressions_are_in_range_and_varied() -> None:
 def test_same_seed_same_shot(studio: Studio) -> None:
     def shot() -> tuple[np.ndarray, np.ndarray]:
         rng = np.random.default_rng(3)
-        s = studio.shoot(rng, studio.sample_person(rng), sample_expression(rng))
+        s = studio.shoot(rng, studio.people.sample(rng), sample_expression(rng))
         return s.picture, s.points
 
     (a, p), (b, q) = shot(), shot()
@@ -43,13 +44,13 @@ def test_same_seed_same_shot(studio: Studio) -> None:
 
 def test_points_stay_within_the_crops_errors(studio: Studio) -> None:
     rng = np.random.default_rng(1)
-    person = studio.sample_person(rng)
+    person = studio.people.sample(rng)
     for _ in range(30):
         shot = studio.shoot(rng, person, sample_expression(rng), picture=False)
         again = face_similarity(shot.points)  # the ideal crop, seen from the sampled one
         scale = np.hypot(again[0, 0], again[1, 0])
-        assert abs(np.log(scale)) <= studio.config.crop_scale + 1e-6
-        assert abs(np.arctan2(again[1, 0], again[0, 0])) <= studio.config.crop_turn + 1e-6
+        assert abs(np.log(scale)) <= studio.config.crop.scale + 1e-6
+        assert abs(np.arctan2(again[1, 0], again[0, 0])) <= studio.config.crop.rotation + 1e-6
         assert (shot.points > 0).all() and (shot.points < 256).all()
 
 
@@ -81,12 +82,12 @@ def test_light_and_lens_stay_in_range() -> None:
 def test_picture_shows_the_head_at_its_landmarks(studio: Studio) -> None:
     """Two heads that differ in skin alone differ at the face's points, and only on the head."""
     rng = np.random.default_rng(2)
-    person = studio.sample_person(rng)
+    person = studio.people.sample(rng)
     bare = dataclasses.replace(person, mane=None, glasses=None)
     other = dataclasses.replace(bare, texture=np.zeros_like(bare.texture))
-    vertices, position = studio.geometry(bare, np.zeros(52, np.float32)), np.array([0.0, 0.0, 0.6])
+    vertices, position = studio.people.geometry(bare, np.zeros(52, np.float32)), np.array([0.0, 0.0, 0.6])
     seen = vertices + position
-    points = studio.landmarks(seen[:, :2] / seen[:, 2:]) * 1000
+    points = studio.people.landmarks(seen[:, :2] / seen[:, 2:]) * 1000
     crop = face_similarity(points)
     a, b = (
         studio._draw(np.random.default_rng(9), p, vertices, np.eye(3), position, crop).astype(float)

@@ -12,8 +12,8 @@ import torch
 from selftrack.decoders.base import SurfacePoints
 from selftrack.decoders.head.model import load_head
 from selftrack.decoders.landmarks import BROWS
-from selftrack.synthetic.captures import find_captures, load_shard, make_captures
-from selftrack.synthetic.studio import Studio, StudioConfig, sample_expression
+from selftrack.synthetic.captures import make_captures
+from selftrack.synthetic.studio import StudioConfig
 from selftrack.tracker.geometry.pose import project
 from selftrack.tracker.network.i2znet import I2ZNet, load_model
 from selftrack.training import i2znet as training
@@ -35,24 +35,6 @@ STUDIO = StudioConfig(picture=192, moments=2, views=2)
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return make_captures(tmp_path_factory.mktemp("captures"), people=3, seed=5, workers=1, config=STUDIO)
-
-
-def test_captures_are_what_the_studio_draws(shards: list[Path]) -> None:
-    shard = load_shard(shards[0])
-    assert shard.pictures.shape == (3, 2, 2, 192, 192, 3) and shard.points.shape == (3, 2, 2, 478, 2)
-    rng = np.random.default_rng([5, 0])
-    studio = Studio(load_head(), STUDIO)
-    people = [studio.sample_person(rng) for _ in range(3)]
-    assert np.array_equal(shard.identity, np.stack([p.identity for p in people]))
-    assert np.array_equal(shard.expression[0, 0], sample_expression(rng))
-
-
-def test_captures_resume_and_refuse_other_settings(shards: list[Path]) -> None:
-    folder, before = shards[0].parent, shards[0].stat().st_mtime_ns
-    assert make_captures(folder, 3, seed=5, workers=1, config=STUDIO) == shards
-    assert shards[0].stat().st_mtime_ns == before
-    with pytest.raises(ValueError, match="other settings"):
-        make_captures(folder, 3, seed=6, workers=1, config=STUDIO)
 
 
 def test_landmark_head_is_the_head() -> None:
@@ -198,11 +180,6 @@ def test_training_learns(shards: list[Path]) -> None:
         optimizer.step()
         history.append(losses["pose"].item())
     assert np.mean(history[-3:]) < 0.3 * history[0]
-
-
-def test_no_captures_is_said(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no captures there; make them with"):
-        find_captures(tmp_path)
 
 
 def test_ridge_of_a_known_map() -> None:

@@ -11,7 +11,7 @@ import torch
 
 from selftrack.decoders.head.model import load_head
 from selftrack.eval.checks.benchmark import COLUMNS, errors, gaze, rank_agreement, relative_change, scaled, table
-from selftrack.synthetic.clips import Truth
+from selftrack.synthetic.truth import Truth
 from selftrack.tracker.geometry.pose import project
 from selftrack.tracker.results.track_file import Track
 

@@ -9,7 +9,7 @@ import pytest
 
 from selftrack.decoders.head.model import load_head
 from selftrack.eval.checks.confidence import Judged, Reliability, auroc, fit, reliability_plot, table, true_frame_error
-from selftrack.synthetic.clips import Truth
+from selftrack.synthetic.truth import Truth
 from selftrack.tracker.results.confidence import SIGNALS
 from selftrack.tracker.results.skin_points import Window, frame_error
 from selftrack.tracker.results.track_file import Track

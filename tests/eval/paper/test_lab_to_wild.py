@@ -10,8 +10,10 @@ from selftrack.adapt.trainer import AdaptConfig
 from selftrack.decoders.capture import open_capture
 from selftrack.decoders.head.model import load_head
 from selftrack.eval.paper.lab_to_wild import WILD, figures, flrc_alone, salient_vertices, table
-from selftrack.synthetic.clips import Stage, Truth, face_vertices
 from selftrack.synthetic.lab import LAB, LabConfig, cast, make_studio
+from selftrack.synthetic.people import face_vertices
+from selftrack.synthetic.scene import Stage
+from selftrack.synthetic.truth import Truth
 from selftrack.tracker.geometry.crop import inter_ocular
 
 

@@ -24,7 +24,8 @@ from selftrack.eval.paper.held_out_people import (
 from selftrack.eval.paper.tables import markdown, means
 from selftrack.eval.paper.variants import VARIANTS, landmark_error, texture_distance, vertex_distance
 from selftrack.synthetic.captures import make_captures
-from selftrack.synthetic.studio import StudioConfig, sample_expression
+from selftrack.synthetic.expressions import sample_expression
+from selftrack.synthetic.studio import StudioConfig
 from selftrack.tracker.geometry.crop import apply, face_similarity
 from selftrack.tracker.geometry.pose import project
 from selftrack.tracker.network.i2znet import Codes, I2ZNet, load_model
@@ -101,7 +102,7 @@ def test_points_stay_on_the_face_when_it_is_disturbed() -> None:
 def test_views_of_a_moment_share_all_but_the_camera() -> None:
     rng = np.random.default_rng(3)
     booth = Booth(np.random.default_rng(4))
-    person, expression = booth.sample_person(rng), sample_expression(rng)
+    person, expression = booth.people.sample(rng), sample_expression(rng)
     a, b = (booth.shoot(np.random.default_rng(5), person, expression) for _ in range(2))
     assert np.abs(a.points - b.points).max() > 5
     # in both the face fills two thirds of the wide picture's middle, as the tracker's crop would have it

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from selftrack.synthetic.performance import INDEX, Performance, PerformanceConfig, ease, perform, wander
+from selftrack.synthetic.motion import INDEX, Motion, MotionConfig, ease, sample_motion, wander
 
 FINE = np.arange(0, 20, 1 / 240)
 
 
-def performance(seed: int = 0, times: np.ndarray = FINE) -> Performance:
-    return perform(np.random.default_rng(seed), times, 20.0)
+def motion(seed: int = 0, times: np.ndarray = FINE) -> Motion:
+    return sample_motion(np.random.default_rng(seed), times, 20.0)
 
 
 def test_poses_are_eased_between_from_rest_to_rest() -> None:
@@ -35,8 +35,8 @@ def test_wandering_has_its_band_and_its_strength() -> None:
     assert power[(frequency > 0.45) & (frequency < 1.55)].sum() > 0.999 * power.sum()
 
 
-def test_a_performance_does_not_jump() -> None:
-    acted = performance()
+def test_motion_does_not_jump() -> None:
+    acted = motion()
     step = np.abs(np.diff(acted.curves, axis=0)).max()
     # nothing is faster than a change of 1 within a third of the shortest blink or within a saccade of 30 ms
     assert step < 1.875 / 0.03 / 240
@@ -45,10 +45,10 @@ def test_a_performance_does_not_jump() -> None:
 
 
 def test_blinks_last_as_long_as_blinks() -> None:
-    config = PerformanceConfig()
+    config = MotionConfig()
     durations = []
     for seed in range(4):
-        shut = performance(seed).curves[:, INDEX["eyeBlinkLeft"]] > 0  # open at first: a blink every two edges
+        shut = motion(seed).curves[:, INDEX["eyeBlinkLeft"]] > 0  # open at first: a blink every two edges
         edges = np.flatnonzero(np.diff(shut.astype(int)))
         durations += (np.diff(edges)[::2] / 240).tolist()
     assert len(durations) > 8
@@ -57,7 +57,7 @@ def test_blinks_last_as_long_as_blinks() -> None:
 
 def test_values_are_arkit_values_and_eyes_look_one_way() -> None:
     for seed in range(5):
-        curves = performance(seed).curves
+        curves = motion(seed).curves
         assert curves.min() >= 0 and curves.max() <= 1
         assert (curves[:, INDEX["mouthClose"]] <= curves[:, INDEX["jawOpen"]]).all()
         # one eye looks in as far as the other looks out
@@ -66,7 +66,7 @@ def test_values_are_arkit_values_and_eyes_look_one_way() -> None:
 
 
 def test_instants_do_not_depend_on_which_others_are_asked_for() -> None:
-    every, some = performance(3), performance(3, FINE[::-7])
+    every, some = motion(3), motion(3, FINE[::-7])
     assert some.curves == pytest.approx(every.curves[::-7])
     assert some.angles == pytest.approx(every.angles[::-7])
     assert every.part(slice(2, 5)).offset == pytest.approx(every.offset[2:5])

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from selftrack.decoders.arkit import ARKIT_NAMES
-from selftrack.synthetic.studio import sample_expression
+from selftrack.synthetic.expressions import sample_expression
 
 INDEX = {name: i for i, name in enumerate(ARKIT_NAMES)}
 EYES = [i for name, i in INDEX.items() if name.startswith(("eyeLook", "eyeBlink"))]
@@ -29,55 +29,69 @@ SPEECH = {
 
 
 @dataclass(frozen=True)
-class PerformanceConfig:
+class MotionConfig:
     """How much an actor moves. Angles in radians, lengths in metres, times in seconds."""
 
-    yaw: tuple[float, float] = (0.08, 0.38)  # root mean square of the sway, drawn per clip
+    yaw: tuple[float, float] = (0.08, 0.38)
+    """Root mean square of the head's sway, drawn per clip."""
     pitch: float = 0.10
+    """Root mean square of the head's sway."""
     roll: float = 0.07
-    sway: float = 0.012  # of the head's place
-    hold: tuple[float, float] = (0.4, 1.4)  # that an expression stays
-    change: tuple[float, float] = (0.2, 0.6)  # that it takes to come
-    talk: float = 0.6  # share of clips with speech
+    """Root mean square of the head's sway."""
+    sway: float = 0.012
+    """Root mean square of the sway of the head's position."""
+    hold: tuple[float, float] = (0.4, 1.4)
+    """Time that an expression stays."""
+    change: tuple[float, float] = (0.2, 0.6)
+    """Time that it takes to come."""
+    talk: float = 0.6
+    """Share of clips with speech."""
     blink_every: float = 3.0
-    blink: tuple[float, float] = (0.15, 0.25)  # duration
-    look_every: float = 0.9
-    saccade: tuple[float, float] = (0.03, 0.06)  # duration
+    """Mean time between blinks."""
+    blink: tuple[float, float] = (0.15, 0.25)
+    """Duration of a blink."""
+    saccade_every: float = 0.9
+    """Mean time between saccades."""
+    saccade: tuple[float, float] = (0.03, 0.06)
+    """Duration of a saccade."""
 
 
 @dataclass(frozen=True)
-class Performance:
+class Motion:
     """An actor at N instants."""
 
-    curves: np.ndarray  # (N,52) ARKit values, 0..1
-    angles: np.ndarray  # (N,3) rx, ry, rz of the head, radians
-    offset: np.ndarray  # (N,3) metres from where the head rests, camera frame
+    curves: np.ndarray
+    """(N,52) ARKit values, 0..1."""
+    angles: np.ndarray
+    """(N,3) rx, ry, rz of the head, radians."""
+    offset: np.ndarray
+    """(N,3) metres from the head's mean position, camera frame."""
 
-    def part(self, rows: slice) -> Performance:
-        """Some of the instants."""
-        return Performance(self.curves[rows], self.angles[rows], self.offset[rows])
+    def part(self, rows: slice) -> Motion:
+        """Take some of the instants."""
+        return Motion(self.curves[rows], self.angles[rows], self.offset[rows])
 
 
-def perform(
-    rng: np.random.Generator, times: np.ndarray, duration: float, config: PerformanceConfig | None = None
-) -> Performance:
-    """One random performance of some seconds, at times (N,) in any order, 0 to `duration`."""
-    config = config or PerformanceConfig()
-    curves = _acting(rng, times, duration, config)
+def sample_motion(
+    rng: np.random.Generator, times: np.ndarray, duration: float, config: MotionConfig | None = None
+) -> Motion:
+    """Draw the motion of some seconds, at times (N,) in any order, 0 to `duration`."""
+    config = config or MotionConfig()
+    curves = _expressions(rng, times, duration, config)
     if rng.random() < config.talk:
-        _talk(rng, times, duration, curves)
-    _gaze(rng, times, duration, curves, config)
-    _blinks(rng, times, duration, curves, config)
+        _add_speech(rng, times, duration, curves)
+    _set_gaze(rng, times, duration, curves, config)
+    _add_blinks(rng, times, duration, curves, config)
     # lips cannot close further than the jaw has parted them
     curves[:, INDEX["mouthClose"]] = np.minimum(curves[:, INDEX["mouthClose"]], curves[:, INDEX["jawOpen"]])
     amplitude = np.array([config.pitch, rng.uniform(*config.yaw), config.roll])
     centre = rng.normal(0, 1, 3) * [0.06, 0.15, 0.05]
     angles = centre + amplitude * wander(rng, times, 3, 0.1, 0.6)
-    return Performance(curves.clip(0, 1), angles, config.sway * wander(rng, times, 3, 0.1, 0.5))
+    return Motion(curves.clip(0, 1), angles, config.sway * wander(rng, times, 3, 0.1, 0.5))
 
 
 def wander(rng: np.random.Generator, times: np.ndarray, columns: int, low: float, high: float) -> np.ndarray:
-    """Smooth random functions (N,columns) with root mean square 1 over long times and frequencies low..high in Hz.
+    """Draw smooth random functions (N,columns) with root mean square 1 over long times and frequencies low..high in Hz.
 
     Eight sines each, with amplitudes as 1/f.
     """
@@ -89,23 +103,24 @@ def wander(rng: np.random.Generator, times: np.ndarray, columns: int, low: float
 
 
 def ease(times: np.ndarray, starts: np.ndarray, durations: np.ndarray, poses: np.ndarray) -> np.ndarray:
-    """Poses (K+1,C) one after the other, (N,C): change k begins at starts (K,) and takes durations (K,).
+    """Interpolate between poses (K+1,C), one after the other: (N,C).
 
-    The changes are quintic: velocity and acceleration are 0 at both ends.
+    Change k begins at starts (K,) and takes durations (K,). The changes are quintic:
+    velocity and acceleration are 0 at both ends.
     """
     x = ((times[:, None] - starts) / durations).clip(0, 1)
     return poses[0] + (x**3 * (x * (6 * x - 15) + 10)) @ np.diff(poses, axis=0)
 
 
-def _acting(rng: np.random.Generator, times: np.ndarray, duration: float, config: PerformanceConfig) -> np.ndarray:
-    """Expressions of the studio (N,52), each held a while; eyes at rest."""
+def _expressions(rng: np.random.Generator, times: np.ndarray, duration: float, config: MotionConfig) -> np.ndarray:
+    """Draw expressions (N,52), each held a while; eyes at rest."""
     starts, durations = _schedule(rng, duration, config.hold, config.change)
     poses = np.stack([sample_expression(rng) for _ in range(len(starts) + 1)]).astype(float)
     poses[:, EYES] = 0
     return ease(times, starts, durations, poses)
 
 
-def _talk(rng: np.random.Generator, times: np.ndarray, duration: float, curves: np.ndarray) -> None:
+def _add_speech(rng: np.random.Generator, times: np.ndarray, duration: float, curves: np.ndarray) -> None:
     """Add syllables (2 to 5 a second) in sentences."""
     starts, durations = _schedule(rng, duration, (0.5, 2.0), (0.2, 0.4))
     loudness = ease(times, starts, durations, rng.uniform(0, 1, (len(starts) + 1, 1)) * _alternate(len(starts) + 1))
@@ -114,11 +129,11 @@ def _talk(rng: np.random.Generator, times: np.ndarray, duration: float, curves: 
         curves[:, INDEX[name]] += (most * loudness * (0.4 + 0.6 * syllables).clip(0, 1))[:, 0]
 
 
-def _gaze(
-    rng: np.random.Generator, times: np.ndarray, duration: float, curves: np.ndarray, config: PerformanceConfig
+def _set_gaze(
+    rng: np.random.Generator, times: np.ndarray, duration: float, curves: np.ndarray, config: MotionConfig
 ) -> None:
-    """Both eyes jump together; a positive x turns them to the subject's left."""
-    pause = (0.3 * config.look_every, 1.7 * config.look_every)
+    """Let both eyes jump together; a positive x turns them to the subject's left."""
+    pause = (0.3 * config.saccade_every, 1.7 * config.saccade_every)
     starts, durations = _schedule(rng, duration, pause, config.saccade)
     targets = rng.normal([0, -0.05], [0.30, 0.22], (len(starts) + 1, 2))
     x, y = ease(times, starts, durations, targets).T
@@ -127,10 +142,10 @@ def _gaze(
             curves[:, INDEX[f"eyeLook{name}{side}"]] = value.clip(0)
 
 
-def _blinks(
-    rng: np.random.Generator, times: np.ndarray, duration: float, curves: np.ndarray, config: PerformanceConfig
+def _add_blinks(
+    rng: np.random.Generator, times: np.ndarray, duration: float, curves: np.ndarray, config: MotionConfig
 ) -> None:
-    """Lids close in a third of a blink and open in the rest."""
+    """Close the lids in a third of a blink and open them in the rest."""
     at = rng.uniform(0.2, config.blink_every)
     while at < duration:
         length = rng.uniform(*config.blink)
@@ -145,7 +160,7 @@ def _blinks(
 def _schedule(
     rng: np.random.Generator, end: float, pause: tuple[float, float], change: tuple[float, float]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Starts (K,) and durations (K,) of changes with pauses between them, up to `end`."""
+    """Draw starts (K,) and durations (K,) of changes with pauses between them, up to `end`."""
     starts, durations, at = [], [], rng.uniform(0, pause[1])
     while at < end:
         starts.append(at)
@@ -155,5 +170,5 @@ def _schedule(
 
 
 def _alternate(count: int) -> np.ndarray:
-    """(count,1) of 0, 1, 0, 1, ..."""
+    """Alternate: (count,1) of 0, 1, 0, 1, ..."""
     return (np.arange(count) % 2)[:, None].astype(float)
