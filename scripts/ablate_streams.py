@@ -21,6 +21,7 @@ from selftrack.synthetic.captures import find_captures
 from selftrack.tracker import load
 from selftrack.tracker.network.i2znet import I2ZConfig
 from selftrack.tracker.pipeline import TrackConfig, track_video
+from selftrack.training.dataset import Shards
 from selftrack.training.i2znet import TrainConfig, train
 
 PIXELS = ("skin.mean", "stability.screen.ratio", "stability.local.ratio")
@@ -35,7 +36,7 @@ VARIANTS: dict[str, dict[str, object]] = {
 
 def main(captures: Path, out: Path, clips: list[Path], steps: int = 1500, config: str = "i2znet_small") -> None:
     """Train, track and print a Markdown table, means over the clips."""
-    shards, windows = find_captures(captures), {}
+    shards, windows = Shards(find_captures(captures)), {}
     for variant, change in VARIANTS.items():
         folder = out / variant.replace(" ", "_")
         folder.mkdir(parents=True, exist_ok=True)

@@ -6,16 +6,16 @@ which the model itself does not keep. Every fifth block of frames is held out.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+import hashlib
+import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, Dataset
 
 from selftrack.decoders.capture import Capture
@@ -24,9 +24,12 @@ from selftrack.decoders.dam.model import Dam
 from selftrack.decoders.dam.networks import DamConfig
 from selftrack.decoders.head.model import load_head
 from selftrack.errors import UserError
+from selftrack.training.loop import Checkpoint, Loop, Progress, World
 
-HELD = 5  # every so many-th block of frames is held out
+HELD = 5
+"""Every so many-th block of frames is held out."""
 BLOCK = 8
+"""Frames."""
 
 
 @dataclass(frozen=True)
@@ -49,17 +52,28 @@ class DamTraining:
     """Processes that read the capture."""
     seed: int = 0
     checkpoint_every: int = 500
+    """Steps."""
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Weights of the losses by name."""
+        return {name: getattr(self, name) for name in ("vertices", "texture", "kl")}
 
 
 @dataclass(frozen=True)
 class Reconstruction:
     """Errors on held-out frames, and those of the training frames' mean."""
 
-    vertices: float  # millimetres
+    vertices: float
+    """Mean distance, millimetres."""
     mean_vertices: float
-    texture: float  # PSNR in decibels, of texels that are seen, with the cameras' colours
+    """The same of the mean mesh."""
+    texture: float
+    """PSNR in decibels, of visible texels, with the cameras' colours."""
     mean_texture: float
-    camera_mean_texture: float  # of the mean of each camera's own textures
+    """The same of the mean texture."""
+    camera_mean_texture: float
+    """The same of the mean of each camera's own textures."""
     frames: int
 
     def __str__(self) -> str:
@@ -79,13 +93,13 @@ class CameraColours(nn.Module):
         self.bias = nn.Parameter(torch.zeros(cameras, 3))
 
     def forward(self, texture: Tensor, camera: Tensor) -> Tensor:
-        """Textures (B,3,T,T) as cameras (B,) see them; on average over all cameras they stay what they are."""
+        """Colour textures (B,3,T,T) as cameras (B,) do; the mean over all cameras is the texture itself."""
         gain, bias = self.gain / self.gain.mean(0), self.bias - self.bias.mean(0)
         return texture * gain[camera][..., None, None] + bias[camera][..., None, None]
 
 
 class Moments(Dataset):
-    """Frames of a capture; each brings its mesh, its average texture and the textures of two random cameras."""
+    """Random frames of a capture; each brings its mesh, its average texture and the textures of two random cameras."""
 
     def __init__(self, capture: Capture, frames: np.ndarray, size: int, draws: int, seed: int) -> None:
         self.capture, self.size = capture, size
@@ -103,7 +117,7 @@ class Moments(Dataset):
 
 
 def observe(capture: Capture, frame: int, cameras: np.ndarray, size: int) -> dict[str, Tensor]:
-    """One frame: mesh (V,3), average (3,T,T), and of C cameras textures (C,3,T,T), views (C,3) and numbers (C,)."""
+    """Read one frame: mesh (V,3), average (3,T,T); of C cameras textures (C,3,T,T), views (C,3) and numbers (C,)."""
 
     def tensor(texture: np.ndarray) -> Tensor:
         return torch.from_numpy(texture).movedim(-1, -3).float() / 255
@@ -118,32 +132,34 @@ def observe(capture: Capture, frame: int, cameras: np.ndarray, size: int) -> dic
 
 
 class Objective(nn.Module):
-    """The losses of a batch by name; holds the model, so that DistributedDataParallel can wrap it."""
+    """The losses of a batch by name; it holds the model, so that DistributedDataParallel can wrap it."""
 
     def __init__(self, model: Dam, cameras: int) -> None:
         super().__init__()
         self.model, self.colours = model, CameraColours(cameras)
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Compute the losses of a batch of `Moments`."""
         model = self.model
         mean, deviation = model.encode(batch["mesh"], batch["average"])
         z = mean + deviation.exp() * torch.randn_like(mean)
         vertices = (model.geometry(z) - batch["mesh"]) / model.mesh_deviation
-        seen, view, camera = (batch[name].flatten(0, 1) for name in ("texture", "view", "camera"))
+        observed, view, camera = (batch[name].flatten(0, 1) for name in ("texture", "view", "camera"))
         painted = model.mean_texture + model.texture_deviation * model.texture(z.repeat_interleave(2, 0), view)
-        texture = masked_error(self.colours(painted, camera), seen) / model.texture_deviation**2
+        texture = masked_error(self.colours(painted, camera), observed) / model.texture_deviation**2
         return {"vertices": vertices.square().mean(), "texture": texture, "kl": divergence(mean, deviation)}
 
 
 def split_frames(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Frames to learn from and held-out ones: every fifth block of 8, the last block of shorter captures' fifths."""
+    """Split frames into those to learn from and held-out ones: every fifth block of 8, of shorter captures every fifth
+    block of a fifth."""
     rows = np.arange(count)
     held = rows // max(min(BLOCK, count // HELD), 1) % HELD == HELD - 1
     return rows[~held], rows[held]
 
 
 def prepare(capture: Capture, config: DamTraining) -> Dam:
-    """An untrained model with the capture's means and deviations."""
+    """Make an untrained model with the capture's means and deviations."""
     size = config.model.texture
     mean = torch.from_numpy(capture.mean_vertices())
     texture = torch.from_numpy(capture.mean_texture(size)).permute(2, 0, 1).float() / 255
@@ -158,63 +174,70 @@ def prepare(capture: Capture, config: DamTraining) -> Dam:
 
 
 def train_dam(
-    capture: Capture,
-    out: Path,
-    config: DamTraining,
-    progress: Callable[[int, int, dict[str, float]], None] = lambda step, steps, figures: None,
-    device: str = "cpu",
+    capture: Capture, out: Path, config: DamTraining, progress: Progress | None = None, device: str = "cpu"
 ) -> Reconstruction:
     """Train on a capture and write the model to `out`; an interrupted run goes on from `<out>.checkpoint`.
 
-    Under torchrun on several devices; in bfloat16 on a GPU. Raises ValueError when the capture has too few frames.
+    In bfloat16 on a GPU.
+
+    Args:
+        capture: of one person.
+        out: the file of the model.
+        config: the settings.
+        progress: called every twenty steps.
+        device: "cpu" or "cuda".
+
+    Raises:
+        UserError: the capture has too few frames, or the checkpoint is of a run with other settings or other data.
     """
     learn, held = split_frames(len(capture.frames))
     if not len(learn) or not len(held):
         raise UserError(f"a capture of {len(capture.frames)} frames is too short to train on; it takes 5 at least")
-    world, rank = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", 0))
-    if world > 1 and not torch.distributed.is_initialized():
-        torch.distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo")
-    if world > 1 and device.startswith("cuda"):
-        device = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
+    world = World.join(device)
+    settings = {**asdict(config), "capture": capture_hash(capture), "processes": world.size}
+    checkpoint = Checkpoint.beside(out, settings, config.checkpoint_every)
+    saved = checkpoint.load()
     torch.manual_seed(config.seed)
-    objective = Objective(prepare(capture, config), len(capture.cameras)).to(device)
-    step_once = DistributedDataParallel(objective) if world > 1 else objective
+    objective = Objective(prepare(capture, config), len(capture.cameras)).to(world.device)
     optimizer = torch.optim.Adam(objective.parameters(), config.rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.rate, config.steps + 1, pct_start=0.05)
-    checkpoint, start = out.with_suffix(".checkpoint"), 0
-    if checkpoint.exists():
-        start = _resume(checkpoint, objective, optimizer, schedule, config)
-    torch.manual_seed(config.seed + 1000 * rank + start)
-    draws = (config.steps - start) * config.batch
-    moments = Moments(capture, learn, config.model.texture, draws, config.seed + 1000 * rank + start)
-    half = torch.autocast("cuda", torch.bfloat16) if device.startswith("cuda") else nullcontext()
-    weights = {name: getattr(config, name) for name in ("vertices", "texture", "kl")}
-    batches = DataLoader(moments, config.batch, num_workers=config.workers)
-    for step, batch in enumerate(batches, start + 1):
-        with half:
-            losses = step_once({name: value.to(device) for name, value in batch.items()})
-        optimizer.zero_grad(set_to_none=True)
-        sum(weights[name] * loss for name, loss in losses.items()).backward()
-        nn.utils.clip_grad_norm_(objective.parameters(), 5.0)
-        optimizer.step()
-        schedule.step()
-        if step % 20 == 0 or step == config.steps:
-            progress(step, config.steps, {name: loss.item() for name, loss in losses.items()})
-        if rank == 0 and step % config.checkpoint_every == 0 and step < config.steps:
-            _save(checkpoint, step, objective, optimizer, schedule, config)
+    loop = Loop(objective, objective, config.weights, optimizer, schedule, world, bfloat16=True)
+    if saved is not None:
+        loop.resume(saved)
+    seed = config.seed + 1000 * world.rank
+    moments = Moments(capture, learn, config.model.texture, config.steps * config.batch, seed)
+    loop.run(partial(_batches, moments, config, world), config.steps, config.seed, checkpoint, progress)
     model = objective.model.eval()
-    if rank == 0:
+    if world.rank == 0:
         fit_curves(model, capture, learn)
-        errors = reconstruct(objective, capture, learn, held)
+    errors = reconstruct(objective, capture, learn, held)
+    if world.rank == 0:
         model.save(out, {"settings": asdict(config), "reconstruction": asdict(errors)})
-        checkpoint.unlink(missing_ok=True)
-        return errors
-    return reconstruct(objective, capture, learn, held)
+        checkpoint.remove()
+    return errors
+
+
+def _batches(moments: Moments, config: DamTraining, world: World, done: int) -> Iterator[tuple]:
+    """Draw the batches of the steps after the first `done`."""
+    rows = range(done * config.batch, len(moments))
+    loader = iter(DataLoader(moments, config.batch, sampler=rows, num_workers=config.workers))
+    return (({name: value.to(world.device) for name, value in batch.items()},) for batch in loader)
+
+
+def capture_hash(capture: Capture) -> str:
+    """Hash what a capture is of: names of frames, cameras, mean mesh, the meshes of the first and the last frame."""
+    digest = hashlib.sha256(json.dumps([capture.frames, [c.name for c in capture.cameras]]).encode())
+    for camera in capture.cameras:
+        digest.update(np.ascontiguousarray(camera.intrinsics, float).tobytes())
+        digest.update(np.ascontiguousarray(camera.extrinsics, float).tobytes())
+    for mesh in (capture.mean_vertices(), capture.vertices(0), capture.vertices(len(capture.frames) - 1)):
+        digest.update(np.ascontiguousarray(mesh, np.float32).tobytes())
+    return digest.hexdigest()[:16]
 
 
 @torch.no_grad()
 def codes(model: Dam, capture: Capture, frames: np.ndarray) -> Tensor:
-    """(N,Z) of frames of a capture: what the encoder says of them, without noise."""
+    """Encode frames of a capture, without noise: (N,Z)."""
     device, size, found = model.mean_mesh.device, model.config.texture, []
     for frame in frames:
         texture = torch.from_numpy(capture.average(int(frame), size)).permute(2, 0, 1)[None].float() / 255
@@ -224,15 +247,17 @@ def codes(model: Dam, capture: Capture, frames: np.ndarray) -> Tensor:
 
 
 def head_curves(mesh: Tensor) -> Tensor:
-    """ARKit values (N,52) of meshes (N,V,3) of one person in the head's topology: ridge regression on the head's
-    expressions, what the meshes have in common being the person's own."""
+    """Compute ARKit values (N,52) of meshes (N,V,3) of one person in the head's topology.
+
+    A ridge regression on the head's expressions; what the meshes have in common is the person's own.
+    """
     head = load_head()
     skin, shapes = head.skin_vertices, head.shapes[head.expression].to(mesh.device)
     own = shapes[:, skin].flatten(1).T  # (3S,52)
     change = (mesh - mesh.mean(0))[:, skin].flatten(1).T
     weight = 1e-3 * own.square().sum() / own.shape[1] * torch.eye(own.shape[1], device=mesh.device)
     values = torch.linalg.solve(own.T @ own + weight, own.T @ change).T
-    return values - values.quantile(0.05, 0)  # a curve is at rest in some frames
+    return values - values.quantile(0.05, 0)  # each curve is 0 in some frames
 
 
 @torch.no_grad()
@@ -251,7 +276,7 @@ def fit_curves(model: Dam, capture: Capture, frames: np.ndarray) -> None:
 
 @torch.no_grad()
 def reconstruct(objective: Objective, capture: Capture, learn: np.ndarray, held: np.ndarray) -> Reconstruction:
-    """Errors on held-out frames, all cameras; the baselines are means of the frames that were learned from."""
+    """Compute the errors on held-out frames, all cameras; the baselines are means of the frames `learn`."""
     model, size = objective.model, objective.model.config.texture
     device = model.mean_mesh.device
     frames = [int(f) for f in held if capture.views(int(f))]
@@ -262,23 +287,23 @@ def reconstruct(objective: Objective, capture: Capture, learn: np.ndarray, held:
     mean_texture = (every.sum(0) / shown.sum(0).clamp(min=1)).to(device)
     sums = np.zeros(6)
     for frame in frames:
-        seen = {k: v.to(device) for k, v in observe(capture, frame, np.array(capture.views(frame)), size).items()}
-        z, _ = model.encode(seen["mesh"][None], seen["average"][None])
-        error = (model.geometry(z)[0] - seen["mesh"]).norm(dim=1).mean()
-        error_mean = (mean_mesh - seen["mesh"]).norm(dim=1).mean()
-        mask = (seen["texture"] > 0).any(1, keepdim=True)
+        observed = {k: v.to(device) for k, v in observe(capture, frame, np.array(capture.views(frame)), size).items()}
+        z, _ = model.encode(observed["mesh"][None], observed["average"][None])
+        error = (model.geometry(z)[0] - observed["mesh"]).norm(dim=1).mean()
+        error_mean = (mean_mesh - observed["mesh"]).norm(dim=1).mean()
+        mask = (observed["texture"] > 0).any(1, keepdim=True)
         count = int(3 * mask.sum())
-        painted = model.colour(z.expand(len(mask), -1), seen["view"])
-        own = torch.stack([means[int(c)] for c in seen["camera"]]).to(device)
-        guesses = (objective.colours(painted, seen["camera"]), mean_texture[None], own)
-        squares = [float(masked_error(guess, seen["texture"])) * count for guess in guesses]
+        painted = model.colour(z.expand(len(mask), -1), observed["view"])
+        own = torch.stack([means[int(c)] for c in observed["camera"]]).to(device)
+        guesses = (objective.colours(painted, observed["camera"]), mean_texture[None], own)
+        squares = [float(masked_error(guess, observed["texture"])) * count for guess in guesses]
         sums += np.array([1000 * float(error), 1000 * float(error_mean), *squares, count])
     a, b = sums[:2] / len(frames)
     return Reconstruction(float(a), float(b), *(psnr(s / sums[5]) for s in sums[2:5]), len(frames))
 
 
 def _camera_means(capture: Capture, frames: np.ndarray, size: int, most: int = 40) -> Iterator[Tensor]:
-    """(3,T,T) in 0..1 of each camera, over at most so many of the frames; black where never seen."""
+    """Compute the mean texture (3,T,T), 0..1, of each camera over at most so many frames; black where never visible."""
     some = frames[np.unique(np.linspace(0, len(frames) - 1, most).astype(int))]
     for camera in range(len(capture.cameras)):
         total, count = np.zeros((size, size, 3)), np.zeros((size, size, 1))
@@ -288,34 +313,3 @@ def _camera_means(capture: Capture, frames: np.ndarray, size: int, most: int = 4
                 total += texture
                 count += texture.any(2, keepdims=True)
         yield torch.from_numpy(total / np.maximum(count, 1) / 255).permute(2, 0, 1).float()
-
-
-def _save(
-    path: Path,
-    step: int,
-    objective: Objective,
-    optimizer: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
-    config: DamTraining,
-) -> None:
-    state = {"step": step, "settings": asdict(config), "objective": objective.state_dict()}
-    state |= {"optimizer": optimizer.state_dict(), "schedule": schedule.state_dict()}
-    part = path.with_suffix(".checkpoint.part")
-    torch.save(state, part)
-    os.replace(part, path)
-
-
-def _resume(
-    path: Path,
-    objective: Objective,
-    optimizer: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
-    config: DamTraining,
-) -> int:
-    state = torch.load(path, weights_only=True)
-    if state["settings"] != asdict(config):
-        raise UserError(f"{path}: of a run with other settings; go on with those, or delete it to begin anew")
-    objective.load_state_dict(state["objective"])
-    optimizer.load_state_dict(state["optimizer"])
-    schedule.load_state_dict(state["schedule"])
-    return int(state["step"])

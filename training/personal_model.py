@@ -17,7 +17,7 @@ from selftrack.tracker.pipeline import TrackConfig, load_models, track_video
 from selftrack.tracker.results import track_file
 from selftrack.training.clip_capture import ClipCapture
 from selftrack.training.dam import DamTraining, Reconstruction, train_dam
-from selftrack.training.i2znet_of_capture import dam_training, network_config, train_on_capture
+from selftrack.training.i2znet_multiview import dam_training, network_config, train_on_capture
 
 
 def model_of_clip(

@@ -44,7 +44,7 @@ from selftrack.tracker.results import track_file
 from selftrack.tracker.results.track_file import Track
 from selftrack.tracker.sources.video import file_hash
 from selftrack.training.dam import DamTraining, train_dam
-from selftrack.training.i2znet_of_capture import CaptureConfig, dam_training, network_config, train_on_capture
+from selftrack.training.i2znet_multiview import CaptureConfig, dam_training, network_config, train_on_capture
 
 WILD = replace(LAB, occluder=0.0)
 ADAPTATIONS = ("none", "flrc", "full")

@@ -19,6 +19,7 @@ from selftrack.tracker.geometry.crop import inter_ocular
 from selftrack.tracker.geometry.pose import project
 from selftrack.tracker.network.i2znet import Codes, I2ZConfig, I2ZNet, to_tensor
 from selftrack.tracker.pipeline import TrackConfig, track_video
+from selftrack.training.dataset import Shards
 from selftrack.training.i2znet import TrainConfig, train
 
 PAPER = I2ZConfig(coordinates=False)
@@ -38,12 +39,13 @@ def train_variant(name: str, captures: list[Path], weights: Path, config: TrainC
     No shot loses its perceptual maps, as the variants without landmarks would see nothing."""
     if not weights.exists():
         weights.parent.mkdir(parents=True, exist_ok=True)
-        settings = replace(config, network=VARIANTS[name], perceptual_dropout=0.0, checkpoint_every=50)
+        objective = replace(config.objective, perceptual_dropout=0.0)
+        settings = replace(config, network=VARIANTS[name], objective=objective, checkpoint_every=50)
 
         def progress(step: int, steps: int, losses: dict[str, float]) -> None:
             print(name, f"{step}/{steps}", *(f"{k} {v:.3g}" for k, v in losses.items()), flush=True)
 
-        train(captures, weights, settings, progress)
+        train(Shards(captures), weights, settings, progress)
     return weights
 
 

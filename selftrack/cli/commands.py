@@ -167,6 +167,7 @@ def i2znet(
     """Train the heads of an I2ZNet; goes on where it was interrupted. Under torchrun on several devices."""
     from selftrack.synthetic.captures import find_captures
     from selftrack.tracker.network.i2znet import I2ZConfig
+    from selftrack.training.dataset import Shards
     from selftrack.training.i2znet import TrainConfig, train
 
     if decoder or capture:
@@ -179,7 +180,7 @@ def i2znet(
     settings = TrainConfig(network=I2ZConfig.load(config), steps=steps or TrainConfig.steps, seed=seed)
     with _Bars() as bars:
         loading = partial(bars.show, "features")
-        train(find_captures(folder), output, settings, partial(bars.show, "training"), loading, device)
+        train(Shards(find_captures(folder)), output, settings, partial(bars.show, "training"), loading, device)
     print(output)
 
 
@@ -189,7 +190,7 @@ def _i2znet_of(
     from selftrack.decoders.capture import open_capture
     from selftrack.decoders.dam.model import Dam
     from selftrack.tracker.network.i2znet import I2ZConfig, network_beside
-    from selftrack.training.i2znet_of_capture import dam_training, network_config, train_on_capture
+    from selftrack.training.i2znet_multiview import dam_training, network_config, train_on_capture
 
     model = Dam.load(decoder)
     settings = dam_training(network_config(model, I2ZConfig.load(config)), seed=seed)

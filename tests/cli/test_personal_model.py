@@ -27,7 +27,7 @@ from selftrack.tracker.pipeline import TrackConfig, load_models, track_video
 from selftrack.tracker.results import track_file
 from selftrack.training.dam import DamTraining, fit_curves, prepare
 from selftrack.training.i2znet import save_heads
-from selftrack.training.i2znet_of_capture import (
+from selftrack.training.i2znet_multiview import (
     CaptureConfig,
     CaptureData,
     dam_training,

@@ -44,6 +44,21 @@ def project(points: Tensor, pose: Tensor, inverse_distance: Tensor | float = 0.0
     return torch.cat([flat, turned[..., 2:]], -1) * pose[:, :1, None].exp() + shift[:, None]
 
 
+def fit_weak_perspective(points: Tensor, image: Tensor) -> Tensor:
+    """Find the poses (B,6) that best take head-frame points (B,L,3) to image points (B,L,2), the inverse of `project`.
+
+    Least squares for an affine camera, then the nearest rotation.
+    """
+    x, y = points - points.mean(1, keepdim=True), image - image.mean(1, keepdim=True)
+    affine = torch.linalg.solve(x.mT @ x, x.mT @ y).mT  # (B,2,3)
+    u, s, vt = torch.linalg.svd(affine, full_matrices=False)
+    rows = u @ vt
+    matrix = torch.cat([rows, torch.linalg.cross(rows[:, :1], rows[:, 1:])], 1)
+    scale = s.mean(1)
+    shift = image.mean(1) - scale[:, None] * (rows @ points.mean(1)[..., None])[..., 0]
+    return torch.cat([scale.log()[:, None], angles_of(matrix), shift], 1)
+
+
 def view_of(pose: Tensor) -> Tensor:
     """(B,3) unit vectors from the head towards the camera, head frame, under poses (B,6)."""
     return -rotation(pose[:, 1:4])[:, 2]

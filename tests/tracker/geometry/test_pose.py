@@ -6,7 +6,15 @@ import numpy as np
 import torch
 from scipy.spatial.transform import Rotation
 
-from selftrack.tracker.geometry.pose import angles_of, inverse, project, rotation, through, to_image
+from selftrack.tracker.geometry.pose import (
+    angles_of,
+    fit_weak_perspective,
+    inverse,
+    project,
+    rotation,
+    through,
+    to_image,
+)
 
 
 def random_pose(n: int, seed: int = 0) -> torch.Tensor:
@@ -75,3 +83,9 @@ def test_inverse_of_a_similarity() -> None:
     there = p @ m[0, :, :2].T + m[0, :, 2]
     back = inverse(m)[0]
     assert torch.allclose(there @ back[:, :2].T + back[:, 2], p, atol=1e-5)
+
+
+def test_fit_is_the_inverse_of_projection() -> None:
+    points = torch.randn(20, 60, 3) * 0.05
+    pose = torch.rand(20, 6) * torch.tensor([0.5, 1, 1.5, 0.6, 60, 60]) + torch.tensor([6.5, -0.5, -0.7, -0.3, 90, 90])
+    assert torch.allclose(fit_weak_perspective(points, project(points, pose)[..., :2]), pose, atol=2e-3)

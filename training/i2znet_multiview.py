@@ -1,11 +1,12 @@
-"""Training of an I2ZNet for a person's own model on the capture that the model was made from (Yoon et al. 2019, Sec.
-3.1): every moment is a code, every camera a picture of it."""
+"""Train an I2ZNet for a person's own model on the multi-view capture that the model was made from (Yoon et al. 2019,
+Sec. 3.1): every moment is a code, every camera a picture of it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,8 +19,11 @@ from selftrack.synthetic.cameras import CropConfig, sample_crop
 from selftrack.synthetic.studio_render import lens_and_sensor
 from selftrack.tracker.geometry import crop as crops
 from selftrack.tracker.network.i2znet import WEIGHTS, I2ZConfig, I2ZNet, to_tensor
-from selftrack.training.dam import codes, split_frames
+from selftrack.training.dam import capture_hash, codes, split_frames
+from selftrack.training.dataset import Loading
 from selftrack.training.i2znet import TrainConfig, train
+from selftrack.training.loop import Progress, World
+from selftrack.training.objective import ObjectiveConfig
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,7 @@ class CaptureConfig:
     """How pictures of the capture become training data."""
 
     views: int = 4
-    """Pictures per frame, an even number, of random cameras; of one camera, crops with errors of their own."""
+    """Pictures per frame, an even number, of random cameras; crops of the same camera have errors of their own."""
     facing: float = 0.4
     """Cosine between the face's front and a camera, below which that is not used."""
     crop: CropConfig = CropConfig()
@@ -36,18 +40,22 @@ class CaptureConfig:
 
 
 class CaptureData:
-    """Crops of a capture's frames and cameras: points, codes and the frozen perceptual maps; a `i2znet.Data`."""
+    """Crops of a capture's frames and cameras: points, codes and the frozen perceptual maps; a `dataset.Data`."""
 
     def __init__(
         self,
         capture: Capture,
         decoder: Dam,
         network: I2ZNet,
-        frames: np.ndarray,
+        frames: Sequence[int],
         config: CaptureConfig | None = None,
-        progress: Callable[[int, int], None] | None = None,
+        progress: Loading | None = None,
     ) -> None:
-        """Raises ValueError when no camera is before the face."""
+        """Draw the crops.
+
+        Raises:
+            UserError: no camera is before the face.
+        """
         config = config or CaptureConfig()
         rng = np.random.default_rng([config.seed, len(frames)])
         device = next(network.parameters()).device
@@ -73,35 +81,54 @@ class CaptureData:
     def _shoot(
         capture: Capture, decoder: Dam, frame: int, camera: int, rng: np.random.Generator, config: CropConfig
     ) -> tuple[np.ndarray, np.ndarray]:
-        """A crop (256,256,3) and the true landmarks (478,2) in it."""
+        """Take a crop (256,256,3); also returns the true landmarks (478,2) in it."""
         vertices = torch.from_numpy(capture.vertices(frame))[None]
         at = capture.project(frame, camera, decoder.landmarks478(vertices)[0].numpy())[:, :2]
         transform = sample_crop(rng, at, config)
         picture = crops.warp(capture.image(frame, camera), transform)
-        seen = lens_and_sensor(rng, picture / 255)
-        return seen, crops.apply(transform, at).astype(np.float32)
+        return lens_and_sensor(rng, picture / 255), crops.apply(transform, at).astype(np.float32)
 
     @staticmethod
     def _pictures(shots: list[tuple[np.ndarray, np.ndarray]]) -> Tensor:
         return to_tensor(torch.from_numpy(np.stack([picture for picture, _ in shots])))
 
     def batch(self, people: Tensor, device: torch.device) -> tuple[list[Tensor], Tensor, Tensor]:
-        """(maps, points, codes) of moments (P,); which cameras are a pair (Eq. 4) is random."""
-        turn = torch.randperm(self.points.shape[1])
-        maps = [m[people][:, turn].flatten(0, 1).to(device) for m in self.maps]
-        return maps, self.points[people][:, turn].to(device), self.codes[people].to(device)
+        """See `dataset.Data`; which cameras are a pair (Eq. 4) is random."""
+        order = torch.randperm(self.points.shape[1])
+        maps = [m[people][:, order].flatten(0, 1).to(device) for m in self.maps]
+        return maps, self.points[people][:, order].to(device), self.codes[people].to(device)
 
 
 def network_config(decoder: Dam, config: I2ZConfig | None = None) -> I2ZConfig:
-    """The architecture `config` for the codes of a decoder."""
+    """Fit the architecture `config` to the codes of a decoder."""
     return replace(
         config or I2ZConfig(), identity=0, expression=decoder.size, appearance=0, decoder=decoder.hash
     )
 
 
 def dam_training(network: I2ZConfig, steps: int = 2500, seed: int = 0) -> TrainConfig:
-    """Settings for a person's own model: many moments a step, and z in its own unit (Eq. 2), as texture needs it."""
-    return TrainConfig(network, steps=steps, people=16, seed=seed, weight_z=1.0, weight_curve=30.0, rate=3e-4)
+    """Make the settings for a person's own model: many moments a step, and z in its own unit (Eq. 2), as texture needs
+    it."""
+    return TrainConfig(network, ObjectiveConfig(z=1.0, curve=30.0), steps=steps, people=16, seed=seed, rate=3e-4)
+
+
+@dataclass(frozen=True)
+class CaptureSource:
+    """A capture as a `dataset.Source`: the frames that are not held out."""
+
+    capture: Capture
+    decoder: Dam
+    config: CaptureConfig
+
+    def settings(self) -> dict[str, Any]:
+        """Give a hash of the capture, and how its pictures are taken."""
+        return {"capture": capture_hash(self.capture), "data": asdict(self.config)}
+
+    def load(self, network: I2ZNet, world: World, progress: Loading | None) -> CaptureData:
+        """Take the pictures of this process's share of the frames."""
+        learn, _ = split_frames(len(self.capture.frames))
+        decoder = self.decoder.copy_to(str(world.device))
+        return CaptureData(self.capture, decoder, network, world.share(learn.tolist()), self.config, progress)
 
 
 def train_on_capture(
@@ -109,21 +136,17 @@ def train_on_capture(
     decoder: Dam,
     out: Path,
     config: TrainConfig,
-    progress: Callable[[int, int, dict[str, float]], None] | None = None,
-    loading: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
+    loading: Loading | None = None,
     device: str = "cpu",
     data: CaptureConfig | None = None,
 ) -> Path:
     """Train a network for the decoder on the capture's frames that are not held out.
 
-    The levels begin as the bundled network's where the architecture is the same; else from scratch, as in the paper.
+    The part that reads the streams begins as the bundled network's where the architecture is the same; else from
+    scratch, as in the paper.
     """
-    learn, _ = split_frames(len(capture.frames))
-    decoder = decoder.copy_to(device)
-
-    def load(network: I2ZNet, rank: int, world: int) -> CaptureData:
-        return CaptureData(capture, decoder, network, learn[rank::world], data, loading)
-
-    bundled = network_config(decoder) == config.network
     decoder.landmarks478  # noqa: B018  raises where nobody has placed them, before anything is drawn
-    return train(load, out, config, progress, loading, device, decoder, WEIGHTS if bundled else None)
+    base = WEIGHTS if network_config(decoder) == config.network else None
+    source = CaptureSource(capture, decoder, data or CaptureConfig())
+    return train(source, out, config, progress, loading, device, decoder.copy_to(device), base)

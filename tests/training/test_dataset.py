@@ -1,0 +1,128 @@
+"""Captures in memory, and the cache of what the frozen stream makes of their pictures."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from selftrack.synthetic.captures import load_shard, make_captures
+from selftrack.synthetic.studio import StudioConfig
+from selftrack.tracker.network.i2znet import I2ZConfig, I2ZNet, to_tensor
+from selftrack.training.dataset import Dataset, Shards, stream_hash
+from selftrack.training.loop import World
+
+
+@pytest.fixture
+def shard(shards: list[Path], tmp_path: Path) -> Path:
+    """A copy without a cache."""
+    return Path(shutil.copy(shards[0], tmp_path))
+
+
+@pytest.fixture
+def network() -> I2ZNet:
+    return I2ZNet(I2ZConfig(vector=8, hidden=8))
+
+
+def maps_of(network: I2ZNet, shard: Path) -> list[Tensor]:
+    pictures = torch.from_numpy(load_shard(shard).pictures).flatten(0, 2)
+    return [m.half() for m in network.perceive(to_tensor(pictures))]
+
+
+def assert_equal(a: list[Tensor], b: list[Tensor]) -> None:
+    assert len(a) == len(b) and all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+class Convolution(nn.Module):
+    """A stream of another kind, with weights that can be changed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(3, 4, 3, stride=8).requires_grad_(False)
+
+    def forward(self, crops: Tensor) -> list[Tensor]:
+        return [self.convolution(crops)]
+
+
+def test_a_batch_has_all_shots_of_its_people_in_order(shard: Path, network: I2ZNet) -> None:
+    data, captures = Dataset([shard], network), load_shard(shard)
+    maps, points, codes = data.batch(torch.tensor([2, 0]), torch.device("cpu"))
+    assert [len(m) for m in maps] == [8, 8, 8] and points.shape == (2, 4, 478, 2) and codes.shape == (2, 4, 128)
+    assert_equal(maps, [m[[8, 9, 10, 11, 0, 1, 2, 3]] for m in maps_of(network, shard)])
+    torch.testing.assert_close(points[0, 2], torch.from_numpy(captures.points[2, 1, 0]))
+    expected = torch.from_numpy(captures.expression[2, 1])
+    torch.testing.assert_close(codes[0, 2, 60:112], expected)
+    torch.testing.assert_close(codes[0, 3, 60:112], expected)  # the moment's other view
+
+
+def test_maps_are_read_from_the_cache(shard: Path, network: I2ZNet, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = Dataset([shard], network).maps
+    monkeypatch.setattr(network, "perceive", lambda crops: pytest.fail("computed again"))
+    assert_equal(Dataset([shard], network).maps, first)
+
+
+def test_a_damaged_cache_is_made_anew(shard: Path, network: I2ZNet) -> None:
+    expected = Dataset([shard], network).maps
+    [cache] = set(shard.parent.iterdir()) - {shard}
+    whole = cache.read_bytes()
+    for damaged in (b"", whole[:5], whole[:1000], b"nothing" * 100):
+        cache.write_bytes(damaged)
+        assert_equal(Dataset([shard], network).maps, expected)
+    assert cache.read_bytes() == whole
+
+
+def test_an_interrupted_writing_leaves_nothing(
+    shard: Path, network: I2ZNet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def half(tensors: object, path: Path, metadata: object) -> None:
+        path.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("selftrack.training.dataset.save_file", half)
+    with pytest.raises(KeyboardInterrupt):
+        Dataset([shard], network)
+    assert list(shard.parent.iterdir()) == [shard]
+
+
+def test_another_stream_has_other_maps(shard: Path, network: I2ZNet) -> None:
+    """One of another kind, and one with other weights; all are called the same."""
+    before = Dataset([shard], network).maps
+    network.perceptual = Convolution()
+    kind = Dataset([shard], network).maps
+    assert_equal(kind, maps_of(network, shard))
+    assert len(kind) == 1 != len(before)
+    network.perceptual.convolution.weight.mul_(2)
+    weights = Dataset([shard], network).maps
+    assert_equal(weights, maps_of(network, shard))
+    assert not torch.equal(weights[0], kind[0])
+
+
+def test_another_shard_of_the_same_name_has_other_maps(shard: Path, network: I2ZNet, tmp_path: Path) -> None:
+    Dataset([shard], network)
+    [other] = make_captures(tmp_path / "other", 3, seed=6, workers=1, config=StudioConfig(moments=2))
+    shutil.copy(other, shard)
+    assert_equal(Dataset([shard], network).maps, maps_of(network, other))
+
+
+def test_a_streams_hash_is_that_of_its_kind_and_weights(network: I2ZNet) -> None:
+    own = stream_hash(network.perceptual)
+    assert own == stream_hash(I2ZNet(I2ZConfig(vector=16)).perceptual)
+    next(network.perceptual.buffers()).add_(1)
+    assert own != stream_hash(network.perceptual)
+    torch.manual_seed(0)
+    stream = Convolution()
+    torch.manual_seed(0)
+    other = type("Other", (Convolution,), {})()
+    assert stream_hash(stream) != stream_hash(other)
+
+
+def test_every_process_has_its_share_and_all_know_the_whole(shard: Path, tmp_path: Path, network: I2ZNet) -> None:
+    [other] = make_captures(tmp_path / "other", 2, seed=6, workers=1, config=StudioConfig(moments=2))
+    both, alone = Shards([shard, other]), Shards([shard])
+    people = [len(both.load(network, World(torch.device("cpu"), rank, 2), None).points) for rank in (0, 1)]
+    assert people == [3, 2]
+    copied = Path(shutil.copy(shard, tmp_path / "copy.npz"))
+    assert Shards([copied]).settings() == alone.settings() != both.settings() != Shards([other]).settings()

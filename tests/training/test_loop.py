@@ -1,0 +1,197 @@
+"""The loop that trains, on a linear map with known gradients."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, multiprocessing, nn
+
+from selftrack.errors import UserError
+from selftrack.training.loop import Checkpoint, Loop, Progress, RunningAverage, World
+
+SETTINGS = {"rate": 0.1, "noise": {"point": 0.4}, "workers": 0}
+
+
+class Regression(nn.Module):
+    """Mean squared error of a linear map on noisy inputs; the map itself is what is trained."""
+
+    def __init__(self, noise: float = 0.1) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.map, self.noise = nn.Linear(3, 2), noise
+
+    def forward(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+        x = x + self.noise * torch.randn_like(x)
+        return {"error": (self.map(x) - y).square().mean(), "size": self.map.weight.square().mean()}
+
+
+def batches(done: int, steps: int = 30, share: slice = slice(None)) -> Iterator[tuple[Tensor, Tensor]]:
+    order = torch.Generator().manual_seed(5)
+    for step in range(steps):
+        x, y = torch.randn(8, 3, generator=order), torch.randn(8, 2, generator=order)
+        if step >= done:
+            yield x[share], y[share]
+
+
+def make_loop(world: World, noise: float = 0.1) -> Loop:
+    objective = Regression(noise)
+    optimizer = torch.optim.AdamW(objective.map.parameters(), 0.1)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, 31)
+    average = RunningAverage(objective.map, 0.9)
+    return Loop(objective, objective.map, {"error": 1.0, "size": 0.01}, optimizer, schedule, world, average)
+
+
+def train(out: Path, progress: Progress | None = None, settings: dict = SETTINGS) -> Loop:
+    """Thirty steps, a checkpoint every ten; goes on from one that is there."""
+    checkpoint = Checkpoint.beside(out, settings, every=10)
+    loop, saved = make_loop(World(torch.device("cpu"))), checkpoint.load()
+    if saved is not None:
+        loop.resume(saved)
+    loop.run(batches, 30, 7, checkpoint, progress)
+    return loop
+
+
+def stop(step: int, steps: int, losses: dict[str, float]) -> None:
+    raise KeyboardInterrupt
+
+
+def test_one_step_is_the_optimizers() -> None:
+    """Against the gradients written out by hand, for plain gradient descent."""
+    objective = Regression(noise=0)
+    before = objective.map.weight.detach().clone()
+    x, y = next(batches(0))
+    error = objective.map(x) - y
+    gradient = 2 * error.T @ x / error.numel() + 2 * 0.5 * before / before.numel()
+    bias = 2 * error.sum(0) / error.numel()
+    assert gradient.square().sum() + bias.square().sum() < 25  # below the clipping
+    optimizer = torch.optim.SGD(objective.map.parameters(), 0.1)
+    schedule = torch.optim.lr_scheduler.ConstantLR(optimizer, 1.0)
+    weights = {"error": 1.0, "size": 0.5}
+    loop = Loop(objective, objective.map, weights, optimizer, schedule, World(torch.device("cpu")))
+    loop._improve((x, y))
+    torch.testing.assert_close(objective.map.weight, before - 0.1 * gradient)
+
+
+def test_large_gradients_are_clipped() -> None:
+    objective = Regression(noise=0)
+    before = [p.detach().clone() for p in objective.map.parameters()]
+    optimizer = torch.optim.SGD(objective.map.parameters(), 1.0)
+    schedule = torch.optim.lr_scheduler.ConstantLR(optimizer, 1.0)
+    weights = {"error": 1e4, "size": 0.0}
+    Loop(objective, objective.map, weights, optimizer, schedule, World(torch.device("cpu")))._improve(next(batches(0)))
+    moved = sum((p - b).square().sum() for p, b in zip(objective.map.parameters(), before, strict=True))
+    assert moved.sqrt().item() == pytest.approx(5.0, rel=1e-4)
+
+
+def test_an_interrupted_run_ends_as_one_that_was_not(tmp_path: Path) -> None:
+    """Weights, their average and every loss that is reported, to the last bit: random draws go on where they were."""
+    reports: list[list] = [[], []]
+    whole = train(tmp_path / "whole", lambda *report: reports[0].append(report))
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "resumed", stop)  # at step 20: the checkpoint is that of step 10
+    assert torch.load(tmp_path / "resumed.checkpoint", weights_only=True)["step"] == 10
+    torch.randn(100)
+    resumed = train(tmp_path / "resumed", lambda *report: reports[1].append(report))
+    assert [step for step, _, _ in reports[0]] == [20, 30] and reports[0] == reports[1]
+    for name, value in whole.trained.state_dict().items():
+        assert torch.equal(resumed.trained.state_dict()[name], value)
+        assert torch.equal(resumed.average.values[name], whole.average.values[name])
+
+
+def test_other_settings_are_refused_by_their_names(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "w", stop)
+    changed = {"rate": 0.2, "noise": {"point": 0.5}, "workers": 0}
+    with pytest.raises(UserError, match=r"w.checkpoint: .*\(rate was 0.1 and is 0.2; noise.point was 0.4 and is 0.5\)"):
+        train(tmp_path / "w", settings=changed)
+    assert train(tmp_path / "w", settings={**SETTINGS, "workers": 4}).step == 30  # changes no result
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "w", stop)
+    path = tmp_path / "w.checkpoint"
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(UserError, match="w.checkpoint: is damaged"):
+        train(tmp_path / "w")
+
+
+def test_an_interrupted_writing_leaves_the_earlier_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint = Checkpoint.beside(tmp_path / "w", SETTINGS, every=10)
+    checkpoint.save({"step": 10})
+
+    def half(state: object, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(torch, "save", half)
+    with pytest.raises(KeyboardInterrupt):
+        checkpoint.save({"step": 20})
+    assert checkpoint.load()["step"] == 10 and [p.name for p in tmp_path.iterdir()] == ["w.checkpoint"]
+
+
+def test_the_average_is_that_of_all_weights_at_first_and_decays_later() -> None:
+    module = nn.Linear(1, 1, bias=False)
+    average = RunningAverage(module, 0.9)
+    start = module.weight.item()
+    expected = start
+    for step in range(1, 600):
+        with torch.no_grad():
+            module.weight.fill_(float(step))
+        average.update(step)
+        weight = max(0.1, 50 / (step + 50))
+        expected = (1 - weight) * expected + weight * step
+        assert average.values["weight"].item() == pytest.approx(expected, rel=1e-4)
+    # long after the beginning, a ramp's average with decay d is behind by d / (1 - d)
+    assert average.values["weight"].item() == pytest.approx(599 - 9, abs=0.5)
+
+
+def in_process(rank: int, size: int, port: int, out: Path, work: Callable[[World, Path], None]) -> None:
+    """What torchrun sets, for one of the processes that it starts."""
+    torch.set_num_threads(1)
+    os.environ |= {"WORLD_SIZE": str(size), "RANK": str(rank), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    work(World.join("cpu"), out)
+    torch.distributed.destroy_process_group()
+
+
+def train_together(world: World, out: Path) -> None:
+    """Each process its half of every batch, interrupted and gone on with; the noise is each one's own."""
+    quiet = make_loop(world, noise=0)
+    half = partial(batches, share=slice(world.rank, None, world.size))
+    quiet.run(half, 30, 7, Checkpoint.beside(out / "quiet", SETTINGS, every=30))
+    torch.save(quiet.trained.state_dict(), out / f"quiet{world.rank}.pt")
+    for name, ends in (("whole", [30]), ("parts", [10, 30])):
+        for end in ends:
+            checkpoint = Checkpoint.beside(out / name, SETTINGS, every=10)
+            loop, saved = make_loop(world), checkpoint.load()
+            if saved is not None:
+                loop.resume(saved)
+            loop.run(half, end, 7, checkpoint)
+            torch.distributed.barrier()
+        torch.save(loop.trained.state_dict(), out / f"{name}{world.rank}.pt")
+
+
+def test_two_processes_train_as_one(tmp_path: Path) -> None:
+    """Half of each batch for each gives the gradients of the whole, and so the same weights in both; an interrupted run
+    ends as one that was not, for every process goes on with its own random draws."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    multiprocessing.spawn(in_process, (2, port, tmp_path, train_together), nprocs=2)
+    alone = make_loop(World(torch.device("cpu")), noise=0)
+    alone.run(batches, 30, 7, Checkpoint.beside(tmp_path / "alone", SETTINGS, every=30))
+
+    def weights(name: str) -> dict[str, Tensor]:
+        return torch.load(tmp_path / f"{name}.pt", weights_only=True)
+
+    for name, value in alone.trained.state_dict().items():
+        torch.testing.assert_close(weights("quiet0")[name], value)
+        assert torch.equal(weights("quiet0")[name], weights("quiet1")[name])
+        assert torch.equal(weights("parts0")[name], weights("whole0")[name])
+        assert not torch.equal(weights("whole0")[name], weights("quiet0")[name])
