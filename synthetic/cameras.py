@@ -42,7 +42,7 @@ class CropConfig:
 def sample_camera(rng: np.random.Generator, config: CameraConfig) -> tuple[np.ndarray, np.ndarray]:
     """Draw the rotation (3,3) and the position (3,), in metres, of a head in front of a camera that looks along +z.
 
-    One head in seven is seen from any side up to the profile.
+    One head in seven shows any side up to the profile.
     """
     yaw = rng.normal(0, config.yaw) if rng.random() < 0.85 else rng.uniform(-1.35, 1.35)
     angles = [rng.normal(0, config.pitch), np.clip(yaw, -1.4, 1.4), rng.normal(0, config.roll)]

@@ -49,7 +49,7 @@ class Surface:
 
 
 def sample_lights(rng: np.random.Generator) -> Lights:
-    """A key lamp from the front half, a weaker fill from the other side, sky and ground."""
+    """Draw a key lamp from the front half, a weaker fill from the other side, sky and ground."""
     angle, height = rng.uniform(-1.2, 1.2), rng.uniform(-0.2, 0.9)
     key = np.array([np.sin(angle), -np.sin(height), -np.cos(angle)])
     fill = np.array([-np.sin(angle), -0.2, -1.0])
@@ -65,32 +65,35 @@ def sample_lights(rng: np.random.Generator) -> Lights:
 
 
 def relight(lights: Lights, time: float) -> Lights:
-    """The lamps `time` seconds later, as in a car under street lamps: every three seconds the key swings by 40 degrees
-    to either side and grows and fades by a factor of 1.6, and the sky turns from cool to warm."""
+    """Compute the lamps `time` seconds later, as in a car under street lamps.
+
+    Every three seconds the key swings by 40 degrees to either side and grows and fades by a factor of 1.6, and the sky
+    changes from cool to warm.
+    """
     phase = 2 * np.pi * time / 3
     cosine, sine = np.cos(0.7 * np.sin(phase)), np.sin(0.7 * np.sin(phase))
     swing = np.array([[cosine, 0, -sine], [0, 1, 0], [sine, 0, cosine]])
-    turned, colours = lights.directions.copy(), lights.colours.copy()
-    turned[0] = swing @ turned[0]
+    directions, colours = lights.directions.copy(), lights.colours.copy()
+    directions[0] = swing @ directions[0]
     colours[0] *= 1.6 ** np.cos(phase)
-    return replace(lights, directions=turned, colours=colours, sky=lights.sky * (1 + 0.15 * np.sin(phase) * WARM))
+    return replace(lights, directions=directions, colours=colours, sky=lights.sky * (1 + 0.15 * np.sin(phase) * WARM))
 
 
 def key_visibility(vertices: np.ndarray, faces: torch.Tensor, towards: np.ndarray) -> np.ndarray:
-    """(V,) share of the key lamp that reaches vertices (V,3) in metres: a shadow map with softened edges."""
+    """Compute the share (V,) of the key lamp that reaches vertices (V,3), metres: a shadow map with softened edges."""
     side = np.cross(towards, [0.0, 1.0, 0.0])
     side /= np.linalg.norm(side)
-    seen = vertices @ np.stack([side, np.cross(towards, side), -towards], 1)  # depth grows away from the lamp
-    low, high = seen[:, :2].min(0), seen[:, :2].max(0)
+    placed = vertices @ np.stack([side, np.cross(towards, side), -towards], 1)  # depth grows away from the lamp
+    low, high = placed[:, :2].min(0), placed[:, :2].max(0)
     scale = (SHADOW_MAP - 3) / (high - low).max()
-    xy = (seen[:, :2] - low) * scale + 1
-    flat = np.concatenate([xy, seen[:, 2:]], 1).astype(np.float32)
+    xy = (placed[:, :2] - low) * scale + 1
+    flat = np.concatenate([xy, placed[:, 2:]], 1).astype(np.float32)
     depth = rasterize_numba(torch.from_numpy(flat[None]), faces, (SHADOW_MAP, SHADOW_MAP)).depth[0].numpy()
     reach = np.arange(-2, 3)
     x, y = np.round(xy).astype(int).T
     rows = (y[:, None, None] + reach[:, None]).clip(0, SHADOW_MAP - 1)
     columns = (x[:, None, None] + reach).clip(0, SHADOW_MAP - 1)
-    return (seen[:, 2, None, None] <= depth[rows, columns] + SHADOW_BIAS).mean((1, 2)).astype(np.float32)
+    return (placed[:, 2, None, None] <= depth[rows, columns] + SHADOW_BIAS).mean((1, 2)).astype(np.float32)
 
 
 def draw_mesh(
@@ -101,15 +104,18 @@ def draw_mesh(
     texture: np.ndarray,
     lights: Lights,
 ) -> np.ndarray:
-    """Draw over a linear picture (H,W,3) float32; returns which pixels the mesh covers (H,W) bool.
+    """Draw a mesh over a linear picture.
 
     Args:
-        picture: drawn over.
+        picture: (H,W,3) float32, drawn over.
         projected: (V,3) float32, pixels and depth.
         placed: (V,3) metres in the camera's frame.
         surface: the mesh.
         texture: (T,T,3) float32, linear albedo.
         lights: of the scene.
+
+    Returns:
+        Which pixels the mesh covers (H,W) bool.
     """
     faces = torch.from_numpy(surface.faces)
     fragments = rasterize_numba(torch.from_numpy(projected[None]), faces, picture.shape[:2])
@@ -160,7 +166,7 @@ def _shade(
     gloss: float,
     sharpness: float,
 ) -> None:
-    """Lambert and Blinn-Phong of the lamps, hemisphere; bilinear texture; viewer along -z."""
+    """Shade by Lambert and Blinn-Phong of the lamps, hemisphere; bilinear texture; viewer along -z."""
     side = texture.shape[0]
     light = np.empty(3)
     shine = np.empty(3)
@@ -169,7 +175,7 @@ def _shade(
             f = face_index[y, x]
             if f < 0:
                 continue
-            u = v = nx = ny = nz = seen = 0.0
+            u = v = nx = ny = nz = visible = 0.0
             for c in range(3):
                 w = barycentric[y, x, c]
                 i, t = faces[f, c], uv_faces[f, c]
@@ -178,7 +184,7 @@ def _shade(
                 nx += w * normals[i, 0]
                 ny += w * normals[i, 1]
                 nz += w * normals[i, 2]
-                seen += w * lit[i]
+                visible += w * lit[i]
             norm = np.sqrt(nx * nx + ny * ny + nz * nz) + 1e-9
             nx, ny, nz = nx / norm, ny / norm, nz / norm
             up = 0.5 - 0.5 * ny
@@ -187,7 +193,7 @@ def _shade(
                 shine[c] = 0.0
             for k in range(directions.shape[0]):
                 lx, ly, lz = directions[k]
-                reach = face_open[f] * (seen if k == 0 else 1.0)
+                reach = face_open[f] * (visible if k == 0 else 1.0)
                 diffuse = max(nx * lx + ny * ly + nz * lz, 0.0) * reach
                 hn = np.sqrt(lx * lx + ly * ly + (lz - 1) ** 2) + 1e-9
                 spark = max((nx * lx + ny * ly + nz * (lz - 1)) / hn, 0.0) ** (sharpness * face_sharp[f])
@@ -207,7 +213,7 @@ def _shade(
 
 
 def pink_noise(rng: np.random.Generator, size: int, slope: float = 1.0) -> np.ndarray:
-    """Noise (S,S) with amplitudes as 1/f^slope, mean 0 and standard deviation 1."""
+    """Draw noise (S,S) with amplitudes as 1/f^slope, mean 0 and standard deviation 1."""
     fy, fx = np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)
     frequency = np.hypot(fy, fx)
     frequency[0, 0] = np.inf
@@ -217,7 +223,7 @@ def pink_noise(rng: np.random.Generator, size: int, slope: float = 1.0) -> np.nd
 
 
 def dead_leaves(rng: np.random.Generator, size: int, leaves: int = 160) -> np.ndarray:
-    """Background (S,S,3), sRGB 0..1: opaque shapes over one another, radii as a power law, 1/f noise, defocused."""
+    """Draw a background (S,S,3), sRGB 0..1: opaque shapes, radii as a power law, 1/f noise, defocused."""
     picture = np.full((size, size, 3), rng.uniform(0.1, 0.8), np.float32)
     low, high = 0.03 * size, 0.6 * size
     tone, spread = rng.uniform(0.2, 0.7), rng.uniform(0.05, 0.25)
@@ -239,7 +245,7 @@ def dead_leaves(rng: np.random.Generator, size: int, leaves: int = 160) -> np.nd
 
 
 def skin_detail(rng: np.random.Generator, texture: np.ndarray, skin: np.ndarray, beard: np.ndarray) -> np.ndarray:
-    """An albedo (T,T,3) with what no linear basis holds: blotches, pores, moles, freckles, stubble.
+    """Add to an albedo what no linear basis holds: blotches, pores, moles, freckles, stubble.
 
     Args:
         rng: of all that is random.
@@ -273,7 +279,7 @@ def _spots(
 
 
 def hand_sprite(rng: np.random.Generator, size: int = 256) -> np.ndarray:
-    """A hand-like thing (S,S,4), linear RGB and alpha in 0..1: a palm with four fingers and a forearm."""
+    """Draw a hand-like thing (S,S,4), linear RGB and alpha in 0..1: a palm with four fingers and a forearm."""
     alpha = np.zeros((size, size), np.float32)
     middle = size / 2
     cv2.ellipse(alpha, ((middle, 0.6 * size), (0.36 * size, 0.40 * size), 0), 1.0, -1)
@@ -290,10 +296,14 @@ def hand_sprite(rng: np.random.Generator, size: int = 256) -> np.ndarray:
     return np.concatenate([colour, alpha[..., None]], 2).astype(np.float32)
 
 
-def paste(picture: np.ndarray, sprite: np.ndarray, at: np.ndarray, side: float, turn: float) -> np.ndarray:
-    """Lay a sprite (S,S,4), `side` pixels large and turned (radians), over a picture at (2,); returns alpha (H,W)."""
+def paste(picture: np.ndarray, sprite: np.ndarray, at: np.ndarray, side: float, angle: float) -> np.ndarray:
+    """Lay a sprite (S,S,4), `side` pixels large, rotated by `angle` (radians), over a picture at (2,).
+
+    Returns:
+        Alpha (H,W).
+    """
     scale = side / len(sprite)
-    linear = scale * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    linear = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     offset = at - linear @ np.full(2, (len(sprite) - 1) / 2)
     matrix = np.concatenate([linear, offset[:, None]], 1)
     laid = cv2.warpAffine(sprite, matrix, picture.shape[1::-1], flags=cv2.INTER_LINEAR)
@@ -304,22 +314,22 @@ def paste(picture: np.ndarray, sprite: np.ndarray, at: np.ndarray, side: float, 
 
 
 def develop(rng: np.random.Generator, linear: np.ndarray, gain: float, noise: float, blur: float) -> np.ndarray:
-    """What a camera makes of linear light (H,W,3): defocus, exposure, shot and read noise, gamma -> (H,W,3) uint8."""
-    seen = cv2.GaussianBlur(linear, (0, 0), blur) * gain
-    seen = seen + rng.normal(size=seen.shape).astype(np.float32) * noise * np.sqrt(seen.clip(0) + 0.02)
-    shoulder = np.where(seen > 0.8, 0.8 + 0.2 * np.tanh((seen - 0.8) / 0.2), seen)  # highlights roll off
+    """Take a picture (H,W,3) uint8 of linear light (H,W,3): defocus, exposure, shot and read noise, gamma."""
+    light = cv2.GaussianBlur(linear, (0, 0), blur) * gain
+    light = light + rng.normal(size=light.shape).astype(np.float32) * noise * np.sqrt(light.clip(0) + 0.02)
+    shoulder = np.where(light > 0.8, 0.8 + 0.2 * np.tanh((light - 0.8) / 0.2), light)  # highlights roll off
     return (255 * shoulder.clip(0, 1) ** (1 / GAMMA) + 0.5).astype(np.uint8)
 
 
 def mane(width: float) -> np.ndarray:
-    """Points (48,3) whose hull is long hair behind the head, head frame."""
-    turn = np.linspace(0, 2 * np.pi, 24)
-    ring = np.stack([width * np.cos(turn), 0.16 * np.sin(turn) + 0.04, np.full(24, 0.06)], 1)
+    """Make points (48,3) whose hull is long hair behind the head, head frame."""
+    angle = np.linspace(0, 2 * np.pi, 24)
+    ring = np.stack([width * np.cos(angle), 0.16 * np.sin(angle) + 0.04, np.full(24, 0.06)], 1)
     return np.concatenate([ring, ring + [0, 0, 0.06]])
 
 
 def shoulders(position: np.ndarray) -> np.ndarray:
-    """Outline (N,3) of a torso under a head at `position` (3,), camera frame; it does not turn with the head."""
+    """Outline a torso (N,3) under a head at `position` (3,), camera frame; it does not rotate with the head."""
     neck, arm = [[0.05, 0.05], [0.055, 0.115], [0.09, 0.13]], [[0.17, 0.155], [0.21, 0.19], [0.23, 0.26], [0.24, 0.9]]
     right = np.array(neck + arm)
     outline = np.concatenate([right, right[::-1] * [-1, 1]])
@@ -327,10 +337,10 @@ def shoulders(position: np.ndarray) -> np.ndarray:
 
 
 def glasses(radius: float, eyes: np.ndarray) -> list[np.ndarray]:
-    """Two rings and a bridge before the corners of the eyes (4,3), head frame."""
+    """Make two rings and a bridge before the corners of the eyes (4,3), head frame."""
     centres = np.stack([eyes[:2].mean(0), eyes[2:].mean(0)]) + [0, 0.003, -0.015]
-    turn = np.linspace(0, 2 * np.pi, 40)
-    ring = np.stack([1.15 * np.cos(turn), np.sin(turn), 0 * turn], 1) * radius
+    angle = np.linspace(0, 2 * np.pi, 40)
+    ring = np.stack([1.15 * np.cos(angle), np.sin(angle), 0 * angle], 1) * radius
     bridge = np.stack([centres[0] + [radius, 0, 0], centres[1] - [radius, 0, 0]])
     return [*(c + ring for c in centres), bridge]
 

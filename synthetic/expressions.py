@@ -22,7 +22,7 @@ class Act:
 
 
 # Of each group at most one act happens; groups are independent. What opens the lips is sometimes the jaw and sometimes
-# the lips alone, and an open jaw may hide behind closed lips: the network must look at the chin to tell.
+# the lips alone, and an open jaw may hide behind closed lips: only the chin tells them apart.
 GROUPS: tuple[tuple[Act, ...], ...] = (
     (
         Act(0.22, (("eyeSquint*", 1, 0.2, 1),)),
@@ -101,7 +101,7 @@ def sample_expression(rng: np.random.Generator) -> np.ndarray:
 
 
 def _sample_gaze(rng: np.random.Generator, values: dict[str, float]) -> None:
-    """Turn both eyes; a positive x turns them to the subject's left."""
+    """Rotate both eyes together; a positive x is to the subject's left."""
     x, y = rng.normal(0, 0.30), rng.normal(-0.05, 0.28)
     for side, inward in (("Left", -1), ("Right", 1)):
         values["eyeLookOut" + side] = max(-inward * x, 0)

@@ -132,7 +132,7 @@ def _add_speech(rng: np.random.Generator, times: np.ndarray, duration: float, cu
 def _set_gaze(
     rng: np.random.Generator, times: np.ndarray, duration: float, curves: np.ndarray, config: MotionConfig
 ) -> None:
-    """Let both eyes jump together; a positive x turns them to the subject's left."""
+    """Let both eyes jump together; a positive x is to the subject's left."""
     pause = (0.3 * config.saccade_every, 1.7 * config.saccade_every)
     starts, durations = _schedule(rng, duration, pause, config.saccade)
     targets = rng.normal([0, -0.05], [0.30, 0.22], (len(starts) + 1, 2))

@@ -23,7 +23,7 @@ FPS = 30
 
 @dataclass(frozen=True)
 class SyntheticConfig:
-    """What a clip looks like."""
+    """What is drawn in a clip, and how."""
 
     size: int = 512
     """Side of the frame in pixels."""

@@ -1,6 +1,6 @@
 """A synthetic capture studio: pictures of random people by random cameras in random light, with codes and landmarks.
 
-It stands in for the multi-view capture of Yoon et al. 2019: every moment is seen by several cameras at once, so that
+It stands in for the multi-view capture of Yoon et al. 2019: several cameras film every moment at once, so that
 the view-consistency loss (Eq. 4) has its pairs. Cameras are true perspective ones; the tracker's weak perspective is
 learned from them.
 """

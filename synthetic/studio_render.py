@@ -31,7 +31,7 @@ def shade(
     gloss: float,  # strength of the highlight
     sharpness: float,  # its exponent
 ) -> None:
-    """Textured head under spherical-harmonic light with a Blinn-Phong highlight (viewer along -z)."""
+    """Shade a textured head under spherical-harmonic light with a Blinn-Phong highlight (viewer along -z)."""
     size, side = picture.shape[0], texture.shape[0]
     hx, hy, hz = lamp[0], lamp[1], lamp[2] - 1.0
     hn = np.sqrt(hx * hx + hy * hy + hz * hz) + 1e-9
@@ -71,7 +71,7 @@ def shade(
 
 
 def noise_picture(rng: np.random.Generator, size: int) -> np.ndarray:
-    """Background (S,S,3) in 0..1: colour noise over several octaves, sometimes with hard-edged boxes and lines."""
+    """Draw a background (S,S,3) in 0..1: colour noise over several octaves, sometimes with boxes and lines."""
     base = rng.uniform(0.05, 0.95) + rng.uniform(-0.2, 0.2, 3)
     picture = np.full((size, size, 3), base, np.float32)
     for octave in (2, 4, 9, 24, 64):
@@ -90,7 +90,7 @@ def noise_picture(rng: np.random.Generator, size: int) -> np.ndarray:
 
 
 def random_light(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Spherical-harmonic light (9,3) with one main lamp, and the unit vector (3,) towards that lamp."""
+    """Draw spherical-harmonic light (9,3) with one main lamp; also returns the unit vector (3,) towards that lamp."""
     lamp = rng.normal(0, 1, 3) * [1.0, 0.7, 0.5] + [0, -0.5, -0.8]
     lamp /= np.linalg.norm(lamp)
     x, y, z = lamp
@@ -106,7 +106,7 @@ def random_light(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
 
 
 def blob(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """An occluder such as a hand or a microphone: mask (S,S) in 0..1 and colour picture (S,S,3)."""
+    """Draw an occluder such as a hand or a microphone: mask (S,S) in 0..1 and colour picture (S,S,3)."""
     mask = np.zeros((size, size), np.float32)
     at = rng.uniform(0.1, 0.9, 2) * size
     for _ in range(rng.integers(1, 6)):
@@ -123,7 +123,7 @@ def blob(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def lens_and_sensor(rng: np.random.Generator, picture: np.ndarray) -> np.ndarray:
-    """What a camera makes of a picture (S,S,3): exposure, tone, blur, motion, noise, low resolution, JPEG -> uint8."""
+    """Take a picture (S,S,3) uint8 of one in 0..1: exposure, tone, blur, motion, noise, low resolution, JPEG."""
     size = picture.shape[0]
     picture = (
         np.ascontiguousarray(picture, np.float32) * rng.uniform(0.75, 1.3) * (1 + rng.normal(0, 0.04, 3))
@@ -137,8 +137,8 @@ def lens_and_sensor(rng: np.random.Generator, picture: np.ndarray) -> np.ndarray
     if rng.random() < 0.12:
         length = int(rng.integers(3, 8))
         kernel = np.zeros((length, length), np.float32)
-        turn = rng.uniform(0, np.pi)
-        offset = np.array([np.cos(turn), np.sin(turn)]) * length / 2
+        angle = rng.uniform(0, np.pi)
+        offset = np.array([np.cos(angle), np.sin(angle)]) * length / 2
         middle = np.full(2, (length - 1) / 2)
         cv2.line(
             kernel,

@@ -17,8 +17,10 @@ from selftrack.tracker.results.texture import TextureConfig, clip_texture
 from selftrack.tracker.results.track_file import Track
 from selftrack.tracker.sources.video import VideoReader
 
-_QUALITY = 97  # of the pictures kept in memory
-_LEAST = 0.1  # cosine of the incident angle at which a frame's texture is still taken
+_QUALITY = 97
+"""JPEG quality of the pictures kept in memory."""
+_LEAST = 0.1
+"""Cosine of the incident angle at which a frame's texture is still taken."""
 
 
 class ClipCapture:
@@ -33,7 +35,11 @@ class ClipCapture:
     def __init__(
         self, track: Track, size: int, progress: Callable[[int, int], None] = lambda done, total: None
     ) -> None:
-        """Reads the clip; textures have `size` texels a side. Raises ValueError when no frame shows a face."""
+        """Read the clip; textures have `size` texels a side.
+
+        Raises:
+            UserError: no frame shows a face.
+        """
         rows = np.flatnonzero(track.ok)
         if not len(rows):
             raise UserError(f"{track.clip}: shows no face to make a model of")
@@ -49,8 +55,8 @@ class ClipCapture:
         with VideoReader(Path(track.clip), **window, only=set(rows.tolist())) as reader:
             for done, frame in enumerate(reader, 1):
                 image = torch.from_numpy(frame.image).permute(2, 0, 1)[None].float()
-                seen = torch.from_numpy(track.vertices(slice(frame.index, frame.index + 1)))
-                texture, weight = unwrap(image, seen, self.topology.faces, texels, _LEAST)
+                placed = torch.from_numpy(track.vertices(slice(frame.index, frame.index + 1)))
+                texture, weight = unwrap(image, placed, self.topology.faces, texels, _LEAST)
                 shown = texture[0].permute(1, 2, 0).round().byte().numpy()
                 self._textures.append(np.where((weight[0] > 0).numpy()[..., None], shown, self._complete))
                 coded = cv2.imencode(".jpg", frame.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1]

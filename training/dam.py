@@ -39,7 +39,7 @@ class DamTraining:
     model: DamConfig = field(default_factory=DamConfig)
     steps: int = 6000
     batch: int = 4
-    """Frames per step and process, each seen from two cameras."""
+    """Frames per step and process, each from two cameras."""
     rate: float = 5e-4
     """Peak learning rate; it decays to 0."""
     vertices: float = 1.0

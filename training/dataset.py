@@ -112,9 +112,9 @@ def _maps(path: Path, network: I2ZNet, stream: str) -> list[Tensor]:
         device = next(network.parameters()).device
         pictures = torch.from_numpy(load_shard(path).pictures).flatten(0, 2).split(_CHUNK)
         chunks = [network.perceive(to_tensor(some).to(device)) for some in pictures]
-        maps = [torch.cat(level).half().cpu().contiguous() for level in zip(*chunks, strict=True)]
+        maps = [torch.cat(depth).half().cpu().contiguous() for depth in zip(*chunks, strict=True)]
         with atomic_path(cache) as part:
-            save_file({f"maps{i}": level for i, level in enumerate(maps)}, part, {"key": key})
+            save_file({f"maps{i}": depth for i, depth in enumerate(maps)}, part, {"key": key})
     return maps
 
 

@@ -71,8 +71,8 @@ class CaptureData:
             if progress:
                 progress(done, len(frames))
         if not used:
-            raise UserError("no frame of the capture is seen by a camera before the face")
-        self.maps = [torch.stack(level) for level in zip(*maps, strict=True)]  # (P,S,C,s,s)
+            raise UserError("no camera of the capture is before the face; take one that shows it from the front")
+        self.maps = [torch.stack(depth) for depth in zip(*maps, strict=True)]  # (P,S,C,s,s)
         self.points = torch.from_numpy(np.stack(points))
         z = codes(decoder, capture, np.array(used)).cpu()
         self.codes = z[:, None].expand(-1, config.views, -1)

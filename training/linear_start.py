@@ -19,11 +19,11 @@ _DEPTHS = ("perceptual", "landmarks", "coordinates", "vector", "points")
 
 def standardise(network: I2ZNet, data: Data) -> None:
     """Set centre and spread of the coordinates that the network reads to those of the captures."""
-    level = network.heads.coordinates
-    if level is not None:
+    coordinates = network.heads.coordinates
+    if coordinates is not None:
         flat = choose_points(data.points.flatten(0, 1), network.config.points)
-        level.centre.copy_(flat.mean(0))
-        level.spread.copy_(flat.std(0).clamp(min=1))
+        coordinates.centre.copy_(flat.mean(0))
+        coordinates.spread.copy_(flat.std(0).clamp(min=1))
 
 
 def begin_as(network: I2ZNet, base: Path) -> None:

@@ -13,14 +13,17 @@ from selftrack.errors import UserError
 from selftrack.tracker.landmarks.follower import DetectConfig, FaceFollower
 from selftrack.tracker.results.skin_points import pin
 
-FACING = 0.8  # cosine between the face's front and the cameras that are used
+FACING = 0.8
+"""Cosine between the face's front and a camera, from which on that is used."""
 
 
 def place_landmarks(capture: Capture, pictures: int = 24) -> Embedding:
-    """The detector's 478 points on the surface, from pictures of different frames by the cameras before the face.
+    """Find the detector's 478 points on the surface, in pictures of different frames by the cameras before the face.
 
-    Of a point's places in all pictures the one nearest to their median counts. Raises ValueError when no picture shows
-    a face to the detector.
+    Of a point's positions in all pictures the one nearest to their median counts.
+
+    Raises:
+        UserError: the detector finds no face in any picture.
     """
     follower, faces = FaceFollower(DetectConfig(), "cpu"), capture.topology.faces
     mean = capture.mean_vertices()
@@ -34,10 +37,10 @@ def place_landmarks(capture: Capture, pictures: int = 24) -> Embedding:
         found = follower.detect_once(image)
         if found is None:
             continue
-        seen = capture.project(frame, camera, capture.vertices(frame))
-        pins = pin(found.points, seen, faces, image.shape[:2])
+        placed = capture.project(frame, camera, capture.vertices(frame))
+        pins = pin(found.points, placed, faces, image.shape[:2])
         # beside the mesh, as in the holes of eyes: the nearest vertex
-        nearest = np.linalg.norm(found.points[:, None] - seen[:, :2], axis=2).argmin(1)
+        nearest = np.linalg.norm(found.points[:, None] - placed[:, :2], axis=2).argmin(1)
         at, share = nearest[:, None].repeat(3, 1), np.tile([1.0, 0, 0], (POINTS, 1))
         at[pins.hit], share[pins.hit] = pins.corners, pins.weights
         corners.append(at)
