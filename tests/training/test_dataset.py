@@ -9,8 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from selftrack.synthetic.captures import load_shard, make_captures
-from selftrack.synthetic.studio import StudioConfig
+from selftrack.synthetic.captures import load_shard
 from selftrack.tracker.network.i2znet import I2ZConfig, I2ZNet, to_tensor
 from selftrack.training.dataset import Dataset, Shards, stream_hash
 from selftrack.training.loop import World
@@ -100,11 +99,12 @@ def test_another_stream_has_other_maps(shard: Path, network: I2ZNet) -> None:
     assert not torch.equal(weights[0], kind[0])
 
 
-def test_another_shard_of_the_same_name_has_other_maps(shard: Path, network: I2ZNet, tmp_path: Path) -> None:
+def test_another_shard_of_the_same_name_has_other_maps(
+    shard: Path, network: I2ZNet, other_shards: list[Path]
+) -> None:
     Dataset([shard], network)
-    [other] = make_captures(tmp_path / "other", 3, seed=6, workers=1, config=StudioConfig(moments=2))
-    shutil.copy(other, shard)
-    assert_equal(Dataset([shard], network).maps, maps_of(network, other))
+    shutil.copy(other_shards[0], shard)
+    assert_equal(Dataset([shard], network).maps, maps_of(network, other_shards[0]))
 
 
 def test_a_streams_hash_is_that_of_its_kind_and_weights(network: I2ZNet) -> None:
@@ -119,8 +119,10 @@ def test_a_streams_hash_is_that_of_its_kind_and_weights(network: I2ZNet) -> None
     assert stream_hash(stream) != stream_hash(other)
 
 
-def test_every_process_has_its_share_and_all_know_the_whole(shard: Path, tmp_path: Path, network: I2ZNet) -> None:
-    [other] = make_captures(tmp_path / "other", 2, seed=6, workers=1, config=StudioConfig(moments=2))
+def test_every_process_has_its_share_and_all_know_the_whole(
+    shard: Path, other_shards: list[Path], tmp_path: Path, network: I2ZNet
+) -> None:
+    [other] = other_shards
     both, alone = Shards([shard, other]), Shards([shard])
     people = [len(both.load(network, World(torch.device("cpu"), rank, 2), None).points) for rank in (0, 1)]
     assert people == [3, 2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,8 +13,6 @@ import torch
 from safetensors.torch import load_file
 
 from selftrack.errors import UserError
-from selftrack.synthetic.captures import make_captures
-from selftrack.synthetic.studio import StudioConfig
 from selftrack.tracker.network.i2znet import I2ZConfig, I2ZNet, load_model
 from selftrack.training.dataset import Dataset, Shards
 from selftrack.training.i2znet import TrainConfig, train
@@ -23,10 +22,10 @@ from selftrack.training.objective import Objective, ObjectiveConfig
 SMALL = TrainConfig(network=I2ZConfig(vector=8, hidden=16), steps=40, people=2, checkpoint_every=20)
 
 
-@pytest.fixture
-def interrupted(shards: list[Path], tmp_path: Path) -> Path:
-    """The file that a run would have written that was interrupted at step 40, after a checkpoint at step 20."""
-    out = tmp_path / "w.safetensors"
+@pytest.fixture(scope="module")
+def checkpoint(shards: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of step 20, of a run that was interrupted later."""
+    out = tmp_path_factory.mktemp("run") / "w.safetensors"
 
     def stop_at_the_end(step: int, steps: int, losses: dict[str, float]) -> None:
         if step == steps:
@@ -34,8 +33,14 @@ def interrupted(shards: list[Path], tmp_path: Path) -> Path:
 
     with pytest.raises(KeyboardInterrupt):
         train(Shards(shards), out, SMALL, stop_at_the_end)
-    assert not out.exists() and out.with_suffix(".checkpoint").exists()
-    return out
+    assert not out.exists()
+    return out.with_suffix(".checkpoint")
+
+
+@pytest.fixture
+def interrupted(checkpoint: Path, tmp_path: Path) -> Path:
+    """The file that the interrupted run would have written."""
+    return Path(shutil.copy(checkpoint, tmp_path)).with_suffix(".safetensors")
 
 
 def test_training_writes_weights_and_reports(shards: list[Path], tmp_path: Path) -> None:
@@ -70,10 +75,9 @@ def test_a_run_does_not_go_on_under_other_settings(
         train(Shards(shards), interrupted, change(SMALL))
 
 
-def test_a_run_does_not_go_on_with_other_captures(interrupted: Path, tmp_path: Path) -> None:
-    others = make_captures(tmp_path / "others", 3, seed=6, workers=1, config=StudioConfig(moments=2))
+def test_a_run_does_not_go_on_with_other_captures(interrupted: Path, other_shards: list[Path]) -> None:
     with pytest.raises(UserError, match=r"\(captures was \w+ and is \w+\)"):
-        train(Shards(others), interrupted, SMALL)
+        train(Shards(other_shards), interrupted, SMALL)
 
 
 def test_training_learns(shards: list[Path]) -> None:
