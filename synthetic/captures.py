@@ -10,6 +10,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -127,7 +128,8 @@ def find_captures(folder: Path) -> list[Path]:
 def load_shard(path: Path, pictures: bool = True) -> Captures:
     """Read one shard; without its `pictures` that is much faster."""
     with np.load(path, allow_pickle=False) as data:
-        return Captures(**{k: data[k] if pictures or k != "pictures" else None for k in data.files})
+        arrays: dict[str, Any] = {name: data[name] for name in data.files if pictures or name != "pictures"}
+    return Captures(**{"pictures": None} | arrays)
 
 
 def shard_hash(path: Path) -> str:

@@ -258,7 +258,7 @@ def skin_detail(rng: np.random.Generator, texture: np.ndarray, skin: np.ndarray,
     blotch = pink_noise(rng, size, 1.2) * rng.uniform(0.03, 0.08)
     pores = cv2.GaussianBlur(rng.normal(size=(size, size)).astype(np.float32), (0, 0), 1.3 * unit)
     change = blotch[..., None] * [0.6, 1.2, 1.1] + (rng.uniform(0.03, 0.09) / pores.std() * pores)[..., None]
-    darker = np.zeros((size, size), np.float32)
+    darker: np.ndarray = np.zeros((size, size), np.float32)
     _spots(rng, darker, rng.poisson(150), (1.5 * unit, 4 * unit), (0.2, 0.6))
     if rng.random() < 0.4:
         _spots(rng, darker, rng.poisson(6000), (0.8 * unit, 2.2 * unit), (0.1, 0.35))
@@ -286,8 +286,8 @@ def hand_sprite(rng: np.random.Generator, size: int = 256) -> np.ndarray:
     for k, spread in enumerate(np.linspace(-0.45, 0.45, 4) * rng.uniform(0.4, 1)):
         root = np.array([middle + (k - 1.5) * 0.09 * size, 0.5 * size])
         tip = root + rng.uniform(0.24, 0.40) * size * np.array([np.sin(spread), -np.cos(spread)])
-        ends = [tuple(np.round(p).astype(int).tolist()) for p in (root, tip)]
-        cv2.line(alpha, *ends, 1.0, round(0.085 * size), cv2.LINE_AA)
+        begin, end = (np.round(p).astype(int).tolist() for p in (root, tip))
+        cv2.line(alpha, begin, end, 1.0, round(0.085 * size), cv2.LINE_AA)
     cv2.rectangle(alpha, (round(0.37 * size), round(0.7 * size)), (round(0.63 * size), size), 1.0, -1)
     inner = cv2.distanceTransform((alpha > 0.5).astype(np.uint8), cv2.DIST_L2, 5) / (0.05 * size)
     relief = 0.45 + 0.55 * inner.clip(0, 1) ** 0.5

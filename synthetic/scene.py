@@ -173,7 +173,7 @@ class Scene:
             picture, head = self._instant(row * count + k, jitter)
             light += picture / count
         hidden = 0.0
-        if self.hand is not None:
+        if self.hand is not None and self.sweep is not None:
             at, side, angle = self.sweep[row, :2], self.sweep[row, 2], self.sweep[row, 3]
             hand = self.hand.copy()
             hand[..., :3] *= (self.lights[row].colours.sum(0) * 0.6 + self.lights[row].sky).astype(np.float32)

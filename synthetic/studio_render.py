@@ -154,5 +154,5 @@ def lens_and_sensor(rng: np.random.Generator, picture: np.ndarray) -> np.ndarray
     out = (picture * 255).clip(0, 255).astype(np.uint8)
     if rng.random() < 0.7:
         code = cv2.imencode(".jpg", out, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 95))])[1]
-        out = cv2.imdecode(code, cv2.IMREAD_COLOR)
+        out = np.asarray(cv2.imdecode(code, cv2.IMREAD_COLOR))
     return out

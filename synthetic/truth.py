@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -60,8 +61,9 @@ class Truth:
 
     def save(self, path: Path) -> None:
         """Write the file; it gets its name only when it is complete."""
+        values: dict[str, Any] = {f.name: np.asarray(getattr(self, f.name)) for f in fields(self)}
         with atomic_path(path) as part, part.open("wb") as file:
-            np.savez(file, **{f.name: np.asarray(getattr(self, f.name)) for f in fields(self)})
+            np.savez(file, **values)
 
 
 def load_truth(path: Path) -> Truth:

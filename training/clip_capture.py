@@ -45,7 +45,7 @@ class ClipCapture:
             raise UserError(f"{track.clip}: shows no face to make a model of")
         self.track, self.rows, self._size = track, rows, size
         self.topology = track.model().topology
-        self.cameras = (Camera("clip", np.eye(3), np.eye(3, 4)),)
+        self.cameras: tuple[Camera, ...] = (Camera("clip", np.eye(3), np.eye(3, 4)),)
         self.frames = tuple(f"{row:06d}" for row in rows)
         self._complete = (255 * clip_texture(track, TextureConfig(size=size))).round().byte().permute(1, 2, 0).numpy()
         # eyes, teeth and the mouth's inside, too, and near the outline: the model paints all that the mesh covers
@@ -79,7 +79,7 @@ class ClipCapture:
         return project(at, self._pose(frame), self.track.inverse_distance)[0].numpy()
 
     def image(self, frame: int, camera: int) -> np.ndarray:
-        return cv2.cvtColor(cv2.imdecode(self._pictures[frame], cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+        return np.asarray(cv2.imdecode(self._pictures[frame], cv2.IMREAD_COLOR_RGB))
 
     def texture(self, frame: int, camera: int, size: int) -> np.ndarray:
         assert size == self._size, f"made for {self._size} texels a side, asked for {size}"

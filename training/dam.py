@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -116,7 +116,7 @@ class Moments(Dataset):
         return observe(self.capture, frame, rng.choice(views, 2, replace=len(views) < 2), self.size)
 
 
-def observe(capture: Capture, frame: int, cameras: np.ndarray, size: int) -> dict[str, Tensor]:
+def observe(capture: Capture, frame: int, cameras: Sequence[int] | np.ndarray, size: int) -> dict[str, Tensor]:
     """Read one frame: mesh (V,3), average (3,T,T); of C cameras textures (C,3,T,T), views (C,3) and numbers (C,)."""
 
     def tensor(texture: np.ndarray) -> Tensor:
@@ -298,8 +298,11 @@ def reconstruct(objective: Objective, capture: Capture, learn: np.ndarray, held:
         guesses = (objective.colours(painted, observed["camera"]), mean_texture[None], own)
         squares = [float(masked_error(guess, observed["texture"])) * count for guess in guesses]
         sums += np.array([1000 * float(error), 1000 * float(error_mean), *squares, count])
-    a, b = sums[:2] / len(frames)
-    return Reconstruction(float(a), float(b), *(psnr(s / sums[5]) for s in sums[2:5]), len(frames))
+    mesh, mean_of_meshes = sums[:2] / len(frames)
+    texture, mean_of_textures, camera_means = (psnr(s / sums[5]) for s in sums[2:5])
+    return Reconstruction(
+        float(mesh), float(mean_of_meshes), texture, mean_of_textures, camera_means, len(frames)
+    )
 
 
 def _camera_means(capture: Capture, frames: np.ndarray, size: int, most: int = 40) -> Iterator[Tensor]:

@@ -49,6 +49,17 @@ class NoiseConfig:
 class LandmarkNoise(nn.Module):
     """Draws the detector's errors; see `NoiseConfig`."""
 
+    smooth: Tensor
+    """(478,478) from independent numbers to smooth ones."""
+    weight: Tensor
+    """(478,1) of what is constant for a person."""
+    near: Tensor
+    """(478,478) how far an outlier at one point reaches to another, 0..1."""
+    features: Tensor
+    """(4,478) see `_feature_heights`."""
+    skin: Tensor
+    """(478,1) 1 for the points between the features."""
+
     def __init__(self, decoder: Decoder, config: NoiseConfig) -> None:
         super().__init__()
         self.config = config

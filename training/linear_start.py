@@ -22,8 +22,8 @@ def standardise(network: I2ZNet, data: Data) -> None:
     coordinates = network.heads.coordinates
     if coordinates is not None:
         flat = choose_points(data.points.flatten(0, 1), network.config.points)
-        coordinates.centre.copy_(flat.mean(0))
-        coordinates.spread.copy_(flat.std(0).clamp(min=1))
+        coordinates.get_buffer("centre").copy_(flat.mean(0))
+        coordinates.get_buffer("spread").copy_(flat.std(0).clamp(min=1))
 
 
 def begin_as(network: I2ZNet, base: Path) -> None:
@@ -47,9 +47,11 @@ def solve_linear(objective: Objective, data: Data) -> None:
     Expression and pose are conditioned on the mean of what it predicts of the identity in a person's shots.
     """
     heads, device = objective.network.heads, objective.millimetres.device
+    coordinates, linear = heads.coordinates, heads.linear
+    assert coordinates is not None and linear is not None, "the network reads no coordinates"
     people, shots = data.points.shape[:2]
     points, codes = data.points.to(device), data.codes.to(device)
-    x = heads.coordinates.standardise(objective.detect(points, codes))
+    x = coordinates.standardise(objective.detect(points, codes))
     truth, code = points.flatten(0, 1), codes.flatten(0, 1)
 
     def fit(layer: nn.Linear, inputs: Tensor, targets: Tensor) -> None:
@@ -58,14 +60,14 @@ def solve_linear(objective: Objective, data: Data) -> None:
         layer.bias.copy_(bias)
 
     pooled = x.new_zeros(len(x), 0)
-    if heads.linear.first is not None:
-        fit(heads.linear.first, x, code)
-        single = heads.linear.first(x)[:, : heads.person_size].reshape(people, shots, -1)
+    if linear.first is not None:
+        fit(linear.first, x, code)
+        single = linear.first(x)[:, : heads.person_size].reshape(people, shots, -1)
         pooled = single.mean(1, keepdim=True).expand_as(single).flatten(0, 1)
-    fit(heads.linear.expression, torch.cat([x, pooled], 1), code[:, objective.expression])
+    fit(linear.expression, torch.cat([x, pooled], 1), code[:, objective.expression])
     pose = fit_weak_perspective(objective.landmarks(code), truth)
     inputs = torch.cat([x, pooled[:, objective.identity]], 1)
-    fit(heads.linear.pose, inputs, (pose - heads.pose_mean) / heads.pose_spread)
+    fit(linear.pose, inputs, (pose - heads.get_buffer("pose_mean")) / heads.get_buffer("pose_spread"))
 
 
 def ridge(x: Tensor, y: Tensor, strength: float = 30.0) -> tuple[Tensor, Tensor]:

@@ -46,6 +46,11 @@ class ObjectiveConfig:
 class Objective(nn.Module):
     """Eq. 1 on a batch of people; holds the network, so that DistributedDataParallel can wrap it."""
 
+    millimetres: Tensor
+    """(Z,) see `code_millimetres`."""
+    pairs: Tensor
+    """(P,2) points whose difference is an opening."""
+
     def __init__(self, network: I2ZNet, config: ObjectiveConfig, decoder: Decoder | None = None) -> None:
         """`decoder` is that of the codes, by default the head."""
         super().__init__()
@@ -105,10 +110,11 @@ class Objective(nn.Module):
         unit = 100 / IOD_PIXELS
         a, b = self.pairs.unbind(1)
         opening = (placed[0][:, a] - placed[0][:, b]) - (truth[:, a] - truth[:, b])
+        errors = [((p - truth) * unit).square().mean() for p in placed]
         return {
             "z": ((z - target) * self.millimetres).square().mean(),  # Eq. 2
             "curve": (z - target)[:, self.expression].square().mean(),
-            "pose": sum(w * ((p - truth) * unit).square().mean() for w, p in zip(shares, placed, strict=True)),
+            "pose": shares[0] * errors[0] + shares[1] * errors[1] + shares[2] * errors[2],
             "opening": (opening * unit).square().mean(),
         }
 
