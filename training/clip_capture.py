@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -13,9 +12,9 @@ from selftrack.decoders.capture import Camera
 from selftrack.decoders.mesh.unwrap import texel_map, unwrap
 from selftrack.errors import UserError
 from selftrack.tracker.geometry.pose import project, view_of
+from selftrack.tracker.results.clip import open_clip
 from selftrack.tracker.results.texture import TextureConfig, clip_texture
 from selftrack.tracker.results.track_file import Track
-from selftrack.tracker.sources.video import VideoReader
 
 _QUALITY = 97
 """JPEG quality of the pictures kept in memory."""
@@ -50,10 +49,9 @@ class ClipCapture:
         self._complete = (255 * clip_texture(track, TextureConfig(size=size))).round().byte().permute(1, 2, 0).numpy()
         # eyes, teeth and the mouth's inside, too, and near the outline: the model paints all that the mesh covers
         texels = texel_map(track.model(), size, torch.ones(1, 1, dtype=torch.bool))
-        window = {name: track.settings()[name] for name in ("start", "duration")}
         self._pictures, self._textures = [], []
-        with VideoReader(Path(track.clip), **window, only=set(rows.tolist())) as reader:
-            for done, frame in enumerate(reader, 1):
+        with open_clip(track) as source:
+            for done, frame in enumerate(source.frames(only=set(rows.tolist())), 1):
                 image = torch.from_numpy(frame.image).permute(2, 0, 1)[None].float()
                 placed = torch.from_numpy(track.vertices(slice(frame.index, frame.index + 1)))
                 texture, weight = unwrap(image, placed, self.topology.faces, texels, _LEAST)

@@ -33,7 +33,7 @@ def model_of_clip(
     track, which is used if it is there already.
 
     Raises:
-        VideoError: the clip cannot be read.
+        UserError: the clip cannot be read.
         ValueError: it shows too little of a face, or the folder holds another clip's track.
     """
     folder = out.with_name(f"{out.stem}_track")

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from selftrack.errors import UserError
-from selftrack.eval.compare.score import open_clip
 from selftrack.eval.report.pictures import Crop, uri
 from selftrack.io import write_text
 from selftrack.tracker import load
+from selftrack.tracker.results.clip import open_clip
 from selftrack.tracker.results.texture import evenly
 
 NAME = "annotate.html"
@@ -25,7 +25,7 @@ def write_page(folder: Path, progress: Callable[[str, int, int], None] = lambda 
     """Write `annotate.html` into a folder that `track` has written; it reads the clip once.
 
     Raises:
-        VideoError: the clip is not where it was.
+        UserError: the clip is not where it was.
         ValueError: no track there, or no face in it.
     """
     track = load(folder)
@@ -33,8 +33,8 @@ def write_page(folder: Path, progress: Callable[[str, int, int], None] = lambda 
     if not rows:
         raise UserError(f"{folder}: no face was found in any frame, so there is nothing to mark")
     frames = []
-    with open_clip(track, set(rows)) as reader:
-        for frame in reader:
+    with open_clip(track, verify=True) as source:
+        for frame in source.frames(only=set(rows)):
             points = track.landmarks[frame.index]
             crop = Crop(points, frame.image)
             if len(crop.picture) > SIDE:

@@ -119,7 +119,7 @@ def track_clip(clip: Path, folder: Path, adaptation: AdaptConfig | None) -> Trac
     """The track in `folder`, made if it is not there; adapted first if there are settings for that.
 
     Raises:
-        VideoError: the clip cannot be read.
+        UserError: the clip cannot be read.
         ValueError: it shows too little of a face.
     """
     if (folder / NAME).exists():

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -14,10 +13,10 @@ from torch import Tensor
 
 from selftrack.decoders.dam.losses import psnr
 from selftrack.errors import UserError
+from selftrack.tracker.results.clip import open_clip
 from selftrack.tracker.results.overlay import MeshPainter, OverlayConfig
 from selftrack.tracker.results.texture import clip_texture, own_texture
 from selftrack.tracker.results.track_file import Track
-from selftrack.tracker.sources.video import VideoReader
 from selftrack.training.dam import split_frames
 
 
@@ -54,12 +53,11 @@ def likeness(track: Track, painted: Callable[[int], Tensor] | None = None) -> Li
         raise UserError("a track by the bundled head has no model of its own to judge")
     found = np.flatnonzero(track.ok)
     rows = found[split_frames(len(found))[1]]
-    window = {name: track.settings()[name] for name in ("start", "duration")}
     config = OverlayConfig(mode="textured")
     painter = MeshPainter(track.model(), config, median)
     sums = np.zeros(5)
-    with VideoReader(Path(track.clip), **window, only=set(rows.tolist())) as reader:
-        for frame in reader:
+    with open_clip(track) as source:
+        for frame in source.frames(only=set(rows.tolist())):
             vertices = track.vertices(slice(frame.index, frame.index + 1))[0]
             # where the mesh covers fully: what black and white meshes leave of the frame is nothing
             drawn = [_painted(painter, frame.image, vertices, torch.full_like(median, value)) for value in (0.0, 1.0)]

@@ -22,9 +22,12 @@ from selftrack.eval.metrics.neutral import Mesh, load_mesh
 from selftrack.io import json_text, nested, write_text
 from selftrack.tracker import load
 from selftrack.tracker.landmarks.follower import FaceFollower
+from selftrack.tracker.results.clip import open_clip
 from selftrack.tracker.results.skin_points import Window, find_windows
 from selftrack.tracker.results.track_file import NAME, Track
-from selftrack.tracker.sources.video import Frame, VideoReader, count_frames, file_hash
+from selftrack.tracker.sources.base import Frame
+from selftrack.tracker.sources.images import is_picture, is_sequence
+from selftrack.tracker.sources.opening import open_source
 
 COLUMNS = (
     "skin.mean",
@@ -62,20 +65,21 @@ class Reference:
         """Of a clip in which our own detector follows the largest face; the clip is read twice.
 
         Raises:
-            VideoError: the clip cannot be read.
+            UserError: the clip cannot be read.
             ValueError: there is no face in it.
         """
-        follower, points, total = FaceFollower(), [], count_frames(clip)
-        with VideoReader(clip) as reader:
-            size = reader.info.height, reader.info.width
-            for frame in reader:
+        follower, points = FaceFollower(), []
+        with open_source(clip) as source:
+            size, total = (source.info.height, source.info.width), source.count() or 0
+            for frame in source:
                 found = follower(frame.image)
                 points.append(found.points if found else np.full((478, 2), np.nan, np.float32))
                 progress("detect", len(points), max(total, len(points)))
             landmarks = np.stack(points)
             if np.isnan(landmarks).all():
                 raise UserError(f"{clip}: no face was found in any frame")
-            return cls(file_hash(clip), size, landmarks, find_windows(_grey(reader, len(landmarks)), landmarks))
+            windows = find_windows(_grey(source.frames(), len(landmarks)), landmarks)
+            return cls(source.fingerprint(), size, landmarks, windows)
 
     @property
     def iod(self) -> float:
@@ -102,19 +106,10 @@ def skin_windows(track: Track, progress: Progress = lambda stage, done, total: N
     """Skin points of the track's clip, which is read again.
 
     Raises:
-        VideoError: the clip cannot be read.
+        UserError: the clip cannot be read.
     """
-    with open_clip(track) as reader:
-        return find_windows(_grey(reader, len(track), progress), track.landmarks)
-
-
-def open_clip(track: Track, only: set[int] | None = None) -> VideoReader:
-    """The clip that was tracked, from where it was tracked. Raises VideoError where it is gone, or another one."""
-    window = {name: track.settings()[name] for name in ("start", "duration")}
-    reader = VideoReader(Path(track.clip), **window, only=only)
-    if file_hash(reader.path) != track.clip_hash:
-        raise UserError(f"{track.clip}: is not the clip that was tracked; track it again")
-    return reader
+    with open_clip(track, verify=True) as source:
+        return find_windows(_grey(source.frames(), len(track), progress), track.landmarks)
 
 
 def score_files(
@@ -131,7 +126,7 @@ def score_files(
     Raises:
         ValueError: a file that is neither, no clip, or tracks that are not of the same frames.
     """
-    missing = [path for path in paths if not path.exists()]
+    missing = [path for path in paths if not (path.exists() or is_sequence(path))]
     if missing:
         raise UserError(f"{missing[0]}: no such file or folder")
     clip = None if _is_track(paths[0]) else paths[0]
@@ -139,8 +134,10 @@ def score_files(
     ours = next((track for track in tracks.values() if isinstance(track, Track)), None)
     if not tracks or ours is None and clip is None:
         raise UserError("what to score? track-eval DIR, or track-eval CLIP TRACK ... with folders of `track` or .npz")
-    if clip is not None and ours is not None and file_hash(clip) != ours.clip_hash:
-        raise UserError(f"{clip}: is not the clip of the tracks")
+    if clip is not None and ours is not None:
+        with open_source(clip) as source:
+            if source.fingerprint() != ours.clip_hash:
+                raise UserError(f"{clip}: is not the clip of the tracks")
     reference = Reference.detect(clip, progress) if ours is None else Reference.of(ours, progress)
     marks = read_annotations(points, len(reference.landmarks), reference.size) if points else None
     return score(reference, tracks, filters, marks)
@@ -204,7 +201,10 @@ def bisect(steady: Callable[[float], bool], low: float, high: float, steps: int 
 
 
 def _is_track(path: Path) -> bool:
-    return path.is_dir() or path.suffix == ".npz"
+    """Whether it is none of a clip: a folder without pictures, or a file of arrays."""
+    if path.is_dir():
+        return (path / NAME).exists() or not any(is_picture(file) for file in path.iterdir())
+    return path.suffix == ".npz"
 
 
 def _score(reference: Reference, track: Track | Mesh, ok: np.ndarray, annotations: Annotations | None) -> Score:

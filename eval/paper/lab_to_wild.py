@@ -32,6 +32,7 @@ from selftrack.decoders.dam.model import Dam
 from selftrack.decoders.head.model import load_head
 from selftrack.eval.metrics.clip import stability
 from selftrack.eval.metrics.truth import vertex_error
+from selftrack.io import file_hash
 from selftrack.synthetic.clips import make_clip
 from selftrack.synthetic.lab import LAB, LabConfig, cast, make_studio
 from selftrack.synthetic.people import face_vertices
@@ -42,7 +43,6 @@ from selftrack.tracker.network.i2znet import ClipFit, network_beside
 from selftrack.tracker.pipeline import TrackConfig, load_models, track_video
 from selftrack.tracker.results import track_file
 from selftrack.tracker.results.track_file import Track
-from selftrack.tracker.sources.video import file_hash
 from selftrack.training.dam import DamTraining, train_dam
 from selftrack.training.i2znet_multiview import CaptureConfig, dam_training, network_config, train_on_capture
 

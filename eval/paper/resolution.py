@@ -20,7 +20,7 @@ from selftrack.tracker.landmarks.attention_mesh import LandmarkNet
 from selftrack.tracker.network.i2znet import Codes, I2ZNet, to_tensor
 from selftrack.tracker.pipeline import TrackConfig, track_video
 from selftrack.tracker.results.track_file import Track, load
-from selftrack.tracker.sources.video import VideoReader
+from selftrack.tracker.sources.opening import open_source
 
 SIDES = (256, 192, 128, 96, 64)
 Row = dict[str, float]
@@ -53,8 +53,8 @@ def on_clip(network: I2ZNet, clip: Path, folder: Path) -> dict[int, Row]:
     from what the detector sees at 256, Eq. 10 in the picture, and pixels of the crop as in `on_captures`."""
     track_video(clip, folder, TrackConfig(overlay=False), overwrite=True)
     track = load(folder)
-    with VideoReader(clip) as reader:
-        pictures = np.stack([warp(f.image, m) for f, m, ok in zip(reader, track.crop, track.ok, strict=True) if ok])
+    with open_source(clip) as source:
+        pictures = np.stack([warp(f.image, m) for f, m, ok in zip(source, track.crop, track.ok, strict=True) if ok])
     crops, net = torch.from_numpy(track.crop[track.ok]), LandmarkNet()
     seen = apply(track.crop[track.ok], track.landmarks[track.ok])
     rows, best = {}, None

@@ -14,9 +14,10 @@ import torch
 from selftrack.decoders.base import Decoder
 from selftrack.decoders.landmarks import FACE_OVAL, MESH_POINTS
 from selftrack.decoders.mesh.unwrap import TexelMap, confidence, sample, surface, texel_map
-from selftrack.eval.compare.score import Reference, open_clip
+from selftrack.eval.compare.score import Reference
 from selftrack.eval.metrics.agreement import projected_landmarks
 from selftrack.eval.metrics.clip import Details
+from selftrack.tracker.results.clip import open_clip
 from selftrack.tracker.results.overlay import MeshPainter, OverlayConfig
 from selftrack.tracker.results.skin_points import pin
 from selftrack.tracker.results.texture import evenly
@@ -96,7 +97,7 @@ def look(
     """Read the clip once and take all pictures of its tracks, which have the same frames with a face.
 
     Raises:
-        VideoError: the clip is not where it was.
+        UserError: the clip is not where it was.
     """
     config = config or PictureConfig()
     first = next(iter(tracks.values()))
@@ -108,8 +109,8 @@ def look(
     faces: dict[int, dict[str, str]] = {}
     strips, lines = ({name: [] for name in tracks} for _ in range(2))
     wanted = sorted({*bad, *strip, *history})
-    with open_clip(first, set(wanted)) as reader:
-        for done, frame in enumerate(reader):
+    with open_clip(first, verify=True) as source:
+        for done, frame in enumerate(source.frames(only=set(wanted))):
             row, image = frame.index, frame.image
             if row in bad:
                 crop = Crop(reference.landmarks[row], image, config.side)

@@ -113,7 +113,7 @@ def write_report(
         The verdict.
 
     Raises:
-        VideoError: the clip is not where it was.
+        UserError: the clip is not where it was.
         ValueError: no track there, tracks of different clips, or marked points that do not hold.
     """
     folder = Path(folder)

@@ -17,7 +17,7 @@ from selftrack.adapt.trainer import AdaptConfig
 from selftrack.cli import commands
 from selftrack.tracker import load
 from selftrack.tracker.network.i2znet import WEIGHTS, ClipFit, load_model, save_adapted
-from selftrack.tracker.sources.video import VideoReader
+from selftrack.tracker.sources.opening import open_source
 
 MakeClip = Callable[..., Path]
 
@@ -56,7 +56,7 @@ def test_bundled_clip(run: Callable, smile: Path) -> None:
     iod = np.linalg.norm(track.landmarks[:, 33] - track.landmarks[:, 263], axis=1)
     distance = np.linalg.norm(fitted - track.landmarks, axis=-1).mean(axis=1)
     assert (distance / iod).mean() < 0.03
-    with VideoReader(folder / "overlay.mp4") as reader:
+    with open_source(folder / "overlay.mp4") as reader:
         np.testing.assert_allclose([f.time for f in reader], track.times, atol=1e-6)
     status, out, _ = run("track-export", folder, "--to", "vertices", "-o", "vertices.npz")
     assert status == 0 and out.strip() == "vertices.npz"
@@ -98,13 +98,13 @@ def test_odd_videos_without_a_face(
     status, out, _ = run("track", clip, "-o", "out")
     assert status == 0 and "no face was found in any frame" in out
     assert not load("out").ok.any() and np.isfinite(load("out").vertices()).all()
-    with VideoReader(Path("out/overlay.mp4")) as reader:
+    with open_source(Path("out/overlay.mp4")) as reader:
         assert len(list(reader)) == 3
 
 
 def test_grey_and_ten_bit_faces_are_found(run: Callable, smile: Path, make_clip: MakeClip) -> None:
-    with VideoReader(smile, only=range(3)) as reader:
-        images = [frame.image for frame in reader]
+    with open_source(smile) as source:
+        images = [frame.image for frame in source.frames(only=range(3))]
     greys = [image.mean(axis=-1).astype(np.uint8) for image in images]
     grey = make_clip("grey.mkv", greys, codec="ffv1", pix_fmt="gray")
     odd, ticks = [image[:357, :633] for image in images], [0, 70, 71]

@@ -14,7 +14,7 @@ from selftrack.synthetic.scene import Stage, SyntheticConfig
 from selftrack.synthetic.truth import Truth, find_clips, load_truth
 from selftrack.tracker.geometry.crop import inter_ocular
 from selftrack.tracker.landmarks.follower import FaceFollower
-from selftrack.tracker.sources.video import VideoReader
+from selftrack.tracker.sources.opening import open_source
 
 HEAD = load_head()
 FEATURES = [33, 133, 362, 263, 61, 291, 0, 17, 468, 473]  # corners of eyes and mouth, lips, irises
@@ -30,7 +30,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Truth]:
 def test_an_independent_detector_finds_the_landmarks_where_the_truth_has_them(clip: tuple[Path, Truth]) -> None:
     path, truth = clip
     points = HEAD.landmarks478(torch.from_numpy(truth.in_image()))[..., :2].numpy()
-    with VideoReader(path) as reader:
+    with open_source(path) as reader:
         frames = [frame.image for frame in reader]
     assert len(frames) == len(truth) == 3 and frames[0].shape == (512, 512, 3)
     found = FaceFollower()(frames[1])

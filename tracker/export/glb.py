@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from selftrack.io import file_hash
 from selftrack.tracker.export.options import ExportOptions
 from selftrack.tracker.export.registry import Need, exporter
 from selftrack.tracker.geometry.camera import focal_length
@@ -29,21 +28,16 @@ def glb_bytes(track: Track, options: ExportOptions) -> bytes:
     return build_glb(track, head_texture(track, options.folder), focal_length(track, options.focal))
 
 
-def source_clip(track: Track) -> Path | None:
-    """Find the clip that was tracked; None if it is no longer where it was."""
-    path = Path(track.clip)
-    return path if path.is_file() and file_hash(path) == track.clip_hash else None
-
-
 def head_texture(track: Track, folder: Path | None) -> bytes:
     """Make a JPEG, v down: the track's `texture.png`, or the clip unwrapped, or without the clip the mean texture."""
     import cv2
 
+    from selftrack.tracker.results.clip import has_clip
     from selftrack.tracker.results.texture import NAME, clip_texture
 
     image = cv2.imread(str(folder / NAME)) if folder and (folder / NAME).exists() else None
     if image is None:
-        texture = clip_texture(track) if source_clip(track) else track.model().mean_texture
+        texture = clip_texture(track) if has_clip(track) else track.model().mean_texture
         rgb = (255 * texture.clamp(0, 1)).round().byte().permute(1, 2, 0).numpy()
         image = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
     return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes()

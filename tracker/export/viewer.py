@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from selftrack.tracker.export.glb import glb_bytes, source_clip
+from selftrack.io import file_hash
+from selftrack.tracker.export.glb import glb_bytes
 from selftrack.tracker.export.options import ExportOptions
 from selftrack.tracker.export.registry import Need, exporter
 
@@ -26,7 +27,7 @@ EMBEDDED = 30_000_000
 @exporter("viewer", "viewer.html", needs=[Need.BLENDSHAPES])
 def export_viewer(track: Track, path: Path, options: ExportOptions) -> None:
     """Write one HTML page; the head in it is the .glb of the same options."""
-    clip = source_clip(track)
+    clip = _video_file(track)
     content, reference = b"", None
     if clip is not None and clip.stat().st_size <= EMBEDDED:
         content, reference = clip.read_bytes(), ""
@@ -47,6 +48,12 @@ def export_viewer(track: Track, path: Path, options: ExportOptions) -> None:
     }
     page = (ASSETS / "page.html").read_text(encoding="utf-8")
     path.write_text(re.sub("%%([A-Z]+)%%", lambda match: parts[match[1]], page), encoding="utf-8")
+
+
+def _video_file(track: Track) -> Path | None:
+    """Find the file that was tracked; None if it is no longer where it was, or if pictures were tracked."""
+    path = Path(track.clip)
+    return path if path.is_file() and file_hash(path) == track.clip_hash else None
 
 
 def _reference(clip: Path, folder: Path) -> str:

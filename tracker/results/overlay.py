@@ -15,9 +15,10 @@ from selftrack.decoders.mesh.normals import vertex_normals
 from selftrack.decoders.mesh.rasterizer import Fragments, interpolate, rasterize
 from selftrack.decoders.mesh.shading import HEADLIGHT, lambert
 from selftrack.errors import UserError
+from selftrack.tracker.results.clip import open_clip
 from selftrack.tracker.results.texture import clip_texture, own_texture
 from selftrack.tracker.results.track_file import Track
-from selftrack.tracker.sources.video import VideoReader, VideoWriter
+from selftrack.tracker.sources.writer import VideoWriter
 
 NAME = "overlay.mp4"
 MODES = ("shaded", "textured")
@@ -54,14 +55,14 @@ def write_overlay(
     progress: Callable[[int, int], None] = lambda done, total: None,
     texture: torch.Tensor | None = None,
 ) -> Path:
-    """Write `overlay.mp4` into a folder: H.264 with the clip's timing and sound, read from the clip again.
+    """Write `overlay.mp4` into a folder: H.264 with the clip's timing and sound, if it has any, read from it again.
 
     Frames without a face show no mesh. `progress(done, total)` is called after each frame. `texture` (3,T,T) is
     that of the textured mode, by default `texture.clip_texture`, or what a person's own model makes of the
     frame's code and view, in the clip's colours.
 
     Raises:
-        VideoError: the clip is not where it was.
+        UserError: the clip is not where it was.
     """
     config, path = config or OverlayConfig(), Path(folder) / NAME
     look = None
@@ -69,14 +70,13 @@ def write_overlay(
         texture = clip_texture(track)
         look = own_texture(track, texture)
     paint = MeshPainter(track.model(), config, texture)
-    window = {name: track.settings()[name] for name in ("start", "duration")}
-    with VideoReader(Path(track.clip), **window) as reader:
-        width, height = reader.info.width, reader.info.height
+    with open_clip(track) as source:
+        width, height = source.info.width, source.info.height
         shrink = min(1.0, config.max_height / height)
         pane = max(1, round(width * shrink)), max(1, round(height * shrink))
         scale = np.array(pane) / (width, height)
-        with VideoWriter(path, (2 * pane[0], pane[1]), reader.info, **window) as writer:
-            for frame, vertices in zip(reader, _vertices(track), strict=False):
+        with VideoWriter(path, (2 * pane[0], pane[1]), source.info, source.window) as writer:
+            for frame, vertices in zip(source, _vertices(track), strict=False):
                 shown = cv2.resize(frame.image, pane, interpolation=cv2.INTER_AREA)
                 meshed = shown
                 if track.ok[frame.index]:

@@ -17,8 +17,8 @@ from torch.nn import functional
 from selftrack.decoders.base import Decoder
 from selftrack.decoders.mesh.unwrap import TexelMap, confidence, sample, scatter, surface, texel_map
 from selftrack.tracker.geometry.pose import view_of
+from selftrack.tracker.results.clip import open_clip
 from selftrack.tracker.results.track_file import Track
-from selftrack.tracker.sources.video import VideoReader
 
 NAME = "texture.png"
 SKIN, INNER = ("head", "neck"), ("cavity_left", "cavity_right", "mouth", "tongue")
@@ -63,7 +63,7 @@ def clip_texture(track: Track, config: TextureConfig | None = None) -> Tensor:
     mean texture.
 
     Raises:
-        VideoError: the clip is not where it was.
+        UserError: the clip is not where it was.
     """
     config, head = config or TextureConfig(), track.model()
     size = (config.size, config.size)
@@ -134,10 +134,9 @@ def evenly(rows: np.ndarray, count: int) -> np.ndarray:
 
 def _observe(track: Track, rows: np.ndarray, texels: TexelMap, config: TextureConfig) -> tuple[Tensor, Tensor]:
     """Colours (R,3,N) uint8 of the texels in R frames and their confidence (R,N) float16."""
-    head, window = track.model(), {name: track.settings()[name] for name in ("start", "duration")}
-    colours, weights = [], []
-    with VideoReader(Path(track.clip), **window, only=set(rows.tolist())) as reader:
-        for frame in reader:
+    head, colours, weights = track.model(), [], []
+    with open_clip(track) as source:
+        for frame in source.frames(only=set(rows.tolist())):
             vertices = torch.from_numpy(track.vertices(slice(frame.index, frame.index + 1)))
             image = torch.from_numpy(frame.image).permute(2, 0, 1)[None].float()
             colour = sample(image, surface(vertices, texels)[..., :2])

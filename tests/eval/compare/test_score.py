@@ -17,7 +17,7 @@ from selftrack.eval.metrics.lag import Lag
 from selftrack.eval.metrics.neutral import Mesh, load_mesh
 from selftrack.tracker.results.skin_points import Window
 from selftrack.tracker.results.track_file import Track
-from selftrack.tracker.sources.video import VideoReader
+from selftrack.tracker.sources.opening import open_source
 
 
 def shaky(head: Head, count: int = 20) -> Track:
@@ -114,7 +114,7 @@ def test_refuses_what_cannot_be_compared(tmp_path: Path) -> None:
 
 
 def test_without_a_track_of_ours_the_detector_looks(smile: Path, tmp_path: Path) -> None:
-    with VideoReader(smile) as reader:
+    with open_source(smile) as reader:
         count = sum(1 for _ in reader)
     square = np.array([[200, 60, 0], [440, 60, 0], [200, 300, 0], [440, 300, 0]], np.float32)
     still = np.repeat(square[None], count, 0)

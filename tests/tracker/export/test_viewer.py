@@ -19,11 +19,12 @@ from PIL import Image
 from selftrack.decoders.arkit import ARKIT_NAMES
 from selftrack.decoders.head.model import load_head
 from selftrack.decoders.mesh.rasterizer import rasterize
+from selftrack.io import file_hash
 from selftrack.tracker.export import ExportOptions, viewer, write
 from selftrack.tracker.geometry.camera import camera_pose, focal_length, principal_point
 from selftrack.tracker.pipeline import TrackConfig, track_video
 from selftrack.tracker.results.track_file import Track, load
-from selftrack.tracker.sources.video import VideoReader, file_hash
+from selftrack.tracker.sources.opening import open_source
 
 HEAD = load_head()
 CLIP = Path(__file__).parents[2] / "data" / "smile.mp4"
@@ -141,8 +142,8 @@ def test_a_video_that_is_moved_from_elsewhere_takes_head_and_cursor_along(driver
 def test_seeking_shows_frame_and_weights_of_that_time(driver: object, track: Track, page: Path) -> None:
     opened(driver, page, "viewer")
     assert driver.execute_script("return viewer.problem") == ""
-    with VideoReader(CLIP) as reader:
-        frames = {frame.index: frame.image for frame in reader}
+    with open_source(CLIP) as source:
+        frames = {frame.index: frame.image for frame in source}
     for wanted in TIMES:
         row = int(np.flatnonzero(track.times <= wanted + 1e-3)[-1])
         seek(driver, wanted)

@@ -29,7 +29,7 @@ from selftrack.tracker.results.texture import (
     texels_of,
     write_texture,
 )
-from selftrack.tracker.sources.video import VideoReader
+from selftrack.tracker.sources.opening import open_source
 
 HEAD = load_head()
 SIDE = 200  # pixels
@@ -105,7 +105,7 @@ def test_without_a_face_it_is_the_mean_texture(turning: Turning) -> None:
 def test_textured_overlay_looks_like_the_clip(turning: Turning, tmp_path: Path) -> None:
     write_overlay(turning, tmp_path, OverlayConfig(mode="textured"))
     x, y = np.rint(turning.vertices(slice(None))[:, HEAD.landmarks478.triangles[151, 0], :2]).astype(int).T
-    with VideoReader(tmp_path / "overlay.mp4") as reader:
+    with open_source(tmp_path / "overlay.mp4") as reader:
         images = [frame.image.astype(int) for frame in reader]
     assert len(images) == 9 and images[0].shape == (SIDE, 2 * SIDE, 3)
     for i, image in enumerate(images):

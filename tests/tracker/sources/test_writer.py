@@ -1,0 +1,90 @@
+"""Videos out: times, sizes, colours and the sound of what was read."""
+
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from selftrack.tracker.sources.base import SourceInfo, Window
+from selftrack.tracker.sources.video import VideoFile
+from selftrack.tracker.sources.writer import VideoWriter
+
+MakeClip = Callable[..., Path]
+
+
+def counting(n: int, height: int = 32, width: int = 48) -> list[np.ndarray]:
+    """Grey frames whose level tells their number: 5, 10, 15, ..."""
+    return [np.full((height, width, 3), 5 * i + 5, np.uint8) for i in range(n)]
+
+
+def numbers(reader: VideoFile) -> list[int]:
+    """The numbers that `counting` wrote into the frames."""
+    return [round(float(frame.image.mean()) / 5) - 1 for frame in reader]
+
+
+def info_of(path: Path) -> SourceInfo:
+    return VideoFile(path).info
+
+
+def test_writer_keeps_times_and_pads_odd_sizes(make_clip: MakeClip, tmp_path: Path) -> None:
+    ticks = [3, 40, 41, 120, 700, 733]
+    clip = make_clip("vfr.mkv", counting(6, 33, 47), ticks, Fraction(1, 1000), codec="ffv1")
+    written = tmp_path / "out.mp4"
+    with VideoFile(clip) as reader, VideoWriter(written, (47, 33), reader.info) as writer:
+        for frame in reader:
+            writer.write(frame.image, frame.time)
+    with VideoFile(written) as reader:
+        frames = list(reader)
+        assert numbers(reader) == list(range(6))
+    assert frames[0].image.shape == (34, 48, 3)
+    assert [f.time for f in frames] == pytest.approx(np.array(ticks) / 1000, abs=1e-6)
+
+
+def test_writer_keeps_colours(make_clip: MakeClip, tmp_path: Path) -> None:
+    image = np.full((32, 32, 3), (200, 60, 30), np.uint8)
+    clip, written = make_clip("colour.mkv", [image] * 4, codec="ffv1", pix_fmt="bgr0"), tmp_path / "out.mp4"
+    with VideoWriter(written, (32, 32), info_of(clip)) as writer:
+        for i in range(4):
+            writer.write(image, i / 25)
+    with VideoFile(written) as reader:
+        for frame in reader:
+            np.testing.assert_allclose(frame.image, image, atol=6)
+
+
+def sound_of(path: Path) -> np.ndarray:
+    with av.open(str(path)) as container:
+        return np.concatenate([f.to_ndarray() for f in container.decode(audio=0)], axis=-1)
+
+
+def test_writer_copies_the_sound(smile: Path, tmp_path: Path) -> None:
+    written = tmp_path / "out.mp4"
+    with VideoFile(smile) as reader, VideoWriter(written, (640, 360), reader.info) as writer:
+        for frame in reader:
+            writer.write(frame.image, frame.time)
+    np.testing.assert_array_equal(sound_of(written), sound_of(smile))
+
+
+@pytest.mark.parametrize("start", [0.0, 0.4])
+def test_writer_reencodes_sound_in_sync(make_clip: MakeClip, tmp_path: Path, start: float) -> None:
+    clip, written = make_clip("click.avi", counting(50), codec="mpeg4", click=1.0), tmp_path / "out.mp4"
+    with VideoWriter(written, (48, 32), info_of(clip), Window(start, 1.2)) as writer:
+        for i in range(round(start * 25), round(start * 25) + 30):
+            writer.write(counting(1)[0], i / 25)
+    with av.open(str(written)) as container:
+        stream = container.streams.audio[0]
+        assert stream.codec.canonical_name == "aac"
+        decoded = [(f.time, f.to_ndarray()[0]) for f in container.decode(stream)]
+    at = [t + np.arange(len(s)) / 48_000 for t, s in decoded]
+    loud = np.concatenate(at)[np.abs(np.concatenate([s for _, s in decoded])) > 0.3]
+    assert loud.min() == pytest.approx(1.0 - start, abs=0.005)
+    assert np.concatenate(at).max() == pytest.approx(1.2, abs=0.05)
+
+
+def test_writer_leaves_nothing_after_an_error(smile: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"\(32,32,3\), got \(8, 8, 3\)"):
+        with VideoWriter(tmp_path / "out.mp4", (32, 32), info_of(smile)) as writer:
+            writer.write(np.zeros((8, 8, 3), np.uint8), 0.0)
+    assert list(tmp_path.iterdir()) == []

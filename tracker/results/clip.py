@@ -1,0 +1,37 @@
+"""The clip that a track was made from, read again."""
+
+from __future__ import annotations
+
+from selftrack.errors import UserError
+from selftrack.tracker.results.track_file import Track
+from selftrack.tracker.sources.base import FrameSource
+from selftrack.tracker.sources.opening import open_source
+
+
+def open_clip(track: Track, verify: bool = False) -> FrameSource:
+    """Open what a track was made from, with the same window: its rows are those of the track.
+
+    Args:
+        verify: also compare its fingerprint, for which all of it is read.
+
+    Raises:
+        UserError: it is gone, cannot be read, or is not the one that was tracked.
+    """
+    settings = track.settings()
+    window = {name: settings[name] for name in ("start", "duration", "fps") if settings.get(name) is not None}
+    try:
+        source = open_source(track.clip, **window)
+    except UserError as error:
+        raise UserError(f"the clip of this track cannot be read ({error}); put it back, or track it again") from error
+    if verify and source.fingerprint() != track.clip_hash:
+        raise UserError(f"{track.clip}: is not the clip that was tracked; track it again")
+    return source
+
+
+def has_clip(track: Track) -> bool:
+    """Whether what was tracked is still there, unchanged."""
+    try:
+        with open_clip(track, verify=True):
+            return True
+    except UserError:
+        return False

@@ -1,0 +1,116 @@
+"""Where frames come from: the interface of video files, sequences of pictures and cameras.
+
+Image frame: pixels of the frame as displayed, x right, y down, the centre of the top-left pixel is (0, 0). Times are
+seconds on the source's own timeline.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Container, Generator, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from selftrack.errors import UserError
+from selftrack.tracker.sources.prefetch import prefetch
+
+_TOLERANCE = 1e-6  # seconds; window edges are compared with times that went through floating point
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One displayed frame: its row number, its time in seconds and its pixels (H,W,3) uint8 RGB."""
+
+    index: int
+    time: float
+    image: np.ndarray
+
+
+@dataclass(frozen=True)
+class SourceInfo:
+    """What a source says about itself. Width and height in pixels as displayed, rate in frames/s (average)."""
+
+    name: str  # what results are named after
+    path: Path | None  # what `open_source` opens again; None for a camera
+    width: int
+    height: int
+    rate: Fraction
+    duration: float | None  # seconds, None where the source does not say
+    time_base: Fraction  # seconds per tick of the source's timestamps
+    has_audio: bool = False
+
+
+@dataclass(frozen=True)
+class Window:
+    """A part of a source's timeline in seconds: start <= time < start + duration."""
+
+    start: float = 0.0
+    duration: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.start < 0 or (self.duration is not None and self.duration <= 0):
+            raise UserError(f"start {self.start} s must be at least 0 and duration {self.duration} s more than 0")
+
+    def is_before(self, time: float) -> bool:
+        """Whether the window begins after that time."""
+        return time < self.start - _TOLERANCE
+
+    def is_over(self, time: float) -> bool:
+        """Whether the window has ended at that time."""
+        return self.duration is not None and time >= self.start + self.duration - _TOLERANCE
+
+
+class FrameSource(ABC):
+    """Frames of one clip or camera, in order, read ahead in a background thread. Use it as a context manager.
+
+    Times increase strictly. After a pass `warning` says in one line what the user should know of it, such as damage.
+    """
+
+    info: SourceInfo
+    window: Window
+    warning: str | None = None
+    repeatable: bool = True
+    """Whether `frames` can be called more than once."""
+
+    def __init__(self) -> None:
+        self._passes: list[Generator[Frame, None, None]] = []
+
+    def __enter__(self) -> FrameSource:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[Frame]:
+        return self.frames()
+
+    def frames(self, only: Container[int] | None = None) -> Iterator[Frame]:
+        """Begin a pass over the source.
+
+        Args:
+            only: row numbers whose frames are wanted; the others are dropped, which is cheaper.
+        """
+        self.warning = None
+        frames = prefetch(self._read(only))
+        self._passes.append(frames)
+        return frames
+
+    def close(self) -> None:
+        """End all passes and their threads."""
+        while self._passes:
+            self._passes.pop().close()
+
+    @abstractmethod
+    def count(self) -> int | None:
+        """Return how many frames a pass will yield, None where that cannot be known."""
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Return a SHA-256 in hex by which the source is known again."""
+
+    @abstractmethod
+    def _read(self, only: Container[int] | None) -> Iterator[Frame]:
+        """Yield the frames; called in the background thread."""

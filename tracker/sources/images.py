@@ -1,0 +1,190 @@
+"""Sequences of pictures: a folder, a numbered pattern or a glob of PNG, JPEG or OpenEXR files."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Callable, Container, Iterator
+from fnmatch import fnmatchcase
+from fractions import Fraction
+from functools import cached_property
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from selftrack.errors import UserError
+from selftrack.io import file_hash
+from selftrack.tracker.sources.base import Frame, FrameSource, SourceInfo, Window
+from selftrack.tracker.sources.exr import decode_exr, srgb
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".exr")
+FPS = 24.0
+_NUMBER = re.compile(r"%(?:0(\d+))?d")
+
+
+class ImageSequence(FrameSource):
+    """Pictures of one size, one frame each, in natural order of their names: frame i is shown at i / fps seconds.
+
+    Pixels of 16 bits are rounded to 8, grey becomes RGB, alpha is left out, and OpenEXR's linear light (taken for the
+    primaries of Rec. 709) becomes sRGB.
+    """
+
+    def __init__(self, path: Path, start: float = 0.0, duration: float | None = None, fps: float | None = None) -> None:
+        """Find the pictures.
+
+        Args:
+            path: a folder, a pattern such as img%04d.png or img*.png, or one picture.
+            start, duration: window in seconds.
+            fps: pictures per second, 24 by default.
+
+        Raises:
+            UserError: there are none, or of several kinds; the first cannot be read; nothing is in the window.
+        """
+        super().__init__()
+        self.path, self.window, rate = Path(path), Window(float(start), duration), _rate(FPS if fps is None else fps)
+        self.files = find_pictures(self.path)
+        height, width = read_picture(self.files[0]).shape[:2]
+        self.info = SourceInfo(
+            name=sequence_name(self.path),
+            path=self.path.parent.resolve() / self.path.name if self.path.name else self.path.resolve(),
+            width=width,
+            height=height,
+            rate=rate,
+            duration=float(len(self.files) / rate),
+            time_base=1 / rate,
+        )
+        if not self.count():
+            raise UserError(f"{path}: no pictures from {start} s on; they last {self.info.duration:.2f} s")
+
+    def count(self) -> int:
+        """Return how many pictures are in the window."""
+        return len(self._rows)
+
+    def fingerprint(self) -> str:
+        """Return a SHA-256 over the names and the bytes of all pictures."""
+        lines = [f"{file_hash(file)} {file.name}\n" for file in self.files]
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+    def _read(self, only: Container[int] | None) -> Iterator[Frame]:
+        self.warning = self._gap()
+        for index, (time, file) in enumerate(self._rows):
+            if only is None or index in only:
+                image = read_picture(file)
+                if image.shape != (self.info.height, self.info.width, 3):
+                    raise UserError(
+                        f"{file}: is {image.shape[1]}x{image.shape[0]}, but {self.files[0].name} is "
+                        f"{self.info.width}x{self.info.height}; all pictures of a sequence must have one size"
+                    )
+                yield Frame(index, time, image)
+
+    @cached_property
+    def _rows(self) -> list[tuple[float, Path]]:
+        """Times and files of the window."""
+        timed = [(float(i / self.info.rate), file) for i, file in enumerate(self.files)]
+        return [(time, file) for time, file in timed if not (self.window.is_before(time) or self.window.is_over(time))]
+
+    def _gap(self) -> str | None:
+        """A line about the first picture that is missing, where all others are numbered in equal steps."""
+        numbers = [int(found[-1]) if (found := re.findall(r"\d+", file.stem)) else 0 for file in self.files]
+        steps = np.diff(numbers)
+        if len(steps) == 0 or steps.min() < 1 or steps.min() == steps.max():
+            return None
+        before = self.files[int(np.argmax(steps > steps.min()))]
+        return f"{self.path}: pictures are missing after {before.name}; those that are there were taken one by one"
+
+
+def _rate(fps: float) -> Fraction:
+    """As a fraction, such as 2997/100. Raises UserError where it is no rate."""
+    rate = Fraction(fps).limit_denominator(1001) if math.isfinite(fps) else Fraction(0)
+    if rate <= 0:
+        raise UserError(f"{fps} pictures per second: must be a number more than 0")
+    return rate
+
+
+def read_picture(path: Path) -> np.ndarray:
+    """Read a picture as (H,W,3) uint8 RGB, see `ImageSequence`. Raises UserError where it cannot be read."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    if path.suffix.lower() == ".exr":
+        return np.rint(255 * srgb(decode_exr(data, path))).astype(np.uint8)
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_ANYDEPTH)
+    except cv2.error:  # of an empty file
+        image = None
+    if image is None:
+        raise UserError(f"{path}: not a picture, or cut off")
+    return ((image.astype(np.uint32) + 128) // 257).astype(np.uint8) if image.dtype == np.uint16 else image
+
+
+def is_sequence(path: Path) -> bool:
+    """Whether that names pictures: a folder, a picture, or a pattern for some."""
+    return path.is_dir() or is_picture(path)
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a file's name is that of a picture."""
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+
+
+def sequence_name(path: Path) -> str:
+    """Name what is made from pictures: after the folder, or the part of the pattern that does not vary.
+
+    >>> sequence_name(Path("take/img_%04d.png")), sequence_name(Path("take/*.png"))
+    ('img', 'take')
+    """
+    if path.is_dir():
+        return path.resolve().name
+    if path.is_file():
+        return path.stem
+    fixed = re.sub(rf"{_NUMBER.pattern}|[*?]|\[.*?\]", "", path.stem).strip(" ._-")
+    return fixed or path.parent.resolve().name
+
+
+def natural(name: str) -> tuple[list[int | str], str]:
+    """Order names as people do, a2 before a10.
+
+    >>> sorted(["a10", "a2", "A1"], key=natural)
+    ['A1', 'a2', 'a10']
+    """
+    parts = re.split(r"(\d+)", name.lower())  # text and number in turns, text first
+    return [int(part) if i % 2 else part for i, part in enumerate(parts)], name
+
+
+def find_pictures(path: Path) -> list[Path]:
+    """List the pictures of a folder or a pattern in natural order, or the one that is named.
+
+    Raises:
+        UserError: there are none, or a folder holds several kinds.
+    """
+    if path.is_file():
+        return [path]
+    folder = path if path.is_dir() else path.parent
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder")
+    names = [file.name for file in folder.iterdir() if is_picture(file) and file.is_file()]
+    found = sorted(filter(_matcher(path), names), key=natural)
+    if not found:
+        raise UserError(
+            f"{path}: no pictures there ({', '.join(SUFFIXES)})" if path.is_dir() else f"{path}: no such file"
+        )
+    kinds = sorted({Path(name).suffix.lower() for name in found})
+    if len(kinds) > 1:
+        raise UserError(f"{path}: has pictures of several kinds; choose one, such as {path / ('*' + kinds[0])}")
+    return [folder / name for name in found]
+
+
+def _matcher(path: Path) -> Callable[[str], bool]:
+    """What decides whether a name belongs to a folder or a pattern."""
+    if path.is_dir():
+        return lambda name: True
+    number = _NUMBER.search(path.name)
+    if number is None:
+        return lambda name: fnmatchcase(name, path.name)
+    digits = number[1] or "1"
+    before, after = (re.escape(part) for part in (path.name[: number.start()], path.name[number.end() :]))
+    numbered = re.compile(rf"{before}(\d{{{digits}}}|[1-9]\d{{{digits},}}){after}")
+    return lambda name: numbered.fullmatch(name) is not None
