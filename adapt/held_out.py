@@ -8,10 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from selftrack.adapt import losses
+from selftrack.adapt.terms.texture import match_exposure, texture_difference, weighted_mean
 from selftrack.adapt.trainer import Trainer
 from selftrack.decoders.mesh.unwrap import confidence
-from selftrack.tracker.geometry.pose import project
 from selftrack.tracker.results.skin_points import Window, skin_error
 
 
@@ -26,10 +25,10 @@ class HeldOut:
 
 @torch.no_grad()
 def held_out_error(trainer: Trainer, rows: Tensor, windows: list[Window]) -> HeldOut:
-    """Of the present model on the frames `rows` (positions in the clip)."""
-    clip, face = trainer.clip, trainer.face
-    said = trainer.model(clip, rows)
-    vertices = trainer.vertices(said)
+    """Compute the errors of the present model on the frames `rows` (positions in the clip)."""
+    clip, face, model = trainer.clip, trainer.face, trainer.model
+    prediction = model(clip, rows)
+    vertices = model.vertices(face.decoder, prediction)
     where = {int(clip.rows[row]): i for i, row in enumerate(rows.tolist())}
 
     def of(window: slice) -> np.ndarray:
@@ -37,24 +36,25 @@ def held_out_error(trainer: Trainer, rows: Tensor, windows: list[Window]) -> Hel
 
     ok = np.zeros(clip.total, bool)
     ok[list(where)] = True
-    inside = [w for w in windows if ok[w.start : w.start + w.paths.shape[1]].all()]
-    skin = skin_error(inside, of, face.head.faces.cpu(), clip.size[::-1], ok).mean if inside else float("nan")
-    seen = torch.cat(
+    whole = [w for w in windows if ok[w.start : w.start + w.paths.shape[1]].all()]
+    skin = skin_error(whole, of, face.decoder.faces.cpu(), clip.size[::-1], ok).mean if whole else float("nan")
+    visibility = torch.cat(
         [
-            confidence(v, face.head.faces, face.texels, clip.size[::-1], trainer.config.least_cosine)
+            confidence(v, face.decoder.faces, face.texels, clip.size[::-1], trainer.config.least_cosine)
             for v in vertices.split(16)
         ]
     )
     index = torch.arange(0, len(face.skin), 8, device=trainer.device)
-    at = project(face.skin(said.z, index), said.pose_image, trainer.model.inverse_distance)[..., :2]
-    texture, inner = clip.pixels.sample(rows, at)
-    weight = seen[:, index] * inner
+    at = model.in_image(face.skin(prediction.z, index), prediction)[..., :2]
+    texture, inside = clip.pixels.sample(rows, at)
+    weight = visibility[:, index] * inside
     held = rows.cpu().numpy()
     near = torch.from_numpy((np.diff(clip.rows[held]) == 1) & (np.diff(clip.shot[held]) == 0)).to(trainer.device)
     both = (weight[1:] * weight[:-1])[near]
-    matched = losses.match_exposure(texture[:-1][near], texture[1:][near], both)
-    change = losses.cftc(texture[1:][near], matched, both)
-    distance = (trainer.landmarks(said.z, said.pose_image) - clip.points[rows]).norm(dim=2).mean(1) / clip.iod[rows]
+    matched = match_exposure(texture[:-1][near], texture[1:][near], both)
+    change = texture_difference(texture[1:][near], matched, both)
+    landmarks = model.in_image(face.landmarks(prediction.z), prediction)[..., :2]
+    distance = (landmarks - clip.points[rows]).norm(dim=2).mean(1) / clip.iod[rows]
     known = bool((both > 0).any())
-    texture_error = losses.weighted_mean(change, both).sqrt().item() if known else float("nan")
+    texture_error = weighted_mean(change, both).sqrt().item() if known else float("nan")
     return HeldOut(float(skin), texture_error, float(100 * distance.mean()))

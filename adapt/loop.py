@@ -9,23 +9,23 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from selftrack.adapt.held_out import HeldOut, held_out_error
 from selftrack.adapt.schedule import warmup_cosine
-from selftrack.adapt.trainer import Losses, State, Trainer
+from selftrack.adapt.trainer import State, Trainer
 from selftrack.tracker.results.skin_points import Window
 
 
 class Adaptation:
-    """The loop: minimises Eq. 5, looks at the held-out frames now and then, and keeps the best state."""
+    """The loop: minimises Eq. 5, evaluates on the held-out frames now and then, and keeps the best state."""
 
     def __init__(self, trainer: Trainer, windows: list[Window]) -> None:
         """`windows` are the skin points of held-out frames, by their rows in the clip."""
         self.trainer, self.windows, self.config = trainer, windows, trainer.config
         model, config = trainer.model, trainer.config
-        free = [model.identity, model.colour] + [model.inverse_distance] * config.perspective
         heads = [p for p in model.heads.parameters() if p.requires_grad]
+        free = [model.identity, model.colour, model.inverse_distance]
         free = [p for p in free if p.numel()]  # a person's own model has no identity
         groups = [{"params": heads, "lr": config.rate}, {"params": free, "lr": config.rate_clip}]
         self.optimizer = torch.optim.Adam(groups, fused=True)
@@ -56,9 +56,9 @@ class Adaptation:
             if state is None or self.step % config.refresh == 0:
                 state = trainer.renew()
             self.step += 1
-            terms = self._improve(state)
+            losses = self._improve(state)
             if self.step % config.evaluate == 0 or self.step == config.steps:
-                error = self._look(terms)
+                error = self._evaluate(losses)
                 if self.step % config.refresh == 0:  # what `renew` makes is not in the checkpoint, but made there anew
                     self.save(checkpoint, settings)
                 progress(self.step, config.steps, {"skin": error.skin, "texture": 255 * error.texture})
@@ -67,25 +67,26 @@ class Adaptation:
             else:
                 progress(self.step, config.steps, {})
 
-    def _improve(self, state: State) -> Losses:
-        """One step."""
-        terms = self.trainer.losses(state, self.trainer.draw())
+    def _improve(self, state: State) -> dict[str, Tensor]:
+        """Take one step; returns the terms, without their weights."""
+        trainer = self.trainer
+        losses = trainer.losses(state, trainer.draw())
         self.optimizer.zero_grad(set_to_none=True)
-        sum(getattr(self.config, name) * term for name, term in terms._asdict().items()).backward()
+        trainer.total(losses).backward()
         # norms are of thousands, so this makes all steps count alike: no outlier rules Adam's moments
-        nn.utils.clip_grad_norm_(list(self.trainer.model.parameters()), 100.0)
+        nn.utils.clip_grad_norm_(list(trainer.model.parameters()), 100.0)
         self.optimizer.step()
         self.schedule.step()
-        return terms
+        return losses
 
-    def _look(self, terms: Losses) -> HeldOut:
+    def _evaluate(self, losses: dict[str, Tensor]) -> HeldOut:
         """Judge the present state on the selecting blocks by the mean of its errors relative to the beginning.
 
         Of states as good within the noise of so few frames the latest: the rate decays, so it is the steadiest.
         """
         error = held_out_error(self.trainer, self.trainer.select_rows, self.windows)
         first = self.history[0]
-        self.history.append({"step": self.step, **vars(error), **{k: v.item() for k, v in terms._asdict().items()}})
+        self.history.append({"step": self.step, **vars(error), **{k: v.item() for k, v in losses.items()}})
         ratios = [getattr(error, name) / max(first[name], 1e-9) for name in vars(error)]
         score = float(np.nanmean(ratios))
         if score < (1 + self.config.tie) * self.least:
@@ -100,7 +101,7 @@ class Adaptation:
         state = {name: getattr(self, name) for name in ("best", "least", "best_step", "step", "history")}
         state |= {"settings": settings, "model": self.trainer.model.state_dict()}
         state |= {"optimizer": self.optimizer.state_dict(), "schedule": self.schedule.state_dict()}
-        torch.save(state | {"generator": self.trainer.generator.get_state()}, part)
+        torch.save(state | {"generator": self.trainer.sampler.generator.get_state()}, part)
         part.replace(path)
 
     def resume(self, path: Path, settings: dict[str, object]) -> bool:
@@ -115,5 +116,5 @@ class Adaptation:
         self.trainer.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
-        self.trainer.generator.set_state(state["generator"])
+        self.trainer.sampler.generator.set_state(state["generator"])
         return True

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from selftrack.adapt.clip import Clip
-from selftrack.tracker.geometry.pose import to_image
+from selftrack.decoders.base import Decoder
+from selftrack.tracker.geometry.pose import project, to_image
 from selftrack.tracker.network.i2znet import I2ZNet
 
 
@@ -20,6 +21,10 @@ class Prediction(NamedTuple):
     z: Tensor  # (B,128)
     pose: Tensor  # (B,6) in the crop
     pose_image: Tensor  # (B,6) in the image
+
+    def select(self, rows: Tensor) -> Prediction:
+        """Take those of the frames `rows` (b,)."""
+        return Prediction(*(part[rows] for part in self))
 
 
 class Adapted(nn.Module):
@@ -35,13 +40,13 @@ class Adapted(nn.Module):
             if part is not None:
                 part.requires_grad_(False)
         self.identity = nn.Parameter(person[: network.config.identity].clone())
-        self.register_buffer("habit", person[network.config.identity :].clone())
+        self.register_buffer("mean_expression", person[network.config.identity :].clone())
         self.colour = nn.Parameter(torch.cat([torch.eye(3), torch.zeros(3, 1)], 1))  # C of Eq. 8, a 1x1 convolution
         self.inverse_distance = nn.Parameter(torch.zeros(()))
 
     def person(self) -> Tensor:
-        """(112,) identity and habit, or (0,)."""
-        return torch.cat([self.identity, self.habit])
+        """Join identity and mean expression (112,), or (0,)."""
+        return torch.cat([self.identity, self.mean_expression])
 
     def forward(self, clip: Clip, rows: Tensor) -> Prediction:
         """Predict frames `rows` (B,) of the clip."""
@@ -49,6 +54,20 @@ class Adapted(nn.Module):
         for_z, for_pose = self.heads.vectors([level[rows] for level in clip.compressed], points)
         codes = self.heads.regress(for_z, for_pose, points, self.person().expand(len(rows), -1))
         return Prediction(codes.z, codes.pose, to_image(codes.pose, clip.transform[rows]))
+
+    @torch.no_grad()
+    def predict_all(self, clip: Clip) -> Prediction:
+        """Predict all frames of the clip, without gradient."""
+        chunks = torch.arange(len(clip), device=clip.points.device).split(64)
+        return Prediction(*(torch.cat(part) for part in zip(*(self(clip, c) for c in chunks), strict=True)))
+
+    def in_image(self, points: Tensor, prediction: Prediction) -> Tensor:
+        """Project points (B,N,3) of the head frame, metres, into the image frame (B,N,3), pixels."""
+        return project(points, prediction.pose_image, self.inverse_distance)
+
+    def vertices(self, decoder: Decoder, prediction: Prediction) -> Tensor:
+        """Place the decoder's vertices (B,V,3) in the image frame."""
+        return self.in_image(decoder.geometry(prediction.z), prediction)
 
     def correct(self, texture: Tensor) -> Tensor:
         """C(T): texture (...,3,N) corrected."""

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import cv2
@@ -41,7 +41,7 @@ def load_preset(name: str) -> AdaptConfig:
 def for_own_model(config: AdaptConfig) -> AdaptConfig:
     """The settings for a person's own model, of whose code only the network knows what it means:
     `configs/adapt_dam.yaml`."""
-    return replace(config, **yaml.safe_load((CONFIGS / "adapt_dam.yaml").read_text()))
+    return config.changed(**yaml.safe_load((CONFIGS / "adapt_dam.yaml").read_text()))
 
 
 @dataclass(frozen=True)

@@ -126,9 +126,9 @@ def step_terms(clip: Clip, models: Models, config: AdaptConfig) -> dict[str, flo
     """The terms of the first step of an adaptation, and the length of the gradient of what is trained."""
     trainer = Trainer(clip, models.network, config)
     terms = trainer.losses(trainer.renew(), trainer.draw())
-    sum(terms).backward()
+    trainer.total(terms).backward()
     gradients = [p.grad.square().sum().item() for p in trainer.model.parameters() if p.grad is not None]
-    return {name: term.item() for name, term in terms._asdict().items()} | {"gradient": sum(gradients) ** 0.5}
+    return {name: term.item() for name, term in terms.items()} | {"gradient": sum(gradients) ** 0.5}
 
 
 def steps_per_second(clip: Clip, models: Models, config: AdaptConfig) -> float:

@@ -120,7 +120,7 @@ def adapted(clip_path: Path, config: TrackConfig, settings: AdaptConfig, folder:
 
 def flrc_alone(settings: AdaptConfig) -> AdaptConfig:
     """The settings with all terms off that look at texture or motion."""
-    return replace(settings, cftc=0.0, motc=0.0, jitter=0.0, shape_jitter=0.0)
+    return settings.changed(weights={"cftc": 0.0, "motc": 0.0, "jitter": 0.0, "shape_jitter": 0.0})
 
 
 def run_actor(folder: Path, seed: int, effort: Effort, say: Callable[[str], None]) -> dict[str, dict[str, float]]:

@@ -22,6 +22,7 @@ import torch
 import typer
 
 from selftrack.adapt.run import load_preset
+from selftrack.adapt.terms import TERMS
 from selftrack.command import run
 from selftrack.eval.checks.benchmark import errors, track_clip
 from selftrack.eval.compare.score import skin_windows
@@ -41,40 +42,21 @@ from selftrack.training.i2znet import TrainConfig
 CLIP = Path(__file__).parents[2] / "tests" / "data" / "smile.mp4"
 ADAPTATIONS: dict[str, dict[str, object] | None] = {
     "no adaptation": None,
-    "landmarks only (FLRC)": {"cftc": 0.0, "motc": 0.0, "jitter": 0.0, "shape_jitter": 0.0},
+    "landmarks only (FLRC)": {"weights": {"cftc": 0.0, "motc": 0.0, "jitter": 0.0, "shape_jitter": 0.0}},
     "full": {},
 }
+"""The settings of adaptation that each row of Table 1 changes."""
 PARTS: dict[str, dict[str, object]] = {
-    "landmarks and steadiness": {"cftc": 0.0, "motc": 0.0},
-    "without CFTC": {"cftc": 0.0},
-    "without MOTC": {"motc": 0.0},
-    "weights 100 / 100 / 1": {"cftc": 100.0, "motc": 100.0, "flrc": 1.0},  # those of the paper
-    "weights 470 / 470 / 13": {"motc": 470.0},
-    "weights 118 / 29 / 13": {"cftc": 118.0, "motc": 29.0},
-    "weights 470 / 118 / 3": {"flrc": 3.0},
-    "weights 470 / 118 / 50": {"flrc": 50.0},
-    "neighbouring frames only": {"offsets": (0, 1), "groups": 16, "jitter": 0.0, "shape_jitter": 0.0},
-    "without the weight of trembling": {"jitter": 0.0, "shape_jitter": 0.0},
-    "without gain and bias": {"exposure": False},
-    "confidences with gradient": {"detached": False},
-    "without the texel floor": {"floor": 0.0},
+    "landmarks and steadiness": {"weights": {"cftc": 0.0, "motc": 0.0}},
+    "weights 100 / 100 / 1": {"weights": {"cftc": 100.0, "motc": 100.0, "flrc": 1.0}},  # those of the paper
+    "without steadiness": {"weights": {"jitter": 0.0, "shape_jitter": 0.0}},
+    **{f"without {name}": {"weights": {name: 0.0}} for name in TERMS if name != "flrc"},
+    "neighbouring frames only": {"offsets": (0, 1), "groups": 16, "weights": {"jitter": 0.0, "shape_jitter": 0.0}},
     "grazing angles, too": {"least_cosine": 0.02},
-    "frozen pixels count": {"frozen": 1e9},
     "occluded texels count": {"occlusion": 1e6},
-    "the whole contour counts": {"contour_cosine": -1.0},
-    "without the detector's offset": {"offset": 0.0},
-    "without rest": {"rest": 0.0},
-    "without contact": {"contact": 0.0},
-    "without neutral": {"neutral": 0.0},
-    "without antagonists": {"antagonists": 0.0},
-    "without the anchor": {"anchor": 0.0, "turn": 0.0},
-    "without the anchor of turns": {"turn": 0.0},
-    "without the weight of damping": {"damping": 0.0},
-    "what calm frames have is lost": {"tolerance": 0.0},
-    "without the weight of level": {"level": 0.0},
-    "pairs at distance 40, too": {"offsets": (0, 1, 2, 6, 12, 40), "groups": 6},
-    "without the pull to the un-adapted person": {"person": 0.0},
-    "weak perspective": {"perspective": False},
+    "the whole contour counts": {"terms": {"flrc": {"contour_cosine": -1.0}}},
+    "without the detector's bias": {"bias": 0.0},
+    "without contact": {"terms": {"opening": {"contact": 0.0}}},
 }
 """Further parts and weights of our adaptation, for `table1 --parts`."""
 BASELINES = ("HPEN", "3DDFA", "PRNet")
@@ -155,13 +137,14 @@ def table1(
     """Adaptation: none, with landmarks only, full (Table 1)."""
     torch.set_num_threads(1)
     settings = replace(load_preset(preset), seed=seed, **({} if steps is None else {"steps": steps}))
+    variants = ADAPTATIONS | (PARTS if parts else {})
     figures: dict[str, Rows] = {}
     windows: list[Window] | None
     for clip in clips:
         figures[clip.stem], windows = {}, None
-        for variant, change in (ADAPTATIONS | (PARTS if parts else {})).items():
+        for variant, change in variants.items():
             folder = out / re.sub(r"\W+", "_", variant) / clip.stem
-            track = track_clip(clip, folder, None if change is None else replace(settings, **change))
+            track = track_clip(clip, folder, None if change is None else settings.changed(**change))
             windows = skin_windows(track) if windows is None else windows
             figures[clip.stem][variant] = row = _adaptation_row(track, clip, windows)
             if change is not None:

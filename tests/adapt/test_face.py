@@ -21,7 +21,7 @@ def test_points_are_those_of_the_decoder() -> None:
 
 def test_blinks_and_glances_are_not_held_for_trembling() -> None:
     """Vertices of the lids and the eyeballs do not count, those of the nose, the chin and the back of the head do."""
-    counted = Face(HEAD, 478, 32, 1.0, "cpu").vertices.mean
+    counted = Face(HEAD, 478, 32, "cpu").vertices.mean
 
     def counts(points: torch.Tensor) -> torch.Tensor:
         return torch.cdist(points, counted).amin(1) < 1e-6

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from selftrack.adapt import losses
 from selftrack.adapt.clip import ClipConfig, read_clip
 from selftrack.adapt.run import for_own_model
+from selftrack.adapt.terms import StepContext
+from selftrack.adapt.terms.texture import MotcConfig, model_texture
 from selftrack.adapt.trainer import AdaptConfig, Trainer
 from selftrack.cli import commands
 from selftrack.decoders.base import SurfacePoints
@@ -161,24 +162,22 @@ def test_adaptation_sees_the_models_own_texture(model: Path, network: Path, smil
     config = TrackConfig(decoder=str(model), duration=1.2)
     models = load_models(config)
     clip = read_clip(smile, models, config, ClipConfig())
-    settings = for_own_model(AdaptConfig(texels=100, groups=2, motc_frames=2, texture=64))
+    settings = for_own_model(AdaptConfig(texels=100, groups=2, texture=64))
     trainer = Trainer(clip, models.network, settings, models.decoder)
-    drawn = trainer.draw()
-    rows, index = drawn.rows, drawn.texels
-    said = trainer.model(clip, rows)
-    some, made, known = trainer._model_texture(trainer.renew(), said, index)
+    step = StepContext(trainer.context, trainer.renew(), trainer.draw())
+    prediction, index = step.prediction, step.batch.texels
+    some, made, known = model_texture(step, MotcConfig(frames=2))
     assert len(some) == 2 and made.shape == (2, 3, 100) and known.all()
     # the texel under the first index, looked up by hand in the decoded texture
-    texture = models.decoder.colour(said.z[some], view_of(said.pose[some]))
+    texture = models.decoder.colour(prediction.z[some], view_of(prediction.pose[some]))
     row, column = ((trainer.face.texels.texel[index[0]] + 0.5) / 64 * 32 - 0.5).round().long().tolist()
     near = texture[:, :, max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2].flatten(2)
     assert ((made[..., 0] <= near.amax(2) + 1e-5) & (made[..., 0] >= near.amin(2) - 1e-5)).all()
     gradient = torch.autograd.grad(made.sum(), trainer.model.heads.expression[-1].weight)[0]
     assert gradient.abs().max() > 0
-    terms = trainer.losses(trainer.renew(), drawn)
-    assert all(torch.isfinite(term) for term in terms)
-    assert settings.rest == settings.range == settings.antagonists == settings.neutral == 0
-    assert losses.antagonism(said.z, trainer.antagonists).shape == (len(rows), 0)
+    losses = trainer.losses(trainer.renew(), trainer.draw())
+    assert all(torch.isfinite(loss) for loss in losses.values())
+    assert not {"neutral", "range", "damping", "baseline"} & set(losses)
 
 
 def test_the_commands(stage: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:

@@ -60,8 +60,8 @@ def test_salient_points_are_skin_and_no_landmarks() -> None:
 
 
 def test_flrc_alone_looks_at_no_pixels() -> None:
-    alone = flrc_alone(AdaptConfig())
-    assert alone.cftc == alone.motc == alone.jitter == alone.shape_jitter == 0 and alone.flrc == AdaptConfig().flrc
+    silent = dict.fromkeys(("cftc", "motc", "jitter", "shape_jitter"), 0.0)
+    assert flrc_alone(AdaptConfig()).weights == AdaptConfig().weights | silent
 
 
 def test_the_same_actor_in_the_lab_and_outside(tmp_path) -> None:
