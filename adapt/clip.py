@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -16,9 +15,9 @@ from selftrack.adapt.split import Split, split_rows
 from selftrack.errors import UserError
 from selftrack.tracker.geometry import crop as crops
 from selftrack.tracker.geometry.crop import CropStabiliser, inter_ocular
-from selftrack.tracker.network.i2znet import to_tensor
-from selftrack.tracker.pipeline import Models, TrackConfig
-from selftrack.tracker.sources.video import VideoReader, count_frames
+from selftrack.tracker.model import Crops, Model
+from selftrack.tracker.sources.base import Frame, FrameSource
+from selftrack.tracker.tracker import TrackerConfig
 
 
 @dataclass(frozen=True)
@@ -38,6 +37,7 @@ class ClipConfig:
 
 
 STRETCH = 80  # frames kept together: five blocks of the split, one of them held out
+BATCH = 8  # frames that go through the network together
 
 
 class Pixels:
@@ -75,7 +75,7 @@ class Pixels:
         self.place = torch.tensor(self._places, dtype=torch.float32)  # (T,6)
         self._parts.clear()
 
-    def to(self, device: str) -> Pixels:
+    def to(self, device: torch.device | str) -> Pixels:
         """Moved to a device."""
         self.values, self.start, self.place = (x.to(device) for x in (self.values, self.start, self.place))
         return self
@@ -138,72 +138,92 @@ def chosen_rows(count: int, most: int) -> np.ndarray:
 
 
 def read_clip(
-    path: Path,
-    models: Models,
-    track: TrackConfig,
+    source: FrameSource,
+    model: Model,
+    tracking: TrackerConfig,
     config: ClipConfig,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Clip:
-    """Detect, crop and perceive the clip once.
+    """Detect, crop and perceive a clip once.
 
     Raises:
-        VideoError: the clip cannot be read.
-        ValueError: fewer than eight frames show a face.
+        UserError: the clip cannot be read, or fewer than eight frames show a face.
     """
-    total = count_frames(path, track.start, track.duration)
-    wanted = chosen_rows(total, config.frames)
-    stabiliser, pixels = CropStabiliser(track.crop), Pixels()
-    rows, points, transforms, compressed, pending, shots = [], [], [], [], [], _Shots(config.cut)
-    models.follower.reset()
-    last: int | None = None
-    with VideoReader(path, track.start, track.duration, only=set(wanted.tolist())) as reader:
-        for done, frame in enumerate(reader, 1):
-            if last is not None and frame.index != last + 1:
-                models.follower.reset()
-                stabiliser.reset()
-            last = frame.index
-            found = models.follower(frame.image)
-            shots.see(frame.image, frame.index, found is not None)
-            progress(done, len(wanted))
-            if found is None:
-                stabiliser.reset()
-                continue
-            transform = stabiliser(found.points, frame.time)
-            rows.append(frame.index)
-            points.append(found.points)
-            transforms.append(transform)
-            pixels.add(frame.image, found.points, float(inter_ocular(found.points)), config)
-            pending.append((crops.warp(frame.image, transform), crops.apply(transform, found.points)))
-            if len(pending) == track.batch:
-                compressed.append(_perceive(models, pending))
-                pending = []
-        size = (reader.info.width, reader.info.height)
-    if pending:
-        compressed.append(_perceive(models, pending))
-    if len(rows) < 8:
-        raise UserError(f"{path}: a face in {len(rows)} frames is too little to adapt to; track it without --adapt")
-    pixels.close()
-    at = torch.from_numpy(np.stack(points)).float()
-    return Clip(
-        rows=np.array(rows),
-        shot=shots.numbers(),
-        points=at.to(models.device),
-        iod=torch.from_numpy(inter_ocular(at.numpy())).to(models.device),
-        transform=torch.from_numpy(np.stack(transforms)).float().to(models.device),
-        compressed=[torch.cat(level) for level in zip(*compressed, strict=True)],
-        pixels=pixels.to(models.device),
-        size=size,
-        total=max(total, rows[-1] + 1),
-        split=Split(*(wanted[part] for part in split_rows(len(wanted)))),
-    )
+    count = source.count()
+    if count is None or not source.repeatable:
+        raise UserError(f"{source.info.name}: has no end, so it cannot be adapted to; record it first")
+    wanted = chosen_rows(count, config.frames)
+    follower, stabiliser = model.landmarks.follower(tracking.detect), CropStabiliser(tracking.crop)
+    kept, shots, last = _Kept(model, config), _Shots(config.cut), None
+    for done, frame in enumerate(source.frames(only=set(wanted.tolist())), 1):
+        if last is not None and frame.index != last + 1:
+            follower.reset()
+            stabiliser.reset()
+        last = frame.index
+        found = follower(frame.image)
+        shots.add(frame.image, frame.index, found is not None)
+        progress(done, len(wanted))
+        if found is None:
+            stabiliser.reset()
+        else:
+            kept.add(frame, found.points, stabiliser(found.points, frame.time))
+    if len(kept) < 8:
+        name = source.info.name
+        raise UserError(f"{name}: a face in {len(kept)} frames is too little to adapt to; track it without --adapt")
+    split = Split(*(wanted[part] for part in split_rows(len(wanted))))
+    return kept.clip(shots.numbers(), (source.info.width, source.info.height), count, split)
 
 
-@torch.no_grad()
-def _perceive(models: Models, shown: list[tuple[np.ndarray, np.ndarray]]) -> list[Tensor]:
-    """Of crops (S,S,3) and the points (L,2) in them."""
-    pictures, points = (torch.from_numpy(np.stack(part)).to(models.device) for part in zip(*shown, strict=True))
-    images, network = to_tensor(pictures), models.network
-    return network.compressed(images, points.float(), network.perceive(images))
+class _Kept:
+    """A clip in the making."""
+
+    def __init__(self, model: Model, config: ClipConfig) -> None:
+        self._model, self._config, self._pixels = model, config, Pixels()
+        self._rows: list[int] = []
+        self._points: list[np.ndarray] = []
+        self._transforms: list[np.ndarray] = []
+        self._compressed: list[list[Tensor]] = []
+        self._pending: list[tuple[np.ndarray, np.ndarray]] = []
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def add(self, frame: Frame, points: np.ndarray, transform: np.ndarray) -> None:
+        """A frame with landmarks (L,2) and crop (2,3)."""
+        self._rows.append(frame.index)
+        self._points.append(points)
+        self._transforms.append(transform)
+        self._pixels.add(frame.image, points, float(inter_ocular(points)), self._config)
+        self._pending.append((crops.warp(frame.image, transform), crops.apply(transform, points)))
+        if len(self._pending) == BATCH:
+            self._perceive()
+
+    @torch.no_grad()
+    def _perceive(self) -> None:
+        pictures, points = (np.stack(part) for part in zip(*self._pending, strict=True))
+        images, at = self._model.tensors(Crops(pictures, points))
+        network = self._model.network
+        self._compressed.append(network.compressed(images, at, network.perceive(images)))
+        self._pending = []
+
+    def clip(self, shot: np.ndarray, size: tuple[int, int], total: int, split: Split) -> Clip:
+        """The clip, on the model's device."""
+        if self._pending:
+            self._perceive()
+        self._pixels.close()
+        device, at = self._model.device, torch.from_numpy(np.stack(self._points)).float()
+        return Clip(
+            rows=np.array(self._rows),
+            shot=shot,
+            points=at.to(device),
+            iod=torch.from_numpy(inter_ocular(at.numpy())).to(device),
+            transform=torch.from_numpy(np.stack(self._transforms)).float().to(device),
+            compressed=[torch.cat(maps) for maps in zip(*self._compressed, strict=True)],
+            pixels=self._pixels.to(device),
+            size=size,
+            total=max(total, self._rows[-1] + 1),
+            split=split,
+        )
 
 
 class _Shots:
@@ -216,7 +236,7 @@ class _Shots:
         self._changes: list[float] = []
         self._last: np.ndarray | None = None
 
-    def see(self, image: np.ndarray, row: int, found: bool) -> None:
+    def add(self, image: np.ndarray, row: int, found: bool) -> None:
         thumbnail = cv2.resize(image, (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32)
         # exposure may jump without a cut: brightness does not count
         thumbnail = thumbnail - thumbnail.mean()

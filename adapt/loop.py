@@ -37,7 +37,10 @@ class Adaptation:
         self.history: list[dict[str, float]] = [{"step": 0, **vars(start)}]
 
     def __call__(
-        self, progress: Callable[[int, int, dict[str, float]], None], checkpoint: Path, settings: dict[str, object]
+        self,
+        progress: Callable[[int, int, dict[str, float]], None],
+        checkpoint: Path | None,
+        settings: dict[str, object],
     ) -> None:
         """Run to the end and leave the best state in the model. Ctrl-C is an early end, from which the next call with
         the same checkpoint goes on."""
@@ -48,7 +51,10 @@ class Adaptation:
         self.trainer.model.load_state_dict(self.best)
 
     def _run(
-        self, progress: Callable[[int, int, dict[str, float]], None], checkpoint: Path, settings: dict[str, object]
+        self,
+        progress: Callable[[int, int, dict[str, float]], None],
+        checkpoint: Path | None,
+        settings: dict[str, object],
     ) -> None:
         config, trainer = self.config, self.trainer
         state = None
@@ -59,7 +65,8 @@ class Adaptation:
             losses = self._improve(state)
             if self.step % config.evaluate == 0 or self.step == config.steps:
                 error = self._evaluate(losses)
-                if self.step % config.refresh == 0:  # what `renew` makes is not in the checkpoint, but made there anew
+                # what `renew` makes is not in the checkpoint, but made there anew
+                if checkpoint and self.step % config.refresh == 0:
                     self.save(checkpoint, settings)
                 progress(self.step, config.steps, {"skin": error.skin, "texture": 255 * error.texture})
                 if self.step - self.best_step >= config.patience * config.evaluate:

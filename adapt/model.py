@@ -30,29 +30,29 @@ class Prediction(NamedTuple):
 class Adapted(nn.Module):
     """What adaptation trains, on a copy of the network's heads."""
 
-    def __init__(self, network: I2ZNet, person: Tensor) -> None:
-        """`person` (112,) or (0,) is the un-adapted network's, see `I2ZNet.person`."""
+    def __init__(self, network: I2ZNet, subject: Tensor) -> None:
+        """`subject` (112,) or (0,) is the un-adapted network's, see `I2ZNet.subject`."""
         super().__init__()
         self.heads = copy.deepcopy(network.heads).requires_grad_(True)
         # The clip keeps what is compressed; the first guess is of a person, who is given, and of an appearance, at
         # which no loss looks.
-        for part in (*(level.compress for level in self.heads.levels), self.heads.first, self.heads.trust):
+        for part in (*(level.compress for level in self.heads.levels), self.heads.first, self.heads.attention):
             if part is not None:
                 part.requires_grad_(False)
-        self.identity = nn.Parameter(person[: network.config.identity].clone())
-        self.register_buffer("mean_expression", person[network.config.identity :].clone())
+        self.identity = nn.Parameter(subject[: network.config.identity].clone())
+        self.register_buffer("mean_expression", subject[network.config.identity :].clone())
         self.colour = nn.Parameter(torch.cat([torch.eye(3), torch.zeros(3, 1)], 1))  # C of Eq. 8, a 1x1 convolution
         self.inverse_distance = nn.Parameter(torch.zeros(()))
 
-    def person(self) -> Tensor:
+    def subject(self) -> Tensor:
         """Join identity and mean expression (112,), or (0,)."""
         return torch.cat([self.identity, self.mean_expression])
 
     def forward(self, clip: Clip, rows: Tensor) -> Prediction:
         """Predict frames `rows` (B,) of the clip."""
         points = clip.crop_points[rows]
-        for_z, for_pose = self.heads.vectors([level[rows] for level in clip.compressed], points)
-        codes = self.heads.regress(for_z, for_pose, points, self.person().expand(len(rows), -1))
+        features = self.heads.features([maps[rows] for maps in clip.compressed], points)
+        codes = self.heads.regress(features, self.subject().expand(len(rows), -1))
         return Prediction(codes.z, codes.pose, to_image(codes.pose, clip.transform[rows]))
 
     @torch.no_grad()

@@ -1,13 +1,14 @@
-"""`track --adapt`: one clip from file to adapted weights, and what held-out frames say of them."""
+"""`adapt`: a model that has learned from one clip, and what held-out frames say of it."""
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
+from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,29 +20,36 @@ from selftrack.adapt.held_out import HeldOut, held_out_error
 from selftrack.adapt.loop import Adaptation
 from selftrack.adapt.trainer import AdaptConfig, Trainer
 from selftrack.errors import UserError
-from selftrack.tracker.network.i2znet import CONFIGS, ClipFit, save_adapted
-from selftrack.tracker.pipeline import ADAPTATION, ADAPTED, Models, TrackConfig, weights_of
+from selftrack.io import PRIVATE, file_hash, json_text
+from selftrack.tracker.model import Model
+from selftrack.tracker.network.weights import ClipFit
+from selftrack.tracker.pipeline import ADAPTATION, ADAPTED, TrackConfig, Writer, open_clip
 from selftrack.tracker.results.skin_points import Window, find_windows
 from selftrack.tracker.results.texture import clip_texture, write_texture
 from selftrack.tracker.results.track_file import Track
-from selftrack.tracker.sources.video import VideoReader, file_hash
+from selftrack.tracker.sources.base import FrameSource
+from selftrack.tracker.tracker import TrackerConfig
 
 PRESETS = ("fast", "thorough")
 CHECKPOINT = "adaptation.checkpoint"
 Progress = Callable[[str, int, int, dict[str, float]], None]
 
 
-def load_preset(name: str) -> AdaptConfig:
-    """The settings `configs/adapt_<name>.yaml`. Raises ValueError when there are none."""
+def load_preset(name: str = "fast") -> AdaptConfig:
+    """The settings `configs/adapt_<name>.yaml`. Raises UserError when there are none."""
     if name not in PRESETS:
         raise UserError(f"preset must be one of {', '.join(PRESETS)}; got {name!r}")
-    return AdaptConfig(**yaml.safe_load((CONFIGS / f"adapt_{name}.yaml").read_text()))
+    return AdaptConfig(**_settings(name))
 
 
-def for_own_model(config: AdaptConfig) -> AdaptConfig:
-    """The settings for a person's own model, of whose code only the network knows what it means:
+def for_personal_model(config: AdaptConfig) -> AdaptConfig:
+    """The settings for a personal model, of whose code only the network knows what it means:
     `configs/adapt_dam.yaml`."""
-    return config.changed(**yaml.safe_load((CONFIGS / "adapt_dam.yaml").read_text()))
+    return config.changed(**_settings("dam"))
+
+
+def _settings(name: str) -> dict[str, Any]:
+    return yaml.safe_load((files("selftrack.configs") / f"adapt_{name}.yaml").read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True)
@@ -52,6 +60,10 @@ class Verdict:
     before: HeldOut
     after: HeldOut
     steps: int
+    history: list[dict[str, float]] = field(default_factory=list, repr=False)
+    """Errors on the selecting blocks and the loss terms, by step."""
+    settings: dict[str, Any] = field(default_factory=dict, repr=False)
+    """All that the run depended on."""
 
     def __str__(self) -> str:
         """One line for the user."""
@@ -66,82 +78,108 @@ class Verdict:
         end = "" if self.kept else "; this is no better, so the un-adapted weights were kept"
         return f"held-out frames: {', '.join(parts)}{end}"
 
+    def report(self) -> dict[str, Any]:
+        """The content of `adaptation.json`."""
+        errors = {"before": vars(self.before), "after": vars(self.after)}
+        return {"kept": self.kept, **errors, "history": self.history, "settings": self.settings}
 
-def adapt_video(
-    path: Path,
-    folder: Path,
-    track: TrackConfig,
-    config: AdaptConfig,
-    models: Models,
+
+def adapt(
+    model: Model,
+    source: FrameSource,
+    config: AdaptConfig | None = None,
+    tracking: TrackerConfig | None = None,
     progress: Progress = lambda stage, done, total, figures: None,
-) -> tuple[Verdict, Callable[[Track, Path], None]]:
-    """Adapt `models.network` to a clip, in place.
+    checkpoint: Path | None = None,
+) -> tuple[Model, Verdict]:
+    """Fine-tune a copy of a model on a clip, without labels (Yoon et al. 2019, Sec. 3.2).
 
-    An interrupted run goes on from its checkpoint in `folder`; Ctrl-C ends the adaptation with the best state so far.
+    Ctrl-C ends the adaptation with the best state so far.
+
+    Args:
+        model: stays as it is.
+        source: the clip; it is read twice.
+        config: settings of the adaptation; by default the preset `fast`.
+        tracking: settings of the tracker that finds the face.
+        progress: called as progress(stage, done, total, figures).
+        checkpoint: file from which an interrupted run with the same settings goes on.
 
     Returns:
-        The verdict, and a function for `selftrack.tracker.pipeline.track_video` that writes `adapted.safetensors`,
-        `adaptation.json` and `texture.png` into a folder.
+        The adapted model, and the verdict of frames that it did not learn from; where these say that it is no better,
+        the model as it was.
 
     Raises:
-        VideoError: the clip cannot be read.
-        ValueError: it shows too little of a face.
+        UserError: the clip cannot be read or shows too little of a face, or a model that cannot be adapted.
     """
-    torch.manual_seed(config.seed)
-    base = weights_of(track)
-    if models.network.fit is not None:
-        raise UserError(f"{base}: has been adapted already; adapt from the weights that it was made from")
-    if models.network.config.landmarks == "fan":
-        raise UserError(f"{base}: a network that sees FAN's heatmaps cannot be adapted")
-    if track.identity != "clip":
+    config, tracking = config or load_preset(), tracking or TrackerConfig()
+    if model.base is not None:
+        raise UserError("these weights have been adapted already; adapt from the weights that they were made from")
+    if model.network.config.landmarks == "fan":
+        raise UserError(f"{model.weights}: a network that sees FAN's heatmaps cannot be adapted")
+    if tracking.identity != "clip":
         raise UserError("--adapt learns one identity for the clip; use it without --identity per-frame")
-    clip = read_clip(path, models, track, ClipConfig(), lambda done, total: progress("read", done, total, {}))
-    windows = held_out_windows(path, clip, track)
-    trainer = Trainer(clip, models.network, config, models.decoder)
-    run = Adaptation(trainer, windows)
-    settings = {"clip": file_hash(path), "base": file_hash(base), **asdict(track), **asdict(config)}
-    checkpoint = Path(folder) / CHECKPOINT
-    run.resume(checkpoint, settings)
+    torch.manual_seed(config.seed)
+    clip = read_clip(source, model, tracking, ClipConfig(), lambda done, total: progress("read", done, total, {}))
+    windows = held_out_windows(source, clip)
+    run = Adaptation(Trainer(clip, model.network, config, model.decoder), windows)
+    base = {"clip": source.fingerprint(), "base": file_hash(model.weights)}
+    settings = base | {"tracking": asdict(tracking), "adapt": asdict(config)}
+    if checkpoint:
+        run.resume(checkpoint, settings)
     with _all_cores():
         run(lambda step, steps, figures: progress("adapt", step, steps, figures), checkpoint, settings)
-    verdict = judge(run)
-    models.follower.reset()
-    if verdict.kept:
-        # in the precision of the file, so that tracking with the file gives the same
-        adapted = {k: v.half().float() for k, v in trainer.model.heads.state_dict().items()}
-        models.network.heads.load_state_dict(adapted)
-        models.network.fit = ClipFit(
-            settings["clip"],
-            track.detect.face,
-            trainer.model.person().detach().cpu(),
-            trainer.model.inverse_distance.item(),
-            tuple(windows),
-        )
+    verdict = replace(judge(run), history=run.history, settings=settings)
+    if not verdict.kept:
+        return model, verdict
+    adapted = run.trainer.model
+    fit = ClipFit(
+        settings["clip"],
+        tracking.detect.face,
+        adapted.subject().detach().cpu(),
+        adapted.inverse_distance.item(),
+        tuple(windows),
+    )
+    return model.adapted(adapted.heads, fit), verdict
 
-    def finish(tracked: Track, results: Path) -> None:
+
+def adapt_clip(
+    path: Path | str,
+    folder: Path | str,
+    track: TrackConfig,
+    config: AdaptConfig,
+    model: Model,
+    progress: Progress = lambda stage, done, total, figures: None,
+) -> tuple[Model, Verdict, Writer]:
+    """Adapt a model to the clip of a run of `track`, with a checkpoint in the folder of its results.
+
+    Returns:
+        As `adapt`, and what writes `adapted.safetensors`, `adaptation.json` and `texture.png`, for `track_clip`.
+    """
+    checkpoint = Path(folder) / PRIVATE / CHECKPOINT
+    tracking = TrackerConfig(track.identity, track.detect, track.crop)
+    with open_clip(path, track) as source:
+        adapted, verdict = adapt(model, source, config, tracking, progress, checkpoint)
+
+    def write(tracked: Track, used: Model, results: Path) -> None:
         if verdict.kept:
-            save_adapted(results / ADAPTED, models.network.heads, base, models.network.fit, models.network.config)
-        report = {"kept": verdict.kept, "before": _finite(vars(verdict.before)), "after": _finite(vars(verdict.after))}
-        report |= {"history": [_finite(look) for look in run.history], "settings": settings}
-        part = results / f".{ADAPTATION}"
-        part.write_text(json.dumps(report, indent=1, allow_nan=False))
-        os.replace(part, results / ADAPTATION)
+            used.save(results / ADAPTED)
+        (results / ADAPTATION).write_text(json_text(verdict.report()), encoding="utf-8")
         if tracked.ok.any():
             write_texture(clip_texture(tracked), results)
         checkpoint.unlink(missing_ok=True)
 
-    return verdict, finish
+    return adapted, verdict, write
 
 
-def held_out_windows(path: Path, clip: Clip, track: TrackConfig) -> list[Window]:
+def held_out_windows(source: FrameSource, clip: Clip) -> list[Window]:
     """Skin points of the held-out frames, followed in the clip itself."""
     held = set(np.concatenate([clip.split.select, clip.split.report]).tolist()) & set(clip.rows.tolist())
     landmarks = np.full((clip.total, *clip.points.shape[1:]), np.nan, np.float32)
     landmarks[clip.rows] = clip.points.cpu().numpy()
     if not held:
         return []
-    with VideoReader(path, track.start, track.duration, only=held) as reader:
-        return find_windows(((f.index, cv2.cvtColor(f.image, cv2.COLOR_RGB2GRAY)) for f in reader), landmarks)
+    frames = source.frames(only=held)
+    return find_windows(((f.index, cv2.cvtColor(f.image, cv2.COLOR_RGB2GRAY)) for f in frames), landmarks)
 
 
 def judge(run: Adaptation) -> Verdict:
@@ -158,11 +196,6 @@ def judge(run: Adaptation) -> Verdict:
     if worse:
         trainer.model.load_state_dict(run.first)
     return Verdict(not worse, before, after, run.step)
-
-
-def _finite(figures: dict[str, float]) -> dict[str, float | None]:
-    """JSON knows no NaN: null is what could not be measured."""
-    return {name: value if np.isfinite(value) else None for name, value in figures.items()}
 
 
 def _cores() -> int:

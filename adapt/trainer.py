@@ -109,9 +109,8 @@ class Trainer:
         """Identity and mean expression (112,), or (0,), by the un-adapted network."""
         some = self.train_rows[torch.linspace(0, len(self.train_rows) - 1, 24).round().long().unique()]
         points = self.clip.crop_points[some]
-        for_z, for_pose = network.heads.vectors([level[some] for level in self.clip.compressed], points)
-        pooled: Tensor = network.heads.pool(for_z, network.heads.regress(for_z, for_pose, points).person)[0]
-        return pooled
+        features = network.heads.features([maps[some] for maps in self.clip.compressed], points)
+        return network.heads.pool(features, network.heads.regress(features).subject)[0]
 
     def renew(self) -> State:
         """Measure what the losses take for known with the present model."""

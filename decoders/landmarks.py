@@ -93,9 +93,7 @@ class Layout(NamedTuple):
     """Eyes, brows and lips, each by points whose convex hull it is."""
 
 
-MESH_LAYOUT = Layout(
-    OUTER_EYE_CORNERS, CHIN, HAIRLINE, FACE_OVAL, FACE_OVAL, (RIGHT_EYE, LEFT_EYE, *BROWS, LIPS)
-)
+MESH_LAYOUT = Layout(OUTER_EYE_CORNERS, CHIN, HAIRLINE, FACE_OVAL, FACE_OVAL, (RIGHT_EYE, LEFT_EYE, *BROWS, LIPS))
 _IBUG_FEATURES = ((17, 22), (22, 27), (36, 42), (42, 48), (48, 60))  # brows, eyes, outer lips
 IBUG_LAYOUT = Layout(
     (36, 45), 8, 27, tuple(range(17)), tuple(range(27)), tuple(tuple(range(*group)) for group in _IBUG_FEATURES)

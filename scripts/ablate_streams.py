@@ -20,7 +20,7 @@ from selftrack.eval.metrics.clip import track_details
 from selftrack.synthetic.captures import find_captures
 from selftrack.tracker import load
 from selftrack.tracker.network.i2znet import I2ZConfig
-from selftrack.tracker.pipeline import TrackConfig, track_video
+from selftrack.tracker.pipeline import TrackConfig, track_clip
 from selftrack.training.dataset import Shards
 from selftrack.training.i2znet import TrainConfig, train
 
@@ -47,7 +47,7 @@ def main(captures: Path, out: Path, clips: list[Path], steps: int = 1500, config
         rows = []
         for clip in clips:
             result = folder / clip.stem
-            track_video(clip, result, TrackConfig(weights=str(weights), overlay=False), overwrite=True)
+            track_clip(clip, result, TrackConfig(weights=str(weights), overlay=False), overwrite=True)
             track = load(result)
             if clip not in windows:
                 windows[clip] = skin_windows(track)

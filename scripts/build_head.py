@@ -178,9 +178,7 @@ def magnify(t: np.ndarray, centre: float, strength: float) -> np.ndarray:
     return (g(t) - low) / (high - low)
 
 
-def layout_uvs(
-    corners: np.ndarray, parts: np.ndarray, atlas: np.ndarray, mean: dict[int, np.ndarray]
-) -> np.ndarray:
+def layout_uvs(corners: np.ndarray, parts: np.ndarray, atlas: np.ndarray, mean: dict[int, np.ndarray]) -> np.ndarray:
     """Our UV coordinates (F,3,2), v down: the atlas's islands, the face upright and magnified; eyes from the front."""
     uv = np.zeros((*parts.shape, 3, 2))
     for part, (x0, y0, x1, y1) in LAYOUT.items():
@@ -199,9 +197,7 @@ def layout_uvs(
     return uv
 
 
-def split_seams(
-    corners: np.ndarray, parts: np.ndarray, uv: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def split_seams(corners: np.ndarray, parts: np.ndarray, uv: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """One uv per texture corner: base vertex ids (V,), faces (F,3), uv faces (F,3), uvs (N,2)."""
     base, faces = np.unique(corners[..., 0], return_inverse=True)
     uvs, uv_faces = np.unique(uv.reshape(-1, 2).round(6), axis=0, return_inverse=True)
@@ -319,9 +315,7 @@ def main(skins: Path, out: Path = ASSET, seed: int = 0) -> None:
     weights = 0.05 + front * (y < np.quantile(y, 0.93))
     heads = align(heads, weights)
     mean, identity = principal(heads, weights, N_IDENTITY)
-    expression = np.stack(
-        [to_head_frame(shapes[labels.index("facial_action:" + n)]) for n in ARKIT_NAMES]
-    )
+    expression = np.stack([to_head_frame(shapes[labels.index("facial_action:" + n)]) for n in ARKIT_NAMES])
 
     uv = layout_uvs(corners, parts, atlas, dict(zip(base, mean, strict=True)))
     base, faces, uvs, uv_faces = split_seams(corners, parts, uv)

@@ -25,7 +25,8 @@ from selftrack.decoders.base import SurfacePoints
 from selftrack.decoders.head.model import ASSET, Head
 from selftrack.tracker.geometry.crop import apply, face_similarity
 from selftrack.tracker.geometry.pose import project
-from selftrack.tracker.landmarks.follower import DetectConfig, FaceFollower
+from selftrack.tracker.landmarks.detectors import AttentionMesh
+from selftrack.tracker.landmarks.follower import DetectConfig
 
 FACES = 6  # at most, per picture
 STEPS = 1500
@@ -37,7 +38,7 @@ def detect_all(path: Path) -> list[np.ndarray]:
         image = next(container.decode(video=0)).to_ndarray(format="rgb24")
     found: list[np.ndarray] = []
     for face in range(FACES):
-        follower = FaceFollower(DetectConfig(face=face))
+        follower = AttentionMesh(torch.device("cpu")).follower(DetectConfig(face=face))
         follower(image)
         seen = follower(image)
         apart = seen and np.ptp(seen.points, axis=0).max() / 2

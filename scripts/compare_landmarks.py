@@ -12,10 +12,12 @@ from pathlib import Path
 
 import av
 import numpy as np
+import torch
 
 from selftrack.decoders.landmarks import INNER_LIPS, LEFT_EYE, OUTER_EYE_CORNERS, RIGHT_EYE
 from selftrack.tracker.geometry import crop
-from selftrack.tracker.landmarks.follower import FaceFollower
+from selftrack.tracker.landmarks.detectors import AttentionMesh
+from selftrack.tracker.landmarks.follower import DetectConfig
 from selftrack.tracker.landmarks.litert import LiteSession
 
 EYES = {"right eye": RIGHT_EYE, "left eye": LEFT_EYE}
@@ -70,9 +72,7 @@ def compare(ours: np.ndarray, theirs: np.ndarray) -> dict[str, float]:
     ratios = {name: [eye_aspect_ratio(track, eye) for track in (ours, theirs)] for name, eye in EYES.items()}
     ratios["both eyes"] = [sum(pair) for pair in zip(*ratios.values(), strict=True)]
     iod = [_distance(track, *OUTER_EYE_CORNERS) for track in (ours, theirs)]
-    ratios["lip gap"] = [
-        _distance(track, *INNER_LIPS) / unit for track, unit in zip((ours, theirs), iod, strict=True)
-    ]
+    ratios["lip gap"] = [_distance(track, *INNER_LIPS) / unit for track, unit in zip((ours, theirs), iod, strict=True)]
     figures = {f"correlation, {name}": float(np.corrcoef(*pair)[0, 1]) for name, pair in ratios.items()}
     apart = np.linalg.norm(ours - theirs, axis=-1) / iod[1][:, None]
     return figures | {
@@ -84,7 +84,7 @@ def compare(ours: np.ndarray, theirs: np.ndarray) -> dict[str, float]:
 
 def main(clip: Path, task: Path) -> None:
     """Tracks a clip twice and prints the comparison."""
-    follower, current = FaceFollower(), CurrentModel(task)
+    follower, current = AttentionMesh(torch.device("cpu")).follower(DetectConfig()), CurrentModel(task)
     ours, theirs = [], []
     for frame in frames(clip):
         found = follower(frame)

@@ -115,9 +115,7 @@ def main(people: int = 8, seed: int = 0) -> None:
     views = list(itertools.product((-0.9, -0.6, -0.3, 0.0, 0.3, 0.6, 0.9), (-0.25, 0.0, 0.25)))
     with torch.no_grad():
         for person, (yaw, pitch) in itertools.product(z, views):
-            pose = torch.tensor(
-                [np.log(SIZE / 0.30), pitch, yaw, 0.0, SIZE / 2, SIZE / 2], dtype=torch.float32
-            )
+            pose = torch.tensor([np.log(SIZE / 0.30), pitch, yaw, 0.0, SIZE / 2, SIZE / 2], dtype=torch.float32)
             points, vertices, fragments = detect(head, net, person, pose)
             lifted.append(lift(points, vertices, head.faces, fragments, reference))
             records.append((points, vertices, abs(yaw) < 0.4))
@@ -135,9 +133,7 @@ def main(people: int = 8, seed: int = 0) -> None:
             placed = (vertices[head.faces[triangle]] * weights[..., None]).sum(1)[:, :2]
             errors.append((placed - points).norm(dim=1) / (points[33] - points[263]).norm() * 100)
     error = torch.stack(errors).mean(0)
-    typer.echo(
-        f"reprojection on frontal pictures: mean {error.mean():.2f} % IOD, worst point {error.max():.2f}"
-    )
+    typer.echo(f"reprojection on frontal pictures: mean {error.mean():.2f} % IOD, worst point {error.max():.2f}")
     with np.load(ASSET, allow_pickle=False) as data:
         asset = {k: data[k] for k in data.files}
     asset |= {"landmark_triangles": triangle.numpy().astype(np.int16), "landmark_weights": weights.numpy()}

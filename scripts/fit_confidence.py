@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 import typer
 
-from selftrack.eval.checks.benchmark import track_clip
+from selftrack.eval.checks.benchmark import tracked
 from selftrack.eval.checks.confidence import fit_command
 from selftrack.synthetic.clips import main as make_clips
 from selftrack.synthetic.truth import find_clips
@@ -31,7 +31,7 @@ def main(work: Path) -> None:
         make_clips(work / name, clips, FRAMES, seed, hard)
         for clip, _ in find_clips(work / name):
             folders.append(work / f"{name}_{clip.stem}")
-            track_clip(clip, folders[-1], None)
+            tracked(clip, folders[-1], None)
     fit_command(folders)
 
 

@@ -1,8 +1,8 @@
 """The pictures of the README, from the bundled clip and our own renders.
 
-    make demo
-    track tests/data/smile.mp4 --adapt
-    python scripts/make_pictures.py demo_track smile_track
+make demo
+track tests/data/smile.mp4 --adapt
+python scripts/make_pictures.py demo_track smile_track
 """
 
 from __future__ import annotations

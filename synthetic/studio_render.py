@@ -113,11 +113,7 @@ def blob(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
         axes = rng.uniform(0.03, 0.16, 2) * size
         cv2.ellipse(mask, (at.tolist(), (2 * axes).tolist(), rng.uniform(0, 180)), 1.0, -1)
         at = at + rng.normal(0, 0.06 * size, 2)
-    colour = (
-        rng.uniform(0.05, 0.9, 3)
-        if rng.random() < 0.4
-        else np.array([0.8, 0.6, 0.5]) * rng.uniform(0.25, 1.1)
-    )
+    colour = rng.uniform(0.05, 0.9, 3) if rng.random() < 0.4 else np.array([0.8, 0.6, 0.5]) * rng.uniform(0.25, 1.1)
     paint = np.broadcast_to(colour, (size, size, 3)) + rng.normal(0, 0.05, (size, size, 1))
     return cv2.GaussianBlur(mask, (0, 0), 1.0), paint
 
@@ -125,9 +121,7 @@ def blob(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
 def lens_and_sensor(rng: np.random.Generator, picture: np.ndarray) -> np.ndarray:
     """Take a picture (S,S,3) uint8 of one in 0..1: exposure, tone, blur, motion, noise, low resolution, JPEG."""
     size = picture.shape[0]
-    picture = (
-        np.ascontiguousarray(picture, np.float32) * rng.uniform(0.75, 1.3) * (1 + rng.normal(0, 0.04, 3))
-    )
+    picture = np.ascontiguousarray(picture, np.float32) * rng.uniform(0.75, 1.3) * (1 + rng.normal(0, 0.04, 3))
     picture = picture.astype(np.float32).clip(0, 1.2) ** rng.uniform(0.7, 1.35)
     if rng.random() < 0.3:
         side = int(size * rng.uniform(0.3, 0.9))

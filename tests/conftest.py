@@ -213,6 +213,8 @@ def _make_track(
         crop=np.tile(np.eye(2, 3, dtype=np.float32), (count, 1, 1)),
         H_image=H,
         landmarks=np.zeros((count, 478, 2), np.float32),
+        curve_names=HEAD.curve_names,
+        curve_values=z[:, HEAD.expression].clip(0, 1),
         identity=np.zeros(60, np.float32),
         inverse_distance=inverse_distance,
         size=size,
@@ -220,6 +222,7 @@ def _make_track(
         clip_hash="ab" * 32,
         decoder=HEAD.name,
         decoder_hash=HEAD.hash,
+        decoder_path="",
         config="{}",
     )
 

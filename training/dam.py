@@ -300,9 +300,7 @@ def reconstruct(objective: Objective, capture: Capture, learn: np.ndarray, held:
         sums += np.array([1000 * float(error), 1000 * float(error_mean), *squares, count])
     mesh, mean_of_meshes = sums[:2] / len(frames)
     texture, mean_of_textures, camera_means = (psnr(s / sums[5]) for s in sums[2:5])
-    return Reconstruction(
-        float(mesh), float(mean_of_meshes), texture, mean_of_textures, camera_means, len(frames)
-    )
+    return Reconstruction(float(mesh), float(mean_of_meshes), texture, mean_of_textures, camera_means, len(frames))
 
 
 def _camera_means(capture: Capture, frames: np.ndarray, size: int, most: int = 40) -> Iterator[Tensor]:

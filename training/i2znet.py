@@ -6,22 +6,18 @@ process takes its share of the captures.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
-import yaml
-from safetensors.torch import save_file
-from torch import Tensor
 
 from selftrack.adapt.schedule import warmup_cosine
 from selftrack.decoders.base import Decoder
-from selftrack.io import atomic_path
+from selftrack.decoders.registry import load_decoder
 from selftrack.tracker.network.i2znet import I2ZConfig, I2ZNet
+from selftrack.tracker.network.weights import save_heads
 from selftrack.training.dataset import Data, Loading, Source
 from selftrack.training.linear_start import begin_as, solve_linear, standardise
 from selftrack.training.loop import Checkpoint, Loop, Progress, RunningAverage, World
@@ -73,7 +69,8 @@ def train(
     Raises:
         UserError: the checkpoint is of a run with other settings or other data.
     """
-    world = World.join(device)
+    world, decoder = World.join(device), decoder or load_decoder()
+    config = replace(config, network=replace(config.network, decoder=decoder.hash))
     settings = {**asdict(config), **source.settings(), "processes": world.size}
     checkpoint = Checkpoint.beside(out, settings, config.checkpoint_every)
     saved = checkpoint.load()
@@ -108,10 +105,3 @@ def _batches(data: Data, config: TrainConfig, world: World, done: int) -> Iterat
         people = torch.randint(len(data.points), (config.people,), generator=order)
         if step >= done:
             yield data.batch(people, world.device)
-
-
-def save_heads(path: Path, network: I2ZNet, state: dict[str, Tensor], settings: dict[str, Any]) -> None:
-    """Write the heads' weights in half precision, with the network's configuration and the settings of the training."""
-    metadata = {"config": yaml.safe_dump(asdict(network.config)), "training": json.dumps(settings)}
-    with atomic_path(path) as part:
-        save_file({k: v.half().cpu().contiguous() for k, v in state.items()}, part, metadata)

@@ -18,7 +18,8 @@ from selftrack.errors import UserError
 from selftrack.synthetic.cameras import CropConfig, sample_crop
 from selftrack.synthetic.studio_render import lens_and_sensor
 from selftrack.tracker.geometry import crop as crops
-from selftrack.tracker.network.i2znet import WEIGHTS, I2ZConfig, I2ZNet, to_tensor
+from selftrack.tracker.network.i2znet import I2ZConfig, I2ZNet, to_tensor
+from selftrack.tracker.network.weights import WEIGHTS
 from selftrack.training.dam import capture_hash, codes, split_frames
 from selftrack.training.dataset import Loading
 from selftrack.training.i2znet import TrainConfig, train
@@ -101,9 +102,7 @@ class CaptureData:
 
 def network_config(decoder: Dam, config: I2ZConfig | None = None) -> I2ZConfig:
     """Fit the architecture `config` to the codes of a decoder."""
-    return replace(
-        config or I2ZConfig(), identity=0, expression=decoder.size, appearance=0, decoder=decoder.hash
-    )
+    return replace(config or I2ZConfig(), identity=0, expression=decoder.size, appearance=0)
 
 
 def dam_training(network: I2ZConfig, steps: int = 2500, seed: int = 0) -> TrainConfig:

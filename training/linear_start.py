@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from selftrack.errors import UserError
 from selftrack.tracker.geometry.pose import fit_weak_perspective
-from selftrack.tracker.network.i2znet import I2ZNet, load_model
+from selftrack.tracker.network.i2znet import I2ZNet
+from selftrack.tracker.network.weights import load_network
 from selftrack.training.dataset import Data
 from selftrack.training.objective import Objective, choose_points
 
@@ -32,7 +33,7 @@ def begin_as(network: I2ZNet, base: Path) -> None:
     Raises:
         UserError: that is of another architecture.
     """
-    trained = load_model(base)
+    trained = load_network(base)
     if [getattr(trained.config, name) for name in _DEPTHS] != [getattr(network.config, name) for name in _DEPTHS]:
         raise UserError(f"{base}: has another architecture than the network to be trained; name other weights")
     for name in ("levels", "coordinates", "norm_z", "norm_pose"):
@@ -62,7 +63,7 @@ def solve_linear(objective: Objective, data: Data) -> None:
     pooled = x.new_zeros(len(x), 0)
     if linear.first is not None:
         fit(linear.first, x, code)
-        single = linear.first(x)[:, : heads.person_size].reshape(people, shots, -1)
+        single = linear.first(x)[:, : heads.subject_size].reshape(people, shots, -1)
         pooled = single.mean(1, keepdim=True).expand_as(single).flatten(0, 1)
     fit(linear.expression, torch.cat([x, pooled], 1), code[:, objective.expression])
     pose = fit_weak_perspective(objective.landmarks(code), truth)

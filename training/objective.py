@@ -86,10 +86,10 @@ class Objective(nn.Module):
         keep = torch.rand(len(detected), 1, 1, 1, device=detected.device) >= self.config.perceptual_dropout
         perceived = [m.float() * keep for m in maps]
         heads = self.network.heads
-        for_z, for_pose = heads.vectors(self.network.compressed(None, detected, perceived), detected)
-        single = heads.regress(for_z, for_pose, detected)
-        pooled = heads.pool(for_z, single.person, self._pools(people, shots))
-        pooling = heads.regress(for_z, for_pose, detected, self._condition(single.z, target, pooled))
+        features = heads.features(self.network.compressed(None, detected, perceived), detected)
+        single = heads.regress(features)
+        pooled = heads.pool(features, single.subject, self._pools(people, shots))
+        pooling = heads.regress(features, self._condition(single.z, target, pooled))
         # the identity that it is conditioned on is judged as the pool that it may come from
         judged = torch.cat([pooled[:, self.identity], pooling.z[:, self.identity.stop :]], 1)
         losses = [self._supervised(codes, z, truth, target) for codes, z in ((single, single.z), (pooling, judged))]

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from selftrack.adapt.run import adapt_video, load_preset
+from selftrack.adapt.run import adapt_clip, load_preset
 from selftrack.decoders.dam.model import Dam
 from selftrack.errors import UserError
-from selftrack.tracker.network.i2znet import network_beside
-from selftrack.tracker.pipeline import TrackConfig, load_models, track_video
+from selftrack.tracker.network.weights import network_beside
+from selftrack.tracker.pipeline import TrackConfig, load_model, track_clip
 from selftrack.tracker.results import track_file
 from selftrack.training.clip_capture import ClipCapture
 from selftrack.training.dam import DamTraining, Reconstruction, train_dam
@@ -39,19 +39,18 @@ def model_of_clip(
     folder = out.with_name(f"{out.stem}_track")
     if not (folder / track_file.NAME).exists():
         config = TrackConfig(device=device, overlay=False)
-        models = load_models(config)
-        _, finish = adapt_video(clip, folder, config, load_preset(preset), models, progress)
-        track_video(clip, folder, config, progress=progress, models=models, finish=finish)
+        model, _, write = adapt_clip(clip, folder, config, load_preset(preset), load_model(config), progress)
+        track_clip(clip, folder, config, model=model, also=write, progress=progress)
     track = track_file.load(folder)
     if Path(track.clip) != clip.resolve():
         raise UserError(f"{folder}: holds the track of {track.clip}; delete it, or name another output than {out}")
     capture = ClipCapture(track, settings.model.texture, lambda done, total: progress("textures", done, total))
     errors = train_dam(capture, out, settings, lambda *step: progress("model", *step), device)
-    model = Dam.load(out)
-    training = dam_training(network_config(model), network_steps, settings.seed)
+    decoder = Dam.load(out)
+    training = dam_training(network_config(decoder), network_steps, settings.seed)
     train_on_capture(
         capture,
-        model,
+        decoder,
         network_beside(out),
         training,
         lambda *step: progress("network", *step),

@@ -10,7 +10,8 @@ from selftrack.decoders.base import Embedding
 from selftrack.decoders.capture import Capture
 from selftrack.decoders.landmarks import POINTS
 from selftrack.errors import UserError
-from selftrack.tracker.landmarks.follower import DetectConfig, FaceFollower
+from selftrack.tracker.landmarks.detectors import AttentionMesh
+from selftrack.tracker.landmarks.follower import DetectConfig
 from selftrack.tracker.results.skin_points import pin
 
 FACING = 0.8
@@ -25,7 +26,7 @@ def place_landmarks(capture: Capture, pictures: int = 24) -> Embedding:
     Raises:
         UserError: the detector finds no face in any picture.
     """
-    follower, faces = FaceFollower(DetectConfig(), "cpu"), capture.topology.faces
+    follower, faces = AttentionMesh(torch.device("cpu")).follower(DetectConfig()), capture.topology.faces
     mean = capture.mean_vertices()
     corners, weights = [], []
     for frame in np.unique(np.linspace(0, len(capture.frames) - 1, pictures).astype(int)).tolist():

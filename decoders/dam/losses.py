@@ -20,4 +20,3 @@ def divergence(mean: Tensor, deviation: Tensor) -> Tensor:
 def psnr(square: float) -> float:
     """Convert to decibels a mean squared error of values in 0..1."""
     return -10 * float(torch.tensor(max(square, 1e-12)).log10())
-

@@ -95,9 +95,7 @@ def rasterize_pytorch3d(vertices: Tensor, faces: Tensor, size: tuple[int, int]) 
         return Fragments(face_index, barycentric, depth.masked_fill(face_index < 0, torch.inf))
 
 
-def barycentric_at(
-    vertices: Tensor, faces: Tensor, face_index: Tensor, pixels: Tensor | None = None
-) -> Tensor:
+def barycentric_at(vertices: Tensor, faces: Tensor, face_index: Tensor, pixels: Tensor | None = None) -> Tensor:
     """Compute barycentric coordinates of points in triangles, differentiable in the vertices and the points.
 
     Args:

@@ -18,7 +18,7 @@ import torch
 import typer
 from scipy import stats
 
-from selftrack.adapt.run import adapt_video, load_preset
+from selftrack.adapt.run import adapt_clip, load_preset
 from selftrack.adapt.trainer import AdaptConfig
 from selftrack.command import run
 from selftrack.decoders.base import Decoder
@@ -32,7 +32,7 @@ from selftrack.synthetic.truth import Truth, find_clips, load_truth
 from selftrack.tracker import load
 from selftrack.tracker.geometry.crop import inter_ocular
 from selftrack.tracker.geometry.pose import rotation
-from selftrack.tracker.pipeline import TrackConfig, load_models, track_video
+from selftrack.tracker.pipeline import TrackConfig, load_model, track_clip
 from selftrack.tracker.results.skin_points import Window, skin_error
 from selftrack.tracker.results.track_file import NAME, Track
 
@@ -115,7 +115,7 @@ def gaze(head: Decoder, vertices: np.ndarray) -> np.ndarray:
     return np.stack(directions, 1)
 
 
-def track_clip(clip: Path, folder: Path, adaptation: AdaptConfig | None) -> Track:
+def tracked(clip: Path, folder: Path, adaptation: AdaptConfig | None) -> Track:
     """The track in `folder`, made if it is not there; adapted first if there are settings for that.
 
     Raises:
@@ -124,11 +124,11 @@ def track_clip(clip: Path, folder: Path, adaptation: AdaptConfig | None) -> Trac
     """
     if (folder / NAME).exists():
         return load(folder)
-    config, finish = TrackConfig(overlay=False), None
-    models = load_models(config)
+    config, also = TrackConfig(overlay=False), None
+    model = load_model(config)
     if adaptation is not None:
-        _, finish = adapt_video(clip, folder, config, adaptation, models)
-    track_video(clip, folder, config, models=models, finish=finish)
+        model, _, also = adapt_clip(clip, folder, config, adaptation, model)
+    track_clip(clip, folder, config, model=model, also=also)
     return load(folder)
 
 
@@ -183,9 +183,9 @@ def main(
     settings = settings if steps is None else replace(settings, steps=steps)
     rows: dict[str, dict[str, Row]] = {}
     for clip, truth in find_clips(clips)[:first]:
-        tracks = {"plain": track_clip(clip, output / f"{clip.stem}_plain", None)}
+        tracks = {"plain": tracked(clip, output / f"{clip.stem}_plain", None)}
         if adapt:
-            tracks["adapted"] = track_clip(clip, output / f"{clip.stem}_adapted", settings)
+            tracks["adapted"] = tracked(clip, output / f"{clip.stem}_adapted", settings)
         windows = skin_windows(tracks["plain"])
         rows[clip.stem] = {name: errors(track, load_truth(truth), windows) for name, track in tracks.items()}
         (output / "benchmark.json").write_text(json.dumps(rows, indent=1))

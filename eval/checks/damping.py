@@ -11,7 +11,6 @@ range is left.)
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -65,7 +64,7 @@ def restored(before: Track, after: Track, curve: int) -> list[Track]:
     for level in np.linspace(0, shift, 11):
         z = after.z.copy()
         z[:, column] = before.z[:, column] + level
-        track = replace(after, z=z)
+        track = after.with_codes(z)
         if spread(_shown(track, curve)[both]) >= least:
             tracks.append(track)
     return tracks

@@ -31,7 +31,8 @@ from selftrack.decoders.head.model import load_head
 from selftrack.decoders.mesh.rasterizer import Fragments, rasterize
 from selftrack.tracker import load
 from selftrack.tracker.geometry.pose import project
-from selftrack.tracker.pipeline import Models, TrackConfig, load_models, track_video
+from selftrack.tracker.model import Model
+from selftrack.tracker.pipeline import TrackConfig, load_model, open_clip, track_clip
 from selftrack.tracker.results.track_file import Track
 
 CLIP = Path(__file__).parents[2] / "tests" / "data" / "smile.mp4"
@@ -122,21 +123,21 @@ def moved(clip: Clip, device: str) -> Clip:
     return replace(clip, compressed=compressed, pixels=pixels.to(device), **tensors)
 
 
-def step_terms(clip: Clip, models: Models, config: AdaptConfig) -> dict[str, float]:
+def step_terms(clip: Clip, model: Model, config: AdaptConfig) -> dict[str, float]:
     """The terms of the first step of an adaptation, and the length of the gradient of what is trained."""
-    trainer = Trainer(clip, models.network, config)
+    trainer = Trainer(clip, model.network, config, model.decoder)
     terms = trainer.losses(trainer.renew(), trainer.draw())
     trainer.total(terms).backward()
     gradients = [p.grad.square().sum().item() for p in trainer.model.parameters() if p.grad is not None]
     return {name: term.item() for name, term in terms.items()} | {"gradient": sum(gradients) ** 0.5}
 
 
-def steps_per_second(clip: Clip, models: Models, config: AdaptConfig) -> float:
+def steps_per_second(clip: Clip, model: Model, config: AdaptConfig) -> float:
     """Of an adaptation of `config.steps` steps, after one to warm up; a look at the held-out frames included."""
     with tempfile.TemporaryDirectory() as folder:
         for steps in (1, config.steps):
             settings = replace(config, steps=steps, evaluate=steps)
-            run = Adaptation(Trainer(clip, models.network, settings), [])
+            run = Adaptation(Trainer(clip, model.network, settings, model.decoder), [])
             began = time.perf_counter()
             run(lambda step, steps, figures: None, Path(folder) / "checkpoint", {"steps": steps})
     return config.steps / (time.perf_counter() - began)
@@ -146,7 +147,7 @@ def compare(
     clip: Path,
     steps: int,
     devices: tuple[str, str] = ("cpu", "cuda"),
-    make_models: Callable[[TrackConfig], Models] = load_models,
+    make_model: Callable[[TrackConfig], Model] = load_model,
     duration: float | None = None,
 ) -> tuple[list[Check], list[Speed]]:
     """All checks and speeds of two devices on a clip."""
@@ -156,18 +157,18 @@ def compare(
     with tempfile.TemporaryDirectory() as folder:
         for number, device in enumerate(devices):
             config = TrackConfig(device=device, overlay=False, duration=duration)
-            models = make_models(config)
+            model = make_model(config)
             for _ in range(2):  # the first time warms up
                 out = Path(folder) / str(number)
-                models.follower.reset()
-                summary = track_video(clip, out, config, overwrite=True, models=models)
+                summary = track_clip(clip, out, config, overwrite=True, model=model)
             tracks.append(load(out))
             fps.append(summary.fps)
-            shared = shared or read_clip(clip, models, config, ClipConfig())
+            with open_clip(clip, config) as source:
+                shared = shared or read_clip(source, model, config, ClipConfig())
             mine = moved(shared, device)
             adaptation = replace(load_preset("fast"), steps=steps)
-            terms.append(step_terms(mine, models, adaptation))
-            rates.append(steps_per_second(mine, models, adaptation))
+            terms.append(step_terms(mine, model, adaptation))
+            rates.append(steps_per_second(mine, model, adaptation))
     checks += track_checks(*tracks) + loss_checks(*terms)
     return checks, [Speed("feed-forward, frames/s", *fps), Speed("adaptation, steps/s", *rates)]
 

@@ -77,5 +77,3 @@ def _painted(painter: MeshPainter, image: np.ndarray, vertices: np.ndarray, text
     """The picture (H,W,3) in 0..1 with the mesh in a texture (3,T,T)."""
     painter.texture = texture[None]
     return painter(image, vertices) / 255
-
-

@@ -91,4 +91,4 @@ def filtered(track: Track, smooth: Filter) -> Track:
     width = track.z.shape[1]
     z, pose = out[:, :width], out[:, width:]
     pose[:, 1:4] = np.remainder(pose[:, 1:4] + np.pi, 2 * np.pi) - np.pi
-    return replace(track, z=z.astype(np.float32), H_image=pose.astype(np.float32))
+    return replace(track.with_codes(z), H_image=pose.astype(np.float32))

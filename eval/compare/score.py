@@ -13,6 +13,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 
 from selftrack.errors import UserError
 from selftrack.eval.annotate.marks import AnnotationError, Annotations, annotation_error, read_annotations
@@ -21,7 +22,8 @@ from selftrack.eval.metrics.clip import Metrics, median_iod, mesh_details, mesh_
 from selftrack.eval.metrics.neutral import Mesh, load_mesh
 from selftrack.io import json_text, nested, write_text
 from selftrack.tracker import load
-from selftrack.tracker.landmarks.follower import FaceFollower
+from selftrack.tracker.landmarks.detectors import AttentionMesh
+from selftrack.tracker.landmarks.follower import DetectConfig
 from selftrack.tracker.results.clip import open_clip
 from selftrack.tracker.results.skin_points import Window, find_windows
 from selftrack.tracker.results.track_file import NAME, Track
@@ -68,7 +70,7 @@ class Reference:
             UserError: the clip cannot be read.
             ValueError: there is no face in it.
         """
-        follower, points = FaceFollower(), []
+        follower, points = AttentionMesh(torch.device("cpu")).follower(DetectConfig()), []
         with open_source(clip) as source:
             size, total = (source.info.height, source.info.width), source.count() or 0
             for frame in source:

@@ -23,7 +23,7 @@ import typer
 
 from selftrack.adapt.clip import ClipConfig, read_clip
 from selftrack.adapt.loop import Adaptation
-from selftrack.adapt.run import CHECKPOINT, for_own_model, held_out_windows, load_preset
+from selftrack.adapt.run import CHECKPOINT, for_personal_model, held_out_windows, load_preset
 from selftrack.adapt.trainer import AdaptConfig, Trainer
 from selftrack.command import run
 from selftrack.decoders.base import Decoder
@@ -39,8 +39,8 @@ from selftrack.synthetic.people import face_vertices
 from selftrack.synthetic.scene import Stage
 from selftrack.synthetic.truth import Truth, load_truth
 from selftrack.tracker.geometry.crop import inter_ocular
-from selftrack.tracker.network.i2znet import ClipFit, network_beside
-from selftrack.tracker.pipeline import TrackConfig, load_models, track_video
+from selftrack.tracker.network.weights import ClipFit, network_beside
+from selftrack.tracker.pipeline import TrackConfig, load_model, open_clip, track_clip
 from selftrack.tracker.results import track_file
 from selftrack.tracker.results.track_file import Track
 from selftrack.training.dam import DamTraining, train_dam
@@ -103,18 +103,16 @@ def figures(track: Track, truth: Truth) -> Figures:
 
 def adapted(clip_path: Path, config: TrackConfig, settings: AdaptConfig, folder: Path, say: Callable) -> None:
     """Adapt to a clip and track it, whatever held-out frames say of it: that is what is to be measured."""
-    models = load_models(config)
-    clip = read_clip(clip_path, models, config, ClipConfig())
-    trainer = Trainer(clip, models.network, settings, models.decoder)
-    run = Adaptation(trainer, held_out_windows(clip_path, clip, config))
+    model = load_model(config)
+    with open_clip(clip_path, config) as source:
+        clip = read_clip(source, model, config, ClipConfig())
+        trainer = Trainer(clip, model.network, settings, model.decoder)
+        run = Adaptation(trainer, held_out_windows(source, clip))
     checkpoint = folder / CHECKPOINT
     run(lambda step, steps, seen: say(f"adapt {step}/{steps} {seen}") if seen else None, checkpoint, {})
-    models.network.heads.load_state_dict(trainer.model.heads.state_dict())
-    models.network.fit = ClipFit(
-        file_hash(clip_path), 0, trainer.model.person().detach().cpu(), trainer.model.inverse_distance.item()
-    )
-    models.follower.reset()
-    track_video(clip_path, folder, config, overwrite=True, models=models)
+    subject, inverse_distance = trainer.model.subject().detach().cpu(), trainer.model.inverse_distance.item()
+    fit = ClipFit(file_hash(clip_path), 0, subject, inverse_distance)
+    track_clip(clip_path, folder, config, overwrite=True, model=model.adapted(trainer.model.heads, fit))
     checkpoint.unlink(missing_ok=True)
 
 
@@ -152,13 +150,13 @@ def run_actor(folder: Path, seed: int, effort: Effort, say: Callable[[str], None
         make_clip(clip, seed, 90 + seed, effort.frames, WILD, cast(Stage(LAB), seed))
     truth = load_truth(truth_path)
     config = TrackConfig(decoder=str(decoder.resolve()), overlay=False)
-    full = for_own_model(load_preset("fast"))
+    full = for_personal_model(load_preset("fast"))
     results = {}
     for name in ADAPTATIONS:
         into = folder / name
         if not (into / track_file.NAME).exists():
             if name == "none":
-                track_video(clip, into, config)
+                track_clip(clip, into, config)
             else:
                 adapted(clip, config, full if name == "full" else flrc_alone(full), into, say)
         results[name] = asdict(figures(track_file.load(into), truth))

@@ -18,7 +18,7 @@ from selftrack.tracker.geometry.crop import CROP_SIZE, apply, warp
 from selftrack.tracker.geometry.pose import project, to_image
 from selftrack.tracker.landmarks.attention_mesh import LandmarkNet
 from selftrack.tracker.network.i2znet import Codes, I2ZNet, to_tensor
-from selftrack.tracker.pipeline import TrackConfig, track_video
+from selftrack.tracker.pipeline import TrackConfig, track_clip
 from selftrack.tracker.results.track_file import Track, load
 from selftrack.tracker.sources.opening import open_source
 
@@ -51,7 +51,7 @@ def on_captures(network: I2ZNet, shots: Shots) -> dict[int, Row]:
 def on_clip(network: I2ZNet, clip: Path, folder: Path) -> dict[int, Row]:
     """By resolution, of a clip in the tracker's own crops and with one person for the clip: the distance of the mesh
     from what the detector sees at 256, Eq. 10 in the picture, and pixels of the crop as in `on_captures`."""
-    track_video(clip, folder, TrackConfig(overlay=False), overwrite=True)
+    track_clip(clip, folder, TrackConfig(overlay=False), overwrite=True)
     track = load(folder)
     with open_source(clip) as source:
         pictures = np.stack([warp(f.image, m) for f, m, ok in zip(source, track.crop, track.ok, strict=True) if ok])
@@ -77,8 +77,8 @@ def _told(network: I2ZNet, pictures: np.ndarray, points: np.ndarray, samples: in
     """Codes given the person that is pooled over frames spread evenly, as in tracking."""
     images, at = to_tensor(torch.from_numpy(pictures)), torch.from_numpy(points)
     some = np.unique(np.linspace(0, len(points) - 1, samples + 2)[1:-1].round().astype(int))
-    person = network.person(images[some], at[some])
-    said = [network(i, p, person) for i, p in zip(images.split(32), at.split(32), strict=True)]
+    subject = network.subject(images[some], at[some])
+    said = [network(i, p, subject) for i, p in zip(images.split(32), at.split(32), strict=True)]
     return Codes(*(torch.cat(part) for part in zip(*said, strict=True)))
 
 

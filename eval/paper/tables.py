@@ -24,7 +24,7 @@ import typer
 from selftrack.adapt.run import load_preset
 from selftrack.adapt.terms import TERMS
 from selftrack.command import run
-from selftrack.eval.checks.benchmark import errors, track_clip
+from selftrack.eval.checks.benchmark import errors, tracked
 from selftrack.eval.compare.score import skin_windows
 from selftrack.eval.metrics.clip import track_details
 from selftrack.eval.paper.held_out_people import NONE, PERTURBATIONS, held_out_shots
@@ -33,7 +33,7 @@ from selftrack.eval.paper.variants import LABELS, VARIANTS, accuracy, robustness
 from selftrack.io import write_text
 from selftrack.synthetic.captures import find_captures
 from selftrack.synthetic.truth import load_truth
-from selftrack.tracker.network.i2znet import load_model
+from selftrack.tracker.network.weights import load_network
 from selftrack.tracker.pipeline import ADAPTATION
 from selftrack.tracker.results.skin_points import Window
 from selftrack.tracker.results.track_file import Track
@@ -144,7 +144,7 @@ def table1(
         figures[clip.stem], windows = {}, None
         for variant, change in variants.items():
             folder = out / re.sub(r"\W+", "_", variant) / clip.stem
-            track = track_clip(clip, folder, None if change is None else settings.changed(**change))
+            track = tracked(clip, folder, None if change is None else settings.changed(**change))
             windows = skin_windows(track) if windows is None else windows
             figures[clip.stem][variant] = row = _adaptation_row(track, clip, windows)
             if change is not None:
@@ -183,10 +183,10 @@ def table2(
     for name, weights in _weights(captures, out, steps, seed, training).items():
         if weights.exists():
             still = stability(weights, clip, out / "tracks" / name)
-            rows[LABELS[name]] = accuracy(load_model(weights), shots) | {"temporal": still}
+            rows[LABELS[name]] = accuracy(load_network(weights), shots) | {"temporal": still}
         else:
             rows[LABELS[name]] = "not trained in the time there was"
-    bundled = load_model()
+    bundled = load_network()
     rows["bundled weights"] = accuracy(bundled, shots)
     _finish("table2", out, markdown(rows | NOT_RUN, TABLE2, "network"))
 
@@ -202,8 +202,8 @@ def table3(
     """The same networks when view, colour, light, crop or background change (supplementary Table 3)."""
     shots, rows = held_out_shots(people, 2, seed), {}
     for name, weights in _weights(captures, out, steps, seed, training).items():
-        rows[LABELS[name]] = robustness(load_model(weights), shots, NONE) if weights.exists() else None
-    rows["bundled weights"] = robustness(load_model(), shots, NONE)
+        rows[LABELS[name]] = robustness(load_network(weights), shots, NONE) if weights.exists() else None
+    rows["bundled weights"] = robustness(load_network(), shots, NONE)
     tables = []
     for column, title in TABLE3.items():
         lines = {
@@ -221,7 +221,7 @@ def figure10(
     seed: Seed = 0,
 ) -> None:
     """The resolution of the input: resolution.png and a table (Figure 10)."""
-    network = load_model()
+    network = load_network()
     captures = on_captures(network, held_out_shots(people, 2, seed, ())[NONE])
     real = on_clip(network, clip, out / "tracks" / clip.stem)
     first = {"moved": "moved against 256, px", "landmarks": "landmarks, % IOD", "vertex": "vertex, mm"}

@@ -18,7 +18,7 @@ from selftrack.tracker import load
 from selftrack.tracker.geometry.crop import inter_ocular
 from selftrack.tracker.geometry.pose import project
 from selftrack.tracker.network.i2znet import Codes, I2ZConfig, I2ZNet, to_tensor
-from selftrack.tracker.pipeline import TrackConfig, track_video
+from selftrack.tracker.pipeline import TrackConfig, track_clip
 from selftrack.training.dataset import Shards
 from selftrack.training.i2znet import TrainConfig, train
 
@@ -117,6 +117,6 @@ def robustness(network: I2ZNet, shots: dict[str, Shots], undisturbed: str) -> di
 
 def stability(weights: Path, clip: Path, folder: Path) -> float:
     """Eq. 10 in the picture, mean of ratios, of a clip tracked frame by frame."""
-    track_video(clip, folder, TrackConfig(weights=str(weights), overlay=False, identity="per-frame"), overwrite=True)
+    track_clip(clip, folder, TrackConfig(weights=str(weights), overlay=False, identity="per-frame"), overwrite=True)
     track = load(folder)
     return mesh_stability(track.vertices, track.ok, median_iod(track.landmarks))[0].mean.value()

@@ -30,8 +30,8 @@ from selftrack.tracker import load
 from selftrack.tracker.geometry.crop import CropConfig, inter_ocular
 from selftrack.tracker.landmarks.boxes import BoxConfig
 from selftrack.tracker.landmarks.follower import DetectConfig
-from selftrack.tracker.network.i2znet import load_model
-from selftrack.tracker.pipeline import ADAPTATION, ADAPTED, REPORT, REPORT_DATA, TrackConfig, track_video
+from selftrack.tracker.network.weights import load_network
+from selftrack.tracker.pipeline import ADAPTATION, ADAPTED, REPORT, REPORT_DATA, TrackConfig, track_clip
 from selftrack.tracker.results.confidence import LIMIT
 from selftrack.tracker.results.track_file import Track
 
@@ -143,11 +143,11 @@ def unadapted(track: Track, folder: Path, progress: Progress = lambda stage, don
         ValueError: these weights are not there any more.
     """
     try:
-        load_model(folder / ADAPTED)  # refuses when the weights that it was made from have changed
+        load_network(folder / ADAPTED)  # refuses when the weights that it was made from have changed
     except (ValueError, OSError) as error:
         raise UserError(f"{error}; or name the folder of the un-adapted track with --before") from error
     with tempfile.TemporaryDirectory() as scratch:
-        track_video(Path(track.clip), Path(scratch), _settings(track), progress=_stage("before", progress))
+        track_clip(Path(track.clip), Path(scratch), _settings(track), progress=_stage("before", progress))
         return _same_clip(load(scratch), track, Path(track.clip))
 
 

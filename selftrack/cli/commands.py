@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from selftrack.command import run
 from selftrack.errors import UserError
+from selftrack.io import OutputFolder
 
 # torch's threads wait for work spinning, by default so long that a busy machine makes them many times slower
 os.environ.setdefault("GOMP_SPINCOUNT", "20000")
@@ -40,10 +41,10 @@ def track(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace earlier results.")] = False,
 ) -> None:
     """Track a face through a video: track.npz, curves.csv and overlay.mp4 in the output folder."""
-    from selftrack.adapt.run import adapt_video, for_own_model, load_preset
+    from selftrack.adapt.run import adapt_clip, for_personal_model, load_preset
     from selftrack.tracker.export import default_path, known, require
     from selftrack.tracker.landmarks.follower import DetectConfig
-    from selftrack.tracker.pipeline import TrackConfig, load_models, refuse_earlier, track_video
+    from selftrack.tracker.pipeline import OUTPUTS, TrackConfig, load_model, track_clip
 
     config = TrackConfig(
         start=start,
@@ -54,20 +55,23 @@ def track(
         decoder=None if decoder is None else str(decoder.resolve()),
         device=device,
         overlay=overlay,
-        look="textured" if textured else "shaded",
+        overlay_mode="textured" if textured else "shaded",
         detect=DetectConfig(face=face),
     )
     folder, settings = output or Path(f"{video.stem}_track"), load_preset(preset)
-    settings = for_own_model(settings) if decoder else settings
+    settings = for_personal_model(settings) if decoder else settings
     exports = known(name for name in export.split(",") if name)
-    refuse_earlier(folder, overwrite, [default_path(video, to, folder).name for to in exports])
-    models, verdict, finish = None, None, None
+    names = [*OUTPUTS, *(default_path(video, to, folder).name for to in exports)]
+    OutputFolder(folder).check(names, overwrite)
+    model, verdict, also = None, None, None
     with _Bars() as bars:
         if adapt:
-            models = load_models(config)
-            require(exports, models.decoder)
-            verdict, finish = adapt_video(video, folder, config, settings, models, bars.show)
-        summary = track_video(video, folder, config, overwrite, bars.show, models, finish, exports)
+            model = load_model(config)
+            require(exports, model.decoder)
+            model, verdict, also = adapt_clip(video, folder, config, settings, model, bars.show)
+        summary = track_clip(
+            video, folder, config, model=model, overwrite=overwrite, exports=exports, also=also, progress=bars.show
+        )
     print(summary)
     if verdict:
         print(f"adapted  {verdict}")
@@ -189,7 +193,8 @@ def _i2znet_of(
 ) -> Path:
     from selftrack.decoders.capture import open_capture
     from selftrack.decoders.dam.model import Dam
-    from selftrack.tracker.network.i2znet import I2ZConfig, network_beside
+    from selftrack.tracker.network.i2znet import I2ZConfig
+    from selftrack.tracker.network.weights import network_beside
     from selftrack.training.i2znet_multiview import dam_training, network_config, train_on_capture
 
     model = Dam.load(decoder)

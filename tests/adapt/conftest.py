@@ -16,7 +16,8 @@ from selftrack.decoders.head.model import load_head
 from selftrack.decoders.mesh.rasterizer import interpolate, rasterize
 from selftrack.tracker.geometry.crop import apply, face_similarity, inter_ocular, warp
 from selftrack.tracker.geometry.pose import project
-from selftrack.tracker.network.i2znet import I2ZNet, load_model, to_tensor
+from selftrack.tracker.network.i2znet import I2ZNet, to_tensor
+from selftrack.tracker.network.weights import load_network
 
 SIZE = (160, 160)
 COUNT = 24
@@ -38,7 +39,7 @@ def quick() -> AdaptConfig:
 @pytest.fixture(scope="session")
 def network() -> I2ZNet:
     """The bundled network; nobody may change it."""
-    return load_model()
+    return load_network()
 
 
 @pytest.fixture(scope="session")

@@ -12,8 +12,8 @@ from selftrack.adapt.clip import STRETCH, ClipConfig, Pixels, _Shots, chosen_row
 from selftrack.adapt.model import Adapted
 from selftrack.tracker.geometry.crop import warp
 from selftrack.tracker.network.i2znet import to_tensor
-from selftrack.tracker.pipeline import TrackConfig, load_models
-from selftrack.tracker.sources.video import VideoReader
+from selftrack.tracker.pipeline import TrackConfig, load_model, open_clip
+from selftrack.tracker.sources.opening import open_source
 
 NO_BLUR = ClipConfig(blur=0.0, max_iod=1e9, margin=0.2)
 
@@ -75,30 +75,31 @@ def test_shots_end_at_cuts_gaps_and_lost_faces() -> None:
     scenes = rng.integers(0, 255, (2, 32, 32, 3), dtype=np.uint8)
     shots = _Shots(cut=30.0)
     for row, (scene, found) in enumerate([(0, True), (0, True), (1, True), (1, False), (1, True), (1, True)]):
-        shots.see(scenes[scene], row if row < 5 else 9, found)
+        shots.add(scenes[scene], row if row < 5 else 9, found)
     assert shots.numbers().tolist() == [0, 0, 1, 3, 4]
 
 
 def test_brighter_is_not_another_shot() -> None:
     shots, scene = _Shots(cut=30.0), np.random.default_rng(0).integers(0, 100, (32, 32, 3), dtype=np.uint8)
     for gain in (1, 1, 1, 2, 2):
-        shots.see((scene + 60 * (gain - 1)).astype(np.uint8), 0 if gain == 1 else 1, True)
+        shots.add((scene + 60 * (gain - 1)).astype(np.uint8), 0 if gain == 1 else 1, True)
     assert len(set(shots.numbers()[:3])) == 1
 
 
 def test_reading_the_bundled_clip(smile: Path) -> None:
-    models, track = load_models(TrackConfig()), TrackConfig(duration=0.4)
-    clip = read_clip(smile, models, track, ClipConfig())
+    model, track = load_model(TrackConfig()), TrackConfig(duration=0.4)
+    with open_clip(smile, track) as source:
+        clip = read_clip(source, model, track, ClipConfig())
     assert len(clip) == clip.total == 12 and clip.size == (640, 360) and (clip.shot == 0).all()
     at = clip.crop_points
     assert (at > 0).all() and (at < 255).all()
     assert [len(level) for level in clip.compressed] == [12, 12, 12]
-    with VideoReader(smile, duration=0.4) as reader, torch.no_grad():
+    with open_source(smile, duration=0.4) as reader, torch.no_grad():
         crops = np.stack([warp(f.image, t.numpy()) for f, t in zip(reader, clip.transform, strict=True)])
         images = to_tensor(torch.from_numpy(crops))
-        person = models.network.person(images, at)
-        whole = models.network(images, at, person)
-        kept = Adapted(models.network, person)(clip, torch.arange(12))
+        subject = model.network.subject(images, at)
+        whole = model.network(images, at, subject)
+        kept = Adapted(model.network, subject)(clip, torch.arange(12))
     # what is kept of the frames says what the whole network says of their pictures
     assert torch.allclose(kept.z, whole.z, atol=1e-3) and torch.allclose(kept.pose, whole.pose, atol=1e-2)
 
@@ -106,4 +107,4 @@ def test_reading_the_bundled_clip(smile: Path) -> None:
 def test_a_clip_without_a_face_is_refused(make_clip, tmp_path: Path) -> None:  # noqa: ANN001
     clip = make_clip("blank.mp4", [np.zeros((96, 96, 3), np.uint8)] * 4)
     with pytest.raises(ValueError, match="a face in 0 frames is too little to adapt to"):
-        read_clip(clip, load_models(TrackConfig()), TrackConfig(), ClipConfig())
+        read_clip(open_source(clip), load_model(TrackConfig()), TrackConfig(), ClipConfig())

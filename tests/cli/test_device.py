@@ -19,11 +19,13 @@ from torch.utils._pytree import tree_flatten, tree_map
 
 from selftrack.adapt.clip import ClipConfig, read_clip
 from selftrack.adapt.trainer import AdaptConfig
+from selftrack.decoders.head.model import load_head
 from selftrack.eval.checks.gpu import loss_checks, moved, rasterizer_check, step_terms, track_checks
 from selftrack.tracker import load
-from selftrack.tracker.landmarks.follower import FaceFollower
-from selftrack.tracker.network.i2znet import load_model
-from selftrack.tracker.pipeline import Models, TrackConfig, track_video
+from selftrack.tracker.landmarks.detectors import AttentionMesh
+from selftrack.tracker.model import Model
+from selftrack.tracker.network.weights import WEIGHTS, load_network
+from selftrack.tracker.pipeline import TrackConfig, open_clip, track_clip
 
 DEVICE = torch.device("meta")
 MOVES = ("_to_copy", "copy_", "_local_scalar_dense", "_has_compatible_shallow_copy_type")
@@ -120,17 +122,19 @@ def test_tracking_and_adaptation_stay_on_their_device(smile: Path, tmp_path: Pat
     """Every tensor follows the models' device, and what comes out is what the CPU says."""
     config = TrackConfig(overlay=False, duration=0.4, samples=2)
 
-    def on(device: str) -> Models:
-        return Models(FaceFollower(config.detect, device), load_model(device=device), device)
+    def on(device: str) -> Model:
+        place = torch.device(device)
+        return Model(load_network(device=device), load_head().to(place), AttentionMesh(place), place, WEIGHTS)
 
     here, there = on("cpu"), on(emulated)
     tracks, terms = [], []
-    for name, models in (("here", here), ("there", there)):
-        track_video(smile, tmp_path / name, config, models=models)
+    for name, model in (("here", here), ("there", there)):
+        track_clip(smile, tmp_path / name, config, model=model)
         tracks.append(load(tmp_path / name))
-    clip = read_clip(smile, here, config, ClipConfig())
+    with open_clip(smile, config) as source:
+        clip = read_clip(source, here, config, ClipConfig())
     quick = AdaptConfig(groups=2, texels=200, texture=64)
-    for models in (here, there):
-        terms.append(step_terms(moved(clip, models.device), models, quick))
+    for model in (here, there):
+        terms.append(step_terms(moved(clip, str(model.device)), model, quick))
     checks = track_checks(*tracks) + loss_checks(*terms)
     assert all(check.passed for check in checks), [check for check in checks if not check.passed]

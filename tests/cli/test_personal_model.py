@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from selftrack.adapt.clip import ClipConfig, read_clip
-from selftrack.adapt.run import for_own_model
+from selftrack.adapt.run import for_personal_model
 from selftrack.adapt.terms import StepContext
 from selftrack.adapt.terms.texture import MotcConfig, model_texture
 from selftrack.adapt.trainer import AdaptConfig, Trainer
@@ -23,11 +23,11 @@ from selftrack.decoders.dam.networks import DamConfig
 from selftrack.errors import UserError
 from selftrack.tracker import export
 from selftrack.tracker.geometry.pose import view_of
-from selftrack.tracker.network.i2znet import WEIGHTS, I2ZConfig, I2ZNet, load_model, network_beside
-from selftrack.tracker.pipeline import TrackConfig, load_models, track_video
+from selftrack.tracker.network.i2znet import I2ZConfig, I2ZNet
+from selftrack.tracker.network.weights import WEIGHTS, load_network, network_beside, save_heads
+from selftrack.tracker.pipeline import TrackConfig, load_model, open_clip, track_clip
 from selftrack.tracker.results import track_file
 from selftrack.training.dam import DamTraining, fit_curves, prepare
-from selftrack.training.i2znet import save_heads
 from selftrack.training.i2znet_multiview import (
     CaptureConfig,
     CaptureData,
@@ -57,7 +57,8 @@ def network(model: Path) -> Path:
     """Untrained."""
     torch.manual_seed(1)
     out = network_beside(model)
-    untrained = I2ZNet(network_config(Dam.load(model), SMALL))
+    dam = Dam.load(model)
+    untrained = I2ZNet(replace(network_config(dam, SMALL), decoder=dam.hash))
     save_heads(out, untrained, untrained.heads.state_dict(), {})
     return out
 
@@ -106,15 +107,15 @@ def test_a_network_for_a_model_trains(stage: Studio, model: Path, tmp_path: Path
         stage, Dam.load(model), tmp_path / "w.safetensors", settings, lambda s, n, terms: seen.append(terms)
     )
     assert np.isfinite(list(seen[0].values())).all() and "view" in seen[0]
-    trained = load_model(out)
+    trained = load_network(out)
     codes = trained(None, torch.rand(2, 478, 2) * 256)
-    assert codes.z.shape == (2, 128) and codes.person.shape == (2, 0)
+    assert codes.z.shape == (2, 128) and codes.subject.shape == (2, 0)
     assert trained.config.decoder == Dam.load(model).hash
 
 
 def test_tracking_with_a_model(model: Path, network: Path, smile: Path, tmp_path: Path) -> None:
-    config = TrackConfig(decoder=str(model), duration=0.3, samples=2, overlay=True, look="textured")
-    track_video(smile, tmp_path / "out", config)
+    config = TrackConfig(decoder=str(model), duration=0.3, samples=2, overlay=True, overlay_mode="textured")
+    track_clip(smile, tmp_path / "out", config)
     track, dam = track_file.load(tmp_path / "out"), Dam.load(model)
     assert track.decoder == "dam" and track.z.shape[1] == 128 and track.identity.shape == (0,)
     assert track.vertices().shape == (len(track), len(dam.mean), 3)
@@ -131,7 +132,7 @@ def test_a_format_that_cannot_be_written_is_refused_before_tracking(
 ) -> None:
     stages: list[str] = []
     with pytest.raises(UserError, match="glb needs fixed blend shapes"):
-        track_video(
+        track_clip(
             smile,
             tmp_path / "out",
             TrackConfig(decoder=str(model)),
@@ -139,7 +140,7 @@ def test_a_format_that_cannot_be_written_is_refused_before_tracking(
             exports=["csv", "glb"],
         )
     assert not stages and not (tmp_path / "out").exists()
-    monkeypatch.setattr("selftrack.adapt.run.adapt_video", lambda *arguments: pytest.fail("adapts for nothing"))
+    monkeypatch.setattr("selftrack.adapt.run.adapt_clip", lambda *arguments: pytest.fail("adapts for nothing"))
     command = ["track", smile, "-o", tmp_path / "out", "--adapt", "--decoder", model, "--export", "csv,glb"]
     monkeypatch.setattr(sys, "argv", [*map(str, command)])
     with pytest.raises(SystemExit) as stop:
@@ -150,26 +151,27 @@ def test_a_format_that_cannot_be_written_is_refused_before_tracking(
 
 def test_a_network_for_another_decoder_is_refused(model: Path, network: Path) -> None:
     with pytest.raises(ValueError, match="another decoder"):
-        load_models(TrackConfig(weights=str(network)))
+        load_model(TrackConfig(weights=str(network)))
     with pytest.raises(ValueError, match="another decoder"):
-        load_models(TrackConfig(decoder=str(model), weights=str(WEIGHTS)))
+        load_model(TrackConfig(decoder=str(model), weights=str(WEIGHTS)))
     with pytest.raises(ValueError, match="no such file"):
-        load_models(TrackConfig(decoder="nowhere.safetensors"))
+        load_model(TrackConfig(decoder="nowhere.safetensors"))
 
 
 def test_adaptation_sees_the_models_own_texture(model: Path, network: Path, smile: Path) -> None:
     """MOTC (Eq. 8) reaches z through the painted texture, also where the observed one does not move."""
     config = TrackConfig(decoder=str(model), duration=1.2)
-    models = load_models(config)
-    clip = read_clip(smile, models, config, ClipConfig())
-    settings = for_own_model(AdaptConfig(texels=100, groups=2, texture=64))
-    trainer = Trainer(clip, models.network, settings, models.decoder)
+    used = load_model(config)
+    with open_clip(smile, config) as source:
+        clip = read_clip(source, used, config, ClipConfig())
+    settings = for_personal_model(AdaptConfig(texels=100, groups=2, texture=64))
+    trainer = Trainer(clip, used.network, settings, used.decoder)
     step = StepContext(trainer.context, trainer.renew(), trainer.draw())
     prediction, index = step.prediction, step.batch.texels
     some, made, known = model_texture(step, MotcConfig(frames=2))
     assert len(some) == 2 and made.shape == (2, 3, 100) and known.all()
     # the texel under the first index, looked up by hand in the decoded texture
-    texture = models.decoder.colour(prediction.z[some], view_of(prediction.pose[some]))
+    texture = used.decoder.colour(prediction.z[some], view_of(prediction.pose[some]))
     row, column = ((trainer.face.texels.texel[index[0]] + 0.5) / 64 * 32 - 0.5).round().long().tolist()
     near = texture[:, :, max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2].flatten(2)
     assert ((made[..., 0] <= near.amax(2) + 1e-5) & (made[..., 0] >= near.amin(2) - 1e-5)).all()
@@ -194,7 +196,7 @@ def test_the_commands(stage: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyP
     status, said, _ = train("dam", stage.folder, "-o", out, "--texture", 32, "--steps", 2)
     assert status == 0 and "held-out frames" in said and Dam.load(out).topology.head
     status, said, _ = train("i2znet", "--decoder", out, "--capture", stage.folder, "--steps", 2)
-    assert status == 0 and load_model(tmp_path / "me.i2znet.safetensors").config.decoder == Dam.load(out).hash
+    assert status == 0 and load_network(tmp_path / "me.i2znet.safetensors").config.decoder == Dam.load(out).hash
     for wrong, says in (
         (("dam",), "CAPTURE"),
         (("dam", tmp_path / "nothing"), "no capture there"),

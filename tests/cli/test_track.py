@@ -16,7 +16,7 @@ from selftrack.adapt import run as adaptation
 from selftrack.adapt.trainer import AdaptConfig
 from selftrack.cli import commands
 from selftrack.tracker import load
-from selftrack.tracker.network.i2znet import WEIGHTS, ClipFit, load_model, save_adapted
+from selftrack.tracker.network.weights import WEIGHTS, ClipFit, load_network, load_weights, save_adapted
 from selftrack.tracker.sources.opening import open_source
 
 MakeClip = Callable[..., Path]
@@ -182,7 +182,7 @@ def test_adapt_and_reuse(run: Callable, smile: Path, monkeypatch: pytest.MonkeyP
     assert [h["step"] for h in verdict["history"]] == [0, 20, 40] and verdict["settings"]["seed"] == 0
     assert verdict["kept"], "forty steps bring this clip closer"
     with safe_open("a/adapted.safetensors", "pt") as file:
-        assert file.metadata()["base"] and "person" in file.keys()
+        assert file.metadata()["base"] and "subject" in file.keys()
     again = ("track", smile, "-o", "b", "--weights", "a/adapted.safetensors", "--no-overlay")
     assert run(*again)[0] == 0
     first, second = load("a"), load("b")
@@ -202,11 +202,11 @@ def test_adapted_weights_that_fit_another_clip_worse_are_not_used(
     run: Callable, smile: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    network, fit = load_model(), ClipFit("ab", 0, torch.zeros(112), 0.5, log_odds=0.25)
+    network, fit = load_network(), ClipFit("ab", 0, torch.zeros(112), 0.5, log_odds=0.25)
     with torch.no_grad():
         network.heads.pose[-1].bias += 0.3  # the mesh lies far off
     save_adapted(tmp_path / "spoiled.safetensors", network.heads, WEIGHTS, fit, network.config)
-    kept = load_model(tmp_path / "spoiled.safetensors").fit
+    kept = load_weights(tmp_path / "spoiled.safetensors").fit
     assert kept is not None and (kept.inverse_distance, kept.log_odds, kept.windows) == (0.5, 0.25, ())
     short = ("track", smile, "--duration", 0.3, "--no-overlay")
     status, out, _ = run(*short, "-o", "spoiled", "--weights", "spoiled.safetensors")
@@ -216,7 +216,7 @@ def test_adapted_weights_that_fit_another_clip_worse_are_not_used(
 
 
 def test_adapted_weights_of_another_base_are_refused(run: Callable, smile: Path, tmp_path: Path) -> None:
-    network = load_model()
+    network = load_network()
     fit = ClipFit("ab", 0, torch.zeros(112), 0.0)
     base = tmp_path / "base.safetensors"
     base.write_bytes(WEIGHTS.read_bytes())

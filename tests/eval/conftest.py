@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from selftrack.tracker.pipeline import TrackConfig, track_video
+from selftrack.tracker.pipeline import TrackConfig, track_clip
 
 CLIP = Path(__file__).parents[1] / "data" / "smile.mp4"
 FLAGS = (
@@ -22,7 +22,7 @@ FLAGS = (
 def plain_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `track` writes of 60 frames of the bundled clip. Copy it to change it."""
     folder = tmp_path_factory.mktemp("tracks") / "plain"
-    track_video(CLIP, folder, TrackConfig(overlay=False, duration=2.0))
+    track_clip(CLIP, folder, TrackConfig(overlay=False, duration=2.0))
     return folder
 
 

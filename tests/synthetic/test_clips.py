@@ -13,7 +13,8 @@ from selftrack.synthetic.clips import make_clip
 from selftrack.synthetic.scene import Stage, SyntheticConfig
 from selftrack.synthetic.truth import Truth, find_clips, load_truth
 from selftrack.tracker.geometry.crop import inter_ocular
-from selftrack.tracker.landmarks.follower import FaceFollower
+from selftrack.tracker.landmarks.detectors import AttentionMesh
+from selftrack.tracker.landmarks.follower import DetectConfig
 from selftrack.tracker.sources.opening import open_source
 
 HEAD = load_head()
@@ -33,7 +34,7 @@ def test_an_independent_detector_finds_the_landmarks_where_the_truth_has_them(cl
     with open_source(path) as reader:
         frames = [frame.image for frame in reader]
     assert len(frames) == len(truth) == 3 and frames[0].shape == (512, 512, 3)
-    found = FaceFollower()(frames[1])
+    found = AttentionMesh(torch.device("cpu")).follower(DetectConfig())(frames[1])
     assert found is not None
     apart = np.linalg.norm(found.points - points[1], axis=1)[FEATURES] / inter_ocular(points[1])
     assert apart.mean() < 0.06

@@ -51,9 +51,7 @@ def test_shading_by_closed_form() -> None:
     texture = np.full((8, 8, 3), 0.4, np.float32)
     light = np.zeros((9, 3))
     light[0], light[2] = 0.5, [-1.0, -0.5, 0.0]
-    shade(
-        picture, index, third, faces, faces, uvs, normals, texture, light, np.array([0.0, 0, -1]), 0.0, 10.0
-    )
+    shade(picture, index, third, faces, faces, uvs, normals, texture, light, np.array([0.0, 0, -1]), 0.0, 10.0)
     assert np.allclose(picture[0, 0], 0.4 * np.array([0.5 + 0.8, 0.5 + 0.4, 0.5]), atol=1e-6)
 
 

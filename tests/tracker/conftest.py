@@ -9,9 +9,10 @@ import torch
 
 from selftrack.decoders.head.model import load_head
 from selftrack.tracker.geometry.pose import project
-from selftrack.tracker.landmarks.follower import Detection
-from selftrack.tracker.network.i2znet import Codes
-from selftrack.tracker.pipeline import Models
+from selftrack.tracker.landmarks.base import Detection, Follower, LandmarkSource
+from selftrack.tracker.landmarks.follower import DetectConfig
+from selftrack.tracker.model import Model
+from selftrack.tracker.network.i2znet import Codes, Features
 
 HEAD = load_head()
 MEAN_POINTS = HEAD.landmarks478(HEAD.mean[None])  # (1,478,3) metres
@@ -28,7 +29,7 @@ def number_of(image: np.ndarray) -> int:
     return round(float(image.mean()) / 5) - 1
 
 
-class FakeFollower:
+class FakeFollower(Follower):
     """Finds the mean head at its true pose in every frame but the lost ones."""
 
     def __init__(self, lost: set[int]) -> None:
@@ -38,6 +39,9 @@ class FakeFollower:
         """The same as following: it has no memory."""
         return self(frame)
 
+    def reset(self) -> None:
+        """There is nothing to forget."""
+
     def __call__(self, frame: np.ndarray) -> Detection | None:
         number = number_of(frame)
         if number in self.lost:
@@ -46,31 +50,49 @@ class FakeFollower:
         return Detection(points[:, :2], points[:, 2], 0.9)
 
 
-class FakeNetwork:
+class FakeSource(LandmarkSource):
+    """Followers of a made-up face."""
+
+    points = 478
+
+    def __init__(self, lost: set[int]) -> None:
+        self.lost = lost
+
+    def follower(self, config: DetectConfig) -> FakeFollower:
+        return FakeFollower(self.lost)
+
+
+class FakeHeads:
     """Reads the pose back from the points in closed form; identity 0.5, or -0.5 where none is given."""
 
-    fit = None
+    def regress(self, features: Features, subject: torch.Tensor | None = None) -> Codes:
+        points = features.points
+        z = torch.zeros(len(points), HEAD.size)
+        z[:, HEAD.identity] = -0.5 if subject is None else subject[..., : HEAD.identity.stop]
+        z[:, HEAD.expression][:, SMILE] = 0.25
+        return Codes(z, torch.stack([_similarity(p) for p in points]), torch.full((len(points), 112), 0.5))
+
+    def logits(self, features: Features) -> torch.Tensor:
+        return torch.zeros(len(features.points), 112)
+
+
+class FakeNetwork:
+    """A network whose answers are known."""
 
     def __init__(self) -> None:
-        self.batches: list[int] = []
+        self.frames = 0
         self.pooled: list[int] = []
+        self.heads = FakeHeads()
 
-    def unadapted(self) -> "FakeNetwork":
-        """It was never adapted."""
-        return self
-
-    def person(self, crops: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
-        """A constant person (112,)."""
+    def subject(self, crops: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+        """A constant subject (112,)."""
         self.pooled.append(len(crops))
         return torch.full((112,), 0.5)
 
-    def __call__(self, crops: torch.Tensor, points: torch.Tensor, person: torch.Tensor | None) -> Codes:
+    def features(self, crops: torch.Tensor, points: torch.Tensor) -> Features:
         assert crops.shape == (len(points), 3, 256, 256) and 0 <= crops.min() and crops.max() <= 1
-        self.batches.append(len(crops))
-        z = torch.zeros(len(crops), HEAD.size)
-        z[:, HEAD.identity] = -0.5 if person is None else person[: HEAD.identity.stop]
-        z[:, HEAD.expression][:, SMILE] = 0.25
-        return Codes(z, torch.stack([_similarity(p) for p in points]), z[:, :112])
+        self.frames += len(crops)
+        return Features(points, points, points)
 
 
 def _similarity(points: torch.Tensor) -> torch.Tensor:
@@ -84,16 +106,13 @@ def _similarity(points: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.fixture
-def fake_models() -> "type[FakeModels]":
-    """`fake_models(lost={3})`: models whose answers are known."""
-    return FakeModels
+def fake_model() -> Callable[..., Model]:
+    """`fake_model(lost={3})`: a model whose answers are known."""
 
+    def make(lost: set[int] = frozenset()) -> Model:
+        return Model(FakeNetwork(), HEAD, FakeSource(set(lost)), torch.device("cpu"), Path("none"))
 
-class FakeModels(Models):
-    """A fake follower and a fake network."""
-
-    def __init__(self, lost: set[int] = frozenset()) -> None:
-        super().__init__(FakeFollower(set(lost)), FakeNetwork(), "cpu")
+    return make
 
 
 @pytest.fixture

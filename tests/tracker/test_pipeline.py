@@ -9,16 +9,18 @@ import torch
 import yaml
 
 from selftrack.decoders.head.model import load_head
-from selftrack.tracker import load
+from selftrack.io import file_hash
 from selftrack.tracker.geometry.pose import project
-from selftrack.tracker.pipeline import Models, TrackConfig, load_models, track_video
+from selftrack.tracker.model import Model
+from selftrack.tracker.pipeline import TrackConfig, load_model, track_clip
 from selftrack.tracker.results.overlay import OverlayConfig, write_overlay
-from selftrack.tracker.results.track_file import Track
-from selftrack.tracker.sources.video import VideoError, VideoReader, file_hash
+from selftrack.tracker.results.track_file import Track, load
+from selftrack.tracker.sources.opening import open_source
+from selftrack.tracker.sources.video import VideoError
 
 HEAD = load_head()
 QUICK = TrackConfig(overlay=False)
-FakeModels = Callable[..., Models]
+FakeModel = Callable[..., Model]
 
 
 def truth(number: int) -> np.ndarray:
@@ -26,10 +28,8 @@ def truth(number: int) -> np.ndarray:
     return np.array([5.5 + 0.01 * number, 0.0, 0.0, 0.02 * number, 60.0 + number, 50.0])
 
 
-def test_what_is_tracked_is_what_was_there(
-    numbered_clip: Path, tmp_path: Path, fake_models: FakeModels
-) -> None:
-    summary = track_video(numbered_clip, tmp_path / "out", QUICK, models=fake_models())
+def test_what_is_tracked_is_what_was_there(numbered_clip: Path, tmp_path: Path, fake_model: FakeModel) -> None:
+    summary = track_clip(numbered_clip, tmp_path / "out", QUICK, model=fake_model())
     track = load(tmp_path / "out")
     assert summary.frames == 20 and summary.lost == 0 and summary.notes == () and summary.fps > 0
     assert {"load", "identity", "decode", "detect", "crop", "network", "write"} == set(summary.seconds)
@@ -47,35 +47,19 @@ def test_what_is_tracked_is_what_was_there(
     assert track.clip == str(numbered_clip.resolve()) and track.clip_hash == file_hash(numbered_clip)
 
 
-def test_settings_lie_beside_the_results(
-    numbered_clip: Path, tmp_path: Path, fake_models: FakeModels
-) -> None:
-    config = TrackConfig(start=0.2, duration=0.4, overlay=False, batch=3)
-    track_video(numbered_clip, tmp_path / "out", config, models=fake_models())
+def test_settings_lie_beside_the_results(numbered_clip: Path, tmp_path: Path, fake_model: FakeModel) -> None:
+    config = TrackConfig(start=0.2, duration=0.4, overlay=False, samples=3)
+    track_clip(numbered_clip, tmp_path / "out", config, model=fake_model())
     track = load(tmp_path / "out")
     np.testing.assert_allclose(track.times, np.arange(5, 15) / 25, atol=1e-9)
     np.testing.assert_allclose(track.H_image[:, 4], 60 + np.arange(5, 15), atol=0.02)
     assert yaml.safe_load((tmp_path / "out" / "config.yaml").read_text()) == track.settings()
-    assert track.settings()["batch"] == 3 and track.settings()["crop"]["size"] == 256
+    assert track.settings()["samples"] == 3 and track.settings()["crop"]["size"] == 256
 
 
-@pytest.mark.parametrize("batch", [1, 7, 64])
-def test_batches_do_not_matter(
-    numbered_clip: Path, tmp_path: Path, fake_models: FakeModels, batch: int
-) -> None:
-    models = fake_models(lost={4, 5, 13})
-    track_video(numbered_clip, tmp_path / "out", TrackConfig(overlay=False, batch=batch), models=models)
-    assert sum(models.network.batches) == 17 and max(models.network.batches) <= batch
-    track = load(tmp_path / "out")
-    good = np.setdiff1d(np.arange(20), [4, 5, 13])
-    np.testing.assert_allclose(track.H_image[good], [truth(i) for i in good], atol=2e-3)
-
-
-def test_lost_frames_hold_the_last_good_values(
-    numbered_clip: Path, tmp_path: Path, fake_models: FakeModels
-) -> None:
+def test_lost_frames_hold_the_last_good_values(numbered_clip: Path, tmp_path: Path, fake_model: FakeModel) -> None:
     lost = {0, 1, 8, 9, 10, 19}
-    summary = track_video(numbered_clip, tmp_path / "out", QUICK, models=fake_models(lost))
+    summary = track_clip(numbered_clip, tmp_path / "out", QUICK, model=fake_model(lost))
     track = load(tmp_path / "out")
     assert summary.lost == 6
     np.testing.assert_array_equal(np.flatnonzero(~track.ok), sorted(lost))
@@ -88,12 +72,12 @@ def test_lost_frames_hold_the_last_good_values(
     assert len(rows) == 20 and rows[9][4:] == rows[7][4:] and (rows[9][2], rows[7][2]) == ("0", "1")
 
 
-def test_no_face_anywhere(numbered_clip: Path, tmp_path: Path, fake_models: FakeModels) -> None:
-    models = fake_models(lost=set(range(20)))
-    summary = track_video(numbered_clip, tmp_path / "out", TrackConfig(), models=models)
+def test_no_face_anywhere(numbered_clip: Path, tmp_path: Path, fake_model: FakeModel) -> None:
+    model = fake_model(lost=set(range(20)))
+    summary = track_clip(numbered_clip, tmp_path / "out", TrackConfig(), model=model)
     assert summary.lost == 20 and "no face was found" in summary.notes[0] and "no face" in str(summary)
     track = load(tmp_path / "out")
-    assert not track.ok.any() and models.network.batches == []
+    assert not track.ok.any() and model.network.frames == 0
     vertices = track.vertices()
     assert np.isfinite(vertices).all() and np.isfinite(track.H).all()
     np.testing.assert_allclose(vertices[0], vertices[19])
@@ -101,70 +85,66 @@ def test_no_face_anywhere(numbered_clip: Path, tmp_path: Path, fake_models: Fake
     assert 40 < np.ptp(vertices[0, :, 1]) < 70  # about half of the frame's 100 rows
 
 
-def test_per_frame_identity(numbered_clip: Path, tmp_path: Path, fake_models: FakeModels) -> None:
-    models, config = fake_models(), TrackConfig(identity="per-frame", overlay=False)
-    track_video(numbered_clip, tmp_path / "out", config, models=models)
-    assert models.network.pooled == []
+def test_per_frame_identity(numbered_clip: Path, tmp_path: Path, fake_model: FakeModel) -> None:
+    model, config = fake_model(), TrackConfig(identity="per-frame", overlay=False)
+    track_clip(numbered_clip, tmp_path / "out", config, model=model)
+    assert model.network.pooled == []
     assert (load(tmp_path / "out").z[:, HEAD.identity] == -0.5).all()
 
 
-def test_identity_of_a_face_that_the_sample_missed(
-    numbered_clip: Path, tmp_path: Path, fake_models: FakeModels
-) -> None:
-    models = fake_models(lost=set(range(20)) - {12, 14})
-    track_video(numbered_clip, tmp_path / "out", TrackConfig(overlay=False, samples=1), models=models)
-    assert models.network.pooled == [2]
+def test_identity_of_a_face_that_the_sample_missed(numbered_clip: Path, tmp_path: Path, fake_model: FakeModel) -> None:
+    model = fake_model(lost=set(range(20)) - {12, 14})
+    track_clip(numbered_clip, tmp_path / "out", TrackConfig(overlay=False, samples=1), model=model)
+    assert model.network.pooled == []
     assert (load(tmp_path / "out").z[:, HEAD.identity] == 0.5).all()
 
 
-def test_results_are_refused_or_replaced(
-    numbered_clip: Path, tmp_path: Path, fake_models: FakeModels
-) -> None:
+def test_results_are_refused_or_replaced(numbered_clip: Path, tmp_path: Path, fake_model: FakeModel) -> None:
     out = tmp_path / "out"
     out.mkdir()
     (out / "notes.txt").write_text("mine")
-    track_video(numbered_clip, out, TrackConfig(duration=0.2), models=fake_models())
-    names = {"track.npz", "curves.csv", "config.yaml", "overlay.mp4", "notes.txt"}
+    track_clip(numbered_clip, out, TrackConfig(duration=0.2), model=fake_model())
+    names = {"track.npz", "curves.csv", "config.yaml", "overlay.mp4", "notes.txt", ".selftrack"}
     assert {p.name for p in out.iterdir()} == names
     with pytest.raises(ValueError, match="--overwrite"):
-        track_video(numbered_clip, out, QUICK, models=fake_models())
+        track_clip(numbered_clip, out, QUICK, model=fake_model())
     assert len(load(out)) == 5
-    track_video(numbered_clip, out, QUICK, overwrite=True, models=fake_models())
+    track_clip(numbered_clip, out, QUICK, overwrite=True, model=fake_model())
     assert len(load(out)) == 20
     assert {p.name for p in out.iterdir()} == names - {"overlay.mp4"}  # it would be of the earlier run
 
 
 @pytest.mark.parametrize("existing", [False, True])
 def test_an_error_leaves_nothing_behind(
-    numbered_clip: Path, tmp_path: Path, fake_models: FakeModels, existing: bool
+    numbered_clip: Path, tmp_path: Path, fake_model: FakeModel, existing: bool
 ) -> None:
     folder = tmp_path / "deep" / "out"
     if existing:
         folder.mkdir(parents=True)
     before = sorted(tmp_path.rglob("*"))
-    models = fake_models()
-    models.network.batches = None  # breaks at the first batch
-    with pytest.raises(AttributeError):
-        track_video(numbered_clip, folder, QUICK, models=models)
+    model = fake_model()
+    model.network.frames = None  # breaks at the first frame
+    with pytest.raises(TypeError):
+        track_clip(numbered_clip, folder, QUICK, model=model)
     assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_an_unwritable_folder_is_said_before_tracking(
-    numbered_clip: Path, tmp_path: Path, fake_models: FakeModels
+    numbered_clip: Path, tmp_path: Path, fake_model: FakeModel
 ) -> None:
     (tmp_path / "file").write_text("in the way")
-    models = fake_models()
+    model = fake_model()
     for folder in (tmp_path / "file", tmp_path / "file" / "out"):
-        with pytest.raises(OSError, match="cannot write there"):
-            track_video(numbered_clip, folder, QUICK, models=models)
-    assert models.network.batches == []
+        with pytest.raises(ValueError, match="cannot write there|is not a folder"):
+            track_clip(numbered_clip, folder, QUICK, model=model)
+    assert model.network.frames == 0
 
 
 def test_overlay_has_the_clips_times_and_both_pictures(
-    numbered_clip: Path, tmp_path: Path, fake_models: FakeModels
+    numbered_clip: Path, tmp_path: Path, fake_model: FakeModel
 ) -> None:
-    track_video(numbered_clip, tmp_path / "out", models=fake_models(lost={5}))
-    with VideoReader(tmp_path / "out" / "overlay.mp4") as reader:
+    track_clip(numbered_clip, tmp_path / "out", model=fake_model(lost={5}))
+    with open_source(tmp_path / "out" / "overlay.mp4") as reader:
         frames = list(reader)
     np.testing.assert_allclose([f.time for f in frames], np.arange(20) / 25, atol=1e-6)
     vertices = load(tmp_path / "out").vertices()
@@ -184,12 +164,12 @@ def test_overlay_of_a_large_frame_is_shrunk(make_clip: Callable[..., Path], tmp_
     pose = np.tile(np.array([5.2, 0, 0, 0, 30, 45], np.float32), (2, 1))
     track = Track(
         *(np.arange(2) / 25, np.ones(2, bool), *np.ones((3, 2)), np.zeros((2, 128), np.float32), pose),
-        *(np.zeros((2, 2, 3)), pose, np.zeros((2, 478, 2)), np.zeros(60), 0.0),
-        *((61, 90), str(clip), ""),
-        *(HEAD.name, HEAD.hash, '{"start": 0.0, "duration": null}'),
+        *(np.zeros((2, 2, 3)), pose, np.zeros((2, 478, 2)), HEAD.curve_names, np.zeros((2, 52)), np.zeros(60), 0.0),
+        *((61, 90), str(clip), file_hash(clip)),
+        *(HEAD.name, HEAD.hash, "", '{"start": 0.0, "duration": null}'),
     )
     write_overlay(track, tmp_path, OverlayConfig(max_height=45))
-    with VideoReader(tmp_path / "overlay.mp4") as reader:
+    with open_source(tmp_path / "overlay.mp4") as reader:
         image = next(iter(reader)).image
     assert image.shape == (46, 60, 3)
     mesh = np.argwhere(image[:45, 30:].sum(axis=-1) > 150)
@@ -197,39 +177,37 @@ def test_overlay_of_a_large_frame_is_shrunk(make_clip: Callable[..., Path], tmp_
 
 
 def test_a_truncated_clip_is_tracked_as_far_as_it_goes(
-    make_clip: Callable[..., Path], tmp_path: Path, fake_models: FakeModels
+    make_clip: Callable[..., Path], tmp_path: Path, fake_model: FakeModel
 ) -> None:
     rng = np.random.default_rng(0)
     clip = make_clip("cut.mp4", [rng.integers(0, 255, (64, 64, 3), dtype=np.uint8) for _ in range(40)], g="5")
     raw = clip.read_bytes()
     clip.write_bytes(raw[: len(raw) * 2 // 3])
-    summary = track_video(clip, tmp_path / "out", models=fake_models(lost=set(range(50))))
+    summary = track_clip(clip, tmp_path / "out", model=fake_model(lost=set(range(50))))
     assert 10 < summary.frames < 40 and "cut.mp4" in summary.notes[0]
-    with VideoReader(tmp_path / "out" / "overlay.mp4") as reader:
+    with open_source(tmp_path / "out" / "overlay.mp4") as reader:
         assert len(list(reader)) == summary.frames
 
 
-def test_bad_settings_and_clips(tmp_path: Path, numbered_clip: Path, fake_models: FakeModels) -> None:
+def test_bad_settings_and_clips(tmp_path: Path, numbered_clip: Path, fake_model: FakeModel) -> None:
     with pytest.raises(ValueError, match="identity must be one of clip, per-frame; got 'both'"):
         TrackConfig(identity="both")
     with pytest.raises(ValueError, match="landmarks must be one of"):
-        TrackConfig(landmarks="dlib")
+        load_model(TrackConfig(landmarks="dlib"))
     with pytest.raises(ValueError, match="device must be cpu, cuda or auto"):
-        load_models(TrackConfig(device="tpu"))
+        load_model(TrackConfig(device="tpu"))
     with pytest.raises(VideoError, match="the clip is 0.80 s long"):
-        track_video(numbered_clip, tmp_path / "out", TrackConfig(start=5), models=fake_models())
+        track_clip(numbered_clip, tmp_path / "out", TrackConfig(start=5), model=fake_model())
     assert not (tmp_path / "out").exists()
 
 
-def test_progress_counts_up_to_the_total(
-    numbered_clip: Path, tmp_path: Path, fake_models: FakeModels
-) -> None:
+def test_progress_counts_up_to_the_total(numbered_clip: Path, tmp_path: Path, fake_model: FakeModel) -> None:
     seen: dict[str, list[tuple[int, int]]] = {}
-    track_video(
+    track_clip(
         numbered_clip,
         tmp_path / "out",
         progress=lambda stage, done, total: seen.setdefault(stage, []).append((done, total)),
-        models=fake_models(),
+        model=fake_model(),
     )
     assert list(seen) == ["identity", "track", "overlay"]
     for steps in seen.values():

@@ -73,9 +73,7 @@ def test_a_damaged_cache_is_made_anew(shard: Path, network: I2ZNet) -> None:
     assert cache.read_bytes() == whole
 
 
-def test_an_interrupted_writing_leaves_nothing(
-    shard: Path, network: I2ZNet, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_writing_leaves_nothing(shard: Path, network: I2ZNet, monkeypatch: pytest.MonkeyPatch) -> None:
     def half(tensors: object, path: Path, metadata: object) -> None:
         path.write_bytes(b"half")
         raise KeyboardInterrupt
@@ -99,9 +97,7 @@ def test_another_stream_has_other_maps(shard: Path, network: I2ZNet) -> None:
     assert not torch.equal(weights[0], kind[0])
 
 
-def test_another_shard_of_the_same_name_has_other_maps(
-    shard: Path, network: I2ZNet, other_shards: list[Path]
-) -> None:
+def test_another_shard_of_the_same_name_has_other_maps(shard: Path, network: I2ZNet, other_shards: list[Path]) -> None:
     Dataset([shard], network)
     shutil.copy(other_shards[0], shard)
     assert_equal(Dataset([shard], network).maps, maps_of(network, other_shards[0]))

@@ -68,9 +68,7 @@ class _File:
     def indices(self, values: np.ndarray) -> int:
         """Add and return the index of a new accessor of triangles (F,3), as uint32."""
         view = self.view(values.astype("<u4").tobytes(), gltf.ELEMENT_ARRAY_BUFFER)
-        accessor = gltf.Accessor(
-            bufferView=view, componentType=gltf.UNSIGNED_INT, count=values.size, type=gltf.SCALAR
-        )
+        accessor = gltf.Accessor(bufferView=view, componentType=gltf.UNSIGNED_INT, count=values.size, type=gltf.SCALAR)
         return self._accessor(accessor)
 
     def sparse(self, values: np.ndarray, least: float) -> int:
@@ -147,9 +145,7 @@ def _add_mesh(file: _File, track: Track, texture: int) -> int:
     document, names = file.document, list(head.expression_names)
     document.materials.append(gltf.Material(name="skin", pbrMetallicRoughness=surface, doubleSided=True))
     document.meshes.append(
-        gltf.Mesh(
-            name="head", primitives=[primitive], weights=[0.0] * len(names), extras={"targetNames": names}
-        )
+        gltf.Mesh(name="head", primitives=[primitive], weights=[0.0] * len(names), extras={"targetNames": names})
     )
     document.nodes.append(gltf.Node(mesh=len(document.meshes) - 1, name="head"))
     return len(document.nodes) - 1

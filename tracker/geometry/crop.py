@@ -222,9 +222,7 @@ def _rotation(angle: np.ndarray | float) -> np.ndarray:
     return np.stack([np.stack([cos, -sin], -1), np.stack([sin, cos], -1)], -2)
 
 
-def _from_upright(
-    centre: np.ndarray, side: np.ndarray | float, angle: np.ndarray | float, size: int
-) -> np.ndarray:
+def _from_upright(centre: np.ndarray, side: np.ndarray | float, angle: np.ndarray | float, size: int) -> np.ndarray:
     """Crop (..., 2, 3) from its centre in the frame turned upright (..., 2), side (...) and angle (...)."""
     scale = np.asarray(size / side)[..., None]
     offset = (size - 1) / 2 - scale * centre

@@ -56,6 +56,11 @@ class LandmarkNet(nn.Module):
         for name, indices in _refined_indices(self._graph).items():
             self.register_buffer(name, indices, persistent=False)
 
+    @property
+    def device(self) -> torch.device:
+        """The device that it is on."""
+        return self.lips.device
+
     @cached_property
     def _lite_network(self) -> LiteModule:
         return LiteModule(self._graph, self._outputs)

@@ -52,32 +52,33 @@ class FaceBoxes(NamedTuple):
 
 
 class BoxDetector:
-    """Finds the faces of single frames; keeps no memory of them."""
+    """Finds the faces of single frames; keeps no memory of them, so threads may share it."""
 
-    def __init__(self, config: BoxConfig | None = None) -> None:
-        self.config = config or BoxConfig()
+    def __init__(self) -> None:
         self._session = LiteSession(MODEL.read_bytes())
 
-    def __call__(self, frame: np.ndarray, at_least: int = 1) -> FaceBoxes:
+    def __call__(self, frame: np.ndarray, at_least: int = 1, config: BoxConfig | None = None) -> FaceBoxes:
         """Faces of a frame (H, W, 3) uint8 RGB, the largest first.
 
         Levels of the pyramid are added until `at_least` faces are found or all levels are searched.
         """
         if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
             raise ValueError(f"expected a frame (H, W, 3) uint8, got {frame.shape} {frame.dtype}")
-        finest = SIZE << (self.config.levels - 1)
+        config = config or BoxConfig()
+        finest = SIZE << (config.levels - 1)
         step = max(max(frame.shape) // (3 * finest), 1)  # of a huge frame every step-th pixel says enough
         base = _shrink(frame[::step, ::step], finest)
-        found = drop_nested(merge_boxes(self._search(_shrink(base, SIZE), frame.shape), self.config.max_overlap))
-        for level in range(1, self.config.levels):
+        coarse = self._search(_shrink(base, SIZE), frame.shape, config)
+        found = drop_nested(merge_boxes(coarse, config.max_overlap))
+        for level in range(1, config.levels):
             if len(found.scores) >= at_least or max(base.shape) < SIZE << level:
                 break
-            tiles = self._search(_shrink(base, SIZE << level), frame.shape)
+            tiles = self._search(_shrink(base, SIZE << level), frame.shape, config)
             both = FaceBoxes(*(np.concatenate(pair) for pair in zip(found, tiles, strict=True)))
-            found = drop_nested(merge_boxes(both, self.config.max_overlap))
+            found = drop_nested(merge_boxes(both, config.max_overlap))
         return found.take(np.argsort(-_areas(found.corners), kind="stable"))
 
-    def _search(self, picture: np.ndarray, shape: tuple[int, ...]) -> FaceBoxes:
+    def _search(self, picture: np.ndarray, shape: tuple[int, ...], config: BoxConfig) -> FaceBoxes:
         """What the network finds in the tiles of a picture, not merged, in pixels of the frame of a shape."""
         height, width = picture.shape[:2]
         scale = np.array([shape[1] / width, shape[0] / height])
@@ -87,19 +88,19 @@ class BoxDetector:
                 tile = np.zeros((SIZE, SIZE, 3), np.uint8)
                 part = picture[top : top + SIZE, left : left + SIZE]
                 tile[: part.shape[0], : part.shape[1]] = part
-                faces = self._run(tile)
+                faces = self._run(tile, config.min_score)
                 corners = (faces.corners.reshape(-1, 2, 2) + (left, top)) * scale - 0.5
                 points = (faces.points + (left, top)) * scale - 0.5
                 results.append(FaceBoxes(corners.reshape(-1, 4), points, faces.scores))
         return FaceBoxes(*(np.concatenate(column) for column in zip(*results, strict=True)))
 
-    def _run(self, tile: np.ndarray) -> FaceBoxes:
+    def _run(self, tile: np.ndarray, min_score: float) -> FaceBoxes:
         """One pass of the network: tile (128, 128, 3) uint8 -> faces, in pixels from the tile's corner."""
         image = tile[None].astype(np.float32) / 127.5 - 1
         outputs = self._session({self._session.inputs[0]: image})
         raw = {value.shape[-1]: value[0] for value in outputs.values()}
         faces = decode(raw[16], raw[1][:, 0])
-        return faces.take(faces.scores >= self.config.min_score)
+        return faces.take(faces.scores >= min_score)
 
 
 def _shrink(picture: np.ndarray, side: int) -> np.ndarray:
@@ -140,9 +141,7 @@ def decode(boxes: np.ndarray, logits: np.ndarray) -> FaceBoxes:
     origin = SIZE * anchors()
     centre, half = pairs[:, 0] + origin, pairs[:, 1] / 2
     scores = 1 / (1 + np.exp(-np.clip(logits.astype(np.float64), -_MAX_LOGIT, _MAX_LOGIT)))
-    return FaceBoxes(
-        np.concatenate([centre - half, centre + half], -1), pairs[:, 2:] + origin[:, None], scores
-    )
+    return FaceBoxes(np.concatenate([centre - half, centre + half], -1), pairs[:, 2:] + origin[:, None], scores)
 
 
 def merge_boxes(faces: FaceBoxes, max_overlap: float) -> FaceBoxes:

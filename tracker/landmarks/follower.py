@@ -4,7 +4,6 @@ Image frame: pixels of the displayed frame, x right, y down, centre of the top-l
 """
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +12,7 @@ from selftrack.decoders.landmarks import MESH_POINTS
 from selftrack.errors import UserError
 from selftrack.tracker.geometry import crop
 from selftrack.tracker.landmarks.attention_mesh import SIZE, LandmarkNet
+from selftrack.tracker.landmarks.base import Detection, Follower
 from selftrack.tracker.landmarks.boxes import BoxConfig, BoxDetector, FaceBoxes, overlaps
 
 _MIN_SIDE = 16
@@ -21,18 +21,6 @@ _LOOKS = 4
 """So often a fast face is looked at in one frame before it counts as lost."""
 _RATE = 30.0
 """Frames per second that the stabiliser of the region assumes; its time constant is in seconds."""
-
-
-@dataclass
-class Detection:
-    """One face in one frame."""
-
-    points: np.ndarray
-    """(478, 2) float32, image pixels; with FAN (68, 2)."""
-    depth: np.ndarray
-    """(478,) float32, pixels of the image, larger is farther, 0 about the head's middle; with FAN zeros."""
-    confidence: float
-    """Probability in 0..1 that the points are on a face."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +45,7 @@ class DetectConfig:
     """How the followed region is kept from shaking: noise of the landmarks must not feed back into them."""
 
 
-class FaceFollower:
+class FaceFollower(Follower):
     """Follows one face through a video, forward only. Its memory is the last points and the last region.
 
     The region that the landmark network sees comes from the points of the frame before. When the face leaves
@@ -65,13 +53,12 @@ class FaceFollower:
     taken, else the one that the settings name.
     """
 
-    def __init__(self, config: DetectConfig | None = None, device: torch.device | str = "cpu") -> None:
+    def __init__(self, net: LandmarkNet, boxes: BoxDetector, config: DetectConfig | None = None) -> None:
+        """`net` and `boxes` are shared with other followers and have no memory."""
         self.config = config or DetectConfig()
         if self.config.face < 0:
             raise UserError(f"face is 0 for the largest, 1 for the next; got {self.config.face}")
-        self.device = torch.device(device)
-        self._net = LandmarkNet().to(self.device).eval()
-        self._boxes = BoxDetector(self.config.box)
+        self._net, self._boxes = net, boxes
         self._region = crop.CropStabiliser(self.config.region)
         self.reset()
 
@@ -120,7 +107,7 @@ class FaceFollower:
         """The face at a place (4,) if there is one, else the one of the settings' rank."""
         if min(frame.shape[:2]) < _MIN_SIDE:
             return None
-        boxes = self._boxes(frame, at_least=self.config.face + 1)
+        boxes = self._boxes(frame, self.config.face + 1, self.config.box)
         for row in _candidates(boxes, self.config, place):
             found = self._read(frame, _region_of_box(boxes.corners[row], boxes.points[row]))
             if found is not None:
@@ -133,56 +120,14 @@ class FaceFollower:
         scale = np.sqrt(np.linalg.det(region[:, :2]))
         step = max(int(1 / (3 * scale)), 1)  # of a huge face every step-th pixel says enough
         picture = crop.warp(frame[::step, ::step], region * (step, step, 1), SIZE).astype(np.float32) / 255
-        points, presence = self._net(torch.from_numpy(picture).to(self.device).permute(2, 0, 1)[None])
+        images = torch.from_numpy(picture).to(self._net.device).permute(2, 0, 1)[None]
+        points, presence = self._net(images)
         confidence = float(presence[0])
         if confidence < self.config.min_presence:
             return None
         points = points[0].cpu().numpy()
         flat = crop.apply(crop.invert(region), points[:, :2])
         return Detection(flat.astype(np.float32), (points[:, 2] / scale).astype(np.float32), confidence)
-
-
-class FanFollower:
-    """68 points of face-alignment's FAN (Bulat and Tzimiropoulos 2017), on the face that FaceFollower has.
-
-    That library downloads its weights on first use.
-    """
-
-    def __init__(self, config: DetectConfig | None = None, device: torch.device | str = "cpu") -> None:
-        self._follower = FaceFollower(config, device)
-        self._fan = _load_fan(str(device))
-
-    def reset(self) -> None:
-        """Forgets the face: the next frame is searched as the first."""
-        self._follower.reset()
-
-    def __call__(self, frame: np.ndarray) -> Detection | None:
-        """The next frame (H, W, 3) uint8 RGB -> its face, or None if there is none."""
-        return self._align(frame, self._follower(frame))
-
-    def detect_once(self, frame: np.ndarray) -> Detection | None:
-        """The face of a single frame (H, W, 3) uint8 RGB; neither uses nor changes what is remembered."""
-        return self._align(frame, self._follower.detect_once(frame))
-
-    def _align(self, frame: np.ndarray, found: Detection | None) -> Detection | None:
-        if found is None:
-            return None
-        points = self._fan.get_landmarks_from_image(frame, [bounding_box(found.points)])[0]
-        return Detection(points.astype(np.float32), np.zeros(len(points), np.float32), found.confidence)
-
-
-def _load_fan(device: str) -> Any:
-    """face-alignment's aligner without a face detector of its own."""
-    import face_alignment  # only here: the other landmarks do not need it
-
-    try:
-        return face_alignment.FaceAlignment(
-            face_alignment.LandmarksType.TWO_D, device=device, face_detector="folder", compile=False
-        )
-    except (OSError, RuntimeError) as error:
-        raise UserError(
-            f"the weights of the FAN landmarks cannot be downloaded ({error}); go online once or use others"
-        ) from error
 
 
 def bounding_box(points: np.ndarray) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Runs `.tflite` models under LiteRT, also one whose custom operators LiteRT does not know."""
 
 import copy
+import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,22 +17,34 @@ from selftrack.tracker.landmarks.tflite import CUSTOM_KINDS, Op, TfliteGraph, cu
 
 
 class LiteSession:
-    """A LiteRT interpreter on one thread: arrays in, arrays out, by tensor id."""
+    """A model under LiteRT on one thread: arrays in, arrays out, by tensor id.
+
+    An interpreter keeps its arrays inside, so each thread that calls the session gets one of its own.
+    """
 
     def __init__(self, model: bytes) -> None:
-        self._interpreter = Interpreter(model_content=model, num_threads=1)
-        self._interpreter.allocate_tensors()
-        details = self._interpreter.get_input_details()
+        self._model = model
+        self._threads = threading.local()
+        interpreter = self._interpreter()
+        details = interpreter.get_input_details()
         self.inputs = tuple(int(detail["index"]) for detail in details)
         self.input_shapes = tuple(tuple(map(int, detail["shape"])) for detail in details)
-        self.outputs = tuple(int(detail["index"]) for detail in self._interpreter.get_output_details())
+        self.outputs = tuple(int(detail["index"]) for detail in interpreter.get_output_details())
+
+    def _interpreter(self) -> Interpreter:
+        """That of the calling thread."""
+        if not hasattr(self._threads, "interpreter"):
+            self._threads.interpreter = Interpreter(model_content=self._model, num_threads=1)
+            self._threads.interpreter.allocate_tensors()
+        return self._threads.interpreter
 
     def __call__(self, values: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
         """The outputs by id, for values that hold at least the inputs by id."""
+        interpreter = self._interpreter()
         for index in self.inputs:
-            self._interpreter.set_tensor(index, values[index])
-        self._interpreter.invoke()
-        return {index: self._interpreter.get_tensor(index) for index in self.outputs}
+            interpreter.set_tensor(index, values[index])
+        interpreter.invoke()
+        return {index: interpreter.get_tensor(index) for index in self.outputs}
 
 
 class LiteModule:
@@ -104,9 +117,7 @@ def _stages(ops: Sequence[Op]) -> list[list[Op]]:
     for op in ops:
         custom = op.kind in CUSTOM_KINDS
         inputs = [makers[index] for index in op.inputs if index in makers]
-        stage = max(
-            (number + (made_by_custom and not custom) for number, made_by_custom in inputs), default=0
-        )
+        stage = max((number + (made_by_custom and not custom) for number, made_by_custom in inputs), default=0)
         makers[op.output] = (stage, custom)
         stages.extend([] for _ in range(stage + 1 - len(stages)))
         stages[stage].append(op)

@@ -24,9 +24,7 @@ _DTYPES = {
     schema.TensorType.FLOAT16: np.float16,
     schema.TensorType.INT32: np.int32,
 }
-_OPERATOR_NAMES = {
-    code: name for name, code in vars(schema.BuiltinOperator).items() if not name.startswith("_")
-}
+_OPERATOR_NAMES = {code: name for name, code in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
 
 
 @dataclass(frozen=True)
@@ -129,9 +127,7 @@ class _Builder:
         self.graph = graph
         self.root = nn.Module()
         self.fx = fx.Graph()
-        self.values: dict[int, fx.Node] = {
-            index: self.fx.placeholder(f"input_{index}") for index in graph.inputs
-        }
+        self.values: dict[int, fx.Node] = {index: self.fx.placeholder(f"input_{index}") for index in graph.inputs}
 
     def value(self, index: int) -> fx.Node:
         """The node of a tensor; a constant gets one on first use."""
@@ -240,9 +236,7 @@ def crop_matrix(
     upright = _multiply(rotation.transpose(1, 2), points[:, subset, :2])
     low, high = upright.amin(1), upright.amax(1)
     linear = rotation * ((high - low) * points.new_tensor(margin) / points.new_tensor(size))[:, None, :]
-    centre = _multiply(rotation, (low + high)[:, None] / 2) - _multiply(
-        linear, points.new_tensor([[size]]) / 2
-    )
+    centre = _multiply(rotation, (low + high)[:, None] / 2) - _multiply(linear, points.new_tensor([[size]]) / 2)
     matrix = torch.eye(4, dtype=points.dtype, device=points.device).repeat(len(points), 1, 1)
     matrix[:, :2, :2] = linear
     matrix[:, :2, 3] = centre[:, 0]

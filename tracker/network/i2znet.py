@@ -9,10 +9,11 @@ Where this differs from the paper, with the reason:
 - The bundled configuration adds a level that reads the coordinates of the dense points: a heatmap of 24 pixels blurs
   the opening of a lid away.
 - With the coordinates comes a linear path from them to z and H, solved in closed form before training.
-- z is regressed in two steps: a first guess, then expression and pose given the person, who is pooled from the first
-  guesses of many frames: one identity for all of a clip's frames, and the habit, its average expression, which tells
-  high brows from raised ones. Given its own frame's identity and no habit, it is the paper's form; so it is for the
-  code of a person's own model, which has no identity in it: then there is one step, and a person has no numbers.
+- z is regressed in two steps: a first estimate, then expression and pose conditioned on the subject, which is pooled
+  from the first estimates of many frames: one identity for all of a clip's frames, and the mean expression, which tells
+  high brows from raised ones. Conditioned on the frame's own identity and no mean expression, it is the paper's form;
+  so it is for the code of a personal model, which has no identity in it: then there is one step, and a subject has no
+  numbers.
 
 Crop frame: pixels of the 256x256 crop, centre of the first pixel (0, 0).
 """
@@ -20,16 +21,13 @@ Crop frame: pixels of the 256x256 crop, centre of the first pixel (0, 0).
 from __future__ import annotations
 
 import copy
-import hashlib
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
+from importlib.resources import files
 from typing import NamedTuple
 
 import torch
 import yaml
 from einops import rearrange
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -39,10 +37,7 @@ from selftrack.decoders.landmarks import IBUG_68
 from selftrack.errors import UserError
 from selftrack.tracker.geometry.crop import CROP_SIZE
 from selftrack.tracker.network.streams import LANDMARK_STREAMS, PERCEPTUAL_STREAMS, ScratchTrunk
-from selftrack.tracker.results.skin_points import Window
 
-WEIGHTS = Path(__file__).parents[1] / "assets" / "i2znet_small.safetensors"
-CONFIGS = Path(__file__).parents[2] / "configs"
 # Centre and spread of H over faces in a crop; the heads regress in these units.
 POSE_MEAN = (6.9, 0.0, 0.0, 0.0, (CROP_SIZE - 1) / 2, (CROP_SIZE - 1) / 2)
 POSE_SPREAD = (0.2, 0.3, 0.5, 0.15, 12.0, 12.0)
@@ -59,27 +54,41 @@ class I2ZConfig:
     hidden: int = 512  # width of the regressing layers
     points: int = 478  # points of the detector: 478, or FAN's 68
     depths: int | None = None  # so many of the deepest levels; None for all (the paper's skip connections)
-    identity: int = N_IDENTITY  # numbers of the code that tell the person; 0 for a person's own model
+    identity: int = N_IDENTITY  # numbers of the code that are the identity; 0 for a personal model
     expression: int = len(ARKIT_NAMES)
     appearance: int = N_APPEARANCE
-    decoder: str = ""  # hash of the decoder that the code speaks to; empty: the default head
+    decoder: str = ""  # hash of the decoder of the code
 
     @staticmethod
     def load(name: str) -> I2ZConfig:
         """The preset `configs/<name>.yaml`. Raises ValueError when there is none."""
-        known = sorted(p.stem for p in CONFIGS.glob("*.yaml"))
-        if name not in known:
-            raise UserError(f"no preset {name!r}; there are {', '.join(known)}")
-        return I2ZConfig(**yaml.safe_load((CONFIGS / f"{name}.yaml").read_text()))
+        presets = {p.name.removesuffix(".yaml"): p for p in files("selftrack.configs").iterdir() if "i2znet" in p.name}
+        if name not in presets:
+            raise UserError(f"no preset {name!r}; there are {', '.join(sorted(presets))}")
+        return I2ZConfig(**yaml.safe_load(presets[name].read_text(encoding="utf-8")))
+
+
+class Features(NamedTuple):
+    """What the levels read from a batch of frames, before it is regressed."""
+
+    for_z: Tensor
+    """(B,W) for the code."""
+    for_pose: Tensor
+    """(B,W) for the pose."""
+    points: Tensor | None
+    """(B,L,2) landmarks in the crop frame."""
 
 
 class Codes(NamedTuple):
-    """What the network says of a batch: z (B,128), H (B,6) in the crop frame, and each frame's first guess of the
-    person (B,112): identity and expression, to be pooled; (B,0) for a person's own model."""
+    """The prediction for a batch."""
 
     z: Tensor
+    """(B,Z) codes."""
     pose: Tensor
-    person: Tensor
+    """(B,6) poses H in the crop frame."""
+    subject: Tensor
+    """(B,112) each frame's first estimate of the subject, identity and expression, to be pooled; (B,0) for a personal
+    model."""
 
 
 def pointwise(conv: nn.Conv2d, maps: Tensor) -> Tensor:
@@ -138,11 +147,12 @@ class Coordinates(nn.Module):
 class Linear(nn.Module):
     """The linear part of the answer, from standardised coordinates; training solves it in closed form at the start."""
 
-    def __init__(self, config: I2ZConfig, person: int) -> None:
+    def __init__(self, config: I2ZConfig, subject: int) -> None:
         super().__init__()
         numbers = config.points * 2
-        self.first = nn.Linear(numbers, person + config.appearance) if person + config.appearance else None
-        self.expression = nn.Linear(numbers + person, config.expression)
+        estimated = subject + config.appearance
+        self.first = nn.Linear(numbers, estimated) if estimated else None
+        self.expression = nn.Linear(numbers + subject, config.expression)
         self.pose = nn.Linear(numbers + config.identity, 6)
 
 
@@ -167,16 +177,16 @@ class Heads(nn.Module):
         width = config.vector * len(self.levels) + 2 * config.vector * config.coordinates
         self.norm_z, self.norm_pose = nn.LayerNorm(width), nn.LayerNorm(width)
         self.identity_size, self.appearance_size = config.identity, config.appearance
-        self.person_size = config.identity + config.expression if config.identity else 0
-        guessed = self.person_size + config.appearance
-        self.first = Regressor(width, config.hidden, guessed) if guessed else None
-        self.expression = Regressor(width + self.person_size, config.hidden, config.expression)
+        self.subject_size = config.identity + config.expression if config.identity else 0
+        estimated = self.subject_size + config.appearance
+        self.first = Regressor(width, config.hidden, estimated) if estimated else None
+        self.expression = Regressor(width + self.subject_size, config.hidden, config.expression)
         self.pose = Regressor(width + config.identity, config.hidden, 6)
-        self.linear = Linear(config, self.person_size) if config.coordinates else None
-        self.trust = nn.Linear(width, self.person_size) if self.person_size else None
-        if self.trust is not None:
-            nn.init.zeros_(self.trust.weight)
-            nn.init.zeros_(self.trust.bias)
+        self.linear = Linear(config, self.subject_size) if config.coordinates else None
+        self.attention = nn.Linear(width, self.subject_size) if self.subject_size else None
+        if self.attention is not None:
+            nn.init.zeros_(self.attention.weight)
+            nn.init.zeros_(self.attention.bias)
         self.register_buffer("pose_mean", torch.tensor(POSE_MEAN))
         self.register_buffer("pose_spread", torch.tensor(POSE_SPREAD))
 
@@ -184,43 +194,46 @@ class Heads(nn.Module):
         """maps, per level (B,C,s,s) -> (B,N) each."""
         return [level.flat(m) for level, m in zip(self.levels, maps, strict=True)]
 
-    def vectors(self, compressed: list[Tensor], points: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Compressed maps, per level (B,N), and points (B,L,2) -> the concatenated vectors for z and for H, (B,W)
-        each."""
+    def features(self, compressed: list[Tensor], points: Tensor | None) -> Features:
+        """Compressed maps, per level (B,N), and points (B,L,2) -> the levels' concatenated vectors."""
         pairs = [level(flat) for level, flat in zip(self.levels, compressed, strict=True)]
         if self.coordinates is not None:
             pairs.append(self.coordinates(points))
-        return self.norm_z(torch.cat([p[0] for p in pairs], 1)), self.norm_pose(torch.cat([p[1] for p in pairs], 1))
+        for_z, for_pose = (torch.cat(vectors, 1) for vectors in zip(*pairs, strict=True))
+        return Features(self.norm_z(for_z), self.norm_pose(for_pose), points)
 
-    def regress(self, for_z: Tensor, for_pose: Tensor, points: Tensor | None, person: Tensor | None = None) -> Codes:
-        """z and H from the vectors (B,W) and points (B,L,2); expression and pose given a person (B,112), else each
-        frame's own identity and no habit."""
+    def regress(self, features: Features, subject: Tensor | None = None) -> Codes:
+        """z and H; expression and pose conditioned on a subject (B,112), else on each frame's own identity and no mean
+        expression."""
+        for_z, for_pose, points = features
         x = None if self.linear is None else self.coordinates.standardise(points)
         first = for_z.new_zeros(len(for_z), 0)
         if self.first is not None:
             first = self.first(for_z) + (0 if x is None else self.linear.first(x))
-        own, look = first.split([self.person_size, self.appearance_size], 1)
-        if person is None:
-            person = torch.cat([own[:, : self.identity_size], torch.zeros_like(own[:, self.identity_size :])], 1)
-        identity = person[:, : self.identity_size]
-        expression = self.expression(torch.cat([for_z, person], 1))
+        own, appearance = first.split([self.subject_size, self.appearance_size], 1)
+        if subject is None:
+            subject = torch.cat([own[:, : self.identity_size], torch.zeros_like(own[:, self.identity_size :])], 1)
+        identity = subject[:, : self.identity_size]
+        expression = self.expression(torch.cat([for_z, subject], 1))
         pose = self.pose(torch.cat([for_pose, identity], 1))
         if x is not None:
-            expression = expression + self.linear.expression(torch.cat([x, person], 1))
+            expression = expression + self.linear.expression(torch.cat([x, subject], 1))
             pose = pose + self.linear.pose(torch.cat([x, identity], 1))
-        z = torch.cat([identity, expression, look], 1)
+        z = torch.cat([identity, expression, appearance], 1)
         return Codes(z, pose * self.pose_spread + self.pose_mean, own)
 
-    def pool(self, for_z: Tensor, own: Tensor, among: Tensor | None = None) -> Tensor:
-        """Persons (P,112) pooled from the first guesses (P*S,112) of S frames of P people, and their vectors (P*S,W).
+    def logits(self, features: Features) -> Tensor:
+        """(B,112) the attention logit of each number of a frame's estimate of the subject: a profile knows the nose's
+        length, closed lips the chin's. (B,0) for a personal model."""
+        return features.for_z[:, :0] if self.attention is None else self.attention(features.for_z)
 
-        Every frame says by itself how much it is to be trusted in each component: a profile knows the nose's length,
-        closed lips the chin's. `among` (P,Q,S) names the frames that count, Q pools per person -> (P*Q,112).
-        """
+    def pool(self, features: Features, own: Tensor, among: Tensor | None = None) -> Tensor:
+        """Subjects (P,112) pooled from the first estimates `own` (P*S,112) of S frames of P people: a mean weighted by
+        the softmax of `logits`. `among` (P,Q,S) names the frames that count, Q pools per person -> (P*Q,112)."""
         people = 1 if among is None else len(among)
-        if self.trust is None:
+        if self.attention is None:
             return own.new_zeros(people if among is None else among.shape[:2].numel(), 0)
-        logits = self.trust(for_z).unflatten(0, (people, 1, -1))  # (P,1,S,112)
+        logits = self.logits(features).unflatten(0, (people, 1, -1))  # (P,1,S,112)
         if among is not None:
             logits = logits.masked_fill(among[..., None] == 0, -torch.inf)
         return (logits.softmax(2) * own.unflatten(0, (people, 1, -1))).sum(2).flatten(0, 1)
@@ -233,8 +246,6 @@ class I2ZNet(nn.Module):
         """`pretrained` False leaves the streams that would download weights random, for tests of shape."""
         super().__init__()
         self.config = config
-        self.fit: ClipFit | None = None
-        self.base: Heads | None = None  # of an adapted network, the heads that it was adapted from
         self.perceptual = PERCEPTUAL_STREAMS[config.perceptual](pretrained) if config.perceptual else None
         self.landmarks = LANDMARK_STREAMS[config.landmarks](pretrained) if config.landmarks else None
         sizes = self.perceptual.sizes if self.perceptual else (24, 12, 6) if self.landmarks else ()
@@ -273,116 +284,39 @@ class I2ZNet(nn.Module):
                 level.append(heat)
         return self.heads.compress([torch.cat([functional.group_norm(m, 1) for m in level], 1) for level in maps])
 
-    def forward(
-        self,
-        crops: Tensor,
-        points: Tensor | None = None,
-        person: Tensor | None = None,
-        perceived: list[Tensor] | None = None,
-    ) -> Codes:
-        """Codes of crops (B,3,256,256), RGB in 0..1, with their dense points (B,L,2) in the crop frame.
+    def features(self, crops: Tensor, points: Tensor | None, perceived: list[Tensor] | None = None) -> Features:
+        """What the levels read from crops (B,3,256,256), RGB in 0..1, with their landmarks (B,L,2) in the crop frame.
 
-        `person` (112,) or (B,112) is what `person()` gives; without it each frame has its own identity.
+        `perceived` are the perceptual maps where they are known already.
         """
         perceived = self.perceive(crops) if perceived is None else perceived
-        for_z, for_pose = self.heads.vectors(self.compressed(crops, points, perceived), points)
-        if person is not None:
-            person = person.expand(len(for_z), -1)
-        return self.heads.regress(for_z, for_pose, points, person)
+        return self.heads.features(self.compressed(crops, points, perceived), points)
 
-    def unadapted(self) -> I2ZNet:
-        """The network as it was before its adaptation, with the same streams; itself where there was none."""
-        if self.base is None:
-            return self
-        before = copy.copy(self)
-        before._modules = self._modules | {"heads": self.base}
-        before.fit = before.base = None
-        return before
+    def forward(self, crops: Tensor, points: Tensor | None = None, subject: Tensor | None = None) -> Codes:
+        """Codes of crops (B,3,256,256), RGB in 0..1, with their landmarks (B,L,2) in the crop frame.
+
+        `subject` (112,) or (B,112) is what `subject()` gives; without it each frame has its own identity.
+        """
+        features = self.features(crops, points)
+        if subject is not None:
+            subject = subject.expand(len(crops), -1)
+        return self.heads.regress(features, subject)
 
     @torch.no_grad()
-    def person(self, crops: Tensor, points: Tensor | None) -> Tensor:
-        """The person (112,), identity and habit, pooled over N frames; see `Heads.pool`."""
-        for_z, for_pose = self.heads.vectors(self.compressed(crops, points, self.perceive(crops)), points)
-        return self.heads.pool(for_z, self.heads.regress(for_z, for_pose, points).person)[0]
+    def subject(self, crops: Tensor, points: Tensor | None) -> Tensor:
+        """The subject (112,), identity and mean expression, pooled over N frames; see `Heads.pool`."""
+        features = self.features(crops, points)
+        return self.heads.pool(features, self.heads.regress(features).subject)[0]
+
+    def with_heads(self, heads: Heads) -> I2ZNet:
+        """The network with other heads and the same streams; this one stays as it is."""
+        other = copy.copy(self)
+        other._modules = self._modules | {"heads": heads}
+        if self.trains_trunk:
+            other._modules["perceptual"] = heads.trunk
+        return other
 
 
 def to_tensor(crops: Tensor) -> Tensor:
     """uint8 crops (B,S,S,3) -> float (B,3,S,S) in 0..1."""
     return rearrange(crops, "b h w c -> b c h w").float() / 255
-
-
-@dataclass(frozen=True)
-class ClipFit:
-    """What an adaptation found out about a face of the clip it was made on. Of another, the person is estimated
-    anew, by the un-adapted network, and the camera taken to be far."""
-
-    clip_hash: str
-    face: int  # which of the clip's: 0 the largest
-    person: Tensor  # (112,)
-    inverse_distance: float  # of the camera, 1/metres
-    windows: tuple[Window, ...] = ()  # skin points of frames that it did not learn from; not in the file
-    log_odds: float = 0.0  # of the confidence, on top of what its model says, see `confidence.clip_shift`
-
-
-def network_beside(decoder: Path) -> Path:
-    """Where the network for a person's own model lies: X.i2znet.safetensors beside X.safetensors."""
-    return decoder.with_suffix(".i2znet.safetensors")
-
-
-def load_model(weights: Path | None = None, device: str = "cpu") -> I2ZNet:
-    """The bundled network, or one whose heads were saved by `track-train` or by an adaptation in `weights`.
-
-    Raises ValueError when the file is no such file, or an adaptation of other weights than are there now.
-    """
-    path = weights or WEIGHTS
-    try:
-        metadata, state = _read(path)
-        config = I2ZConfig(**yaml.safe_load(metadata["config"]))
-    except Exception as error:
-        raise UserError(f"{path}: not a file of I2ZNet weights ({error}); make one with track-train i2znet") from error
-    model = I2ZNet(config)
-    if "base" in metadata:
-        model.fit = ClipFit(
-            metadata["clip_hash"],
-            int(metadata["face"]),
-            state.pop("person"),
-            float(state.pop("inverse_distance")),
-            log_odds=float(state.pop("log_odds", 0.0)),
-        )
-        base = _base_of(path, metadata)
-        model.base = copy.deepcopy(model.heads)
-        model.base.load_state_dict(base)
-        state = base | state
-    model.heads.load_state_dict(state)
-    return model.to(device).eval()
-
-
-def save_adapted(path: Path, heads: Heads, base: Path, fit: ClipFit, config: I2ZConfig) -> None:
-    """What an adaptation changed of the weights file `base`, under a temporary name first."""
-    _, before = _read(base)
-    state = {k: v.cpu() for k, v in heads.state_dict().items()}
-    changed = {k: v.half().contiguous() for k, v in state.items() if not torch.equal(v, before[k])}
-    changed |= {"person": fit.person.cpu(), "inverse_distance": torch.tensor(fit.inverse_distance)}
-    changed["log_odds"] = torch.tensor(fit.log_odds)
-    metadata = {"base": _hash(base), "base_file": base.name if base.parent == WEIGHTS.parent else str(base.resolve())}
-    metadata |= {"config": yaml.safe_dump(asdict(config)), "clip_hash": fit.clip_hash, "face": str(fit.face)}
-    temporary = path.with_suffix(".part")
-    save_file(changed, temporary, metadata)
-    temporary.replace(path)
-
-
-def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
-    """Metadata and tensors of a safetensors file."""
-    with safe_open(path, "pt") as file:
-        return file.metadata() or {}, {k: file.get_tensor(k).float() for k in file.keys()}
-
-
-def _hash(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-
-
-def _base_of(path: Path, metadata: dict[str, str]) -> dict[str, Tensor]:
-    base = WEIGHTS.parent / metadata["base_file"]  # a path of its own stays what it is
-    if not base.exists() or _hash(base) != metadata["base"]:
-        raise UserError(f"{path}: adapted from weights {metadata['base']}, but {base} is not those; adapt again")
-    return _read(base)[1]

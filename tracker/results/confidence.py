@@ -8,6 +8,7 @@ A logistic regression on a handful of signals that tracking has anyway, none of 
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -19,7 +20,7 @@ import numpy as np
 import torch
 from scipy import optimize, special
 
-from selftrack.decoders.base import SurfacePoints
+from selftrack.decoders.base import Decoder, SurfacePoints
 from selftrack.decoders.landmarks import MESH_POINTS
 from selftrack.errors import UserError
 from selftrack.tracker.geometry.crop import inter_ocular
@@ -105,6 +106,40 @@ def confidence(track: Track, shift: float = 0.0) -> np.ndarray:
     """(T,) float32 confidence of a track's frames, 0 where lost. Causal but for `shift`, one number for the clip: no
     frame is judged by later ones."""
     return np.where(track.ok, load_confidence()(track_signals(track), shift), 0).astype(np.float32)
+
+
+class StreamConfidence:
+    """The confidence of frames as they come: what `confidence` says of a track, with a memory of `MEMORY` frames."""
+
+    def __init__(self, decoder: Decoder, points: int, inverse_distance: float = 0.0, shift: float = 0.0) -> None:
+        """`points` landmarks are detected; `shift` is the clip's own, see `clip_shift`."""
+        self._landmarks = SurfacePoints.landmarks(decoder, points)
+        self._expression, self._inverse_distance, self._shift = decoder.expression, inverse_distance, shift
+        self._rows: deque[tuple[np.ndarray, ...]] = deque(maxlen=MEMORY)
+
+    @torch.no_grad()
+    def __call__(
+        self, presence: float, sharp: float, detected: np.ndarray, z: np.ndarray, pose: np.ndarray, ok: bool
+    ) -> float:
+        """Judge the next frame.
+
+        Args:
+            presence: the detector's probability of a face.
+            sharp: `sharpness` of the crop.
+            detected: (L,2) landmarks, image pixels.
+            z: (Z,) code.
+            pose: (6,) in the image.
+            ok: whether a face was found; 0 is returned where not.
+        """
+        place = self._landmarks.mean.device
+        code, at = (torch.from_numpy(values[None]).to(place) for values in (z, pose))
+        mesh = project(self._landmarks(code), at, self._inverse_distance)[0, :, :2].cpu().numpy()
+        row = (presence, sharp, detected, mesh, pose, z[self._expression], ok)
+        self._rows.append(tuple(np.asarray(value) for value in row))
+        if not ok:
+            return 0.0
+        values = signals(*(np.stack(column) for column in zip(*self._rows, strict=True)))
+        return float(load_confidence()(values[-1:], self._shift)[0])
 
 
 def clip_shift(track: Track, windows: Sequence[Window]) -> float:

@@ -105,9 +105,7 @@ class MeshPainter:
     if the decoder does not know where its landmarks are.
     """
 
-    def __init__(
-        self, head: Decoder, config: OverlayConfig | None = None, texture: torch.Tensor | None = None
-    ) -> None:
+    def __init__(self, head: Decoder, config: OverlayConfig | None = None, texture: torch.Tensor | None = None) -> None:
         self.config = config or OverlayConfig()
         if self.config.mode == "textured" and (texture is None or texture.ndim != 3):
             raise UserError(f"the textured mode needs a texture (3,T,T), got {getattr(texture, 'shape', None)}")

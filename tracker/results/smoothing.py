@@ -69,7 +69,7 @@ def clean(track: Track, config: CleanConfig | None = None) -> Track:
         z[:, head.expression] = _rest(z[:, head.expression], config.neutral_frame, head.expression_names)
     pose = pose.astype(np.float32)
     crop = through(torch.from_numpy(pose), torch.from_numpy(track.crop)).numpy()
-    return replace(track, z=z.astype(np.float32), H=crop, H_image=pose, ok=ok)
+    return replace(track.with_codes(z), H=crop, H_image=pose, ok=ok)
 
 
 def _runs(ok: np.ndarray) -> Iterator[slice]:

@@ -1,26 +1,29 @@
 """The track file: everything a tracked clip yields, in one `track.npz` without pickle.
 
-Everything else (curves, vertices, exports, overlay) is derived from it and the decoder.
+Everything else (vertices, exports, overlay) is derived from it and the decoder. Reading a track and its curves needs
+no torch.
 """
 
 from __future__ import annotations
 
 import json
 import zipfile
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
-from selftrack.decoders.base import Decoder
-from selftrack.decoders.registry import load_decoder
 from selftrack.errors import UserError
-from selftrack.tracker.geometry.pose import project
+from selftrack.io import atomic_path
+
+if TYPE_CHECKING:
+    from selftrack.decoders.base import Decoder
 
 NAME = "track.npz"
-VERSION = 3
+VERSION = 4
+_NEW = ("curve_names", "curve_values", "decoder_path")  # fields that version 3 has not
 _CHUNK = 64  # frames decoded at a time
 
 
@@ -42,6 +45,8 @@ class Track:
     crop: np.ndarray  # (T,2,3) float32, similarity from image pixels to crop pixels
     H_image: np.ndarray  # (T,6) float32, the same parameters in the image
     landmarks: np.ndarray  # (T,L,2) float32, detected points in image pixels, NaN where lost
+    curve_names: tuple[str, ...]  # of the animation curves: ARKit's 52 where the decoder has them
+    curve_values: np.ndarray  # (T,K) float32, 0..1
     identity: np.ndarray  # (60,) float32, the clip's identity code
     inverse_distance: float  # of the camera, 1/metres; 0 is weak perspective
     size: tuple[int, int]  # width, height of the frame
@@ -49,6 +54,7 @@ class Track:
     clip_hash: str  # SHA-256 of its bytes
     decoder: str  # name of the decoder that z speaks to
     decoder_hash: str
+    decoder_path: str  # of its file; empty: the bundled head
     config: str  # JSON, the resolved settings
     version: int = VERSION
 
@@ -58,27 +64,23 @@ class Track:
     def save(self, folder: Path) -> Path:
         """Write `track.npz` into a folder; it gets its name only when it is complete."""
         path = Path(folder) / NAME
-        part = path.with_name("." + NAME)
-        with open(part, "wb") as file:
+        with atomic_path(path) as part, open(part, "wb") as file:
             np.savez_compressed(file, **{f.name: np.asarray(getattr(self, f.name)) for f in fields(self)})
-        part.replace(path)
         return path
 
-    def settings(self) -> dict:
+    def settings(self) -> dict[str, Any]:
         """The resolved settings with which the clip was tracked."""
         return json.loads(self.config)
 
     def model(self) -> Decoder:
-        """Return the decoder that made this track, read once per track.
-
-        Raises:
-            UserError: it is not the one that is there now.
-        """
-        return self._model
+        """The decoder that made this track, read once. Raises UserError if it is not the one that is there now."""
+        return self._decoder
 
     @cached_property
-    def _model(self) -> Decoder:
-        decoder = load_decoder(self.settings().get("decoder"))
+    def _decoder(self) -> Decoder:
+        from selftrack.decoders.registry import load_decoder
+
+        decoder = load_decoder(self.decoder_path or None)
         if (decoder.name, decoder.hash) != (self.decoder, self.decoder_hash):
             raise UserError(
                 f"made with decoder {self.decoder} {self.decoder_hash}, but {decoder.name} {decoder.hash} is "
@@ -89,15 +91,24 @@ class Track:
     def curves(self) -> dict[str, np.ndarray]:
         """The 52 ARKit curves by name, (T,) float32 in 0..1 each; Left and Right are the subject's own.
 
-        Of a person's own model whose topology is not the head's: the numbers of z.
+        Of a personal model whose topology is not the head's: the numbers of z.
         """
-        head = self.model()
+        return dict(zip(self.curve_names, self.curve_values.T, strict=True))
+
+    def with_codes(self, z: np.ndarray) -> Track:
+        """The track with other codes (T,Z), and the curves that they mean."""
+        import torch
+
+        z = z.astype(np.float32)
         with torch.no_grad():
-            values = head.curves(torch.from_numpy(self.z)).numpy()
-        return dict(zip(head.curve_names, values.T, strict=True))
+            return replace(self, z=z, curve_values=self.model().curves(torch.from_numpy(z)).numpy())
 
     def vertices(self, rows: slice = slice(None)) -> np.ndarray:
         """Vertices (T,V,3) float32 in the image frame: x, y and depth z in pixels, larger z = farther."""
+        import torch
+
+        from selftrack.tracker.geometry.pose import project
+
         head, z, pose = self.model(), torch.from_numpy(self.z[rows]), torch.from_numpy(self.H_image[rows])
         with torch.no_grad():
             chunks = zip(z.split(_CHUNK), pose.split(_CHUNK), strict=True)
@@ -120,7 +131,7 @@ def load(path: Path | str) -> Track:
     """Read a track from its folder or its file.
 
     Raises:
-        ValueError: there is none, or it is not a track file of this version.
+        UserError: there is none, or it is not a track file of version 3 or 4.
     """
     path = Path(path)
     path = path / NAME if path.is_dir() else path
@@ -132,11 +143,29 @@ def load(path: Path | str) -> Track:
         raise UserError(f"{path}: no such file; make it with: track VIDEO -o {folder}") from error
     except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
         raise UserError(f"{path}: not a track file") from error
-    if int(values.get("version", 0)) != VERSION or set(values) != {f.name for f in fields(Track)}:
-        raise UserError(f"{path}: not a track file of version {VERSION}; track the clip again")
+    version, expected = int(values.get("version", 0)), {f.name for f in fields(Track)}
+    if version not in (3, VERSION) or set(values) != expected - (set(_NEW) if version == 3 else set()):
+        raise UserError(f"{path}: not a track file of version 3 or {VERSION}; track the clip again")
     values["size"] = tuple(int(n) for n in values["size"])
     scalars = {k: v.item() for k, v in values.items() if isinstance(v, np.ndarray) and v.ndim == 0}
-    return Track(**values | scalars)
+    values |= scalars
+    if version == 3:
+        values |= _curves_of_version_3(values)
+    values["curve_names"] = tuple(str(name) for name in values["curve_names"])
+    return Track(**values | {"version": VERSION})
+
+
+def _curves_of_version_3(values: dict[str, Any]) -> dict[str, Any]:
+    """The fields `_NEW` of a track of version 3, whose curves were left to the decoder."""
+    import torch
+
+    from selftrack.decoders.registry import load_decoder
+
+    path = json.loads(values["config"]).get("decoder") or ""
+    decoder = load_decoder(path or None)
+    with torch.no_grad():
+        curves = decoder.curves(torch.from_numpy(values["z"])).numpy()
+    return {"curve_names": decoder.curve_names, "curve_values": curves, "decoder_path": path}
 
 
 def hold(values: np.ndarray, ok: np.ndarray, fallback: np.ndarray) -> np.ndarray:

@@ -194,25 +194,3 @@ def _strictly_increasing(
             time = previous + stream.time_base
         previous = time
         yield float(time), frame
-
-
-# Names of before, until their last users have moved to `open_source`.
-VideoError = UserError
-
-
-class VideoReader(VideoFile):
-    """A `VideoFile` whose iteration is limited to some rows."""
-
-    def __init__(
-        self, path: Path, start: float = 0.0, duration: float | None = None, only: Container[int] | None = None
-    ) -> None:
-        super().__init__(path, start, duration)
-        self.only = only
-
-    def __iter__(self) -> Iterator[Frame]:
-        return self.frames(self.only)
-
-
-def count_frames(path: Path, start: float = 0.0, duration: float | None = None) -> int:
-    """How many frames a `VideoFile` will yield."""
-    return VideoFile(path, start, duration).count()

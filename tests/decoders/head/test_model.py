@@ -41,11 +41,7 @@ def test_shapes(head: Head) -> None:
 def test_names_are_arkits() -> None:
     assert len(set(ARKIT_NAMES)) == 52
     assert ARKIT_NAMES[0] == "eyeBlinkLeft" and ARKIT_NAMES[-1] == "tongueOut"
-    assert (
-        sum(n.endswith("Left") for n in ARKIT_NAMES)
-        == sum(n.endswith("Right") for n in ARKIT_NAMES)
-        == 20
-    )
+    assert sum(n.endswith("Left") for n in ARKIT_NAMES) == sum(n.endswith("Right") for n in ARKIT_NAMES) == 20
 
 
 def test_linear(head: Head) -> None:

@@ -114,8 +114,7 @@ def test_shared_edges_are_drawn_exactly_once(flip: bool, step: int) -> None:
     triangles = np.concatenate([upper[:, ::-1] if flip else upper, lower])
     vertices = torch.tensor(points, dtype=torch.float32)[None]
     covered = sum(
-        (rasterize(vertices, torch.tensor(triangle)[None], (20, 20)).face_index[0] == 0).int()
-        for triangle in triangles
+        (rasterize(vertices, torch.tensor(triangle)[None], (20, 20)).face_index[0] == 0).int() for triangle in triangles
     )
     expected = torch.zeros(20, 20, dtype=torch.int32)
     expected[3:15, 2:14] = 1  # the top and left border belong to the lattice, bottom and right do not

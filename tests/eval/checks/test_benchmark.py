@@ -36,8 +36,9 @@ def scene() -> tuple[Track, Truth]:
     points = HEAD.landmarks478(project(torch.from_numpy(vertices), torch.from_numpy(pose)))[..., :2].numpy()
     track = Track(
         *(truth.times, np.ones(T, bool), *(np.ones(T, np.float32) for _ in range(3)), z.numpy(), pose),
-        *(np.tile(np.eye(2, 3, dtype=np.float32), (T, 1, 1)), pose, points, truth.identity, 0.0, (512, 512)),
-        *("", "", HEAD.name, HEAD.hash, "{}"),
+        *(np.tile(np.eye(2, 3, dtype=np.float32), (T, 1, 1)), pose, points, HEAD.curve_names),
+        *(z[:, HEAD.expression].clamp(0, 1).numpy(), truth.identity, 0.0, (512, 512)),
+        *("", "", HEAD.name, HEAD.hash, "", "{}"),
     )
     return track, truth
 
@@ -57,11 +58,11 @@ def test_each_mistake_shows_in_its_own_figure(scene: tuple[Track, Truth]) -> Non
     assert turned["pose"] == pytest.approx(5, abs=0.01) and turned["vertex"] < 1e-2 and turned["image"] > 1
     z = track.z.copy()
     z[:, HEAD.expression.start :][:, HEAD.expression_names.index("cheekPuff")] = 0.52
-    puffed = errors(replace(track, z=z), truth, [])
+    puffed = errors(track.with_codes(z), truth, [])
     assert puffed["curves"] == pytest.approx(0.01) and puffed["vertex"] > 0.3 and puffed["pose"] < 0.01
     z = track.z.copy()
     z[:, HEAD.expression.start :][:, HEAD.expression_names.index("eyeLookOutLeft")] = 1
-    assert errors(replace(track, z=z), truth, [])["gaze"] > 5
+    assert errors(track.with_codes(z), truth, [])["gaze"] > 5
     moved = track.H_image + np.array([0, 0, 0, 0, 9, 0], np.float32)
     iod = np.linalg.norm(track.landmarks[:, 33] - track.landmarks[:, 263], axis=1)
     assert errors(replace(track, H_image=moved), truth, [])["image"] == pytest.approx((900 / iod).mean(), rel=0.01)

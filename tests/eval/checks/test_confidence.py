@@ -107,7 +107,8 @@ def test_the_true_error_is_of_the_same_vertices(tmp_path: Path) -> None:
     track = Track(
         *(truth.times, np.arange(count) != 15, *(np.ones(count) for _ in range(3))),
         *(np.zeros((count, HEAD.size), np.float32), pose, np.zeros((count, 2, 3)), shifted),
-        *(np.zeros((count, 478, 2)), np.zeros(60), 0.0, (400, 400), "", "", HEAD.name, HEAD.hash, "{}"),
+        *(np.zeros((count, 478, 2)), HEAD.curve_names, np.zeros((count, 52)), np.zeros(60), 0.0, (400, 400)),
+        *("", "", HEAD.name, HEAD.hash, "", "{}"),
     )
     error = true_frame_error(track, truth)
     assert error[5] == pytest.approx(300 / iod, rel=0.01)

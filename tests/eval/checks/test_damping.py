@@ -27,14 +27,14 @@ def performed(plain_folder: Path) -> Track:
     track = load(plain_folder)
     z = track.z.copy()
     z[:, track.model().expression.start + SMILE] = np.linspace(0, 0.8, len(track))
-    acted = replace(track, z=z, ok=np.ones(len(track), bool))
+    acted = replace(track.with_codes(z), ok=np.ones(len(track), bool))
     return replace(acted, landmarks=projected_landmarks(acted))
 
 
 def _scaled(track: Track, factor: float) -> Track:
     z, column = track.z.copy(), track.model().expression.start + SMILE
     z[:, column] *= factor
-    return replace(track, z=z)
+    return track.with_codes(z)
 
 
 def test_nothing_is_damped_when_nothing_changed(performed: Track) -> None:
@@ -59,7 +59,7 @@ def test_a_curve_is_put_back_only_where_it_keeps_its_range(performed: Track) -> 
     column = performed.model().expression.start + SMILE
     z = performed.z.copy()
     z[:, column] -= 0.4
-    sunken = replace(performed, z=z)
+    sunken = performed.with_codes(z)
     tracks = restored(performed, sunken, SMILE)
     ranges = [float(spread(track.curves()["mouthSmileLeft"])) for track in tracks]
     assert 1 < len(tracks) < 11 and min(ranges) >= KEPT * 0.72 - 0.01

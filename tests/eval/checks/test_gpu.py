@@ -51,13 +51,13 @@ def test_tracks_differ_where_they_differ(plain_folder: Path) -> None:
     z[3, 70] += 0.05
     pose[5, 4] += 0.5
     ok[7] = False
-    checks = track_checks(track, replace(track, z=z, H_image=pose, ok=ok))
+    checks = track_checks(track, replace(track.with_codes(z), H_image=pose, ok=ok))
     assert not any(check.passed for check in checks)
     frames, codes, pixels = (check.difference for check in checks)
     assert frames == 1 and codes == pytest.approx(0.05, abs=1e-5) and pixels >= 0.49
     z[3, 70] += 9
     ok[3] = False  # a frame that only one has is not compared
-    assert track_checks(track, replace(track, z=z, ok=ok))[1].difference == 0
+    assert track_checks(track, replace(track.with_codes(z), ok=ok))[1].difference == 0
 
 
 def test_losses_are_relative() -> None:

@@ -12,7 +12,7 @@ from selftrack.eval.compare.filters import filtered, one_euro, savitzky_golay
 from selftrack.eval.metrics.clip import median_iod, mesh_details
 from selftrack.eval.metrics.neutral import Mesh
 from selftrack.tracker import load
-from selftrack.tracker.pipeline import TrackConfig, track_video
+from selftrack.tracker.pipeline import TrackConfig, track_clip
 from selftrack.tracker.results.skin_points import Window
 from selftrack.tracker.results.track_file import Track
 
@@ -32,7 +32,7 @@ def track(scorer: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Track
     if not clip.exists():
         pytest.skip("no clip with the independent scorer")
     folder = tmp_path_factory.mktemp("plain")
-    track_video(clip, folder, TrackConfig(overlay=False))
+    track_clip(clip, folder, TrackConfig(overlay=False))
     return load(folder)
 
 

@@ -28,9 +28,9 @@ from selftrack.synthetic.expressions import sample_expression
 from selftrack.synthetic.studio import StudioConfig
 from selftrack.tracker.geometry.crop import apply, face_similarity
 from selftrack.tracker.geometry.pose import project
-from selftrack.tracker.network.i2znet import Codes, I2ZNet, load_model
+from selftrack.tracker.network.i2znet import Codes, I2ZNet
 from selftrack.tracker.network.streams import MeshTrunk, ScratchTrunk
-from selftrack.training.i2znet import save_heads
+from selftrack.tracker.network.weights import load_network, save_heads
 
 HEAD = load_head()
 
@@ -140,7 +140,7 @@ def test_variants_differ_in_one_part_each() -> None:
 def test_a_trained_trunk_is_saved_and_loaded(tmp_path: Path) -> None:
     network = I2ZNet(VARIANTS["scratch"]).eval()
     save_heads(tmp_path / "w.safetensors", network, network.heads.state_dict(), {})
-    loaded = load_model(tmp_path / "w.safetensors")
+    loaded = load_network(tmp_path / "w.safetensors")
     assert isinstance(loaded.perceptual, ScratchTrunk)
     images = torch.rand(1, 3, 256, 256)
     a, b = (n.perceive(images)[-1] for n in (network, loaded))

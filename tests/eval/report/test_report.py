@@ -20,7 +20,7 @@ from selftrack.eval.report.pictures import Crop, PictureConfig, _Sheet, worst_fr
 from selftrack.eval.report.plots import most_active
 from selftrack.eval.report.report import write_report
 from selftrack.tracker import load
-from selftrack.tracker.network.i2znet import WEIGHTS, ClipFit, load_model, save_adapted
+from selftrack.tracker.network.weights import WEIGHTS, ClipFit, load_network, save_adapted
 from selftrack.tracker.results.skin_points import SkinError
 from selftrack.tracker.results.track_file import Track
 
@@ -45,7 +45,7 @@ def folder(plain_folder: Path, tmp_path: Path) -> Path:
 def pretend(folder: Path, **changes: object) -> None:
     """As if `--adapt` had written this folder; its weights are the bundled ones."""
     (folder / "adaptation.json").write_text(json.dumps(ADAPTATION | changes))
-    network = load_model()
+    network = load_network()
     fit = ClipFit("ab", 0, torch.zeros(112), 0.0)
     save_adapted(folder / "adapted.safetensors", network.heads, WEIGHTS, fit, network.config)
 

@@ -103,7 +103,7 @@ def performer(make_track: MakeTrack) -> Track:
     identity = rng.normal(size=60).astype(np.float32)
     z = track.z.copy()
     z[:, HEAD.identity] = identity
-    return replace(track, z=z, identity=identity)
+    return replace(track.with_codes(z), identity=identity)
 
 
 @pytest.fixture

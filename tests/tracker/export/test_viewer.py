@@ -22,7 +22,7 @@ from selftrack.decoders.mesh.rasterizer import rasterize
 from selftrack.io import file_hash
 from selftrack.tracker.export import ExportOptions, viewer, write
 from selftrack.tracker.geometry.camera import camera_pose, focal_length, principal_point
-from selftrack.tracker.pipeline import TrackConfig, track_video
+from selftrack.tracker.pipeline import TrackConfig, track_clip
 from selftrack.tracker.results.track_file import Track, load
 from selftrack.tracker.sources.opening import open_source
 
@@ -53,7 +53,7 @@ new THREE.GLTFLoader().parse(bytes.buffer, "", (gltf) => {{
 def track(tmp_path_factory: pytest.TempPathFactory) -> Track:
     """The bundled clip, tracked."""
     folder = tmp_path_factory.mktemp("track")
-    track_video(CLIP, folder, TrackConfig(overlay=False))
+    track_clip(CLIP, folder, TrackConfig(overlay=False))
     return load(folder)
 
 
@@ -217,9 +217,7 @@ def test_fits_a_small_screen(driver: object, page: Path) -> None:
 
 
 @pytest.mark.parametrize("focal", [None, 1e5])
-def test_three_js_draws_the_head_where_it_is(
-    driver: object, track: Track, tmp_path: Path, focal: float | None
-) -> None:
+def test_three_js_draws_the_head_where_it_is(driver: object, track: Track, tmp_path: Path, focal: float | None) -> None:
     """Silhouettes against our own z-buffer: through the stated lens, and, a long one, of the track's own vertices."""
     glb = write(replace(track, clip="gone.mp4"), "glb", tmp_path / "a.glb", ExportOptions(focal=focal))
     page = tmp_path / "stage.html"

@@ -72,9 +72,7 @@ def test_pose_through_a_similarity_moves_the_projection_with_it() -> None:
     m = similarity(0.4, 1.1, 30.0, -12.0).expand(6, 2, 3)
     seen = project(x, pose)[..., :2] @ m[0, :, :2].T + m[0, :, 2]
     assert torch.allclose(project(x, through(pose, m))[..., :2], seen, atol=1e-3)
-    assert torch.allclose(
-        to_image(through(pose, m), m)[:, [0, 1, 2, 4, 5]], pose[:, [0, 1, 2, 4, 5]], atol=1e-3
-    )
+    assert torch.allclose(to_image(through(pose, m), m)[:, [0, 1, 2, 4, 5]], pose[:, [0, 1, 2, 4, 5]], atol=1e-3)
 
 
 def test_inverse_of_a_similarity() -> None:

@@ -8,8 +8,10 @@ from urllib.error import URLError
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from selftrack.tracker.geometry import crop
+from selftrack.tracker.landmarks.base import Detection
 from selftrack.tracker.landmarks.boxes import (
     SIZE,
     BoxDetector,
@@ -20,8 +22,11 @@ from selftrack.tracker.landmarks.boxes import (
     merge_boxes,
     overlaps,
 )
-from selftrack.tracker.landmarks.follower import DetectConfig, Detection, FaceFollower, FanFollower, bounding_box
+from selftrack.tracker.landmarks.detectors import AttentionMesh, Fan
+from selftrack.tracker.landmarks.follower import DetectConfig, FaceFollower, bounding_box
 
+CPU = torch.device("cpu")
+MESH = AttentionMesh(CPU)
 DATA = Path(__file__).parents[2] / "data" / "landmarks"
 EXPECTED = np.load(DATA / "expected.npz")
 
@@ -70,7 +75,7 @@ def boxes() -> BoxDetector:
 
 @pytest.fixture(scope="module")
 def shared() -> FaceFollower:
-    return FaceFollower()
+    return MESH.follower(DetectConfig())
 
 
 @pytest.fixture
@@ -223,7 +228,7 @@ def test_a_cut_to_a_face_elsewhere(follower: FaceFollower) -> None:
 
 def test_two_faces(follower: FaceFollower) -> None:
     """The largest is taken and kept when the other becomes larger; `face=1` takes the other and keeps it."""
-    second = FaceFollower(DetectConfig(face=1))
+    second = MESH.follower(DetectConfig(face=1))
     assert second(place(grey(480, 800), NEUTRAL, 40, 60, 300)) is None  # only one so far
     for step in range(9):
         sides = (300 - 15 * step, 180 + 15 * step)
@@ -268,7 +273,7 @@ def test_wrong_frames_are_refused(follower: FaceFollower, boxes: BoxDetector) ->
             with pytest.raises(ValueError, match="expected a frame"):
                 call(frame)
     with pytest.raises(ValueError, match="got -1"):
-        FaceFollower(DetectConfig(face=-1))
+        MESH.follower(DetectConfig(face=-1))
 
 
 def fake_library(failure: Exception | None = None) -> SimpleNamespace:
@@ -287,7 +292,7 @@ def fake_library(failure: Exception | None = None) -> SimpleNamespace:
 
 def test_fan_is_given_the_followed_face(follower: FaceFollower, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "face_alignment", fake_library())
-    fan = FanFollower()
+    fan = Fan(CPU).follower(DetectConfig())
     frame = place(grey(240, 320), NEUTRAL, 60, 20, 192)
     for found, dense in ((fan(frame), follower(frame)), (fan.detect_once(frame), follower.detect_once(frame))):
         assert isinstance(found, Detection) and dense is not None
@@ -301,5 +306,5 @@ def test_fan_is_given_the_followed_face(follower: FaceFollower, monkeypatch: pyt
 def test_fan_without_its_weights(monkeypatch: pytest.MonkeyPatch, failure: Exception) -> None:
     monkeypatch.setitem(sys.modules, "face_alignment", fake_library(failure))
     with pytest.raises(ValueError, match="FAN landmarks cannot be downloaded") as caught:
-        FanFollower()
+        Fan(CPU)
     assert "\n" not in str(caught.value)

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from selftrack.decoders.landmarks import IBUG_68
-from selftrack.tracker.network.i2znet import I2ZConfig, I2ZNet, load_model, pointwise, to_tensor
+from selftrack.tracker.network.i2znet import Features, I2ZConfig, I2ZNet, pointwise, to_tensor
 from selftrack.tracker.network.streams import PointHeatmaps, gaussian_heatmaps
-from selftrack.training.i2znet import save_heads
+from selftrack.tracker.network.weights import load_network, save_heads
 
 
 @pytest.fixture(scope="module")
@@ -66,32 +66,32 @@ def test_streams_are_frozen_and_heads_learn(small: I2ZNet) -> None:
     codes = small.train()(crops, points)
     (codes.z.sum() + codes.pose.sum()).backward()
     assert all(p.grad is None for p in small.perceptual.parameters())
-    # every parameter takes part, but for the trust, which pools identities over a clip
-    assert {n for n, p in small.heads.named_parameters() if p.grad is None} == {"trust.weight", "trust.bias"}
+    # every parameter takes part, but for the attention, which pools identities over a clip
+    assert {n for n, p in small.heads.named_parameters() if p.grad is None} == {"attention.weight", "attention.bias"}
     assert not small.perceptual.training
     small.zero_grad()
     small.eval()
 
 
 @torch.no_grad()
-def test_identity_is_told_or_the_frames_own(small: I2ZNet) -> None:
+def test_identity_is_the_subjects_or_the_frames_own(small: I2ZNet) -> None:
     crops, points = example()
-    told = torch.randn(112)
-    z = small(crops, points, told).z
-    assert torch.equal(z[:, :60], told[:60].expand(2, 60))
+    subject = torch.randn(112)
+    z = small(crops, points, subject).z
+    assert torch.equal(z[:, :60], subject[:60].expand(2, 60))
     own = small(crops, points)
-    assert torch.equal(own.person[:, :60], own.z[:, :60])
-    untrained = own.person.mean(0)  # all are trusted alike
-    assert torch.allclose(small.person(crops, points), untrained, atol=1e-5)
+    assert torch.equal(own.subject[:, :60], own.z[:, :60])
+    untrained = own.subject.mean(0)  # all have the same weight
+    assert torch.allclose(small.subject(crops, points), untrained, atol=1e-5)
 
 
 @torch.no_grad()
-def test_pool_is_a_trusted_mean_over_the_chosen(small: I2ZNet, monkeypatch: pytest.MonkeyPatch) -> None:
-    own, trust = torch.randn(6, 112), torch.randn(6, 112)  # two people, three frames each
-    monkeypatch.setattr(small.heads.trust, "forward", lambda v: trust)
+def test_pool_is_a_weighted_mean_over_the_chosen(small: I2ZNet, monkeypatch: pytest.MonkeyPatch) -> None:
+    own, logits = torch.randn(6, 112), torch.randn(6, 112)  # two people, three frames each
+    monkeypatch.setattr(small.heads.attention, "forward", lambda v: logits)
     among = torch.tensor([[[1.0, 0, 1]], [[0, 1, 0]]])
-    pooled = small.heads.pool(torch.zeros(6, 1), own, among)
-    weights = trust[[0, 2]].exp() / trust[[0, 2]].exp().sum(0)
+    pooled = small.heads.pool(Features(torch.zeros(6, 1), torch.zeros(6, 1), None), own, among)
+    weights = logits[[0, 2]].exp() / logits[[0, 2]].exp().sum(0)
     assert torch.allclose(pooled[0], (weights * own[[0, 2]]).sum(0), atol=1e-5)
     assert torch.allclose(pooled[1], own[4])
 
@@ -102,8 +102,8 @@ def test_one_by_one_is_the_batch(small: I2ZNet) -> None:
     together = small(crops, points)
     alone = [small(crops[i : i + 1], points[i : i + 1]) for i in range(3)]
     assert torch.allclose(together.z, torch.cat([a.z for a in alone]), atol=1e-4)
-    cached = small(crops, points, perceived=small.perceive(crops))
-    assert torch.equal(cached.z, together.z)
+    cached = small.features(crops, points, small.perceive(crops))
+    assert torch.equal(small.heads.regress(cached).z, together.z)
 
 
 def test_heatmaps_peak_at_the_points() -> None:
@@ -125,8 +125,8 @@ def test_point_heatmaps_pick_the_68() -> None:
 
 def test_weights_round_trip(small: I2ZNet, tmp_path: Path) -> None:
     path = tmp_path / "heads.safetensors"
-    save_heads(path, small, small.heads.state_dict(), {"seed": 0})
-    again = load_model(path)
+    save_heads(path, small, small.heads.state_dict(), {})
+    again = load_network(path)
     assert again.config == small.config
     crops, points = example()
     with torch.no_grad():
@@ -137,7 +137,7 @@ def test_not_weights(tmp_path: Path) -> None:
     path = tmp_path / "nonsense.safetensors"
     path.write_bytes(b"nonsense")
     with pytest.raises(ValueError, match="not a file of I2ZNet weights"):
-        load_model(path)
+        load_network(path)
 
 
 def test_to_tensor() -> None:

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from selftrack.decoders.head.model import Head, load_head
 from selftrack.decoders.mesh.rasterizer import interpolate, rasterize
+from selftrack.io import file_hash
 from selftrack.tracker.geometry.pose import project
 from selftrack.tracker.results.overlay import OverlayConfig, write_overlay
 from selftrack.tracker.results.texture import (
@@ -79,6 +80,7 @@ def turning(make_clip: Callable[..., Path]) -> Turning:
     for hidden in (2, 5):
         frames[hidden] = np.zeros_like(frames[hidden])
     track.clip = str(make_clip("turning.mkv", frames, codec="ffv1", pix_fmt="bgr0"))
+    track.clip_hash = file_hash(Path(track.clip))
     return track
 
 

@@ -31,6 +31,8 @@ def make_track(
         crop=rng.random((frames, 2, 3), np.float32),
         H_image=np.tile(np.array(pose, np.float32), (frames, 1)),
         landmarks=rng.random((frames, 478, 2), np.float32),
+        curve_names=HEAD.curve_names,
+        curve_values=rng.random((frames, 52), np.float32),
         identity=rng.random(60, np.float32),
         inverse_distance=inverse_distance,
         size=(160, 120),
@@ -38,6 +40,7 @@ def make_track(
         clip_hash="ab" * 32,
         decoder=HEAD.name,
         decoder_hash=HEAD.hash,
+        decoder_path="",
         config='{"start": 0.0, "duration": null}',
     )
 
@@ -62,6 +65,7 @@ def test_hold_repeats_the_last_good_row() -> None:
 
 def test_curves_are_the_expression_slice_within_0_and_1() -> None:
     track = make_track()
+    track = track.with_codes(track.z)
     curves = track.curves()
     assert len(curves) == 52
     for i, name in enumerate(HEAD.expression_names):

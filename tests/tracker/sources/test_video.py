@@ -78,9 +78,7 @@ def test_edit_list_delays_the_picture(make_clip: MakeClip) -> None:
         assert [f.time for f in reader] == pytest.approx(np.arange(10, 15) / 25, abs=1e-9)
 
 
-@pytest.mark.parametrize(
-    "a,b,c,d", [(0, 1, -1, 0), (-1, 0, 0, -1), (0, -1, 1, 0), (-1, 0, 0, 1), (0, 1, 1, 0)]
-)
+@pytest.mark.parametrize("a,b,c,d", [(0, 1, -1, 0), (-1, 0, 0, -1), (0, -1, 1, 0), (-1, 0, 0, 1), (0, 1, 1, 0)])
 def test_display_matrix(make_clip: MakeClip, a: int, b: int, c: int, d: int) -> None:
     """ISO 14496-12: x' = a x + c y, y' = b x + d y, up to a shift into the picture."""
     stored = np.zeros((32, 64, 3), np.uint8)

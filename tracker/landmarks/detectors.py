@@ -1,0 +1,84 @@
+"""The landmark detectors that are built in: MediaPipe's attention mesh, and face-alignment's FAN.
+
+A further one is a class like these, registered by `register_landmarks`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from selftrack.errors import UserError
+from selftrack.tracker.landmarks.attention_mesh import LandmarkNet
+from selftrack.tracker.landmarks.base import Detection, Follower, LandmarkSource, register_landmarks
+from selftrack.tracker.landmarks.boxes import BoxDetector
+from selftrack.tracker.landmarks.follower import DetectConfig, FaceFollower, bounding_box
+
+
+@register_landmarks("mediapipe")
+class AttentionMesh(LandmarkSource):
+    """MediaPipe's face boxes and attention mesh: 468 points of the face and ten of the irises. Bundled."""
+
+    points = 478
+
+    def __init__(self, device: torch.device) -> None:
+        self._net = LandmarkNet().to(device).eval()
+        self._boxes = BoxDetector()
+
+    def follower(self, config: DetectConfig) -> FaceFollower:
+        return FaceFollower(self._net, self._boxes, config)
+
+
+@register_landmarks("fan")
+class Fan(LandmarkSource):
+    """68 points of face-alignment's FAN (Bulat and Tzimiropoulos 2017), on the face that the attention mesh follows.
+
+    That library downloads its weights on first use.
+    """
+
+    points = 68
+
+    def __init__(self, device: torch.device) -> None:
+        self._mesh = AttentionMesh(device)
+        self._fan = _load_fan(str(device))
+
+    def follower(self, config: DetectConfig) -> Follower:
+        return _FanFollower(self._mesh.follower(config), self._fan)
+
+
+class _FanFollower(Follower):
+    """FAN's points on the face of another follower."""
+
+    def __init__(self, follower: Follower, fan: Any) -> None:
+        self._follower, self._fan = follower, fan
+
+    def reset(self) -> None:
+        self._follower.reset()
+
+    def __call__(self, frame: np.ndarray) -> Detection | None:
+        return self._align(frame, self._follower(frame))
+
+    def detect_once(self, frame: np.ndarray) -> Detection | None:
+        return self._align(frame, self._follower.detect_once(frame))
+
+    def _align(self, frame: np.ndarray, found: Detection | None) -> Detection | None:
+        if found is None:
+            return None
+        points = self._fan.get_landmarks_from_image(frame, [bounding_box(found.points)])[0]
+        return Detection(points.astype(np.float32), np.zeros(len(points), np.float32), found.confidence)
+
+
+def _load_fan(device: str) -> Any:
+    """face-alignment's aligner without a face detector of its own."""
+    import face_alignment  # only here: the other landmarks do not need it
+
+    try:
+        return face_alignment.FaceAlignment(
+            face_alignment.LandmarksType.TWO_D, device=device, face_detector="folder", compile=False
+        )
+    except (OSError, RuntimeError) as error:
+        raise UserError(
+            f"the weights of the FAN landmarks cannot be downloaded ({error}); go online once or use others"
+        ) from error

@@ -1,0 +1,168 @@
+"""What tracks: a network, the decoder of its codes and a landmark source on a device, loaded once and shared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from selftrack.decoders.base import Decoder, SurfacePoints
+from selftrack.decoders.registry import load_decoder
+from selftrack.errors import UserError
+from selftrack.tracker.geometry import crop as crops
+from selftrack.tracker.geometry.pose import project
+from selftrack.tracker.landmarks import detectors as _built_in  # noqa: F401  registers them
+from selftrack.tracker.landmarks.base import LandmarkSource, load_landmarks
+from selftrack.tracker.network.i2znet import Heads, I2ZNet, to_tensor
+from selftrack.tracker.network.weights import BUNDLED, ClipFit, load_weights, network_beside, save_adapted
+
+
+@dataclass(frozen=True)
+class Crops:
+    """Faces as the network sees them."""
+
+    pictures: np.ndarray
+    """(N,256,256,3) uint8 RGB."""
+    points: np.ndarray
+    """(N,L,2) landmarks, crop frame."""
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    @classmethod
+    def around(cls, faces: Iterable[tuple[np.ndarray, np.ndarray]]) -> Crops:
+        """Crops of frames (H,W,3) uint8 RGB around the landmarks (L,2), image pixels, of one face in each."""
+        pictures, points = [], []
+        for frame, landmarks in faces:
+            transform = crops.face_similarity(landmarks)
+            pictures.append(crops.warp(frame, transform))
+            points.append(crops.apply(transform, landmarks))
+        if not pictures:
+            return cls(np.zeros((0, crops.CROP_SIZE, crops.CROP_SIZE, 3), np.uint8), np.zeros((0, 0, 2)))
+        return cls(np.stack(pictures), np.stack(points))
+
+
+@dataclass(frozen=True)
+class Model:
+    """A tracker without memory: nothing here changes, so trackers in several threads may share it.
+
+    `adapt` returns a new model and leaves the old one as it was.
+    """
+
+    network: I2ZNet
+    """In evaluation mode, without gradients."""
+    decoder: Decoder
+    """What the network's codes mean."""
+    landmarks: LandmarkSource
+    """The detector whose points the network reads."""
+    device: torch.device
+    weights: Path
+    """The file that the network is from; of an adapted model, the one that it was adapted from."""
+    decoder_path: Path | None = None
+    """The file that the decoder is from; None: the bundled head."""
+    fit: ClipFit | None = None
+    """What an adaptation found out about its clip."""
+    base: Model | None = None
+    """Of an adapted model, the one that it was adapted from."""
+
+    @classmethod
+    def load(
+        cls,
+        weights: Path | str | None = None,
+        decoder: Path | str | None = None,
+        landmarks: str = "mediapipe",
+        device: str = "auto",
+    ) -> Model:
+        """Load a model.
+
+        Args:
+            weights: file of I2ZNet weights, by training or by an adaptation; by default the one beside `decoder`, or
+                the bundled one for the landmarks.
+            decoder: file of a decoder, such as a personal model; by default the bundled head.
+            landmarks: name of a landmark source, see `landmarks.base.LANDMARK_SOURCES`.
+            device: cpu, cuda, or auto: cuda where there is one.
+
+        Raises:
+            UserError: no such device, file or landmark source; or weights for another decoder or other landmarks.
+        """
+        place = choose_device(device)
+        source = load_landmarks(landmarks, place)
+        face = load_decoder(decoder).to(place).requires_grad_(False).eval()
+        if weights is None:
+            weights = network_beside(Path(decoder)) if decoder else BUNDLED[source.points]
+        path = Path(weights)
+        network, before, fit = load_weights(path, place)
+        if network.config.coordinates and network.config.points != source.points:
+            raise UserError(
+                f"{path}: reads {network.config.points} landmarks, but {landmarks} gives {source.points}; train a "
+                "network for them with track-train i2znet and name it with --weights"
+            )
+        if network.config.decoder != face.hash:
+            raise UserError(
+                f"{path}: gives codes of another decoder than {decoder or 'the bundled head'}; train a network for it "
+                "with track-train i2znet --decoder, or name its own decoder with --decoder"
+            )
+        model = cls(network, face, source, place, path, Path(decoder).resolve() if decoder else None)
+        if before is None:
+            return model
+        return replace(model, fit=fit, base=replace(model, network=before))
+
+    def unadapted(self) -> Model:
+        """Return the model as it was before its adaptation; itself where there was none."""
+        return self.base or self
+
+    def elsewhere(self) -> Model:
+        """Return the model for another clip than the one it was adapted to: its heads, without that clip's subject and
+        camera."""
+        return replace(self, fit=None)
+
+    def adapted(self, heads: Heads, fit: ClipFit) -> Model:
+        """Return a new model with other heads, rounded to the precision of a file, so that tracking with the file
+        gives the same."""
+        heads.load_state_dict({k: v.half().float() for k, v in heads.state_dict().items()})
+        network = self.network.with_heads(heads.requires_grad_(False).eval())
+        return replace(self, network=network, fit=fit, base=self.unadapted())
+
+    def save(self, path: Path) -> Path:
+        """Write what the adaptation changed. Raises ValueError of a model that was not adapted to a clip."""
+        if self.base is None or self.fit is None:
+            raise ValueError("expected an adapted model; one as it was loaded has its weights in a file already")
+        return save_adapted(path, self.network.heads, self.base.weights, self.fit, self.network.config)
+
+    def tensors(self, faces: Crops) -> tuple[Tensor, Tensor]:
+        """Crops as the network takes them: pictures (N,3,256,256) in 0..1 and landmarks (N,L,2)."""
+        pictures = to_tensor(torch.from_numpy(faces.pictures).to(self.device))
+        return pictures, torch.from_numpy(faces.points).float().to(self.device)
+
+    def subject(self, faces: Crops) -> np.ndarray:
+        """The subject (112,), identity and mean expression, pooled over crops of one person.
+
+        By the un-adapted network: adaptation trains no other person's identity.
+        """
+        return self.unadapted().network.subject(*self.tensors(faces)).cpu().numpy()
+
+    @torch.no_grad()
+    def landmark_distance(self, faces: Crops, subject: np.ndarray) -> float:
+        """Mean distance of the mesh from the detected landmarks, crop pixels."""
+        pictures, detected = self.tensors(faces)
+        codes = self.network(pictures, detected, torch.from_numpy(subject).to(self.device))
+        landmarks = SurfacePoints.landmarks(self.decoder, detected.shape[1])
+        placed = project(landmarks(codes.z), codes.pose)[..., :2]
+        return float((placed - detected).norm(dim=2).mean())
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of a name: cpu, cuda, or auto. Raises UserError when there is none of that name."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name not in ("cpu", "cuda"):
+        raise UserError(f"device must be cpu, cuda or auto; got {name!r}")
+    if name == "cuda":
+        if not torch.cuda.is_available():
+            raise UserError("device cuda was asked for, but this torch finds none; use --device cpu")
+        torch.backends.cudnn.allow_tf32 = False  # convolutions in ten bits would move the landmarks
+    return torch.device(name)

@@ -1,0 +1,141 @@
+"""Files of I2ZNet weights: of a training, which hold all heads, and of an adaptation, which hold what it changed.
+
+Both are safetensors. A file is bound to the decoder whose codes it gives, by its hash in the configuration; that of an
+adaptation also to the file that it was adapted from.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import yaml
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from selftrack.errors import UserError
+from selftrack.io import atomic_path, file_hash
+from selftrack.tracker.network.i2znet import Heads, I2ZConfig, I2ZNet
+from selftrack.tracker.results.skin_points import Window
+
+ASSETS = Path(__file__).parents[1] / "assets"
+WEIGHTS = ASSETS / "i2znet_small.safetensors"
+BUNDLED = {478: WEIGHTS, 68: ASSETS / "i2znet_fan.safetensors"}
+"""The bundled weights by the number of landmarks that they read."""
+
+
+@dataclass(frozen=True)
+class ClipFit:
+    """What an adaptation found out about a face of the clip it was made on. Of another clip, the subject is estimated
+    anew, by the un-adapted network, and the camera taken to be far."""
+
+    clip_hash: str
+    face: int
+    """Which of the clip's faces: 0 the largest."""
+    subject: Tensor
+    """(112,) identity and mean expression."""
+    inverse_distance: float
+    """Of the camera, 1/metres."""
+    windows: tuple[Window, ...] = ()
+    """Skin points of frames that it did not learn from; not in the file."""
+    log_odds: float = 0.0
+    """Of the confidence, on top of what its model says, see `confidence.clip_shift`."""
+
+
+class Weights(NamedTuple):
+    """What a file of weights holds."""
+
+    network: I2ZNet
+    base: I2ZNet | None
+    """Of an adaptation, the network that it was adapted from, with the same streams."""
+    fit: ClipFit | None
+
+
+def network_beside(decoder: Path) -> Path:
+    """Where the network for a personal model lies: X.i2znet.safetensors beside X.safetensors."""
+    return decoder.with_suffix(".i2znet.safetensors")
+
+
+def load_network(path: Path = WEIGHTS, device: torch.device | str = "cpu") -> I2ZNet:
+    """The network of a file; see `load_weights`."""
+    return load_weights(path, device).network
+
+
+def load_weights(path: Path = WEIGHTS, device: torch.device | str = "cpu") -> Weights:
+    """Read a file of weights; the networks are frozen and in evaluation mode.
+
+    Raises:
+        UserError: it is no such file, of another version of the network, or an adaptation of other weights than are
+            there now.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path}: no such file of weights; make one with track-train i2znet or track --adapt")
+    try:
+        metadata, state = _read(path)
+        config = I2ZConfig(**yaml.safe_load(metadata["config"]))
+    except Exception as error:
+        raise UserError(f"{path}: not a file of I2ZNet weights ({error}); make one with track-train i2znet") from error
+    network, base, fit = I2ZNet(config), None, None
+    try:
+        if "base" in metadata:
+            fit = ClipFit(
+                metadata["clip_hash"],
+                int(metadata["face"]),
+                state.pop("subject"),
+                float(state.pop("inverse_distance")),
+                log_odds=float(state.pop("log_odds")),
+            )
+            before = _base_of(path, metadata)
+            heads = copy.deepcopy(network.heads)
+            heads.load_state_dict(before)
+            base = network.with_heads(heads)
+            state = before | state
+        network.heads.load_state_dict(state)
+    except (RuntimeError, KeyError) as error:
+        raise UserError(f"{path}: weights of another version of the network; train them again") from error
+    for one in (network, base):
+        if one is not None:
+            one.to(device).requires_grad_(False).eval()
+    return Weights(network, base, fit)
+
+
+def save_heads(path: Path, network: I2ZNet, state: dict[str, Tensor], settings: dict[str, Any]) -> Path:
+    """Write the heads' weights `state` in half precision, with the network's configuration and the settings of the
+    training."""
+    metadata = {"config": yaml.safe_dump(asdict(network.config)), "training": json.dumps(settings)}
+    with atomic_path(path) as part:
+        save_file({k: v.half().cpu().contiguous() for k, v in state.items()}, part, metadata)
+    return path
+
+
+def save_adapted(path: Path, heads: Heads, base: Path, fit: ClipFit, config: I2ZConfig) -> Path:
+    """Write what an adaptation changed of the weights file `base`, in half precision, and what it knows of its clip."""
+    _, before = _read(base)
+    state = {k: v.cpu() for k, v in heads.state_dict().items()}
+    changed = {k: v.half().contiguous() for k, v in state.items() if not torch.equal(v, before[k])}
+    changed |= {"subject": fit.subject.cpu(), "inverse_distance": torch.tensor(fit.inverse_distance)}
+    changed["log_odds"] = torch.tensor(fit.log_odds)
+    metadata = {"base": file_hash(base), "base_file": base.name if base.parent == ASSETS else str(base.resolve())}
+    metadata |= {"config": yaml.safe_dump(asdict(config)), "clip_hash": fit.clip_hash, "face": str(fit.face)}
+    with atomic_path(path) as part:
+        save_file(changed, part, metadata)
+    return path
+
+
+def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Metadata and tensors of a safetensors file."""
+    with safe_open(path, "pt") as file:
+        return file.metadata() or {}, {k: file.get_tensor(k).float() for k in file.keys()}
+
+
+def _base_of(path: Path, metadata: dict[str, str]) -> dict[str, Tensor]:
+    base = ASSETS / metadata["base_file"]  # a path of its own stays what it is
+    if not base.exists() or file_hash(base) != metadata["base"]:
+        raise UserError(f"{path}: adapted from weights {metadata['base']}, but {base} is not those; adapt again")
+    return _read(base)[1]

@@ -1,0 +1,299 @@
+"""One face through one clip or stream: detect -> steady crop -> network -> pose in the image, frame by frame."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from selftrack.decoders.base import Decoder
+from selftrack.errors import UserError
+from selftrack.tracker.geometry import crop as crops
+from selftrack.tracker.geometry.crop import CropConfig, CropStabiliser
+from selftrack.tracker.geometry.pose import project, to_image
+from selftrack.tracker.landmarks.base import Detection
+from selftrack.tracker.landmarks.follower import DetectConfig
+from selftrack.tracker.model import Crops, Model
+from selftrack.tracker.network.i2znet import Codes, Features, I2ZNet
+from selftrack.tracker.results.confidence import StreamConfidence, sharpness
+from selftrack.tracker.results.track_file import Track, hold
+from selftrack.tracker.sources.base import Frame, FrameSource
+from selftrack.tracker.stopwatch import Stopwatch
+
+_FACE_HEIGHT = 0.24  # metres; only where no face was found: the mean head fills half of the frame's height
+
+
+@dataclass(frozen=True)
+class TrackerConfig:
+    """Settings of a tracker."""
+
+    identity: str = "clip"
+    """clip: one identity for all frames; per-frame: each frame its own, as in the paper."""
+    detect: DetectConfig = field(default_factory=DetectConfig)
+    """Detection and following."""
+    crop: CropConfig = field(default_factory=CropConfig)
+    """The stabilised crop."""
+
+    def __post_init__(self) -> None:
+        if self.identity not in ("clip", "per-frame"):
+            raise UserError(f"identity must be one of clip, per-frame; got {self.identity!r}")
+
+
+@dataclass(frozen=True)
+class FrameResult:
+    """One tracked frame. Where no face was found (ok False), the values are those of the last frame with one.
+
+    Image frame: pixels of the frame as displayed, x right, y down, the centre of the top-left pixel is (0, 0).
+    """
+
+    index: int
+    """Number of the frame, counted from 0."""
+    time: float
+    """Seconds."""
+    ok: bool
+    """Whether a face was found."""
+    confidence: float
+    """Probability of a skin-point error under 1 % of the inter-ocular distance; 0 where lost."""
+    presence: float
+    """The detector's probability that there is a face; 0 where lost."""
+    sharpness: float
+    """Of the crop; 0 where lost."""
+    z: np.ndarray
+    """(Z,) float32, the decoder's code."""
+    H: np.ndarray
+    """(6,) float32, pose f, rx, ry, rz, tx, ty in the 256x256 crop."""
+    H_image: np.ndarray
+    """(6,) float32, the same parameters in the image."""
+    crop: np.ndarray
+    """(2,3) float32, similarity from image pixels to crop pixels."""
+    landmarks: np.ndarray
+    """(L,2) float32, detected points, image pixels; NaN where lost."""
+    curves: dict[str, float]
+    """The animation curves by name, 0..1: ARKit's 52 where the decoder has them."""
+    decoder: Decoder = field(repr=False)
+    inverse_distance: float = 0.0
+    """Of the camera, 1/metres."""
+
+    @torch.no_grad()
+    def vertices(self) -> np.ndarray:
+        """Vertices (V,3) float32 in the image frame: x, y and depth z in pixels, larger z = farther."""
+        place = self.decoder.mean.device
+        z, pose = (torch.from_numpy(values[None]).to(place) for values in (self.z, self.H_image))
+        return project(self.decoder.geometry(z), pose, self.inverse_distance)[0].cpu().numpy()
+
+
+class _Values(NamedTuple):
+    """What is held through lost frames."""
+
+    z: np.ndarray
+    H: np.ndarray
+    H_image: np.ndarray
+    crop: np.ndarray
+
+
+class SubjectPool:
+    """The subject of a stream: `Heads.pool` over all frames so far, in constant memory."""
+
+    def __init__(self, network: I2ZNet) -> None:
+        self._network = network
+        self._largest: Tensor | None = None  # of the logits, by which the exponentials are kept in range
+        self._weight: Tensor
+        self._sum: Tensor
+
+    def __call__(self, features: Features) -> Tensor:
+        """Add the features of B frames; returns the subject (112,) of all frames so far."""
+        heads = self._network.heads
+        own, logits = heads.regress(features).subject.double(), heads.logits(features).double()
+        largest = logits.amax(0)
+        if self._largest is None:
+            self._largest, self._weight, self._sum = largest, torch.zeros_like(largest), torch.zeros_like(largest)
+        both = torch.maximum(self._largest, largest)
+        fade, share = (self._largest - both).exp(), (logits - both).exp()
+        self._largest = both
+        self._weight = self._weight * fade + share.sum(0)
+        self._sum = self._sum * fade + (share * own).sum(0)
+        return (self._sum / self._weight).float()
+
+
+class Tracker:
+    """Follows one face through the frames of one clip or stream. Causal: no frame depends on a later one.
+
+    All state is its own; any number of trackers may share a model.
+    """
+
+    def __init__(self, model: Model, config: TrackerConfig | None = None, subject: np.ndarray | None = None) -> None:
+        """`subject` (112,) fixes identity and mean expression, see `Model.subject`; without it they are those that an
+        adaptation found, or are pooled over the frames as they come."""
+        self.model, self.config = model, config or TrackerConfig()
+        fit = model.fit
+        if subject is None and fit is not None and self.config.identity == "clip":
+            subject = fit.subject.numpy()
+        self._subject = None if subject is None else torch.from_numpy(subject).to(model.device)
+        self._inverse_distance = fit.inverse_distance if fit else 0.0
+        self._pool = SubjectPool(model.unadapted().network)
+        self._follower = model.landmarks.follower(self.config.detect)
+        self._stabiliser = CropStabiliser(self.config.crop)
+        self._held: _Values | None = None
+        self._confidence = StreamConfidence(
+            model.decoder, model.landmarks.points, self._inverse_distance, fit.log_odds if fit else 0.0
+        )
+        self._results: list[FrameResult] = []
+        self._size: tuple[int, int] | None = None
+        self.watch = Stopwatch()
+
+    def __call__(self, frame: Frame | np.ndarray, time: float | None = None) -> FrameResult:
+        """Track the next frame.
+
+        Args:
+            frame: a source's frame, or a picture (H,W,3) uint8 RGB.
+            time: seconds, not less than before; by default the frame's own, or for pictures thirty a second.
+
+        Raises:
+            ValueError: a picture of another shape or kind, or a time that goes back.
+        """
+        index = len(self._results)
+        if isinstance(frame, Frame):
+            image, time = frame.image, frame.time if time is None else time
+        else:
+            image, time = np.asarray(frame), index / 30 if time is None else time
+        if self._size is None:
+            self._size = (image.shape[1], image.shape[0])
+        with self.watch("detect"):
+            found = self._follower(image)
+        with self.watch("crop"):
+            transform = self._crop(found, time)
+            picture = None if transform is None else crops.warp(image, transform)
+        result = self._result(index, time, found, transform, picture)
+        self._results.append(result)
+        return result
+
+    def finish(self, source: FrameSource | None = None, config: Any = None) -> Track:
+        """Return the track of all frames so far. Frames lost before the first good one take that one's values.
+
+        `source` is what the frames are from, to be read again for an overlay, with its settings in `config`.
+
+        Raises:
+            UserError: there was no frame.
+        """
+        if not self._results:
+            raise UserError("a track needs at least one frame; none was given")
+        rows, model = self._results, self.model
+        ok = np.array([row.ok for row in rows])
+
+        def stack(name: str) -> np.ndarray:
+            return np.stack([getattr(row, name) for row in rows]).astype(np.float32)
+
+        def held(name: str) -> np.ndarray:
+            return hold(stack(name), ok, getattr(rows[0], name))
+
+        z = held("z")
+        with torch.no_grad():
+            curves = model.decoder.curves(torch.from_numpy(z).to(model.device)).cpu().numpy()
+        return Track(
+            times=np.array([row.time for row in rows]),
+            ok=ok,
+            confidence=stack("confidence"),
+            presence=stack("presence"),
+            sharpness=stack("sharpness"),
+            z=z,
+            H=held("H"),
+            crop=held("crop"),
+            H_image=held("H_image"),
+            landmarks=stack("landmarks"),
+            curve_values=curves,
+            curve_names=tuple(model.decoder.curve_names),
+            identity=(z[ok] if ok.any() else z)[:, model.decoder.identity].mean(axis=0),
+            inverse_distance=self._inverse_distance,
+            size=self._size or (0, 0),
+            clip=_place(source) if source else "",
+            clip_hash=source.fingerprint() if source else "",
+            decoder=model.decoder.name,
+            decoder_hash=model.decoder.hash,
+            decoder_path=str(model.decoder_path or ""),
+            config=json.dumps(asdict(config or self.config)),
+        )
+
+    def _crop(self, found: Detection | None, time: float) -> np.ndarray | None:
+        """The steady crop (2,3) around a face."""
+        if found is None:
+            self._stabiliser.reset()
+            return None
+        return self._stabiliser(found.points, time)
+
+    def _result(
+        self,
+        index: int,
+        time: float,
+        found: Detection | None,
+        transform: np.ndarray | None,
+        picture: np.ndarray | None,
+    ) -> FrameResult:
+        landmarks = np.full((self.model.landmarks.points, 2), np.nan, np.float32)
+        presence = sharp = 0.0
+        if found is not None and transform is not None and picture is not None:
+            landmarks, presence, sharp = found.points.astype(np.float32), found.confidence, sharpness(picture)
+            with self.watch("network"):
+                self._held = self._encode(picture, found.points, transform)
+        values = self._held or self._nowhere()
+        ok = found is not None
+        confidence = self._confidence(presence, sharp, landmarks, values.z, values.H_image, ok)
+        return FrameResult(
+            index=index,
+            time=time,
+            ok=ok,
+            confidence=confidence,
+            presence=presence,
+            sharpness=sharp,
+            landmarks=landmarks,
+            curves=self._curves(values.z),
+            decoder=self.model.decoder,
+            inverse_distance=self._inverse_distance,
+            **values._asdict(),
+        )
+
+    @torch.no_grad()
+    def _encode(self, picture: np.ndarray, points: np.ndarray, transform: np.ndarray) -> _Values:
+        """Code and pose of a crop."""
+        pictures, at = self.model.tensors(Crops(picture[None], crops.apply(transform, points)[None]))
+        codes = self._regress(pictures, at)
+        pose, crop = codes.pose.cpu(), torch.from_numpy(transform[None].astype(np.float32))
+        z, inside, in_image = (v[0].cpu().numpy() for v in (codes.z, pose, to_image(pose, crop)))
+        return _Values(z, inside, in_image, crop[0].numpy())
+
+    def _regress(self, pictures: Tensor, points: Tensor) -> Codes:
+        network = self.model.network
+        features = network.features(pictures, points)
+        if self.config.identity != "clip":
+            return network.heads.regress(features)
+        subject = self._subject
+        if subject is None:
+            before = self.model.unadapted().network
+            subject = self._pool(features if before is network else before.features(pictures, points))
+        return network.heads.regress(features, subject[None])
+
+    @torch.no_grad()
+    def _curves(self, z: np.ndarray) -> dict[str, float]:
+        decoder = self.model.decoder
+        values = decoder.curves(torch.from_numpy(z[None]).to(self.model.device))[0].tolist()
+        return dict(zip(decoder.curve_names, values, strict=True))
+
+    def _nowhere(self) -> _Values:
+        """Before any face was found: the mean head in the middle of the frame, half as high as it."""
+        width, height = self._size or (1, 1)
+        side = crops.CROP_SIZE
+        scale = side / max(height, 1)
+        centre = np.array([(width - 1) / 2, (height - 1) / 2])
+        crop = np.concatenate([np.eye(2) * scale, ((side - 1) / 2 - scale * centre)[:, None]], axis=1)
+        pose = np.array([np.log(0.5 * side / _FACE_HEIGHT), 0, 0, 0, (side - 1) / 2, (side - 1) / 2], np.float32)
+        crop = crop.astype(np.float32)
+        in_image = to_image(torch.from_numpy(pose[None]), torch.from_numpy(crop[None]))[0].numpy()
+        return _Values(np.zeros(self.model.decoder.size, np.float32), pose, in_image, crop)
+
+
+def _place(source: FrameSource) -> str:
+    """Where the frames are to be found again."""
+    return str(source.info.path.resolve()) if source.info.path else source.info.name
