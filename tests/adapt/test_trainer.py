@@ -73,7 +73,7 @@ def test_gradients_reach_what_is_trained_and_nothing_else(clip: Clip, network: I
     assert model.inverse_distance.grad.abs() > 0
     silent = {".".join(n.split(".")[:-1]) for n, p in model.heads.named_parameters() if p.grad is None}
     frozen = {n for n in silent if n.startswith(("first.", "levels.")) and "to_" not in n}
-    assert silent == frozen | {"trust"} and {"first.0", "levels.0.compress.0", "levels.2.compress.2"} <= frozen
+    assert silent == frozen | {"attention"} and {"first.0", "levels.0.compress.0", "levels.2.compress.2"} <= frozen
     assert all(torch.equal(v, before[k]) for k, v in network.heads.state_dict().items())
 
 

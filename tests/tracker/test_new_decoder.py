@@ -84,8 +84,8 @@ def track(puppet: Path, make_track: Callable[..., Track]) -> Track:
     """Two frames of the puppet, the second with its lower edge dropped; 300 pixels a metre around (320, 180)."""
     still = make_track([0.0, 0.04], f=np.log(300.0), tx=320.0, ty=180.0)
     z = np.array([[0.2, 0, 0.7], [0.2, 1, 0.7]], np.float32)
-    own = {"decoder": "puppet", "decoder_hash": "1234", "config": json.dumps({"decoder": str(puppet)})}
-    return replace(still, z=z, identity=z[0, :1], **own)
+    own = {"decoder": "puppet", "decoder_hash": "1234", "decoder_path": str(puppet)}
+    return replace(still, identity=z[0, :1], **own).with_codes(z)
 
 
 # (0.1 * 1.5 + 0.2 * 0.1) * 300 pixels to each side, 0.1 * 1.5 * 300 up and down, and 0.05 * 300 for the drop

@@ -9,6 +9,7 @@ import torch
 import yaml
 
 from selftrack.decoders.head.model import load_head
+from selftrack.errors import UserError
 from selftrack.io import file_hash
 from selftrack.tracker.geometry.pose import project
 from selftrack.tracker.model import Model
@@ -16,7 +17,6 @@ from selftrack.tracker.pipeline import TrackConfig, load_model, track_clip
 from selftrack.tracker.results.overlay import OverlayConfig, write_overlay
 from selftrack.tracker.results.track_file import Track, load
 from selftrack.tracker.sources.opening import open_source
-from selftrack.tracker.sources.video import VideoError
 
 HEAD = load_head()
 QUICK = TrackConfig(overlay=False)
@@ -196,7 +196,7 @@ def test_bad_settings_and_clips(tmp_path: Path, numbered_clip: Path, fake_model:
         load_model(TrackConfig(landmarks="dlib"))
     with pytest.raises(ValueError, match="device must be cpu, cuda or auto"):
         load_model(TrackConfig(device="tpu"))
-    with pytest.raises(VideoError, match="the clip is 0.80 s long"):
+    with pytest.raises(UserError, match="the clip is 0.80 s long"):
         track_clip(numbered_clip, tmp_path / "out", TrackConfig(start=5), model=fake_model())
     assert not (tmp_path / "out").exists()
 

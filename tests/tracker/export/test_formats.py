@@ -1,6 +1,5 @@
 """Every format with every kind of decoder: the file is written, or one line says why it is not."""
 
-import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -63,14 +62,9 @@ def track_by(make_track: Callable[..., Track], tmp_path: Path) -> Callable[[str]
         if kind == "dam":
             dam.arkit[:, -1] = 0.25  # training fits the map where the topology is the head's
         path = dam.save(tmp_path / f"{kind}.safetensors")
-        return replace(
-            track,
-            z=np.random.default_rng(0).normal(size=(3, 128)).astype(np.float32),
-            identity=np.zeros(0, np.float32),
-            decoder="dam",
-            decoder_hash=load_decoder(path).hash,
-            config=json.dumps({"decoder": str(path)}),
-        )
+        own = {"decoder": "dam", "decoder_hash": load_decoder(path).hash, "decoder_path": str(path)}
+        z = np.random.default_rng(0).normal(size=(3, 128))
+        return replace(track, identity=np.zeros(0, np.float32), **own).with_codes(z)
 
     return make
 
@@ -111,7 +105,7 @@ def test_openface_of_a_persons_own_model(track_by: Callable[[str], Track], tmp_p
     at = embedding.weights[chin].numpy() @ mesh[embedding.triangles[chin].numpy()]
     assert (row["x_8"], row["y_8"]) == pytest.approx(at[:2], abs=1e-3)
     ours = gaze_directions(track)
-    like = replace(track_by("head"), z=np.tile(code({name: 0.25 for name in ARKIT_NAMES}), (3, 1)))
+    like = track_by("head").with_codes(np.tile(code({name: 0.25 for name in ARKIT_NAMES}), (3, 1)))
     np.testing.assert_allclose(ours, gaze_directions(like), atol=1e-6)
     assert np.abs(ours[..., :2]).max() > 0.01
 
