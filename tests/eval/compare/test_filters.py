@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -11,18 +14,14 @@ from selftrack.tracker.results.track_file import Track
 RATE = 30.0
 
 
-def a_track(count: int = 40) -> Track:
+@pytest.fixture
+def track(make_track: Callable[..., Track]) -> Track:
     """A track of noise, two of its frames lost; the roll runs through half a turn's wrap."""
-    rng = np.random.default_rng(4)
+    count, rng = 40, np.random.default_rng(4)
     pose = rng.normal(size=(count, 6))
     pose[:, 3] = np.remainder(3.0 + 0.02 * np.arange(count) + np.pi, 2 * np.pi) - np.pi
-    ok = np.ones(count, bool)
-    ok[[18, 19]] = False
-    values = dict(times=np.arange(count) / RATE, ok=ok, z=rng.normal(size=(count, 128)), H_image=pose)
-    track = object.__new__(Track)
-    for name in Track.__dataclass_fields__:
-        object.__setattr__(track, name, values.get(name))
-    return track
+    still = make_track(np.arange(count) / RATE, lost=(18, 19))
+    return replace(still, z=rng.normal(size=still.z.shape).astype(np.float32), H_image=pose.astype(np.float32))
 
 
 @pytest.mark.parametrize("order", [1, 2, 3])
@@ -70,8 +69,7 @@ def test_one_euro_lags_less_where_beta_is_larger() -> None:
     assert lags[0] == pytest.approx(RATE / (2 * np.pi), rel=1e-3)  # speed times the filter's time constant
 
 
-def test_filtered_unwraps_angles_and_keeps_runs_apart() -> None:
-    track = a_track()
+def test_filtered_unwraps_angles_and_keeps_runs_apart(track: Track) -> None:
     same = filtered(track, lambda values, times: values)
     assert same.z == pytest.approx(track.z, abs=1e-6) and same.H_image == pytest.approx(track.H_image, abs=1e-6)
     runs = []
@@ -87,7 +85,6 @@ def test_filtered_unwraps_angles_and_keeps_runs_apart() -> None:
     assert np.abs(out.H_image).max(0)[3] <= np.pi + 1e-6
 
 
-def test_filtered_without_a_face() -> None:
-    track = a_track()
-    object.__setattr__(track, "ok", np.zeros(40, bool))
-    assert filtered(track, lambda v, t: 0 * v).z == pytest.approx(track.z, abs=1e-6)
+def test_filtered_without_a_face(track: Track) -> None:
+    lost = replace(track, ok=np.zeros(40, bool))
+    assert filtered(lost, lambda v, t: 0 * v).z == pytest.approx(track.z, abs=1e-6)

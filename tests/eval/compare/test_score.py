@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from selftrack.decoders.head.model import Head, load_head
+from selftrack.decoders.head.model import load_head
 from selftrack.eval.compare.filters import filtered, savitzky_golay
 from selftrack.eval.compare.score import Reference, Score, bisect, score, score_files, table
 from selftrack.eval.metrics.clip import Metrics, Ratio, RootMeanSquare, Stability
@@ -19,34 +19,21 @@ from selftrack.tracker.results.skin_points import Window
 from selftrack.tracker.results.track_file import Track
 from selftrack.tracker.sources.opening import open_source
 
+HEAD = load_head()
 
-def shaky(head: Head, count: int = 20) -> Track:
+
+@pytest.fixture
+def track(make_track: Callable[..., Track]) -> Track:
     """A head that sways smoothly and shakes by a pixel."""
-    rng, rows = np.random.default_rng(0), np.arange(count)
-    pose = np.zeros((count, 6))
-    pose[:, 0], pose[:, 4], pose[:, 5] = np.log(900), 160 + 30 * np.sin(rows / 8), 120
-    pose[:, 4:] += rng.normal(size=(count, 2))
-    codes = np.zeros((count, head.size))
-    codes[:, head.expression] = 0.3 + 0.03 * rng.normal(size=codes[:, head.expression].shape)
-    points = rng.uniform(100, 200, (count, 478, 2))
+    rng, rows = np.random.default_rng(0), np.arange(20)
+    shake = rng.normal(size=(len(rows), 2))
+    x, y = 160 + 30 * np.sin(rows / 8) + shake[:, 0], 120 + shake[:, 1]
+    track = make_track(rows / 30, size=(320, 240), f=np.log(900), tx=x, ty=y)
+    codes = track.z.copy()
+    codes[:, HEAD.expression] = 0.3 + 0.03 * rng.normal(size=codes[:, HEAD.expression].shape)
+    points = rng.uniform(100, 200, (len(rows), 478, 2))
     points[:, 33], points[:, 263] = [130, 100], [190, 100]
-    values = dict(
-        times=rows / 30,
-        ok=np.ones(count, bool),
-        z=codes.astype(np.float32),
-        H_image=pose.astype(np.float32),
-        landmarks=points,
-        inverse_distance=0.0,
-        size=(320, 240),
-        clip_hash="a",
-        decoder=head.name,
-        decoder_hash=head.hash,
-        config=json.dumps({}),
-    )
-    track = object.__new__(Track)  # of its fields, those that count here
-    for name in Track.__dataclass_fields__:
-        object.__setattr__(track, name, values.get(name))
-    return track
+    return replace(track.with_codes(codes), landmarks=points)
 
 
 def test_bisect_finds_the_border() -> None:
@@ -62,8 +49,7 @@ def reference_of(track: Track, *windows: Window) -> Reference:
     return Reference(track.clip_hash, track.size[::-1], track.landmarks, list(windows))
 
 
-def test_filters_become_as_steady_as_the_second_track() -> None:
-    track = shaky(load_head())
+def test_filters_become_as_steady_as_the_second_track(track: Track) -> None:
     steadier = filtered(track, lambda values, times: savitzky_golay(values, 9))
     rest = np.repeat(np.array([[[160.0, 120]]], np.float32), 12, 1)
     rows = score(reference_of(track, Window(0, 60.0, rest)), {"a": track, "b": steadier}, filters=True)
@@ -75,8 +61,7 @@ def test_filters_become_as_steady_as_the_second_track() -> None:
     assert sum(euro[f"stability.{part}.ratio"] for part in ("screen", "local")) == pytest.approx(wanted, abs=0.02)
 
 
-def test_a_track_and_its_neutral_file_score_alike(tmp_path: Path) -> None:
-    track = shaky(load_head())
+def test_a_track_and_its_neutral_file_score_alike(track: Track, tmp_path: Path) -> None:
     save_neutral(track, tmp_path / "a.npz")
     rest = np.repeat(np.array([[[160.0, 120]]], np.float32), 12, 1)
     rows = score(reference_of(track, Window(0, 60.0, rest)), {"a": track, "b": load_mesh(tmp_path / "a.npz")})
@@ -86,8 +71,7 @@ def test_a_track_and_its_neutral_file_score_alike(tmp_path: Path) -> None:
     assert "landmarks.mean" not in table(rows)
 
 
-def test_trackers_are_compared_where_all_have_a_face() -> None:
-    track = shaky(load_head())
+def test_trackers_are_compared_where_all_have_a_face(track: Track) -> None:
     ok = track.ok.copy()
     ok[15] = False
     holes = replace(track, ok=ok)
@@ -97,8 +81,7 @@ def test_trackers_are_compared_where_all_have_a_face() -> None:
     assert rows["a"].metrics.screen.mean.under == 18 - 3
 
 
-def test_refuses_what_cannot_be_compared(tmp_path: Path) -> None:
-    track = shaky(load_head())
+def test_refuses_what_cannot_be_compared(track: Track, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="same clip"):
         score(reference_of(track), {"a": track, "b": replace(track, clip_hash="b")})
     with pytest.raises(ValueError, match="name two first"):
