@@ -8,7 +8,7 @@ import torch
 from selftrack.decoders.base import SurfacePoints
 from selftrack.decoders.head.model import load_head
 from selftrack.tracker.geometry.pose import project
-from selftrack.tracker.network.i2znet import I2ZConfig, I2ZNet
+from selftrack.tracker.network.i2znet import Features, I2ZConfig, I2ZNet
 from selftrack.training.landmark_noise import NoiseConfig
 from selftrack.training.objective import Objective, ObjectiveConfig, code_millimetres
 
@@ -38,11 +38,11 @@ def test_losses_vanish_for_the_truth(monkeypatch: pytest.MonkeyPatch) -> None:
     pose = torch.tensor([[6.8, 0.1, -0.2, 0.0, 128.0, 120.0]]).expand(8, 6)
     points = project(objective.landmarks(code.flatten(0, 1)), pose)[..., :2].unflatten(0, (2, 4))
     heads = objective.network.heads
-    monkeypatch.setattr(heads, "vectors", lambda maps, p: (torch.zeros(8, 1), torch.zeros(8, 1)))
+    monkeypatch.setattr(heads, "features", lambda maps, p: Features(torch.zeros(8, 1), torch.zeros(8, 1), p))
     monkeypatch.setattr(heads.first, "forward", lambda v: code.flatten(0, 1))
     monkeypatch.setattr(heads.expression, "forward", lambda v: code[..., 60:112].flatten(0, 1))
     monkeypatch.setattr(heads, "linear", None)
-    monkeypatch.setattr(heads, "pool", lambda for_z, own, among: own)
+    monkeypatch.setattr(heads, "pool", lambda features, own, among: own)
     unit = (pose - heads.pose_mean) / heads.pose_spread
     monkeypatch.setattr(heads.pose, "forward", lambda v: unit)
     maps = [torch.zeros(8, c, s, s) for c, s in zip((64, 128, 128), (24, 12, 6), strict=True)]

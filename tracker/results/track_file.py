@@ -99,9 +99,10 @@ class Track:
         """The track with other codes (T,Z), and the curves that they mean."""
         import torch
 
-        z = z.astype(np.float32)
+        z, decoder = z.astype(np.float32), self.model()
         with torch.no_grad():
-            return replace(self, z=z, curve_values=self.model().curves(torch.from_numpy(z)).numpy())
+            curves = decoder.curves(torch.from_numpy(z)).numpy()
+        return replace(self, z=z, curve_names=decoder.curve_names, curve_values=curves)
 
     def vertices(self, rows: slice = slice(None)) -> np.ndarray:
         """Vertices (T,V,3) float32 in the image frame: x, y and depth z in pixels, larger z = farther."""
