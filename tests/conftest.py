@@ -21,7 +21,7 @@ DATA = Path(__file__).parent / "data"
 SCORER = Path(__file__).parents[2] / "shared" / "bench" / "score.py"
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def smile() -> Path:
     """The bundled clip: 640x360, 30 frames/s, 72 frames, neutral to smile and back, with sound."""
     return DATA / "smile.mp4"

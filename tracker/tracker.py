@@ -153,15 +153,14 @@ class Tracker:
             time: seconds, not less than before; by default the frame's own, or for pictures thirty a second.
 
         Raises:
-            ValueError: a picture of another shape or kind, or a time that goes back.
+            ValueError: a picture of another kind, or of another size than the first; a time before the last one.
         """
         index = len(self._results)
         if isinstance(frame, Frame):
             image, time = frame.image, frame.time if time is None else time
         else:
             image, time = np.asarray(frame), index / 30 if time is None else time
-        if self._size is None:
-            self._size = (image.shape[1], image.shape[0])
+        self._check(image, time)
         with self.watch("detect"):
             found = self._follower(image)
         with self.watch("crop"):
@@ -216,6 +215,17 @@ class Tracker:
             decoder_path=str(model.decoder_path or ""),
             config=json.dumps(asdict(config or self.config)),
         )
+
+    def _check(self, image: np.ndarray, time: float) -> None:
+        """Refuse what cannot be the next frame."""
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+            raise ValueError(f"expected a frame (H,W,3) uint8 RGB, got {image.shape} {image.dtype}")
+        width, height = size = (image.shape[1], image.shape[0])
+        if self._size is not None and size != self._size:
+            raise ValueError(f"a frame of {width}x{height} after frames of {self._size[0]}x{self._size[1]}")
+        if self._results and time < self._results[-1].time:
+            raise ValueError(f"a frame at {time} s comes after one at {self._results[-1].time} s")
+        self._size = size
 
     def _crop(self, found: Detection | None, time: float) -> np.ndarray | None:
         """The steady crop (2,3) around a face."""

@@ -260,13 +260,20 @@ class I2ZNet(nn.Module):
         self.trains_trunk = isinstance(self.perceptual, ScratchTrunk)
         if self.trains_trunk:
             self.heads.trunk = self.perceptual  # learned and saved with them
-        for stream in (self.perceptual, self.landmarks):
-            if stream is not None and not (stream is self.perceptual and self.trains_trunk):
-                stream.requires_grad_(False).eval()
+        for stream in self._frozen():
+            stream.requires_grad_(False)
+        self.train(self.training)
+
+    def _frozen(self) -> list[nn.Module]:
+        """The streams that are not trained."""
+        streams = (None if self.trains_trunk else self.perceptual, self.landmarks)
+        return [stream for stream in streams if stream is not None]
 
     def train(self, mode: bool = True) -> I2ZNet:
         """Train mode of the heads; the streams stay in evaluation mode."""
-        self.heads.train(mode)
+        super().train(mode)
+        for stream in self._frozen():
+            stream.eval()
         return self
 
     def perceive(self, crops: Tensor) -> list[Tensor]:

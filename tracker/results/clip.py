@@ -15,8 +15,10 @@ def open_clip(track: Track, verify: bool = False) -> FrameSource:
         verify: also compare its fingerprint, for which all of it is read.
 
     Raises:
-        UserError: it is gone, cannot be read, or is not the one that was tracked.
+        UserError: it is gone, was never a file, cannot be read, or is not the one that was tracked.
     """
+    if not track.clip:
+        raise UserError("this track is of pictures from memory, which cannot be read again")
     settings = track.settings()
     window = {name: settings[name] for name in ("start", "duration", "fps") if settings.get(name) is not None}
     try:

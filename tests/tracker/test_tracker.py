@@ -1,0 +1,201 @@
+"""The tracker: what belongs to one clip is its own, what is shared is never changed."""
+
+import copy
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from selftrack.decoders.head.model import load_head
+from selftrack.errors import UserError
+from selftrack.tracker.landmarks.follower import DetectConfig
+from selftrack.tracker.model import Crops, Model
+from selftrack.tracker.network.weights import ClipFit
+from selftrack.tracker.results.clip import has_clip, open_clip
+from selftrack.tracker.results.track_file import Track
+from selftrack.tracker.sources.base import Frame
+from selftrack.tracker.sources.opening import open_source
+from selftrack.tracker.tracker import FrameResult, SubjectPool, Tracker, TrackerConfig
+
+ARRAYS = ("times", "ok", "confidence", "presence", "sharpness", "z", "H", "crop", "H_image", "landmarks")
+HEAD = load_head()
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return Model.load(device="cpu")
+
+
+@pytest.fixture(scope="module")
+def frames(smile: Path) -> list[Frame]:
+    """Half a second of the bundled clip."""
+    with open_source(smile, duration=0.5) as source:
+        return list(source)
+
+
+def tracked(model: Model, frames: Sequence[Frame | np.ndarray], config: TrackerConfig | None = None) -> Track:
+    tracker = Tracker(model, config)
+    for frame in frames:
+        tracker(frame)
+    return tracker.finish()
+
+
+def assert_same(one: Track, other: Track) -> None:
+    """Bit for bit."""
+    for name in (*ARRAYS, "curve_values", "identity"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
+
+
+def test_two_trackers_in_two_threads_are_as_each_alone(model: Model, frames: list[Frame]) -> None:
+    mirrored = [Frame(f.index, f.time, np.ascontiguousarray(f.image[:, ::-1])) for f in frames]
+    alone = [tracked(model, clip) for clip in (frames, mirrored)]
+    with ThreadPoolExecutor(2) as pool:
+        together = list(pool.map(lambda clip: tracked(model, clip), (frames, mirrored)))
+    for one, other in zip(alone, together, strict=True):
+        assert one.ok.all()
+        assert_same(one, other)
+
+
+def test_no_frame_depends_on_a_later_one(model: Model, frames: list[Frame]) -> None:
+    whole, begun = tracked(model, frames), tracked(model, frames[:6])
+    for name in ("z", "H_image", "landmarks", "confidence"):
+        np.testing.assert_array_equal(getattr(begun, name), getattr(whole, name)[:6], err_msg=name)
+
+
+def test_a_second_clip_does_not_follow_the_first_ones_face(model: Model, frames: list[Frame]) -> None:
+    """The face of the first clip is at the left; in the second it is there too, but the largest is at the right."""
+    small = np.ascontiguousarray(frames[0].image[::2, ::2])
+    height, width = small.shape[:2]
+    first = np.zeros((2 * height, 4 * width, 3), np.uint8)
+    first[:height, :width] = small
+    second = first.copy()
+    second[:, 2 * width :] = frames[0].image
+    before, after = tracked(model, [first] * 2), tracked(model, [second] * 2)
+    assert before.ok.all() and np.median(before.landmarks[1, :, 0]) < width
+    assert after.ok.all() and np.median(after.landmarks[0, :, 0]) > 2 * width
+    assert_same(after, tracked(Model.load(device="cpu"), [second] * 2))
+
+
+def test_tracking_changes_nothing_of_the_model(frames: list[Frame]) -> None:
+    model = Model.load(device="cpu")
+    before = copy.deepcopy(model.network.state_dict()), copy.deepcopy(model.decoder.state_dict())
+    tracked(model, frames[:4])
+    for old, module in zip(before, (model.network, model.decoder), strict=True):
+        assert all(torch.equal(value, old[name]) for name, value in module.state_dict().items())
+        assert not module.training and not any(p.requires_grad for p in module.parameters())
+    with pytest.raises(AttributeError):
+        model.device = torch.device("meta")  # type: ignore[misc]
+
+
+def test_two_models_share_no_tensor() -> None:
+    """What somebody moves or trains of one is not the other's."""
+    one, other = Model.load(device="cpu"), Model.load(device="cpu")
+    addresses = [
+        {t.data_ptr() for part in (m.network, m.decoder) for t in (*part.parameters(), *part.buffers()) if t.numel()}
+        for m in (one, other)
+    ]
+    assert addresses[0] and not addresses[0] & addresses[1]
+
+
+def test_the_identity_of_a_stream_is_the_pool_of_its_frames(model: Model, frames: list[Frame]) -> None:
+    points = [row.landmarks for row in _results(model, frames)]
+    faces = Crops.around((frame.image, at) for frame, at in zip(frames, points, strict=True))
+    pictures, at = model.tensors(faces)
+    with torch.no_grad():
+        features = model.network.features(pictures, at)
+        expected = model.network.heads.pool(features, model.network.heads.regress(features).subject)[0]
+        pool = SubjectPool(model.network)
+        for i in range(len(frames)):
+            one = type(features)(*(part[i : i + 1] for part in features))
+            found = pool(one)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    assert (found - model.network.heads.regress(features).subject[-1]).abs().max() > 1e-3
+
+
+def _results(model: Model, frames: Sequence[Frame]) -> list[FrameResult]:
+    tracker = Tracker(model)
+    return [tracker(frame) for frame in frames]
+
+
+def test_results_are_the_rows_of_the_track(model: Model, frames: list[Frame]) -> None:
+    tracker = Tracker(model)
+    rows = [tracker(frame) for frame in frames[:3]]
+    track = tracker.finish()
+    for i, row in enumerate(rows):
+        assert (row.index, row.time, row.ok) == (i, frames[i].time, True)
+        np.testing.assert_array_equal(row.H_image, track.H_image[i])
+        np.testing.assert_allclose(row.vertices(), track.vertices(slice(i, i + 1))[0], atol=1e-4)
+        assert row.curves == pytest.approx({k: float(v[i]) for k, v in track.curves().items()}, abs=1e-6)
+
+
+def test_pictures_from_memory(model: Model, frames: list[Frame]) -> None:
+    """Thirty a second unless times say otherwise; no clip to read again."""
+    images = [frame.image for frame in frames[:3]]
+    track = tracked(model, images)
+    np.testing.assert_allclose(track.times, np.arange(3) / 30)
+    assert track.clip == "" and not has_clip(track)
+    with pytest.raises(UserError, match="pictures from memory"):
+        open_clip(track)
+    tracker = Tracker(model)
+    for image, time in zip(images, (1.0, 1.5, 1.75), strict=True):
+        assert tracker(image, time).time == time
+
+
+@pytest.mark.parametrize(
+    ("pictures", "times", "words"),
+    [
+        ([np.zeros((40, 40), np.uint8)], [None], "expected a frame"),
+        ([np.zeros((40, 40, 3), np.float32)], [None], "expected a frame"),
+        ([np.zeros((40, 40, 3), np.uint8)] * 2, [1.0, 0.5], "0.5 s comes after one at 1.0 s"),
+        ([np.zeros((40, 40, 3), np.uint8), np.zeros((40, 60, 3), np.uint8)], [0.0, 0.1], "60x40 after frames of 40x40"),
+    ],
+)
+def test_wrong_frames_are_refused(
+    fake_model: Callable[..., Model], pictures: list[np.ndarray], times: list[float | None], words: str
+) -> None:
+    tracker = Tracker(fake_model(lost={-1}))
+    *good, bad = zip(pictures, times, strict=True)
+    for picture, time in good:
+        tracker(picture, time)
+    with pytest.raises(ValueError, match=words):
+        tracker(*bad)
+
+
+def test_an_empty_track_is_refused(fake_model: Callable[..., Model]) -> None:
+    with pytest.raises(UserError, match="at least one frame"):
+        Tracker(fake_model()).finish()
+
+
+def test_an_adapted_model_leaves_the_one_it_was_made_from(model: Model, frames: list[Frame]) -> None:
+    """And the subject of a clip is that of the un-adapted network."""
+    before = tracked(model, frames[:3])
+    heads = copy.deepcopy(model.network.heads)
+    with torch.no_grad():
+        for parameter in heads.parameters():
+            parameter += 0.01
+    fit = ClipFit("", 0, torch.zeros(112), 0.5)
+    adapted = model.adapted(heads, fit)
+    assert adapted.unadapted() is model and adapted.network is not model.network
+    after = tracked(adapted, frames[:3])
+    assert np.abs(after.z - before.z).max() > 1e-3 and after.inverse_distance == 0.5
+    assert_same(before, tracked(model, frames[:3]))
+    faces = Crops.around([(frames[0].image, before.landmarks[0])])
+    np.testing.assert_array_equal(adapted.subject(faces), model.subject(faces))
+    elsewhere = tracked(adapted.elsewhere(), frames[:3])
+    assert elsewhere.inverse_distance == 0 and np.abs(elsewhere.identity).max() > 1e-3
+
+
+def test_the_second_largest_face(model: Model, frames: list[Frame]) -> None:
+    """`face` of a tracker's own settings: the shared detectors know nothing of it."""
+    image = frames[0].image
+    both = np.zeros((image.shape[0], 2 * image.shape[1], 3), np.uint8)
+    both[:, : image.shape[1]] = image
+    both[: image.shape[0] // 2, image.shape[1] : image.shape[1] * 3 // 2] = image[::2, ::2]
+    places = [
+        float(np.median(tracked(model, [both], TrackerConfig(detect=DetectConfig(face=face))).landmarks[0, :, 0]))
+        for face in (0, 1, 0)
+    ]
+    assert places[0] == places[2] < image.shape[1] < places[1]
