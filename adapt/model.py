@@ -30,6 +30,9 @@ class Prediction(NamedTuple):
 class Adapted(nn.Module):
     """What adaptation trains, on a copy of the network's heads."""
 
+    mean_expression: Tensor
+    """(52,) of the clip's subject, or (0,)."""
+
     def __init__(self, network: I2ZNet, subject: Tensor) -> None:
         """`subject` (112,) or (0,) is the un-adapted network's, see `I2ZNet.subject`."""
         super().__init__()

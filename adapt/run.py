@@ -122,8 +122,9 @@ def adapt(
     clip = read_clip(source, model, tracking, ClipConfig(), lambda done, total: progress("read", done, total, {}))
     windows = held_out_windows(source, clip)
     run = Adaptation(Trainer(clip, model.network, config, model.decoder), windows)
-    base = {"clip": source.fingerprint(), "base": file_hash(model.weights)}
-    settings = base | {"tracking": asdict(tracking), "adapt": asdict(config)}
+    clip_hash = source.fingerprint()
+    settings: dict[str, Any] = {"clip": clip_hash, "base": file_hash(model.weights)}
+    settings |= {"tracking": asdict(tracking), "adapt": asdict(config)}
     if checkpoint:
         run.resume(checkpoint, settings)
     with _all_cores():
@@ -133,7 +134,7 @@ def adapt(
         return model, verdict
     adapted = run.trainer.model
     fit = ClipFit(
-        settings["clip"],
+        clip_hash,
         tracking.detect.face,
         adapted.subject().detach().cpu(),
         adapted.inverse_distance.item(),

@@ -199,7 +199,8 @@ def _for_clip(
 
     A model adapted to another clip is used if it fits this one no worse than the one that it was adapted from.
     """
-    fit, notes = model.fit, []
+    fit = model.fit
+    notes: list[str] = []
     if fit is not None and (fit.clip_hash, fit.face) == (source.fingerprint(), config.detect.face):
         return model, None if config.identity == "per-frame" else fit.subject.numpy(), notes
     if fit is None and config.identity == "per-frame":

@@ -97,7 +97,7 @@ class FaceFollower(Follower):
             lag = np.inf if found is None else _lag(region, found.points)
             if lag < self.config.max_lag:
                 return found
-            if lag > self.config.max_jump:
+            if found is None or lag > self.config.max_jump:
                 return None
             # the network expects a face to fill its region, so its answer lags behind, too
             region = crop.face_similarity(found.points, SIZE)

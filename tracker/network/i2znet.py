@@ -21,9 +21,10 @@ Crop frame: pixels of the 256x256 crop, centre of the first pixel (0, 0).
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 import yaml
@@ -93,6 +94,7 @@ class Codes(NamedTuple):
 
 def pointwise(conv: nn.Conv2d, maps: Tensor) -> Tensor:
     """A 1x1 convolution of maps (B,C,H,W) as a matrix product, on the CPU in half the time."""
+    assert conv.bias is not None
     bias, weight = conv.bias[:, None], conv.weight.flatten(1)
     product = torch.baddbmm(bias.expand(len(maps), -1, -1), weight.expand(len(maps), -1, -1), maps.flatten(2))
     return product.unflatten(2, maps.shape[2:])
@@ -115,7 +117,9 @@ class Level(nn.Module):
 
     def flat(self, maps: Tensor) -> Tensor:
         """maps (B,C,S,S), compressed to (B,N)."""
-        return self.compress[1:](pointwise(self.compress[0], maps)).flatten(1)
+        first = self.compress[0]
+        assert isinstance(first, nn.Conv2d)
+        return self.compress[1:](pointwise(first, maps)).flatten(1)
 
     def forward(self, flat: Tensor) -> tuple[Tensor, Tensor]:
         """Compressed maps (B,N) -> two vectors (B,vector)."""
@@ -124,6 +128,11 @@ class Level(nn.Module):
 
 class Coordinates(nn.Module):
     """The level of the dense points' coordinates."""
+
+    centre: Tensor
+    """(L,2) mean over the captures, crop frame."""
+    spread: Tensor
+    """(L,2) deviation over the captures."""
 
     def __init__(self, points: int, vector: int) -> None:
         super().__init__()
@@ -160,11 +169,10 @@ class Regressor(nn.Sequential):
     """Fully connected layers from the levels' vectors to numbers."""
 
     def __init__(self, width: int, hidden: int, out: int) -> None:
-        super().__init__(
-            nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, out)
-        )
-        nn.init.normal_(self[-1].weight, std=1e-3)
-        nn.init.zeros_(self[-1].bias)
+        first, second, last = nn.Linear(width, hidden), nn.Linear(hidden, hidden), nn.Linear(hidden, out)
+        super().__init__(first, nn.GELU(), second, nn.GELU(), last)
+        nn.init.normal_(last.weight, std=1e-3)
+        nn.init.zeros_(last.bias)
 
 
 class Heads(nn.Module):
@@ -187,12 +195,15 @@ class Heads(nn.Module):
         if self.attention is not None:
             nn.init.zeros_(self.attention.weight)
             nn.init.zeros_(self.attention.bias)
+        self.trunk: nn.Module | None = None
+        """A perceptual stream that is trained with the heads, and saved with them."""
         self.register_buffer("pose_mean", torch.tensor(POSE_MEAN))
         self.register_buffer("pose_spread", torch.tensor(POSE_SPREAD))
 
     def compress(self, maps: list[Tensor]) -> list[Tensor]:
         """maps, per level (B,C,s,s) -> (B,N) each."""
-        return [level.flat(m) for level, m in zip(self.levels, maps, strict=True)]
+        levels = cast(Iterable[Level], self.levels)
+        return [level.flat(m) for level, m in zip(levels, maps, strict=True)]
 
     def features(self, compressed: list[Tensor], points: Tensor | None) -> Features:
         """Compressed maps, per level (B,N), and points (B,L,2) -> the levels' concatenated vectors."""
@@ -206,21 +217,27 @@ class Heads(nn.Module):
         """z and H; expression and pose conditioned on a subject (B,112), else on each frame's own identity and no mean
         expression."""
         for_z, for_pose, points = features
-        x = None if self.linear is None else self.coordinates.standardise(points)
-        first = for_z.new_zeros(len(for_z), 0)
-        if self.first is not None:
-            first = self.first(for_z) + (0 if x is None else self.linear.first(x))
+        linear, x = self.linear, self._standardised(features)
+        first = for_z[:, :0] if self.first is None else self.first(for_z)
+        if linear is not None and linear.first is not None:
+            first = first + linear.first(x)
         own, appearance = first.split([self.subject_size, self.appearance_size], 1)
         if subject is None:
             subject = torch.cat([own[:, : self.identity_size], torch.zeros_like(own[:, self.identity_size :])], 1)
         identity = subject[:, : self.identity_size]
         expression = self.expression(torch.cat([for_z, subject], 1))
         pose = self.pose(torch.cat([for_pose, identity], 1))
-        if x is not None:
-            expression = expression + self.linear.expression(torch.cat([x, subject], 1))
-            pose = pose + self.linear.pose(torch.cat([x, identity], 1))
+        if linear is not None:
+            expression = expression + linear.expression(torch.cat([x, subject], 1))
+            pose = pose + linear.pose(torch.cat([x, identity], 1))
         z = torch.cat([identity, expression, appearance], 1)
         return Codes(z, pose * self.pose_spread + self.pose_mean, own)
+
+    def _standardised(self, features: Features) -> Tensor:
+        """(B,2L) the landmarks as the linear part reads them; (B,0) where the network reads none."""
+        if self.coordinates is None or features.points is None:
+            return features.for_z[:, :0]
+        return self.coordinates.standardise(features.points)
 
     def logits(self, features: Features) -> Tensor:
         """(B,112) the attention logit of each number of a frame's estimate of the subject: a profile knows the nose's
@@ -248,7 +265,9 @@ class I2ZNet(nn.Module):
         self.config = config
         self.perceptual = PERCEPTUAL_STREAMS[config.perceptual](pretrained) if config.perceptual else None
         self.landmarks = LANDMARK_STREAMS[config.landmarks](pretrained) if config.landmarks else None
-        sizes = self.perceptual.sizes if self.perceptual else (24, 12, 6) if self.landmarks else ()
+        sizes: tuple[int, ...] = (24, 12, 6) if self.landmarks else ()
+        if self.perceptual:
+            sizes = self.perceptual.sizes
         self.used = slice(-config.depths if config.depths else None, None)
         self.sizes = list(sizes)[self.used]
         channels = [0] * len(self.sizes)

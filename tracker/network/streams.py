@@ -14,7 +14,16 @@ from selftrack.tracker.landmarks.attention_mesh import SIZE as MESH_SIZE
 from selftrack.tracker.landmarks.attention_mesh import LandmarkNet
 
 
-class MeshTrunk(nn.Module):
+class PerceptualStream(nn.Module):
+    """Feature maps at several depths."""
+
+    sizes: tuple[int, ...]
+    """Sides of the maps, from the shallowest depth to the deepest."""
+    channels: tuple[int, ...]
+    """Their channels."""
+
+
+class MeshTrunk(PerceptualStream):
     """The trunk of the attention mesh, which has seen millions of real faces. Nothing is downloaded."""
 
     sizes = (24, 12, 6)
@@ -31,7 +40,7 @@ class MeshTrunk(nn.Module):
         return self.network.features(crops)[1:]
 
 
-class ScratchTrunk(nn.Module):
+class ScratchTrunk(PerceptualStream):
     """The same trunk from random weights, which training trains along with the heads: a baseline of the paper."""
 
     sizes = MeshTrunk.sizes
@@ -57,12 +66,14 @@ class ScratchTrunk(nn.Module):
         return list(self.trunk(crops.contiguous(memory_format=torch.channels_last)))[1:]
 
 
-class Vgg16(nn.Module):
+class Vgg16(PerceptualStream):
     """The paper's perceptual stream: ImageNet VGG-16 at relu3_3, relu4_3, relu5_3 and pool5 (torchvision's weights)."""
 
     sizes = (64, 32, 16, 8)
     channels = (256, 512, 512, 512)
     taps = (15, 22, 29, 30)  # indices in torchvision's vgg16().features
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, pretrained: bool = True) -> None:
         super().__init__()
@@ -95,6 +106,8 @@ def gaussian_heatmaps(points: Tensor, size: int, sigma: float = 1.0) -> Tensor:
 
 class PointHeatmaps(nn.Module):
     """The detector's points, drawn as the 68 heatmaps of 300-W."""
+
+    index: Tensor
 
     def __init__(self, pretrained: bool = True) -> None:
         super().__init__()
@@ -131,7 +144,7 @@ class Fan(nn.Module):
         return [functional.adaptive_max_pool2d(heat, size) for size in sizes]
 
 
-PERCEPTUAL_STREAMS: dict[str, Callable[[bool], nn.Module]] = {
+PERCEPTUAL_STREAMS: dict[str, Callable[[bool], PerceptualStream]] = {
     "mesh": MeshTrunk,
     "scratch": ScratchTrunk,
     "vgg16": Vgg16,

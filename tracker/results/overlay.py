@@ -113,7 +113,7 @@ class MeshPainter:
         skin = torch.tensor(self.config.colour)[:, None, None]
         own = functional.interpolate(head.mean_texture[None], head.skin_texels.shape, mode="bilinear")[0]
         plain = torch.where(head.skin_texels, skin, own)
-        self.texture = (texture if self.config.mode == "textured" else plain)[None]
+        self.texture = (texture if texture is not None and self.config.mode == "textured" else plain)[None]
         self.weight, self.ears = torch.ones(len(head.mean)), None
         if head.has_landmarks:
             self.weight = _fade(head.mean, head.landmarks478(head.mean[None])[0])

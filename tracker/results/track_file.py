@@ -65,7 +65,8 @@ class Track:
         """Write `track.npz` into a folder; it gets its name only when it is complete."""
         path = Path(folder) / NAME
         with atomic_path(path) as part, open(part, "wb") as file:
-            np.savez_compressed(file, **{f.name: np.asarray(getattr(self, f.name)) for f in fields(self)})
+            values: dict[str, Any] = {f.name: np.asarray(getattr(self, f.name)) for f in fields(self)}
+            np.savez_compressed(file, **values)
         return path
 
     def settings(self) -> dict[str, Any]:

@@ -53,7 +53,14 @@ def origin(container: InputContainer) -> Fraction:
     if any(name in ZERO_BASED for name in container.format.name.split(",")):
         return Fraction(0)
     streams = [*container.streams.video, *container.streams.audio]
-    return min((s.start_time * s.time_base for s in streams if s.start_time is not None), default=Fraction(0))
+    starts = [s.start_time * time_base(s) for s in streams if s.start_time is not None]
+    return min(starts, default=Fraction(0))
+
+
+def time_base(timed: av.stream.Stream | av.Packet | av.frame.Frame) -> Fraction:
+    """Return the seconds per tick of the timestamps of what was read from a container, which always has them."""
+    assert timed.time_base is not None
+    return timed.time_base
 
 
 def packets(container: InputContainer, stream: av.stream.Stream) -> Iterator[av.Packet]:

@@ -43,7 +43,7 @@ def _channels(frame: av.VideoFrame, path: Path) -> np.ndarray:
     if kind not in ("16", "32"):
         raise UserError(f"{path}: has pixels of whole numbers; only half and float are read")
     planes = [
-        np.frombuffer(plane, f"<f{int(kind) // 8}").reshape(frame.height, -1).astype(np.float32)
+        np.frombuffer(memoryview(plane), f"<f{int(kind) // 8}").reshape(frame.height, -1).astype(np.float32)
         for plane in frame.planes
     ]
     if layout.startswith("gbr"):

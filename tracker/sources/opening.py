@@ -24,28 +24,29 @@ def open_source(spec: Spec, start: float = 0.0, duration: float | None = None, f
     Raises:
         UserError: it cannot be opened, or a setting does not go with it.
     """
-    number = _camera_number(spec)
-    if number is None and is_sequence(Path(spec)):
-        return ImageSequence(Path(spec), start, duration, fps)
+    place = _place(spec)
+    if isinstance(place, Path) and is_sequence(place):
+        return ImageSequence(place, start, duration, fps)
     if fps is not None:
         raise UserError(f"{spec}: has frame times of its own; only a sequence of pictures takes a number per second")
-    if number is None:
-        return VideoFile(Path(spec), start, duration)
+    if isinstance(place, Path):
+        return VideoFile(place, start, duration)
     if start:
-        raise UserError(f"{camera_name(number)}: cannot start at {start} s; a camera shows what is there now")
-    return CameraSource(number, duration)
+        raise UserError(f"{camera_name(place)}: cannot start at {start} s; a camera shows what is there now")
+    return CameraSource(place, duration)
 
 
 def source_name(spec: Spec) -> str:
     """Name the results of a source, which may be gone: "smile" of smile.mp4, "img" of img%04d.png, "take" of take/."""
-    number = _camera_number(spec)
-    if number is not None:
-        return camera_name(number)
-    return sequence_name(Path(spec)) if is_sequence(Path(spec)) else Path(spec).stem
+    place = _place(spec)
+    if isinstance(place, int):
+        return camera_name(place)
+    return sequence_name(place) if is_sequence(place) else place.stem
 
 
-def _camera_number(spec: Spec) -> int | None:
-    """The number of a camera: an int, or digits that name no file."""
+def _place(spec: Spec) -> Path | int:
+    """The number of a camera, an int or digits that name no file; else the path."""
     if isinstance(spec, int):
         return spec
-    return int(spec) if isinstance(spec, str) and spec.isdecimal() and not Path(spec).exists() else None
+    path = Path(spec)
+    return int(spec) if isinstance(spec, str) and spec.isdecimal() and not path.exists() else path

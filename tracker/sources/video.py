@@ -19,7 +19,7 @@ from av.video.reformatter import VideoReformatter
 from selftrack.errors import UserError
 from selftrack.io import file_hash
 from selftrack.tracker.sources.base import Frame, FrameSource, SourceInfo, Window
-from selftrack.tracker.sources.container import open_container, origin, packets, video_stream
+from selftrack.tracker.sources.container import open_container, origin, packets, time_base, video_stream
 
 MAX_ASPECT = 4  # a sample aspect ratio beyond 1:4 or 4:1 is taken for broken metadata
 
@@ -30,7 +30,7 @@ def orientation(frame: av.VideoFrame) -> np.ndarray:
     Read from the display matrix (ISO 14496-12, 8.3.2), rounded to the nearest quarter turn or mirror.
     """
     try:
-        a, b, _, c, d = np.frombuffer(frame.side_data["DISPLAYMATRIX"], "<i4")[:5]
+        a, b, _, c, d = np.frombuffer(frame.side_data["DISPLAYMATRIX"], "<i4")[:5]  # type: ignore[typeddict-item]
     except KeyError:
         return np.eye(2, dtype=int)
     if abs(int(a)) >= abs(int(b)):
@@ -107,7 +107,7 @@ class VideoFile(FrameSource):
                 height=height,
                 rate=rate,
                 duration=seconds,
-                time_base=stream.time_base,
+                time_base=time_base(stream),
                 has_audio=bool(container.streams.audio),
             )
             return info, stored, matrix
@@ -130,7 +130,7 @@ class VideoFile(FrameSource):
             with open_container(self.path) as container:
                 stream, zero = video_stream(container, self.path), origin(container)
                 if seek:
-                    container.seek(int((Fraction(self.window.start) + zero) / stream.time_base), stream=stream)
+                    container.seek(int((Fraction(self.window.start) + zero) / time_base(stream)), stream=stream)
                 timed = _strictly_increasing(self._decode(container, stream), stream, zero)
                 first = next(timed, None)
                 if seek and (first is None or first[0] > self.window.start):
@@ -169,7 +169,7 @@ class VideoFile(FrameSource):
             return
         if stream.duration is None and container.streams.audio:
             return  # only the file's length is known, and it may be the sound's
-        began = (stream.start_time or 0) * stream.time_base - origin(container)
+        began = (stream.start_time or 0) * time_base(stream) - origin(container)
         promised = float(began) + self.info.duration
         if self._last_time + 3 / self.info.rate < promised:
             self.warning = f"{self.path}: cut off; it ends at {self._last_time:.2f} s of {promised:.2f} s"
@@ -177,7 +177,7 @@ class VideoFile(FrameSource):
 
 def _duration(container: InputContainer, stream: av.VideoStream) -> float | None:
     if stream.duration is not None:
-        return float(stream.duration * stream.time_base)
+        return float(stream.duration * time_base(stream))
     return None if container.duration is None else container.duration / av.time_base
 
 
@@ -185,12 +185,13 @@ def _strictly_increasing(
     frames: Iterator[av.VideoFrame], stream: av.VideoStream, zero: Fraction
 ) -> Iterator[tuple[float, av.VideoFrame]]:
     """Pair frames with their times; missing or repeated timestamps are placed after the previous frame."""
-    step, previous = 1 / (stream.average_rate or stream.guessed_rate or Fraction(25)), None
+    step = 1 / (stream.average_rate or stream.guessed_rate or Fraction(25))
+    previous: Fraction | None = None
     for frame in frames:
-        time = None if frame.pts is None else frame.pts * frame.time_base - zero
+        time = None if frame.pts is None else frame.pts * time_base(frame) - zero
         if time is None:
             time = Fraction(0) if previous is None else previous + step
         elif previous is not None and time <= previous:
-            time = previous + stream.time_base
+            time = previous + time_base(stream)
         previous = time
         yield float(time), frame

@@ -12,7 +12,7 @@ import numpy as np
 from av.container import InputContainer, OutputContainer
 
 from selftrack.tracker.sources.base import SourceInfo, Window
-from selftrack.tracker.sources.container import open_container, origin, packets
+from selftrack.tracker.sources.container import open_container, origin, packets, time_base
 
 # Audio codecs that players read inside an mp4; every other one is re-encoded to AAC.
 MP4_AUDIO = ("aac", "mp3", "ac3", "eac3", "opus", "flac", "alac")
@@ -120,13 +120,13 @@ def _copied(
     container: InputContainer, stream: av.AudioStream, out: OutputContainer, shift: Fraction
 ) -> Iterator[tuple[float, av.Packet]]:
     target = out.add_stream_from_template(stream)
-    ticks = round(shift / stream.time_base)
+    ticks = round(shift / time_base(stream))
     for packet in packets(container, stream):
         if packet.dts is None or packet.pts is None:
             continue
         packet.pts -= ticks
         packet.dts -= ticks
-        time = float(packet.pts * packet.time_base)
+        time = float(packet.pts * time_base(packet))
         packet.stream = target
         yield time, packet
 
@@ -143,7 +143,8 @@ def _encoded(
         except av.FFmpegError:
             continue
         for frame in decoded:
-            if frame.pts is None or (time := frame.pts * frame.time_base - shift) < 0:
+            assert isinstance(frame, av.AudioFrame)
+            if frame.pts is None or (time := frame.pts * time_base(frame) - shift) < 0:
                 continue
             frame.pts, frame.time_base = round(time * frame.sample_rate), Fraction(1, frame.sample_rate)
             for piece in resampler.resample(frame):
@@ -154,4 +155,4 @@ def _encoded(
 
 
 def _stamped(encoded: list[av.Packet]) -> Iterator[tuple[float, av.Packet]]:
-    return ((float(packet.pts * packet.time_base), packet) for packet in encoded)
+    return ((float(packet.pts * time_base(packet)), packet) for packet in encoded if packet.pts is not None)
