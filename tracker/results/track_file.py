@@ -158,13 +158,19 @@ def load(path: Path | str) -> Track:
 
 
 def _curves_of_version_3(values: dict[str, Any]) -> dict[str, Any]:
-    """The fields `_NEW` of a track of version 3, whose curves were left to the decoder."""
+    """The fields `_NEW` of a track of version 3, whose curves were left to the decoder.
+
+    Raises:
+        UserError: the decoder's file is gone or has changed.
+    """
     import torch
 
     from selftrack.decoders.registry import load_decoder
 
     path = json.loads(values["config"]).get("decoder") or ""
     decoder = load_decoder(path or None)
+    if path and decoder.hash != values["decoder_hash"]:  # the curves of the bundled head are in z in any case
+        raise UserError(f"{path}: is not the decoder that this track was made with; track the clip again")
     with torch.no_grad():
         curves = decoder.curves(torch.from_numpy(values["z"])).numpy()
     return {"curve_names": decoder.curve_names, "curve_values": curves, "decoder_path": path}

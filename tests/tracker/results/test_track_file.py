@@ -13,6 +13,7 @@ from selftrack.tracker.results.curves import write_curves
 from selftrack.tracker.results.track_file import Track, hold
 
 HEAD = load_head()
+DATA = Path(__file__).parents[2] / "data"
 
 
 def make_track(
@@ -55,6 +56,24 @@ def test_round_trip(tmp_path: Path) -> None:
             np.testing.assert_array_equal(getattr(read, f.name), getattr(track, f.name), err_msg=f.name)
             assert type(getattr(read, f.name)) is type(getattr(track, f.name))
     assert read.settings() == {"start": 0.0, "duration": None}
+
+
+def test_a_track_of_version_3_is_read(tmp_path: Path) -> None:
+    """Four frames of the bundled clip in a file that version 3 wrote: its curves were not in it, but in the code."""
+    old = load(DATA / "track_v3.npz")
+    with np.load(DATA / "track_v3.npz") as data:
+        raw = {name: data[name] for name in data.files}
+    assert raw["version"] == 3 and "curve_values" not in raw and old.version == 4
+    expected = raw["z"][:, 60:112].clip(0, 1)
+    np.testing.assert_allclose(np.stack(list(old.curves().values()), 1), expected, atol=1e-6)
+    assert list(old.curves()) == list(HEAD.expression_names) and 0.2 < old.curves()["mouthSmileLeft"].max() < 1
+    for name in ("times", "ok", "z", "H_image", "landmarks", "confidence"):
+        np.testing.assert_array_equal(getattr(old, name), raw[name])
+    assert (old.clip, old.size, old.decoder_path) == ("smile.mp4", (640, 360), "")
+    old.save(tmp_path)
+    again = load(tmp_path)
+    for f in fields(Track):
+        np.testing.assert_array_equal(getattr(again, f.name), getattr(old, f.name), err_msg=f.name)
 
 
 def test_hold_repeats_the_last_good_row() -> None:

@@ -1,0 +1,200 @@
+"""Files that appear whole or not at all, and the folder that touches no file of the user's."""
+
+import csv
+import hashlib
+import io
+import json
+import math
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from selftrack.errors import UserError
+from selftrack.io import (
+    OutputFolder,
+    atomic_path,
+    csv_table,
+    file_hash,
+    flat,
+    json_text,
+    markdown_table,
+    nested,
+    write_text,
+)
+
+NAMES = ["track.npz", "config.yaml", "report.html"]
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """All files below a folder by their relative paths, but for what the tracker keeps for itself."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files if ".selftrack" not in path.parts}
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    """A folder of the user's, with files that have the names of ours."""
+    folder = tmp_path / "mine"
+    (folder / "sub").mkdir(parents=True)
+    for name in ("config.yaml", "report.html", "notes.txt", "sub/track.npz"):
+        (folder / name).write_text(f"my {name}")
+    return folder
+
+
+def run(folder: Path, text: str, overwrite: bool = False, names: tuple[str, ...] = ("track.npz",)) -> None:
+    with OutputFolder(folder).writing(NAMES, overwrite) as work:
+        for name in names:
+            (work / name).write_text(text)
+
+
+def test_a_file_appears_when_it_is_complete(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    with atomic_path(path) as part:
+        part.write_text("one")
+        assert not path.exists() and part.suffix == ".txt"
+    assert path.read_text() == "one" and list(tmp_path.iterdir()) == [path]
+    with pytest.raises(RuntimeError), atomic_path(path) as part:
+        part.write_text("two")
+        raise RuntimeError
+    assert path.read_text() == "one" and list(tmp_path.iterdir()) == [path]
+    with pytest.raises(UserError, match="cannot be written"):
+        write_text(tmp_path / "nowhere" / "a.txt", "one")
+
+
+def test_a_hash_is_sha_256(tmp_path: Path) -> None:
+    path = write_text(tmp_path / "a", "abc")
+    assert file_hash(path) == hashlib.sha256(b"abc").hexdigest()
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_files_of_the_user_are_never_replaced(mine: Path, overwrite: bool) -> None:
+    before = content(mine)
+    with pytest.raises(UserError, match=r"has a file config\.yaml that this program did not write"):
+        run(mine, "ours", overwrite)
+    assert content(mine) == before and not (mine / ".selftrack").exists()
+
+
+def test_results_lie_beside_other_files(mine: Path) -> None:
+    (mine / "config.yaml").unlink()
+    (mine / "report.html").unlink()
+    before = content(mine)
+    run(mine, "first")
+    assert content(mine) == before | {"track.npz": b"first"}
+    with pytest.raises(UserError, match="--overwrite"):
+        run(mine, "second")
+    run(mine, "second", overwrite=True)
+    assert content(mine) == before | {"track.npz": b"second"}
+
+
+def test_a_result_that_somebody_changed_is_theirs(tmp_path: Path) -> None:
+    run(tmp_path, "ours", names=("track.npz", "config.yaml"))
+    (tmp_path / "config.yaml").write_text("mine now")
+    with pytest.raises(UserError, match=r"config\.yaml .* was changed since"):
+        run(tmp_path, "again", overwrite=True)
+    assert content(tmp_path) == {"track.npz": b"ours", "config.yaml": b"mine now"}
+
+
+def test_a_link_is_the_users(tmp_path: Path) -> None:
+    """What it points to is somewhere else."""
+    target = tmp_path / "target"
+    run(tmp_path / "out", "ours")
+    target.write_text("ours")
+    (tmp_path / "out" / "track.npz").unlink()
+    (tmp_path / "out" / "track.npz").symlink_to(target)
+    with pytest.raises(UserError, match="did not write"):
+        run(tmp_path / "out", "again", overwrite=True)
+    assert target.read_text() == "ours"
+
+
+def test_results_of_an_earlier_run_go_with_it(tmp_path: Path) -> None:
+    """Those that the new run does not write again would not belong to it; what is in use stays."""
+    run(tmp_path, "first", names=("track.npz", "config.yaml", "report.html"))
+    with OutputFolder(tmp_path).writing(NAMES, True, keep=tmp_path / "report.html") as work:
+        (work / "track.npz").write_text("second")
+    assert content(tmp_path) == {"track.npz": b"second", "report.html": b"first"}
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_after_an_error_all_is_as_it_was(tmp_path: Path, error: type[BaseException]) -> None:
+    run(tmp_path / "out", "first")
+    for folder in (tmp_path / "out", tmp_path / "new" / "deep"):
+        with pytest.raises(error), OutputFolder(folder).writing(NAMES, True) as work:
+            (work / "track.npz").write_text("second")
+            raise error
+    assert content(tmp_path) == {"out/track.npz": b"first"}
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_what_the_user_puts_there_meanwhile_is_the_users(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="did not write"), OutputFolder(tmp_path / "out").writing(NAMES) as work:
+        (work / "track.npz").write_text("ours")
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "track.npz").write_text("mine")
+    assert content(tmp_path / "out") == {"track.npz": b"mine"}
+
+
+def test_ctrl_c_while_files_are_moved_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pressed twice between the first and the second file: both are there before it counts."""
+    replace, pressed = Path.replace, []
+
+    def press(path: Path, target: Path) -> Path:
+        moved = replace(path, target)
+        if target.name == "config.yaml" and not pressed:
+            pressed.append(True)
+            for _ in range(2):
+                os.kill(os.getpid(), signal.SIGINT)
+        return moved
+
+    monkeypatch.setattr(Path, "replace", press)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, "ours", names=("config.yaml", "track.npz"))
+    assert pressed and content(tmp_path) == {"config.yaml": b"ours", "track.npz": b"ours"}
+    run(tmp_path, "again", overwrite=True)  # they are known to be ours
+
+
+def test_reports_are_added_and_replaced(mine: Path) -> None:
+    folder = OutputFolder(mine)
+    with pytest.raises(UserError, match=r"has a file report\.html"):
+        folder.add("report.html", "ours")
+    assert (mine / "report.html").read_text() == "my report.html"
+    folder.add("report.json", "one")
+    folder.add("report.json", "two")
+    assert (mine / "report.json").read_text() == "two" and folder.is_ours("report.json")
+    assert not folder.is_ours("notes.txt")
+
+
+def test_a_damaged_manifest_is_one_line(tmp_path: Path) -> None:
+    run(tmp_path, "ours")
+    (tmp_path / ".selftrack" / "manifest.json").write_text("{")
+    with pytest.raises(UserError, match=r"manifest\.json: cannot be read"):
+        run(tmp_path, "again", overwrite=True)
+    assert content(tmp_path) == {"track.npz": b"ours"}
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(UserError, match="is not a folder"):
+        run(tmp_path / "file", "ours")
+    with pytest.raises(UserError, match="cannot write there"):
+        run(tmp_path / "file" / "out", "ours")
+
+
+def test_tables() -> None:
+    rows = [["a, b", 1], ['say "c|d"', 2.5]]
+    assert markdown_table(["name", "x"], rows) == '| name | x |\n|---|---:|\n| a, b | 1 |\n| say "c\\|d" | 2.5 |\n'
+    read = list(csv.reader(io.StringIO(csv_table(["name", "x"], rows), newline="")))
+    assert read == [["name", "x"], ["a, b", "1"], ['say "c|d"', "2.5"]]
+    with pytest.raises(AssertionError, match="expected 2 cells"):
+        markdown_table(["name", "x"], [["a"]])
+
+
+def test_json_knows_no_nan() -> None:
+    values = json.loads(json_text({"a": [1.5, math.nan], "b": {"c": math.inf}, "d": (1, "x")}))
+    assert values == {"a": [1.5, None], "b": {"c": None}, "d": [1, "x"]}
+
+
+def test_nested_and_flat() -> None:
+    tree = {"a": {"b": 1, "c": {"d": 2}}, "e": 3}
+    assert flat(tree) == {"a.b": 1, "a.c.d": 2, "e": 3} and nested(flat(tree)) == tree
