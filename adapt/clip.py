@@ -88,7 +88,7 @@ class Pixels:
         low, scale, size = self.place[rows][:, None].split(2, 2)
         at = (points + 0.5 - low) * scale - 0.5
         inside = ((at >= 0) & (at <= size - 1)).all(2)
-        at = torch.minimum(at.clamp(min=0), size - 1)
+        at = torch.minimum(at.clamp(min=0), size - 1).nan_to_num()  # a state that diverged is judged, not looked up
         corner = torch.minimum(at.detach().floor(), (size - 2).clamp(min=0)).long()
         fraction = at - corner
         width = size[..., 0].long()

@@ -1,0 +1,75 @@
+"""`adapt`: a new model and a verdict; what it was made from stays as it was."""
+
+import copy
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from selftrack.adapt.run import adapt, load_preset
+from selftrack.adapt.trainer import AdaptConfig
+from selftrack.errors import UserError
+from selftrack.tracker.model import Model
+from selftrack.tracker.network.weights import load_network, save_heads
+from selftrack.tracker.results.track_file import Track
+from selftrack.tracker.sources.opening import open_source
+from selftrack.tracker.tracker import Tracker, TrackerConfig
+
+
+@pytest.fixture(scope="module")
+def quick() -> AdaptConfig:
+    return load_preset().changed(steps=40, evaluate=10, refresh=20, groups=3, texels=300)
+
+
+def tracked(model: Model, clip: Path) -> Track:
+    tracker = Tracker(model)
+    with open_source(clip, duration=0.1) as source:
+        for frame in source:
+            tracker(frame)
+    return tracker.finish()
+
+
+@pytest.fixture
+def off(tmp_path: Path) -> Path:
+    """Weights of a network that places the head off: there is something to gain."""
+    network = load_network()
+    heads = copy.deepcopy(network.heads)
+    heads.pose[-1].bias.data += torch.tensor([0.1, 0, 0, 0, 0.2, -0.2])
+    path = tmp_path / "off.safetensors"
+    save_heads(path, network, heads.state_dict(), {})
+    return path
+
+
+def test_the_model_that_it_is_made_from_stays(smile: Path, quick: AdaptConfig, off: Path, tmp_path: Path) -> None:
+    """Its weights, what it tracks, and that of the adapted model's un-adapted one; the file gives the same again."""
+    model = Model.load(off, device="cpu")
+    weights, before = copy.deepcopy(model.network.state_dict()), tracked(model, smile)
+    with open_source(smile) as source:
+        adapted, verdict = adapt(model, source, quick)
+    assert all(torch.equal(value, weights[name]) for name, value in model.network.state_dict().items())
+    assert verdict.kept and adapted is not model and adapted.unadapted() is model
+    assert verdict.after.landmarks < 0.8 * verdict.before.landmarks and verdict.history[-1]["step"] == verdict.steps
+    for again in (tracked(model, smile), tracked(adapted.unadapted(), smile)):
+        np.testing.assert_array_equal(again.z, before.z)
+    after = tracked(adapted, smile)
+    assert np.abs(after.z - before.z).max() > 0.01
+    adapted.save(tmp_path / "adapted.safetensors")
+    loaded = Model.load(tmp_path / "adapted.safetensors", device="cpu")
+    np.testing.assert_array_equal(tracked(loaded, smile).z, after.z)
+    np.testing.assert_array_equal(tracked(loaded.unadapted(), smile).z, before.z)
+    with open_source(smile) as source, pytest.raises(UserError, match="have been adapted already"):
+        adapt(loaded, source, quick)
+
+
+def test_where_it_diverges_the_model_is_returned_as_it_was(smile: Path, quick: AdaptConfig) -> None:
+    model = Model.load(device="cpu")
+    with open_source(smile, duration=1.2) as source:
+        result, verdict = adapt(model, source, replace(quick, rate=1.0, rate_clip=1.0, steps=10, evaluate=5))
+    assert result is model and not verdict.kept and "no better" in str(verdict)
+
+
+def test_one_identity_per_frame_cannot_be_adapted(smile: Path) -> None:
+    with open_source(smile) as source, pytest.raises(UserError, match="one identity"):
+        adapt(Model.load(device="cpu"), source, tracking=TrackerConfig(identity="per-frame"))
