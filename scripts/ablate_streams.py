@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 import typer
 
-from selftrack.eval.compare.score import skin_windows
-from selftrack.eval.metrics.agreement import agreement, skin_colour
-from selftrack.eval.metrics.clip import track_details
+from selftrack.eval.checks.likeness import skin_colour
+from selftrack.eval.compare.reference import skin_windows
+from selftrack.eval.metrics import METRICS, TrackedClip, measure
+from selftrack.io import markdown_table
 from selftrack.synthetic.captures import find_captures
 from selftrack.tracker import load
 from selftrack.tracker.network.i2znet import I2ZConfig
@@ -24,7 +25,6 @@ from selftrack.tracker.pipeline import TrackConfig, track_clip
 from selftrack.training.dataset import Shards
 from selftrack.training.i2znet import TrainConfig, train
 
-PIXELS = ("skin.mean", "stability.screen.ratio", "stability.local.ratio")
 VARIANTS: dict[str, dict[str, object]] = {
     "full": {},
     "without the perceptual stream": {"perceptual": None},
@@ -36,7 +36,7 @@ VARIANTS: dict[str, dict[str, object]] = {
 
 def main(captures: Path, out: Path, clips: list[Path], steps: int = 1500, config: str = "i2znet_small") -> None:
     """Train, track and print a Markdown table, means over the clips."""
-    shards, windows = Shards(find_captures(captures)), {}
+    shards, windows, table = Shards(find_captures(captures)), {}, []
     for variant, change in VARIANTS.items():
         folder = out / variant.replace(" ", "_")
         folder.mkdir(parents=True, exist_ok=True)
@@ -51,13 +51,12 @@ def main(captures: Path, out: Path, clips: list[Path], steps: int = 1500, config
             track = load(result)
             if clip not in windows:
                 windows[clip] = skin_windows(track)
-            pixels = track_details(track, windows[clip]).total().values()
-            figures = agreement(track) | {name: pixels[name] for name in PIXELS}
-            rows.append(figures | {"skin colour, grey levels": skin_colour(track)})
-        if variant == "full":
-            print("| variant | " + " | ".join(rows[0]) + " |\n" + "|---" * (len(rows[0]) + 1) + "|")
-        means = (np.mean([row[name] for row in rows]) for name in rows[0])
-        print(f"| {variant} | " + " | ".join(f"{m:.2f}" for m in means) + " |", flush=True)
+            rows.append(measure(TrackedClip.of(track, windows[clip])) | {"skin colour": skin_colour(track)})
+        figures = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+        known = [name for name, value in figures.items() if name not in METRICS or np.isfinite(value)]
+        table.append([variant, *(f"{figures[name]:.2f}" for name in known)])
+        print(variant, figures, flush=True)
+    print(markdown_table(["variant", *known], table), end="")
 
 
 if __name__ == "__main__":

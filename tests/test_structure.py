@@ -55,10 +55,10 @@ def test_no_import_runs_upwards(package_tree: ModuleType, tmp_path: Path) -> Non
 def test_an_import_upwards_in_a_function_is_caught(package_tree: ModuleType, tmp_path: Path) -> None:
     ground = package_tree.build_tree(tmp_path) / "selftrack" / "errors.py"
     ground.unlink()
-    ground.write_text("def late():\n    from selftrack.eval.metrics import clip\n    return clip\n")
+    ground.write_text("def late():\n    from selftrack.eval.metrics import skin\n    return skin\n")
     result = _lint_imports(tmp_path)
     assert result.returncode == 1
-    assert "selftrack.errors -> selftrack.eval.metrics.clip" in result.stdout
+    assert "selftrack.errors -> selftrack.eval.metrics.skin" in result.stdout
 
 
 def _imports(path: Path) -> Iterator[str]:

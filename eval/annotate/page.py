@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 
 from selftrack.errors import UserError
+from selftrack.eval.compare.reference import Progress, no_progress
 from selftrack.eval.report.pictures import Crop, uri
-from selftrack.io import write_text
+from selftrack.io import OutputFolder
 from selftrack.tracker import load
 from selftrack.tracker.results.clip import open_clip
 from selftrack.tracker.results.texture import evenly
@@ -21,14 +21,14 @@ FRAMES = 16  # in the page, spread evenly over the clip
 SIDE = 900  # pixels; larger pictures of the face are shrunk
 
 
-def write_page(folder: Path, progress: Callable[[str, int, int], None] = lambda stage, done, total: None) -> Path:
+def write_page(folder: Path, progress: Progress = no_progress) -> Path:
     """Write `annotate.html` into a folder that `track` has written; it reads the clip once.
 
     Raises:
-        UserError: the clip is not where it was.
-        ValueError: no track there, or no face in it.
+        UserError: no track there, no face in it, a clip that is not where it was, or a page that is the user's own.
     """
-    track = load(folder)
+    track, output = load(folder), OutputFolder(folder)
+    output.check([NAME], overwrite=True)
     rows = evenly(np.flatnonzero(track.ok), FRAMES).tolist() if track.ok.any() else []
     if not rows:
         raise UserError(f"{folder}: no face was found in any frame, so there is nothing to mark")
@@ -44,4 +44,4 @@ def write_page(folder: Path, progress: Callable[[str, int, int], None] = lambda 
             frames.append(place | {"picture": uri(crop.picture, 92)})
             progress("pictures", len(frames), len(rows))
     page = (files("selftrack.eval.report") / "assets" / NAME).read_text(encoding="utf-8")
-    return write_text(folder / NAME, page.replace("/*FRAMES*/[]", json.dumps(frames)))
+    return output.add(NAME, page.replace("/*FRAMES*/[]", json.dumps(frames)))

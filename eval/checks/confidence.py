@@ -17,13 +17,17 @@ from typing import Annotated, Self
 import numpy as np
 import torch
 import typer
-from scipy import optimize, stats
+from scipy import optimize
 
 from selftrack.adapt.clip import ClipConfig, chosen_rows
 from selftrack.adapt.split import split_rows
 from selftrack.command import run
 from selftrack.decoders.mesh.normals import vertex_normals
-from selftrack.eval.compare.score import skin_windows
+from selftrack.eval.compare.reference import skin_windows
+from selftrack.eval.compare.score import cell
+from selftrack.eval.metrics.calibration import BINS, Reliability, auroc
+from selftrack.eval.metrics.subject import truth_path
+from selftrack.io import markdown_table
 from selftrack.synthetic.people import face_vertices
 from selftrack.synthetic.truth import Truth, load_truth
 from selftrack.tracker import load
@@ -33,10 +37,12 @@ from selftrack.tracker.results.confidence import ASSET, LIMIT, SIGNALS, Confiden
 from selftrack.tracker.results.skin_points import SkinPointConfig, frame_error
 from selftrack.tracker.results.track_file import Track
 
-BINS = 10
-RIDGE = 0.01  # penalty on squared weights: signals are few and alike
-BETTER = ("presence", "size", "sharpness")  # what can only raise the confidence; all other signals can only lower it
-FACING = -0.3  # z of the normals of vertices that count as seen
+RIDGE = 0.01
+"""Penalty on squared weights: signals are few and alike."""
+BETTER = ("presence", "size", "sharpness")
+"""What can only raise the confidence; all other signals can only lower it."""
+FACING = -0.3
+"""Normals of vertices that count as visible have a z below this."""
 
 
 @dataclass(frozen=True)
@@ -44,16 +50,19 @@ class Judged:
     """Frames of one track whose error is known."""
 
     name: str
-    signals: np.ndarray  # (N,11)
-    good: np.ndarray  # (N,) bool
-    given: np.ndarray  # (N,) the confidence in the track
+    signals: np.ndarray
+    """(N,11)."""
+    good: np.ndarray
+    """(N,) bool."""
+    predicted: np.ndarray
+    """(N,) the confidence in the track."""
 
     @classmethod
     def of(cls, name: str, track: Track, adapted: bool = False) -> Self:
-        """Of a track whose clip can still be read; of an `adapted` one, without the frames that adaptation held out, as
-        the confidence was brought to them. Raises ValueError where the clip cannot be read."""
+        """Judge a track whose clip can still be read; an `adapted` one without the frames that adaptation held out, as
+        the confidence was fitted to them. Raises UserError where the clip cannot be read."""
         error = frame_error(skin_windows(track), track.vertices, track.model().faces, track.size[::-1], track.ok)
-        truth = Path(track.clip).with_suffix(".truth.npz")
+        truth = truth_path(Path(track.clip))
         if truth.exists():
             error = np.where(np.isnan(error), true_frame_error(track, load_truth(truth)), error)
         known = track.ok & np.isfinite(error)
@@ -65,7 +74,7 @@ class Judged:
 
 
 def true_frame_error(track: Track, truth: Truth) -> np.ndarray:
-    """(T,) `skin_points.frame_error` without a flow: of the vertices of mesh and truth that face the camera.
+    """Measure `skin_points.frame_error` (T,) without a flow: of the vertices of mesh and truth that face the camera.
 
     NaN in windows with a lost frame and in the clip's last frames, which fill no window.
     """
@@ -79,17 +88,17 @@ def true_frame_error(track: Track, truth: Truth) -> np.ndarray:
         true = truth.in_image(rows)
         facing = vertex_normals(torch.from_numpy(true[:1]), head.faces)[0, :, 2].numpy() < FACING
         iod = inter_ocular(head.landmarks478(torch.from_numpy(true[:1]))[..., :2].numpy())[0]
-        seen = np.flatnonzero(face & facing)[::8]
-        drift = 100 / iod * (track.vertices(rows)[:, seen, :2] - true[:, seen, :2])
+        visible = np.flatnonzero(face & facing)[::8]
+        drift = 100 / iod * (track.vertices(rows)[:, visible, :2] - true[:, visible, :2])
         apart = np.linalg.norm(drift[:, None] - drift[None], axis=-1).mean(-1)
         errors[rows] = apart.sum(1) / (length - 1)
     return errors
 
 
 def fit(tracks: list[Judged]) -> ConfidenceModel:
-    """Ridge logistic regression in which every track weighs the same.
+    """Fit a ridge logistic regression in which every track weighs the same.
 
-    The weights' signs are given: with some tens of people, a large face or a turned one may be a better one by chance.
+    The weights' signs are fixed: with some tens of people, a large face or a rotated one may be a better one by chance.
     """
     values = np.concatenate([t.signals for t in tracks])
     good = np.concatenate([t.good for t in tracks])
@@ -110,44 +119,15 @@ def fit(tracks: list[Judged]) -> ConfidenceModel:
     return ConfidenceModel(model.mean, model.spread, tuple(theta[:-1]), float(theta[-1]))
 
 
-@dataclass(frozen=True)
-class Reliability:
-    """What confidences were given, and how often they were right, in bins of 0..1 of one width."""
-
-    count: np.ndarray  # (10,)
-    given: np.ndarray  # (10,) mean confidence, NaN in an empty bin
-    right: np.ndarray  # (10,) share of good frames
-
-    @classmethod
-    def of(cls, confidence: np.ndarray, good: np.ndarray) -> Self:
-        """Of confidences (N,) in 0..1 and whether the frames are good (N,)."""
-        at = np.minimum((confidence * BINS).astype(int), BINS - 1)
-        count, given, right = (np.bincount(at, w, BINS) for w in (np.ones(len(at)), confidence, good.astype(float)))
-        filled = np.where(count > 0, count, np.nan)
-        return cls(count, given / filled, right / filled)
-
-    def error(self) -> float:
-        """Expected calibration error (Guo et al. 2017): the mean gap between both, weighted by the count."""
-        return float(np.nansum(self.count * np.abs(self.given - self.right)) / self.count.sum())
-
-
-def auroc(confidence: np.ndarray, good: np.ndarray) -> float:
-    """The chance that a good frame is trusted more than a bad one (ties count half); NaN if all are alike."""
-    n, m = int(good.sum()), int((~good).sum())
-    if not n or not m:
-        return float("nan")
-    return float((stats.rankdata(confidence)[good].sum() - n * (n + 1) / 2) / (n * m))
-
-
 def reliability_plot(confidence: np.ndarray, good: np.ndarray, path: Path) -> None:
-    """Draw how often frames of each confidence are good, with the counts below."""
+    """Draw how often frames of each confidence are good, with the counts below, as a PNG."""
     from matplotlib.figure import Figure
 
     reliability = Reliability.of(confidence, good)
     figure = Figure(figsize=(4, 4.6), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     above.plot([0, 1], [0, 1], color="grey", linewidth=1)
-    above.plot(reliability.given, reliability.right, "o-")
+    above.plot(reliability.predicted, reliability.right, "o-")
     above.set(ylabel=f"share of frames under {LIMIT:g} % IOD", ylim=(0, 1), xlim=(0, 1))
     above.set_title(f"ECE {reliability.error():.3f}, AUROC {auroc(confidence, good):.2f}", fontsize=10)
     below.bar((np.arange(BINS) + 0.5) / BINS, reliability.count, 0.9 / BINS)
@@ -156,14 +136,14 @@ def reliability_plot(confidence: np.ndarray, good: np.ndarray, path: Path) -> No
 
 
 def table(tracks: list[Judged]) -> str:
-    """Markdown: calibration of every track and of all frames together."""
-    pooled = Judged("**all**", *(np.concatenate([getattr(t, k) for t in tracks]) for k in ("signals", "good", "given")))
-    lines = ["| track | frames | good | mean confidence | ECE | AUROC |", "|---|---|---|---|---|---|"]
-    for track in (*tracks, pooled):
-        given, good = track.given, track.good
-        figures = good.mean(), given.mean(), Reliability.of(given, good).error(), auroc(given, good)
-        lines.append(f"| {track.name} | {len(given)} | " + " | ".join(f"{f:.3f}" for f in figures) + " |")
-    return "\n".join(lines)
+    """Write Markdown: calibration of every track and of all frames together."""
+    arrays = (np.concatenate([getattr(t, k) for t in tracks]) for k in ("signals", "good", "predicted"))
+    rows = []
+    for track in (*tracks, Judged("**all**", *arrays)):
+        predicted, good = track.predicted, track.good
+        figures = good.mean(), predicted.mean(), Reliability.of(predicted, good).error(), auroc(predicted, good)
+        rows.append([track.name, len(good), *map(cell, figures)])
+    return markdown_table(["track", "frames", "good", "mean confidence", "ECE", "AUROC"], rows)
 
 
 Folders = Annotated[list[Path], typer.Argument(help="Folders written by `track` or the benchmark.", metavar="DIR")]
@@ -187,7 +167,7 @@ def fit_command(
     tracks = _judged(folders)
     model = fit(tracks)
     model.save(output)
-    print(table([replace(track, given=model(track.signals)) for track in tracks]))
+    print(table([replace(track, predicted=model(track.signals)) for track in tracks]), end="")
 
 
 def test_command(
@@ -195,9 +175,9 @@ def test_command(
 ) -> None:
     """Judge the confidence in tracks."""
     tracks = _judged(folders)
-    print(table(tracks))
+    print(table(tracks), end="")
     if plot:
-        reliability_plot(*(np.concatenate([getattr(t, k) for t in tracks]) for k in ("given", "good")), plot)
+        reliability_plot(*(np.concatenate([getattr(t, k) for t in tracks]) for k in ("predicted", "good")), plot)
 
 
 if __name__ == "__main__":

@@ -19,12 +19,14 @@ import torch
 
 from selftrack.command import run
 from selftrack.decoders.landmarks import DISTANCES
-from selftrack.eval.metrics.agreement import projected_landmarks
+from selftrack.eval.metrics.landmarks import projected_landmarks
+from selftrack.io import markdown_table
 from selftrack.tracker import load
 from selftrack.tracker.geometry.crop import inter_ocular
 from selftrack.tracker.results.track_file import Track
 
 ACTIVE, KEPT = 0.1, 0.9
+"""Least range of an active curve; share of it that is not damped."""
 
 
 class Damped(NamedTuple):
@@ -32,9 +34,12 @@ class Damped(NamedTuple):
 
     name: str
     before: float
+    """Its range, before adaptation."""
     after: float
-    distance: float  # of its points to the detected ones, % IOD, adapted
-    restored: float  # the same with the curve's range as before
+    distance: float
+    """From its points to the detected ones, % IOD, adapted."""
+    restored: float
+    """The same with the curve's range as before."""
 
     @property
     def justified(self) -> bool:
@@ -43,47 +48,47 @@ class Damped(NamedTuple):
 
 
 def spread(values: np.ndarray) -> np.ndarray:
-    """From the 5th to the 95th percentile over the frames, of (T,...)."""
+    """Measure the range of values (T,...) from the 5th to the 95th percentile over the frames."""
     low, high = np.nanpercentile(values, (5, 95), axis=0)
     return high - low
 
 
 def moved_points(track: Track, curve: int) -> np.ndarray:
-    """Of the 478 points those that curve number `curve` of 52 moves by at least half of its most."""
+    """List those of the 478 points that curve number `curve` of 52 moves by at least half of its most."""
     head = track.model()
     moved = head.landmarks478(head.shapes[head.expression.start + curve][None])[0].norm(dim=1)
     return np.flatnonzero(moved >= moved.max() / 2)
 
 
 def restored(before: Track, after: Track, curve: int) -> list[Track]:
-    """`after`, with the curve's course of `before`, and that course at levels between its own and the mean of `after`,
-    as far as it keeps its range there."""
+    """Put the curve of `before` into `after`: as it was, and shifted in steps towards the mean of `after`, as far as it
+    keeps its range there."""
     column, both = after.model().expression.start + curve, before.ok & after.ok
     shift = after.z[both, column].mean() - before.z[both, column].mean()
-    tracks, least = [], KEPT * spread(_shown(before, curve)[both])
-    for level in np.linspace(0, shift, 11):
+    tracks, least = [], KEPT * spread(_values(before, curve)[both])
+    for offset in np.linspace(0, shift, 11):
         z = after.z.copy()
-        z[:, column] = before.z[:, column] + level
+        z[:, column] = before.z[:, column] + offset
         track = after.with_codes(z)
-        if spread(_shown(track, curve)[both]) >= least:
+        if spread(_values(track, curve)[both]) >= least:
             tracks.append(track)
     return tracks
 
 
-def _shown(track: Track, curve: int) -> np.ndarray:
-    return list(track.curves().values())[curve]
+def _values(track: Track, curve: int) -> np.ndarray:
+    return track.curve_values[:, curve]
 
 
 def damped(before: Track, after: Track) -> tuple[list[str], list[Damped]]:
-    """The names of the active curves; and those of them that lost more than a tenth of their range."""
-    both, seen = before.ok & after.ok, after.landmarks.astype(np.float64)
-    curves = [np.stack(list(track.curves().values()), 1)[both] for track in (before, after)]
+    """List the names of the active curves, and those of them that lost more than a tenth of their range."""
+    both, detected = before.ok & after.ok, after.landmarks.astype(np.float64)
+    curves = [track.curve_values[both] for track in (before, after)]
     ranges, names = [spread(values) for values in curves], list(before.curves())
     lost, active = [], np.flatnonzero(ranges[0] >= ACTIVE)
 
     def distance(track: Track, points: np.ndarray) -> float:
-        apart = np.linalg.norm(projected_landmarks(track)[:, points] - seen[:, points], axis=2).mean(1)
-        return float(np.nanmean((100 * apart / inter_ocular(seen))[both]))
+        apart = np.linalg.norm(projected_landmarks(track)[:, points] - detected[:, points], axis=2).mean(1)
+        return float(np.nanmean((100 * apart / inter_ocular(detected))[both]))
 
     for curve in active[ranges[1][active] < KEPT * ranges[0][active]]:
         points = moved_points(after, curve)
@@ -93,14 +98,14 @@ def damped(before: Track, after: Track) -> tuple[list[str], list[Damped]]:
 
 
 def openings(track: Track) -> dict[str, tuple[float, float]]:
-    """Range of the mesh's and of the detected openings of the face, % IOD."""
-    seen = track.landmarks.astype(np.float64)
-    mesh, iod = projected_landmarks(track), inter_ocular(seen)
+    """Measure the range of the mesh's and of the detected openings of the face, % IOD."""
+    detected = track.landmarks.astype(np.float64)
+    mesh, iod = projected_landmarks(track), inter_ocular(detected)
 
     def of(points: np.ndarray, a: int, b: int) -> float:
         return float(spread((100 * np.linalg.norm(points[:, a] - points[:, b], axis=1) / iod)[track.ok]))
 
-    return {name: (of(mesh, *pair), of(seen, *pair)) for name, pair in DISTANCES.items()}
+    return {name: (of(mesh, *pair), of(detected, *pair)) for name, pair in DISTANCES.items()}
 
 
 @torch.no_grad()
@@ -109,18 +114,12 @@ def main(before: Path, after: Path) -> None:
     plain, adapted = load(before), load(after)
     active, lost = damped(plain, adapted)
     print(f"{len(active)} active curves, {len(active) - len(lost)} keep at least {KEPT:.0%} of their range\n")
-    print(
-        "| curve | range before | after | landmarks % IOD | with the range of before | justified |\n" + "|---" * 6 + "|"
-    )
-    for row in lost:
-        print(
-            f"| {row.name} | {row.before:.2f} | {row.after:.2f} | {row.distance:.2f} | {row.restored:.2f} "
-            f"| {'yes' if row.justified else 'no'} |"
-        )
-    print("\n| range, % IOD | detected | mesh before | mesh after |\n" + "|---" * 4 + "|")
+    rows = [[row.name, *(f"{value:.2f}" for value in row[1:]), "yes" if row.justified else "no"] for row in lost]
+    header = ["curve", "range before", "after", "landmarks % IOD", "with the range of before", "justified"]
+    print(markdown_table(header, rows))
     then, now = openings(plain), openings(adapted)
-    for name in DISTANCES:
-        print(f"| {name} | {now[name][1]:.1f} | {then[name][0]:.1f} | {now[name][0]:.1f} |")
+    ranges = [[name, *(f"{value:.1f}" for value in (now[name][1], then[name][0], now[name][0]))] for name in DISTANCES]
+    print(markdown_table(["range, % IOD", "detected", "mesh before", "mesh after"], ranges), end="")
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ from selftrack.adapt.trainer import AdaptConfig, Trainer
 from selftrack.command import run
 from selftrack.decoders.head.model import load_head
 from selftrack.decoders.mesh.rasterizer import Fragments, rasterize
+from selftrack.io import markdown_table
 from selftrack.tracker import load
 from selftrack.tracker.geometry.pose import project
 from selftrack.tracker.model import Model
@@ -174,23 +175,32 @@ def compare(
 
 
 def table(checks: list[Check], speeds: list[Speed], machine: str) -> str:
-    """Markdown."""
-    lines = [machine, "", "| CPU against GPU | difference | tolerance | |", "|---|---|---|---|"]
-    for check in checks:
-        verdict = "same" if check.passed else "**differs**"
-        figures = f"{check.difference:.3g} {check.unit}".strip(), f"{check.tolerance:g} {check.unit}".strip()
-        lines.append(f"| {check.name} | {figures[0]} | {figures[1]} | {verdict} |")
-    lines += ["", "| speed | CPU | GPU |", "|---|---|---|"]
-    return "\n".join(lines + [f"| {speed.name} | {speed.cpu:.1f} | {speed.gpu:.1f} |" for speed in speeds])
+    """Write Markdown."""
+    rows = [
+        [
+            check.name,
+            f"{check.difference:.3g} {check.unit}".strip(),
+            f"{check.tolerance:g} {check.unit}".strip(),
+            "same" if check.passed else "**differs**",
+        ]
+        for check in checks
+    ]
+    compared = markdown_table(["CPU against GPU", "difference", "tolerance", ""], rows)
+    timed = [[speed.name, f"{speed.cpu:.1f}", f"{speed.gpu:.1f}"] for speed in speeds]
+    return f"{machine}\n\n{compared}\n{markdown_table(['speed', 'CPU', 'GPU'], timed)}"
 
 
-def machine() -> str:
-    """Names of the GPU and of the processor, and the version of torch."""
+def processor() -> str:
+    """Name the processor and the number of its cores."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    processor = f"{os.cpu_count()} x {names[0] if names else platform.processor() or platform.machine()}"
-    return f"{torch.cuda.get_device_name()}; {processor}; torch {torch.__version__}"
+    return f"{os.cpu_count()} x {names[0] if names else platform.processor() or platform.machine()}"
+
+
+def machine() -> str:
+    """Name the GPU, the processor, and the version of torch."""
+    return f"{torch.cuda.get_device_name()}; {processor()}; torch {torch.__version__}"
 
 
 def main(
@@ -202,7 +212,7 @@ def main(
         print("no CUDA GPU was found: there is nothing to compare with the CPU", file=sys.stderr)
         sys.exit(2)
     checks, speeds = compare(clip, steps)
-    print(table(checks, speeds, machine()))
+    print(table(checks, speeds, machine()), end="")
     sys.exit(0 if all(check.passed for check in checks) else 1)
 
 

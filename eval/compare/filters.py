@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+from scipy.signal import savgol_filter
 
 from selftrack.errors import UserError
 from selftrack.tracker.results.track_file import Track
@@ -18,37 +19,28 @@ Filter = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def savitzky_golay(values: np.ndarray, window: int, order: int = 2) -> np.ndarray:
-    """Values (T,C), each replaced by a least-squares polynomial through the window around it (1964).
+    """Replace each of the values (T,C) by a least-squares polynomial through the window around it (1964).
 
     At both ends the first and last whole windows are used, off their middle. Frames are taken as equally spaced.
 
     Args:
         values: (T,C).
-        window: odd number of frames; of a shorter clip, all that there are.
+        window: odd number of frames; of a shorter clip, the largest that fits.
         order: of the polynomial; a window of at most order + 1 frames changes nothing.
 
     Raises:
-        ValueError: a window that is not odd.
+        UserError: a window that is not odd.
     """
     if window < 1 or window % 2 == 0:
         raise UserError(f"a Savitzky-Golay window is an odd number of frames, got {window}")
-    count = len(values)
-    window = min(window, count)
-    if window <= order + 1:
-        return values.copy()
-    powers = np.linspace(-1, 1, window)[:, None] ** np.arange(order + 1)
-    fit = powers @ np.linalg.pinv(powers)  # row i: the weights of the polynomial's value at place i of the window
-    start = np.clip(np.arange(count) - window // 2, 0, count - window)
-    out = np.empty(values.shape)
-    for row, first in enumerate(start):
-        out[row] = fit[row - first] @ values[first : first + window]
-    return out
+    window = min(window, len(values) - 1 + len(values) % 2)
+    return values.copy() if window <= order + 1 else savgol_filter(values, window, order, axis=0)
 
 
 def one_euro(
     values: np.ndarray, times: np.ndarray, cutoff: float, beta: float, slope_cutoff: float = 1.0
 ) -> np.ndarray:
-    """Values (T,C) through the 1-Euro filter (Casiez et al. 2012), each column by itself.
+    """Send values (T,C) through the 1-Euro filter (Casiez et al. 2012), each column by itself.
 
     A low-pass filter without look-ahead whose cut-off grows with the speed, so that it lags less where things move.
 
@@ -68,12 +60,12 @@ def one_euro(
 
 
 def _smoothing(cutoff: np.ndarray | float, step: float) -> np.ndarray | float:
-    """The weight of the new value in an exponential filter of that cut-off (Hz) and time step (s)."""
+    """The weight of the new value in an exponential filter of a cut-off (Hz) and time step (s)."""
     return 1 / (1 + 1 / (2 * np.pi * np.asarray(cutoff) * step))
 
 
 def filtered(track: Track, smooth: Filter) -> Track:
-    """The track with its codes and image poses filtered; angles are unwrapped before and wrapped again after.
+    """Filter a track's codes and image poses; angles are unwrapped before and wrapped again after.
 
     The columns come to the filter in units of their own standard deviation over the good frames.
     """

@@ -12,10 +12,14 @@ from typing import Self
 
 import numpy as np
 
-from selftrack.eval.metrics.neutral import Mesh
+from selftrack.eval.metrics.registry import metric, once
+from selftrack.eval.metrics.subject import Mesh, TrackedClip
 from selftrack.tracker.results.skin_points import Window, pin
 
-REACH = 4  # frames, the largest shift that is looked at
+REACH = 4
+"""Frames, the largest shift that is tried."""
+NOTICEABLE = 0.25
+"""Frames; short clips tell no smaller lag."""
 
 
 @dataclass(frozen=True)
@@ -23,29 +27,29 @@ class Lag:
     """Sums of products of steps, per shift -REACH..REACH of the mesh: (2 REACH + 1,) each."""
 
     both: np.ndarray
-    seen: np.ndarray
-    said: np.ndarray
+    pixels: np.ndarray
+    mesh: np.ndarray
 
     def __add__(self, other: Self) -> Self:
-        return type(self)(self.both + other.both, self.seen + other.seen, self.said + other.said)
+        return type(self)(self.both + other.both, self.pixels + other.pixels, self.mesh + other.mesh)
 
     @classmethod
     def none(cls) -> Self:
-        """Of nothing."""
+        """Sum nothing."""
         return cls(*np.zeros((3, 2 * REACH + 1)))
 
     def correlations(self) -> np.ndarray:
-        """(2 REACH + 1,) by shift; NaN where nothing moves."""
+        """Correlate by shift: (2 REACH + 1,), NaN where nothing moves."""
         with np.errstate(invalid="ignore", divide="ignore"):
-            return self.both / np.sqrt(self.seen * self.said)
+            return self.both / np.sqrt(self.pixels * self.mesh)
 
     def correlation(self) -> float:
-        """The best one: near 0 says that the motion is too small to tell a lag."""
+        """Take the best correlation: near 0, the motion is too small to tell a lag."""
         correlations = self.correlations()
         return float(correlations.max()) if np.isfinite(correlations).all() else float("nan")
 
     def value(self) -> float:
-        """Frames; NaN where nothing moves or mesh and pixels do not move alike; at most REACH."""
+        """Find the lag, frames, at most REACH; NaN where nothing moves or mesh and pixels do not move alike."""
         correlations = self.correlations()
         if not self.correlation() > 0:
             return float("nan")
@@ -56,22 +60,22 @@ class Lag:
         return float(best - REACH + (before - after) / 2 / (before - 2 * peak + after))
 
 
-def lag(seen: np.ndarray, said: np.ndarray) -> Lag:
-    """The sums of N points' steps.
+def lag(pixels: np.ndarray, mesh: np.ndarray) -> Lag:
+    """Sum the products of N points' steps.
 
     Args:
-        seen: (N,W,2) steps of the pixels.
-        said: (N,W + 2 REACH,2) steps of the mesh, from REACH frames before to REACH frames after, same unit.
+        pixels: (N,W,2) steps of the pixels.
+        mesh: (N,W + 2 REACH,2) steps of the mesh, from REACH frames before to REACH frames after, same unit.
     """
-    length = seen.shape[1]
-    assert said.shape == (len(seen), length + 2 * REACH, 2), f"got {seen.shape} and {said.shape}"
-    shifted = [said[:, shift : shift + length] for shift in range(2 * REACH + 1)]
-    both = np.array([(seen * part).sum() for part in shifted])
-    return Lag(both, np.full(len(both), (seen**2).sum()), np.array([(part**2).sum() for part in shifted]))
+    length = pixels.shape[1]
+    assert mesh.shape == (len(pixels), length + 2 * REACH, 2), f"got {pixels.shape} and {mesh.shape}"
+    shifted = [mesh[:, shift : shift + length] for shift in range(2 * REACH + 1)]
+    both = np.array([(pixels * part).sum() for part in shifted])
+    return Lag(both, np.full(len(both), (pixels**2).sum()), np.array([(part**2).sum() for part in shifted]))
 
 
 def mesh_lag(mesh: Mesh, windows: list[Window], size: tuple[int, int]) -> Lag:
-    """The lag of a mesh in a clip of frames (H,W), from windows that have REACH good frames before and after them."""
+    """Sum over the windows that have REACH good frames before and after them, in a clip of frames (H,W)."""
     total = Lag.none()
     for window in windows:
         rows = slice(window.start - REACH, window.start + window.paths.shape[1] + REACH)
@@ -80,6 +84,38 @@ def mesh_lag(mesh: Mesh, windows: list[Window], size: tuple[int, int]) -> Lag:
         vertices = mesh.vertices(rows)
         pins = pin(window.paths[:, 0], vertices[REACH], mesh.faces, size)
         paths = window.paths[pins.hit], pins.follow(vertices)
-        seen, said = (100 / window.iod * np.diff(path.astype(np.float64), axis=1) for path in paths)
-        total += lag(seen, said)
+        steps = (100 / window.iod * np.diff(path.astype(np.float64), axis=1) for path in paths)
+        total += lag(*steps)
     return total
+
+
+@once
+def of_clip(clip: TrackedClip) -> Lag:
+    """Sum over the clip."""
+    return mesh_lag(clip.mesh, clip.windows, clip.size)
+
+
+@metric(
+    "lag.frames",
+    "Lag after the pixels",
+    "frames",
+    "By how many frames the mesh follows after the pixels: 0 is none, positive is late.",
+    better="zero",
+    same=NOTICEABLE,
+)
+def frames(clip: TrackedClip) -> Lag:
+    """Find the lag."""
+    return of_clip(clip)
+
+
+@metric(
+    "lag.correlation",
+    "Likeness of the motions",
+    "-1..1",
+    "Correlation of the steps of mesh and pixels at that lag; near 0, the motion is too small to tell a lag.",
+    better="higher",
+    headline=False,
+)
+def likeness(clip: TrackedClip) -> float:
+    """Take the best correlation."""
+    return of_clip(clip).correlation()

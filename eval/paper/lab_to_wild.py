@@ -10,7 +10,6 @@ adaptation, adapted by the landmarks alone (FLRC) and by all losses. What is the
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -30,9 +29,9 @@ from selftrack.decoders.base import Decoder
 from selftrack.decoders.capture import open_capture
 from selftrack.decoders.dam.model import Dam
 from selftrack.decoders.head.model import load_head
-from selftrack.eval.metrics.clip import stability
+from selftrack.eval.metrics.stability import stability
 from selftrack.eval.metrics.truth import vertex_error
-from selftrack.io import file_hash
+from selftrack.io import file_hash, json_text, markdown_table, write_text
 from selftrack.synthetic.clips import make_clip
 from selftrack.synthetic.lab import LAB, LabConfig, cast, make_studio
 from selftrack.synthetic.people import face_vertices
@@ -55,24 +54,29 @@ SALIENT = 5
 class Effort:
     """How much is trained."""
 
-    frames: int = 150  # of the clip in the wild
+    frames: int = 150
+    """Of the clip in the wild."""
     lab: LabConfig = LabConfig()
     dam_steps: int = 6000
     network_steps: int = 2500
-    views: int = 4  # cameras per moment that the network learns from
+    views: int = 4
+    """Cameras per moment that the network learns from."""
 
 
 @dataclass(frozen=True)
 class Figures:
     """Errors of one track."""
 
-    temporal: float  # Eq. 10, of the face's vertices in the picture; 1 is the least
-    reprojection: float  # of five skin points that are no landmarks, percent of the inter-ocular distance
-    vertices: float  # of the face, millimetres, rigid motion removed
+    temporal: float
+    """Eq. 10, of the face's vertices in the image; 1 is the least."""
+    reprojection: float
+    """Of five skin points that are no landmarks, percent of the inter-ocular distance."""
+    vertices: float
+    """Of the face, millimetres, rigid motion removed."""
 
 
 def salient_vertices(head: Decoder, count: int = SALIENT) -> list[int]:
-    """Vertices of the face that lie farthest from all of 300-W's 68 points and from each other: skin, no landmarks."""
+    """Choose vertices of the face that lie farthest from 300-W's 68 points and from each other: skin, no landmarks."""
     inside = np.flatnonzero(face_vertices(head))
     at = head.mean.numpy()[inside]
     taken = head.landmarks68(head.mean[None])[0].numpy()
@@ -85,31 +89,33 @@ def salient_vertices(head: Decoder, count: int = SALIENT) -> list[int]:
 
 
 def figures(track: Track, truth: Truth) -> Figures:
-    """Judge a track by the truth."""
+    """Measure a track against the truth."""
     head = load_head()
     face, salient = face_vertices(head), salient_vertices(head)
-    seen, true = track.vertices(), truth.in_image()
+    tracked, true = track.vertices(), truth.in_image()
     points = head.landmarks478(torch.from_numpy(true[..., :2]))
     iod = inter_ocular(points.numpy())
-    apart = np.linalg.norm(seen[:, salient, :2] - true[:, salient, :2], axis=2).mean(1) / iod
+    apart = np.linalg.norm(tracked[:, salient, :2] - true[:, salient, :2], axis=2).mean(1) / iod
     with torch.no_grad():
         geometry = track.model().geometry(torch.from_numpy(track.z)).numpy()
     return Figures(
-        temporal=stability(seen[:, face, :2], track.ok).mean.value(),
+        temporal=stability(tracked[:, face, :2], track.ok).mean.value(),
         reprojection=float(100 * apart[track.ok].mean()),
         vertices=vertex_error(geometry[:, face], truth.vertices[:, face], track.ok, aligned=True).value(),
     )
 
 
-def adapted(clip_path: Path, config: TrackConfig, settings: AdaptConfig, folder: Path, say: Callable) -> None:
-    """Adapt to a clip and track it, whatever held-out frames say of it: that is what is to be measured."""
+def adapted(
+    clip_path: Path, config: TrackConfig, settings: AdaptConfig, folder: Path, report: Callable[[str], None]
+) -> None:
+    """Adapt to a clip and track it, also where held-out frames get worse: that is what is to be measured."""
     model = load_model(config)
     with open_clip(clip_path, config) as source:
         clip = read_clip(source, model, config, ClipConfig())
         trainer = Trainer(clip, model.network, settings, model.decoder)
         run = Adaptation(trainer, held_out_windows(source, clip))
     checkpoint = folder / CHECKPOINT
-    run(lambda step, steps, seen: say(f"adapt {step}/{steps} {seen}") if seen else None, checkpoint, {})
+    run(lambda step, steps, errors: report(f"adapt {step}/{steps} {errors}") if errors else None, checkpoint, {})
     subject, inverse_distance = trainer.model.subject().detach().cpu(), trainer.model.inverse_distance.item()
     fit = ClipFit(file_hash(clip_path), 0, subject, inverse_distance)
     track_clip(clip_path, folder, config, overwrite=True, model=model.adapted(trainer.model.heads, fit))
@@ -117,12 +123,12 @@ def adapted(clip_path: Path, config: TrackConfig, settings: AdaptConfig, folder:
 
 
 def flrc_alone(settings: AdaptConfig) -> AdaptConfig:
-    """The settings with all terms off that look at texture or motion."""
+    """Turn all terms of texture and motion off."""
     return settings.changed(weights={"cftc": 0.0, "motc": 0.0, "jitter": 0.0, "shape_jitter": 0.0})
 
 
-def run_actor(folder: Path, seed: int, effort: Effort, say: Callable[[str], None]) -> dict[str, dict[str, float]]:
-    """All of one actor; figures by adaptation, and those of the truth itself."""
+def run_actor(folder: Path, seed: int, effort: Effort, report: Callable[[str], None]) -> dict[str, dict[str, float]]:
+    """Do all of one actor: figures by adaptation, and those of the truth itself."""
     folder.mkdir(parents=True, exist_ok=True)
     done = folder / "figures.json"
     if done.exists():
@@ -133,7 +139,9 @@ def run_actor(folder: Path, seed: int, effort: Effort, say: Callable[[str], None
     capture = open_capture(folder)
     if not decoder.exists():
         settings = DamTraining(steps=effort.dam_steps)
-        say(str(train_dam(capture, decoder, settings, lambda s, n, _: say(f"dam {s}/{n}") if s % 500 == 0 else None)))
+        report(
+            str(train_dam(capture, decoder, settings, lambda s, n, _: report(f"dam {s}/{n}") if s % 500 == 0 else None))
+        )
     if not network_beside(decoder).exists():
         model = Dam.load(decoder)
         settings = dam_training(network_config(model), effort.network_steps)
@@ -142,7 +150,7 @@ def run_actor(folder: Path, seed: int, effort: Effort, say: Callable[[str], None
             model,
             network_beside(decoder),
             settings,
-            lambda s, n, losses: say(f"i2znet {s}/{n} {losses}") if s % 500 == 0 else None,
+            lambda s, n, losses: report(f"i2znet {s}/{n} {losses}") if s % 500 == 0 else None,
             data=CaptureConfig(views=effort.views),
         )
     truth_path = clip.with_name("wild.truth.npz")
@@ -158,28 +166,24 @@ def run_actor(folder: Path, seed: int, effort: Effort, say: Callable[[str], None
             if name == "none":
                 track_clip(clip, into, config)
             else:
-                adapted(clip, config, full if name == "full" else flrc_alone(full), into, say)
+                adapted(clip, config, full if name == "full" else flrc_alone(full), into, report)
         results[name] = asdict(figures(track_file.load(into), truth))
-        say(f"{name} {results[name]}")
+        report(f"{name} {results[name]}")
     ok = np.ones(len(truth), bool)
     face = face_vertices(load_head())
     results["truth"] = {"temporal": stability(truth.in_image()[:, face, :2], ok).mean.value()}
-    part = done.with_name("." + done.name)
-    part.write_text(json.dumps(results, indent=1))
-    os.replace(part, done)
+    write_text(done, json_text(results))
     return results
 
 
 def table(actors: list[dict[str, dict[str, float]]]) -> str:
-    """Table 1: a row per figure and adaptation, a column per actor, and the average."""
-    rows = ["| | | " + " | ".join(f"actor {i}" for i in range(len(actors))) + " | average |"]
-    rows.append("|---" * (len(actors) + 3) + "|")
+    """Write Table 1: a row per figure and adaptation, a column per actor, and the average."""
+    rows = []
     for figure in ("temporal", "reprojection", "vertices"):
         for name in ADAPTATIONS:
             values = [actor[name][figure] for actor in actors]
-            cells = " | ".join(f"{value:.3f}" for value in (*values, float(np.mean(values))))
-            rows.append(f"| {figure} | {name} | {cells} |")
-    return "\n".join(rows)
+            rows.append([figure, name, *(f"{value:.3f}" for value in (*values, float(np.mean(values))))])
+    return markdown_table(["figure", "adaptation", *(f"actor {i}" for i in range(len(actors))), "average"], rows)
 
 
 def main(
@@ -195,7 +199,7 @@ def main(
     for seed in range(actors):
         print(f"actor {seed}", flush=True)
         results.append(run_actor(folder / f"actor{seed}", seed, effort, partial(print, flush=True)))
-    print(table(results))
+    print(table(results), end="")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +9,11 @@ import torch
 from matplotlib.figure import Figure
 
 from selftrack.decoders.head.model import load_head
-from selftrack.eval.metrics.clip import median_iod, mesh_stability
+from selftrack.eval.metrics.stability import mesh_stability
+from selftrack.eval.metrics.subject import median_iod
 from selftrack.eval.paper.held_out_people import Shots, detect, lowered
 from selftrack.eval.paper.variants import landmark_error, read, vertex_distance
+from selftrack.io import atomic_path
 from selftrack.synthetic.people import face_vertices
 from selftrack.tracker.geometry.crop import CROP_SIZE, apply, warp
 from selftrack.tracker.geometry.pose import project, to_image
@@ -27,74 +28,79 @@ Row = dict[str, float]
 
 
 def face_in_crop(codes: Codes) -> np.ndarray:
-    """(N,V,2) the face's vertices in the crop."""
+    """Place the face's vertices (N,V,2) in the crop."""
     head = load_head()
     return project(head.geometry(codes.z), codes.pose)[:, torch.from_numpy(face_vertices(head)), :2].numpy()
 
 
 def on_captures(network: I2ZNet, shots: Shots) -> dict[int, Row]:
-    """By resolution: errors against the truth, and pixels of the crop by which the face lies elsewhere than at 256."""
-    rows, best, net = {}, None, LandmarkNet()
+    """Measure by resolution: errors against the truth, and crop pixels by which the face lies elsewhere than at 256."""
+    rows: dict[int, Row] = {}
+    best, net = None, LandmarkNet()
     for side in SIDES:
         pictures = lowered(shots.pictures, side)
-        said = read(network, pictures, detect(net, pictures))
-        face = face_in_crop(said)
+        codes = read(network, pictures, detect(net, pictures))
+        face = face_in_crop(codes)
         best = face if best is None else best
         rows[side] = {
-            "vertex": vertex_distance(said.z, torch.from_numpy(shots.codes)),
-            "landmarks": landmark_error(said, shots.points),
+            "vertex": vertex_distance(codes.z, torch.from_numpy(shots.codes)),
+            "landmarks": landmark_error(codes, shots.points),
             "moved": float(np.linalg.norm(face - best, axis=2).mean()),
         }
     return rows
 
 
 def on_clip(network: I2ZNet, clip: Path, folder: Path) -> dict[int, Row]:
-    """By resolution, of a clip in the tracker's own crops and with one person for the clip: the distance of the mesh
-    from what the detector sees at 256, Eq. 10 in the picture, and pixels of the crop as in `on_captures`."""
+    """Measure a clip by resolution, in the tracker's own crops and with one identity.
+
+    Figures are the distance of the mesh from what the detector finds at 256, Eq. 10 in the image, and crop pixels as
+    in `on_captures`.
+    """
     track_clip(clip, folder, TrackConfig(overlay=False), overwrite=True)
     track = load(folder)
     with open_source(clip) as source:
         pictures = np.stack([warp(f.image, m) for f, m, ok in zip(source, track.crop, track.ok, strict=True) if ok])
     crops, net = torch.from_numpy(track.crop[track.ok]), LandmarkNet()
-    seen = apply(track.crop[track.ok], track.landmarks[track.ok])
-    rows, best = {}, None
+    detected = apply(track.crop[track.ok], track.landmarks[track.ok])
+    rows: dict[int, Row] = {}
+    best = None
     for side in SIDES:
         small = lowered(pictures, side)
         points = detect(net, small)
-        said = _told(network, small, points)
-        face = face_in_crop(said)
+        codes = _pooled_codes(network, small, points)
+        face = face_in_crop(codes)
         best = face if best is None else best
         rows[side] = {
-            "landmarks": landmark_error(said, seen),
-            "stability": _stability(track, said, to_image(said.pose, crops)),
+            "landmarks": landmark_error(codes, detected),
+            "stability": _stability(track, codes, to_image(codes.pose, crops)),
             "moved": float(np.linalg.norm(face - best, axis=2).mean()),
         }
     return rows
 
 
 @torch.no_grad()
-def _told(network: I2ZNet, pictures: np.ndarray, points: np.ndarray, samples: int = 24) -> Codes:
-    """Codes given the person that is pooled over frames spread evenly, as in tracking."""
+def _pooled_codes(network: I2ZNet, pictures: np.ndarray, points: np.ndarray, samples: int = 24) -> Codes:
+    """Codes conditioned on the identity that is pooled over frames spread evenly, as in tracking."""
     images, at = to_tensor(torch.from_numpy(pictures)), torch.from_numpy(points)
     some = np.unique(np.linspace(0, len(points) - 1, samples + 2)[1:-1].round().astype(int))
     subject = network.subject(images[some], at[some])
-    said = [network(i, p, subject) for i, p in zip(images.split(32), at.split(32), strict=True)]
-    return Codes(*(torch.cat(part) for part in zip(*said, strict=True)))
+    codes = [network(i, p, subject) for i, p in zip(images.split(32), at.split(32), strict=True)]
+    return Codes(*(torch.cat(part) for part in zip(*codes, strict=True)))
 
 
-def _stability(track: Track, said: Codes, pose: torch.Tensor) -> float:
+def _stability(track: Track, codes: Codes, pose: torch.Tensor) -> float:
     """Eq. 10 in the picture, ratio of sums, over the track's good frames."""
     head, row = load_head(), np.cumsum(track.ok) - 1
 
     def vertices(rows: slice) -> np.ndarray:
         chosen = row[rows].clip(0)
-        return project(head.geometry(said.z[chosen]), pose[chosen].float()).numpy()
+        return project(head.geometry(codes.z[chosen]), pose[chosen].float()).numpy()
 
     return mesh_stability(vertices, track.ok, median_iod(track.landmarks))[0].ratio.value()
 
 
 def write_plot(captures: dict[int, Row], clip: dict[int, Row], path: Path) -> None:
-    """A small PNG: how far the face moves, and the landmarks' errors, by resolution."""
+    """Draw a small PNG: how far the face moves, and the landmarks' errors, by resolution."""
     figure = Figure(figsize=(7.2, 2.8), layout="constrained")
     left, right = figure.subplots(1, 2)
     for rows, label in ((captures, "synthetic people"), (clip, "clip")):
@@ -107,6 +113,5 @@ def write_plot(captures: dict[int, Row], clip: dict[int, Row], path: Path) -> No
         axes.invert_xaxis()
         axes.grid(alpha=0.3)
     left.legend(frameon=False)
-    part = path.with_name("." + path.name)
-    figure.savefig(part, format="png", dpi=90)
-    os.replace(part, path)
+    with atomic_path(path) as part:
+        figure.savefig(part, format="png", dpi=90)

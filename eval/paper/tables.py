@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -24,19 +25,18 @@ import typer
 from selftrack.adapt.run import load_preset
 from selftrack.adapt.terms import TERMS
 from selftrack.command import run
-from selftrack.eval.checks.benchmark import errors, tracked
-from selftrack.eval.compare.score import skin_windows
-from selftrack.eval.metrics.clip import track_details
+from selftrack.eval.checks.benchmark import tracked
+from selftrack.eval.compare.reference import skin_windows
+from selftrack.eval.compare.score import cell
+from selftrack.eval.metrics import METRICS, TrackedClip, measure
 from selftrack.eval.paper.held_out_people import NONE, PERTURBATIONS, held_out_shots
 from selftrack.eval.paper.resolution import on_captures, on_clip, write_plot
 from selftrack.eval.paper.variants import LABELS, VARIANTS, accuracy, robustness, stability, train_variant
-from selftrack.io import write_text
+from selftrack.io import markdown_table, write_text
 from selftrack.synthetic.captures import find_captures
-from selftrack.synthetic.truth import load_truth
 from selftrack.tracker.network.weights import load_network
 from selftrack.tracker.pipeline import ADAPTATION
 from selftrack.tracker.results.skin_points import Window
-from selftrack.tracker.results.track_file import Track
 from selftrack.training.i2znet import TrainConfig
 
 CLIP = Path(__file__).parents[2] / "tests" / "data" / "smile.mp4"
@@ -60,14 +60,8 @@ PARTS: dict[str, dict[str, object]] = {
 }
 """Further parts and weights of our adaptation, for `table1 --parts`."""
 BASELINES = ("HPEN", "3DDFA", "PRNet")
-TABLE1 = {
-    "mean": "Eq. 10",
-    "ratio": "Eq. 10, ratio of sums",
-    "skin": "skin points, % IOD",
-    "landmarks": "landmarks, % IOD",
-    "vertex": "vertex, mm",
-    "kept": "kept",
-}
+TABLE1 = ("stability.screen.mean", "stability.screen.ratio", "skin.mean", "landmarks.mean", "truth.vertices")
+"""Names of the metrics in Table 1, the first one the paper's."""
 TABLE2 = {
     "geometry": "geometry, mm",
     "landmarks": "landmarks, % IOD",
@@ -93,24 +87,19 @@ Seed = Annotated[int, typer.Option(help="Of all that is random.", min=0)]
 Training = Annotated[bool, typer.Option("--train/--no-train", help="Or: what is not in OUT is not run.")]
 
 
-def markdown(rows: dict[str, dict[str, float] | str], columns: dict[str, str], first: str) -> str:
-    """A table; a row that is a text says why it has no figures; what is NaN or missing is a dash."""
-    lines = [f"| {first} | " + " | ".join(columns.values()) + " |", "|---" * (len(columns) + 1) + "|"]
+def markdown(rows: Mapping[str, Mapping[str, float] | str], columns: dict[str, str], first: str) -> str:
+    """Write a table; a row that is a text says why it has no figures; what is NaN or missing is a dash."""
+    lines = []
     for name, row in rows.items():
         if isinstance(row, str):
-            cells = [f"not run: {row}", *[""] * (len(columns) - 1)]
+            lines.append([name, f"not run: {row}", *[""] * (len(columns) - 1)])
         else:
-            cells = [_cell(row.get(column, float("nan"))) for column in columns]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
-def _cell(value: float) -> str:
-    return "-" if np.isnan(value) else f"{value:.3f}"
+            lines.append([name, *(cell(row.get(column, float("nan"))) for column in columns)])
+    return markdown_table([first, *columns.values()], lines)
 
 
 def means(clips: dict[str, Rows]) -> Rows:
-    """By variant, of rows by clip and variant: means over the clips that have a figure."""
+    """Average rows by clip and variant over the clips that have a figure, by variant."""
     out: Rows = {}
     for variant in next(iter(clips.values())):
         rows = [clip[variant] for clip in clips.values()]
@@ -120,10 +109,10 @@ def means(clips: dict[str, Rows]) -> Rows:
 
 
 def _finish(name: str, out: Path, *tables: str) -> None:
-    text = "\n\n".join(tables)
+    text = "\n".join(tables)
     out.mkdir(parents=True, exist_ok=True)
-    print(text)
-    write_text(out / f"{name}.md", text + "\n")
+    print(text, end="")
+    write_text(out / f"{name}.md", text)
 
 
 def table1(
@@ -146,27 +135,17 @@ def table1(
             folder = out / re.sub(r"\W+", "_", variant) / clip.stem
             track = tracked(clip, folder, None if change is None else settings.changed(**change))
             windows = skin_windows(track) if windows is None else windows
-            figures[clip.stem][variant] = row = _adaptation_row(track, clip, windows)
+            measured = measure(TrackedClip.of(track, windows))
+            row = {name: measured[name] for name in TABLE1} | {"kept": float("nan")}
             if change is not None:
                 row["kept"] = float(json.loads((folder / ADAPTATION).read_text())["kept"])
+            figures[clip.stem][variant] = row
             print(clip.stem, variant, row, file=sys.stderr, flush=True)
     lines = {f"{clip}: {variant}": row for clip, rows in figures.items() for variant, row in rows.items()}
     lines |= {f"**mean**: {variant}": row for variant, row in means(figures).items()}
+    columns = {name: f"{METRICS[name].label}, {METRICS[name].unit}" for name in TABLE1} | {"kept": "kept"}
     lines |= dict.fromkeys(BASELINES, "programs and weights of their own")
-    _finish("table1", out, markdown(lines, TABLE1, "clip: variant"))
-
-
-def _adaptation_row(track: Track, clip: Path, windows: list[Window]) -> dict[str, float]:
-    """The figures of `TABLE1`; NaN where there is no truth beside the clip."""
-    figures, truth = track_details(track, windows).total(), clip.with_name(f"{clip.stem}.truth.npz")
-    return {
-        "mean": figures.screen.mean.value(),
-        "ratio": figures.screen.ratio.value(),
-        "skin": figures.skin.value(),
-        "landmarks": figures.landmarks.value(),
-        "vertex": errors(track, load_truth(truth), windows)["vertex"] if truth.exists() else float("nan"),
-        "kept": float("nan"),
-    }
+    _finish("table1", out, markdown(lines, columns, "clip: variant"))
 
 
 def table2(
@@ -178,7 +157,7 @@ def table2(
     seed: Seed = 0,
     training: Training = True,
 ) -> None:
-    """I2ZNet: scratch, frozen, + skip, + skip + key, on people that it has not seen (Table 2)."""
+    """I2ZNet: scratch, frozen, + skip, + skip + key, on people that are not in its training data (Table 2)."""
     shots, rows = held_out_shots(people, 2, seed, ())[NONE], {}
     for name, weights in _weights(captures, out, steps, seed, training).items():
         if weights.exists():

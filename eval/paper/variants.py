@@ -11,7 +11,8 @@ from torch import Tensor
 
 from selftrack.decoders.head.model import load_head
 from selftrack.decoders.landmarks import MESH_POINTS
-from selftrack.eval.metrics.clip import median_iod, mesh_stability
+from selftrack.eval.metrics.stability import mesh_stability
+from selftrack.eval.metrics.subject import median_iod
 from selftrack.eval.paper.held_out_people import Shots
 from selftrack.synthetic.people import face_vertices
 from selftrack.tracker import load
@@ -34,9 +35,10 @@ Row = dict[str, float]
 
 
 def train_variant(name: str, captures: list[Path], weights: Path, config: TrainConfig) -> Path:
-    """The weights of a variant, trained if they are not there; an interrupted training goes on.
+    """Train a variant if its weights are not there; an interrupted training goes on.
 
-    No shot loses its perceptual maps, as the variants without landmarks would see nothing."""
+    No shot loses its perceptual maps, without which the variants without landmarks have no input.
+    """
     if not weights.exists():
         weights.parent.mkdir(parents=True, exist_ok=True)
         objective = replace(config.objective, perceptual_dropout=0.0)
@@ -51,29 +53,29 @@ def train_variant(name: str, captures: list[Path], weights: Path, config: TrainC
 
 @torch.no_grad()
 def read(network: I2ZNet, pictures: np.ndarray, points: np.ndarray) -> Codes:
-    """What the network says of crops (N,256,256,3) and their points (N,478,2), each by itself, as in the paper."""
+    """Predict the codes of crops (N,256,256,3) and their points (N,478,2), each by itself, as in the paper."""
     images = torch.from_numpy(pictures).split(32)
-    said = [network(to_tensor(i), p) for i, p in zip(images, torch.from_numpy(points).split(32), strict=True)]
-    return Codes(*(torch.cat(part) for part in zip(*said, strict=True)))
+    codes = [network(to_tensor(i), p) for i, p in zip(images, torch.from_numpy(points).split(32), strict=True)]
+    return Codes(*(torch.cat(part) for part in zip(*codes, strict=True)))
 
 
 def vertex_distance(a: Tensor, b: Tensor) -> float:
-    """Mean distance on the face, millimetres, of the shapes of codes a and b (N,128), without their poses."""
+    """Average the distance on the face, millimetres, of the shapes of codes a and b (N,128), without their poses."""
     head = load_head()
     face = torch.from_numpy(face_vertices(head))
     return 1000 * float((head.geometry(a) - head.geometry(b))[:, face].norm(dim=2).mean())
 
 
 def texture_distance(a: Tensor, b: Tensor) -> float:
-    """Mean absolute difference over the skin, 0..1, of the textures of codes a and b (N,128)."""
+    """Average the absolute difference over the skin, 0..1, of the textures of codes a and b (N,128)."""
     head = load_head()
     return float((head.colour(a) - head.colour(b))[..., head.skin_texels].abs().mean())
 
 
 def landmark_error(codes: Codes, points: np.ndarray) -> float:
-    """Mean distance of the projected landmarks from true ones (N,478,2), percent of the inter-ocular distance.
+    """Average the distance of the projected landmarks from true ones (N,478,2), percent of the inter-ocular distance.
 
-    The distance is that of a face seen from the front at the same scale: eyes of a profile are close together.
+    The distance is that of a frontal face at the same scale: eyes of a profile are close together.
     """
     head = load_head()
     placed = project(head.landmarks478(head.geometry(codes.z)), codes.pose)[..., :2].numpy()
@@ -83,24 +85,24 @@ def landmark_error(codes: Codes, points: np.ndarray) -> float:
 
 
 def frontal_share() -> float:
-    """Inter-ocular distance of the mean head over the longer side of its landmarks' box, seen from the front."""
+    """Divide the inter-ocular distance of the frontal mean head by the longer side of its landmarks' box."""
     points = load_head().landmarks478(load_head().mean[None])[..., :2].numpy()
     return float((inter_ocular(points) / np.ptp(points[:, :MESH_POINTS], axis=1).max(1))[0])
 
 
 def accuracy(network: I2ZNet, shots: Shots) -> Row:
-    """Errors against the truth, undisturbed (Table 2)."""
-    said, truth = read(network, shots.pictures, shots.detected), torch.from_numpy(shots.codes)
+    """Measure errors against the truth, undisturbed (Table 2)."""
+    codes, truth = read(network, shots.pictures, shots.detected), torch.from_numpy(shots.codes)
     return {
-        "geometry": vertex_distance(said.z, truth),
-        "landmarks": landmark_error(said, shots.points),
-        "texture": texture_distance(said.z, truth),
+        "geometry": vertex_distance(codes.z, truth),
+        "landmarks": landmark_error(codes, shots.points),
+        "texture": texture_distance(codes.z, truth),
     }
 
 
 def robustness(network: I2ZNet, shots: dict[str, Shots], undisturbed: str) -> dict[str, Row]:
-    """Of every perturbation (Table 3): how far the shape and the texture went from what was said of the undisturbed
-    picture, and the errors against the truth."""
+    """Measure every perturbation (Table 3): distances of shape and texture from those of the undisturbed picture, and
+    errors against the truth."""
     before = read(network, shots[undisturbed].pictures, shots[undisturbed].detected)
     rows = {}
     for name, disturbed in shots.items():
@@ -116,7 +118,7 @@ def robustness(network: I2ZNet, shots: dict[str, Shots], undisturbed: str) -> di
 
 
 def stability(weights: Path, clip: Path, folder: Path) -> float:
-    """Eq. 10 in the picture, mean of ratios, of a clip tracked frame by frame."""
+    """Measure Eq. 10 in the image, mean of ratios, of a clip tracked frame by frame."""
     track_clip(clip, folder, TrackConfig(weights=str(weights), overlay=False, identity="per-frame"), overwrite=True)
     track = load(folder)
     return mesh_stability(track.vertices, track.ok, median_iod(track.landmarks))[0].mean.value()

@@ -14,17 +14,18 @@ import torch
 from selftrack.decoders.base import Decoder
 from selftrack.decoders.landmarks import FACE_OVAL, MESH_POINTS
 from selftrack.decoders.mesh.unwrap import TexelMap, confidence, sample, surface, texel_map
-from selftrack.eval.compare.score import Reference
-from selftrack.eval.metrics.agreement import projected_landmarks
-from selftrack.eval.metrics.clip import Details
+from selftrack.eval.compare.reference import Reference
+from selftrack.eval.metrics.landmarks import projected_landmarks
 from selftrack.tracker.results.clip import open_clip
 from selftrack.tracker.results.overlay import MeshPainter, OverlayConfig
 from selftrack.tracker.results.skin_points import pin
 from selftrack.tracker.results.texture import evenly
 from selftrack.tracker.results.track_file import Track
 
-CHEEKS = (118, 347)  # of the detector's points
-SEEN, SAID = (60, 220, 60), (255, 70, 40)  # RGB of where the pixels are, and of the way to where the mesh is
+CHEEKS = (118, 347)
+"""Of the detector's points."""
+PIXELS, MESH = (60, 220, 60), (255, 70, 40)
+"""RGB of dots where the pixels are, and of the lines to where the mesh is."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class PictureConfig:
 
 
 class Bad(NamedTuple):
-    """A frame to look at."""
+    """A frame with a large error."""
 
     row: int
     why: str
@@ -57,10 +58,11 @@ class Bad(NamedTuple):
     by_skin: bool
 
 
-def worst_frames(details: Details, config: PictureConfig) -> list[Bad]:
-    """The frames in which the mesh is farthest from the skin points and from the landmarks, some frames apart."""
+def worst_frames(skin: np.ndarray, landmarks: np.ndarray, config: PictureConfig | None = None) -> list[Bad]:
+    """Choose the frames whose errors by skin points (T,) and by landmarks (T,) are largest, some frames apart."""
+    config = config or PictureConfig()
     found: list[Bad] = []
-    for errors, why, kind in ((details.frames, "skin points", True), (details.landmarks, "landmarks", False)):
+    for errors, why, kind in ((skin, "skin points", True), (landmarks, "landmarks", False)):
         left = np.where(np.isfinite(errors), errors, -1.0)
         for bad in found:
             left[max(bad.row - config.apart, 0) : bad.row + config.apart] = -1
@@ -73,7 +75,7 @@ def worst_frames(details: Details, config: PictureConfig) -> list[Bad]:
     return found
 
 
-class Look(NamedTuple):
+class Pictures(NamedTuple):
     """What one reading of the clip shows of its tracks, by their names."""
 
     faces: dict[int, dict[str, str]]
@@ -87,13 +89,13 @@ class Look(NamedTuple):
     """First and last frame of it."""
 
 
-def look(
+def take(
     tracks: dict[str, Track],
     reference: Reference,
     worst: list[Bad],
     config: PictureConfig | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Look:
+) -> Pictures:
     """Read the clip once and take all pictures of its tracks, which have the same frames with a face.
 
     Raises:
@@ -107,7 +109,8 @@ def look(
     painter, sheet = MeshPainter(head, OverlayConfig(opacity=config.opacity)), _Sheet(head, config.texture)
     marks = {name: _Marks(track, reference) for name, track in tracks.items()}
     faces: dict[int, dict[str, str]] = {}
-    strips, lines = ({name: [] for name in tracks} for _ in range(2))
+    strips: dict[str, list[str]] = {name: [] for name in tracks}
+    lines: dict[str, list[np.ndarray]] = {name: [] for name in tracks}
     wanted = sorted({*bad, *strip, *history})
     with open_clip(first, verify=True) as source:
         for done, frame in enumerate(source.frames(only=set(wanted))):
@@ -127,11 +130,11 @@ def look(
             progress(done + 1, len(wanted))
     wide = max(1, round(1100 / max(len(history), 1)))
     over_time = {n: uri(np.repeat(np.stack(part, 1), wide, 1)) for n, part in lines.items() if part}
-    return Look(faces, strips, strip, over_time, (history[0], history[-1]) if history else (0, 0))
+    return Pictures(faces, strips, strip, over_time, (history[0], history[-1]) if history else (0, 0))
 
 
 def uri(image: np.ndarray, quality: int = 88) -> str:
-    """A picture (H,W,3) uint8 RGB as a JPEG data URI."""
+    """Encode a picture (H,W,3) uint8 RGB as a JPEG data URI."""
     good, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
     assert good, "JPEG"
     return "data:image/jpeg;base64," + base64.b64encode(data).decode()
@@ -151,18 +154,19 @@ class Crop:
         self.picture = cv2.warpAffine(image, self.matrix, (side, side), flags=area, borderValue=(235, 235, 235))
 
     def points(self, points: np.ndarray) -> np.ndarray:
-        """Image pixels (...,2) -> pixels of the picture."""
+        """Map image pixels (...,2) to pixels of the picture."""
         return (points - self.low + 0.5) * self.scale - 0.5
 
     def vertices(self, vertices: np.ndarray) -> np.ndarray:
+        """Map vertices (V,3) in the image frame to the picture."""
         return np.concatenate([self.points(vertices[:, :2]), vertices[:, 2:] * self.scale], 1).astype(np.float32)
 
-    def draw(self, picture: np.ndarray, seen: np.ndarray, said: np.ndarray) -> np.ndarray:
-        """The picture with dots where points were seen, and lines to where the mesh has them."""
+    def draw(self, picture: np.ndarray, pixels: np.ndarray, mesh: np.ndarray) -> np.ndarray:
+        """Draw dots where points (N,2) are in the image, and lines to where the mesh has them (N,2), on a copy."""
         out, fine = picture.copy(), 16  # a sixteenth of a pixel
-        for a, b in zip(*(np.round(fine * self.points(p)).astype(int) for p in (seen, said)), strict=True):
-            cv2.line(out, tuple(a.tolist()), tuple(b.tolist()), SAID, 2, cv2.LINE_AA, 4)
-            cv2.circle(out, tuple(a.tolist()), 2 * fine, SEEN, -1, cv2.LINE_AA, 4)
+        for a, b in zip(*(np.round(fine * self.points(p)).astype(int) for p in (pixels, mesh)), strict=True):
+            cv2.line(out, tuple(a.tolist()), tuple(b.tolist()), MESH, 2, cv2.LINE_AA, 4)
+            cv2.circle(out, tuple(a.tolist()), 2 * fine, PIXELS, -1, cv2.LINE_AA, 4)
         return out
 
 
@@ -171,10 +175,10 @@ class _Marks:
 
     def __init__(self, track: Track, reference: Reference) -> None:
         self.track, self.reference = track, reference
-        self.mesh = projected_landmarks(track)
+        self.mesh = projected_landmarks(track, track.landmarks.shape[1])
 
     def at(self, bad: Bad) -> tuple[np.ndarray, np.ndarray]:
-        """Where points (N,2) were seen and where the mesh has them, image pixels."""
+        """Find where points (N,2) are in the image and where the mesh has them, image pixels."""
         if not bad.by_skin:
             some = slice(0, min(MESH_POINTS, self.track.landmarks.shape[1]), 4)
             return self.track.landmarks[bad.row, some], self.mesh[bad.row, some]
@@ -183,10 +187,10 @@ class _Marks:
             if 0 <= age < length:
                 vertices = self.track.vertices(slice(window.start, window.start + length))
                 pins = pin(window.paths[:, 0], vertices[0], self.track.model().faces, self.reference.size)
-                seen = window.paths[pins.hit]
-                drift = pins.follow(vertices) - seen
+                pixels = window.paths[pins.hit]
+                drift = pins.follow(vertices) - pixels
                 usual = (drift.sum(1) - drift[:, age]) / (length - 1)  # in the other frames
-                return seen[:, age], seen[:, age] + drift[:, age] - usual
+                return pixels[:, age], pixels[:, age] + drift[:, age] - usual
         return np.zeros((0, 2)), np.zeros((0, 2))
 
 
@@ -200,7 +204,7 @@ class _Sheet:
         points = size * head.landmarks478(uvs[None])[0]
         (left, top), (right, bottom) = (f(points[list(FACE_OVAL)], 0) for f in (torch.amin, torch.amax))
         self.row = round(points[list(CHEEKS), 1].mean().item())
-        edge = 0.1 * (right - left)  # whose skin is hardly seen from the front
+        edge = 0.1 * (right - left)  # whose skin is hardly visible from the front
         self.box = slice(int(top), int(bottom) + 1), slice(int(left + edge), int(right - edge) + 1)
         mask = torch.zeros(size, size, dtype=torch.bool)
         mask[self.box] = True
@@ -209,17 +213,17 @@ class _Sheet:
         self.row_texels = texel_map(head, size, mask)
 
     def face(self, image: np.ndarray, vertices: np.ndarray) -> np.ndarray:
-        """(h,w,3) the unwrapped face; ticks at its sides show the row."""
+        """Unwrap the face (h,w,3); ticks at its sides show the row."""
         picture = self._unwrap(image, vertices, self.texels)[self.box]
-        picture[self.row - self.box[0].start, np.r_[0:8, -8:0]] = SAID
+        picture[self.row - self.box[0].start, np.r_[0:8, -8:0]] = MESH
         return picture
 
     def line(self, image: np.ndarray, vertices: np.ndarray) -> np.ndarray:
-        """(w,3) the row."""
+        """Unwrap the row (w,3)."""
         return self._unwrap(image, vertices, self.row_texels)[self.row, self.box[1]]
 
     def _unwrap(self, image: np.ndarray, vertices: np.ndarray, texels: TexelMap) -> np.ndarray:
-        """(T,T,3) uint8 texture of a mesh (1,V,3), white where nothing is seen."""
+        """(T,T,3) uint8 texture of a mesh (1,V,3), white where nothing is visible."""
         mesh, pixels = torch.from_numpy(vertices), torch.from_numpy(image).permute(2, 0, 1)[None].float()
         colours = sample(pixels, surface(mesh, texels)[..., :2])[0].T
         colours[confidence(mesh, self.faces, texels, image.shape[:2])[0] == 0] = 255

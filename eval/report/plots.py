@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from selftrack.eval.checks.confidence import Reliability
-from selftrack.eval.metrics.clip import Details
+from selftrack.eval.metrics import METRICS
+from selftrack.eval.metrics.calibration import Reliability, judged
+from selftrack.eval.metrics.subject import TrackedClip
 from selftrack.tracker.results.confidence import LIMIT
 from selftrack.tracker.results.track_file import Track
 
@@ -40,67 +40,48 @@ STYLE = {
     "legend.frameon": False,
 }
 TOP, GAP, BOTTOM = 0.25, 0.33, 0.45  # inches over, between and under the plots
-SMOOTH = 15  # frames over which the ratio of steadiness is summed
-
+LIMITS = {"skin.mean": LIMIT}
+"""Lines across plots over time: the confidence is of staying under this one."""
 
 _styled = matplotlib.rc_context(STYLE)  # as a decorator
 
 
-@dataclass(frozen=True)
-class Lines:
-    """What is drawn of a track."""
-
-    track: Track
-    details: Details
-
-    def judged(self) -> tuple[np.ndarray, np.ndarray]:
-        """Confidences (N,) of the frames whose skin-point error is known, and whether it is under the limit (N,)."""
-        known = self.track.ok & np.isfinite(self.details.frames)
-        return self.track.confidence[known], self.details.frames[known] < LIMIT
-
-
 @_styled
-def over_time(lines: dict[str, Lines], held: np.ndarray) -> str:
-    """Errors and steadiness of tracks of one clip; bands where frames are lost, and where `held` (T,) held them out."""
-    track = next(iter(lines.values())).track
-    figure, axes = _figure(5, 1.35)
-    for name, line in lines.items():
-        details, colour = line.details, COLOURS[name]
-        axes[0].plot(track.times, details.frames, color=colour)
-        axes[1].plot(track.times, details.landmarks, color=colour)
-        axes[2].plot(track.times, np.sqrt(details.screen.bend), color=colour)
-        axes[3].plot(track.times, _running_ratio(details.local.way, details.local.line), color=colour)
-        axes[4].plot(track.times, line.track.confidence, color=colour)
-    titles = (
-        f"Skin-point error, % IOD (confidence is of staying under {LIMIT:g})",
-        "Distance to the detected landmarks, % IOD",
-        "Jitter: acceleration in the picture, % IOD per frame²",
-        f"Steadiness without the rigid motion: Eq. 10, ratio of sums over {SMOOTH} frames (1 is perfect)",
-        "Confidence",
-    )
-    for axis, title in zip(axes, titles, strict=True):
-        axis.set_title(title)
+def over_time(clips: dict[str, TrackedClip], held: np.ndarray) -> str:
+    """Plot the metrics that have values by frame, of tracks of one clip; bands where frames are lost or `held` (T,)."""
+    track = _track(next(iter(clips.values())))
+    values = {metric: {name: metric.frames(clip) for name, clip in clips.items()} for metric in METRICS.values()}
+    values = {metric: lines for metric, lines in values.items() if any(map(_known, lines.values()))}
+    figure, axes = _figure(len(values), 1.35)
+    for axis, (metric, lines) in zip(axes, values.items(), strict=True):
+        for name, line in lines.items():
+            if line is not None:
+                axis.plot(track.times, line, color=COLOURS[name])
+        axis.set_title(f"{metric.label}, {metric.unit}")
         _bands(axis, track.times, ~track.ok, LOST)
         _bands(axis, track.times, held, HELD)
-    for axis in axes[:3]:
-        _from_zero(axis)
-    axes[0].axhline(LIMIT, color="#bbb", linewidth=0.9, linestyle=(0, (4, 3)))
-    axes[4].set_ylim(0, 1.05)
+        if metric.unit == "0..1":
+            axis.set_ylim(0, 1.05)
+        elif metric.better != "zero" and not metric.unit.startswith("1 "):
+            _from_zero(axis)
+        if metric.name in LIMITS:
+            axis.axhline(LIMITS[metric.name], color="#bbb", linewidth=0.9, linestyle=(0, (4, 3)))
     return _svg(figure, axes)
 
 
 @_styled
-def curves(lines: dict[str, Lines], count: int = 9) -> str:
-    """Head pose and the most active curves, one plot each; the range of curves is 0..1."""
-    last = list(lines.values())[-1].track
+def curves(clips: dict[str, TrackedClip], count: int = 9) -> str:
+    """Plot head pose and the most active curves, one plot each; the range of curves is 0..1."""
+    last = _track(list(clips.values())[-1])
     names = most_active(last, count)
     angles = ("yaw", "pitch", "roll")
     figure, axes = _figure(len(angles) + count, 1.0, columns=2)
-    for name, line in lines.items():
-        pose, said = line.track.pose(), line.track.curves()
+    for name, clip in clips.items():
+        track = _track(clip)
+        pose, active = track.pose(), track.curves()
         for axis, key in zip(axes, (*angles, *names), strict=False):
-            values = pose[key] if key in pose else said[key]
-            axis.plot(last.times, np.where(line.track.ok, values, np.nan), color=COLOURS[name])
+            values = pose[key] if key in pose else active[key]
+            axis.plot(last.times, np.where(track.ok, values, np.nan), color=COLOURS[name])
             axis.set_title(f"{key}, degrees" if key in pose else key)
             _bands(axis, last.times, ~last.ok, LOST)
     for axis in axes[len(angles) : len(angles) + len(names)]:
@@ -112,12 +93,12 @@ def curves(lines: dict[str, Lines], count: int = 9) -> str:
 
 @_styled
 def losses(history: list[dict[str, float | None]]) -> str:
-    """Held-out errors (first three) and losses of the adaptation over its steps."""
+    """Plot held-out errors (first three) and losses of the adaptation over its steps."""
     names = [name for name in history[-1] if name != "step"]
     figure, axes = _figure(len(names), 1.0, columns=3)
     for axis, name in zip(axes, names, strict=False):
         scale = 255 if name == "texture" else 1
-        points = [(look["step"], scale * look[name]) for look in history if look.get(name) is not None]
+        points = [(entry["step"], scale * entry[name]) for entry in history if entry.get(name) is not None]
         axis.plot(*np.array(points, float).reshape(-1, 2).T, color=COLOURS["after"], marker=".", markersize=4)
         unit = {"skin": ", % IOD", "landmarks": ", % IOD", "texture": ", grey levels"}.get(name)
         axis.set_title(f"held-out {name}{unit}" if unit else f"loss {name}")
@@ -128,34 +109,35 @@ def losses(history: list[dict[str, float | None]]) -> str:
 
 
 @_styled
-def reliability(lines: dict[str, Lines]) -> str:
-    """How often frames of each confidence are good on this clip: on the diagonal, the confidence is right."""
+def reliability(clips: dict[str, TrackedClip]) -> str:
+    """Plot how often frames of each confidence are good on this clip: on the diagonal, the confidence is right."""
     figure, axes = _figure(1, 3.2, wide=4.6)
     axes[0].plot([0, 1], [0, 1], color="#bbb", linewidth=0.9)
-    for name, line in lines.items():
-        found = Reliability.of(*line.judged())
+    for name, clip in clips.items():
+        found = Reliability.of(*judged(clip))
         size = 15 + 160 * found.count / max(found.count.sum(), 1)
-        axes[0].scatter(found.given, found.right, size, color=COLOURS[name], alpha=0.8, linewidth=0)
+        axes[0].scatter(found.predicted, found.right, size, color=COLOURS[name], alpha=0.8, linewidth=0)
     axes[0].set(xlim=(-0.02, 1.02), ylim=(-0.05, 1.05))
     axes[0].set_title(f"share of frames under {LIMIT:g} % IOD")
     return _svg(figure, axes, label="confidence")
 
 
 def most_active(track: Track, count: int) -> list[str]:
-    """The curves that vary most over the frames with a face, most first; one of a left and right pair only."""
+    """List the curves that vary most over the frames with a face, most first; one of a left and right pair only."""
     spread = {name: float(values[track.ok].std()) for name, values in track.curves().items() if track.ok.any()}
     chosen: dict[str, str] = {}
-    for name in sorted(spread, key=spread.get, reverse=True):
+    for name in sorted(spread, key=lambda name: spread[name], reverse=True):
         chosen.setdefault(name.removesuffix("Left").removesuffix("Right"), name)
     return list(chosen.values())[:count]
 
 
-def _running_ratio(way: np.ndarray, line: np.ndarray) -> np.ndarray:
-    """(T,) ratio of sums over the frames around each; NaN where a frame is lost."""
-    window = np.ones(min(SMOOTH, len(way)))
-    sums = [np.convolve(np.nan_to_num(part), window, "same") for part in (way, line)]
-    ratio = np.divide(*sums, out=np.full(len(way), np.nan), where=sums[1] > 0)
-    return np.where(np.isfinite(way), ratio, np.nan)
+def _track(clip: TrackedClip) -> Track:
+    assert clip.track is not None, "reports are of tracks of our own"
+    return clip.track
+
+
+def _known(values: np.ndarray | None) -> bool:
+    return values is not None and bool(np.isfinite(values).any())
 
 
 def _figure(count: int, height: float, columns: int = 1, wide: float = 10.4) -> tuple[Figure, list[Axes]]:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 import math
 import tempfile
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import numpy as np
@@ -19,15 +20,16 @@ import numpy as np
 from selftrack.adapt.clip import ClipConfig
 from selftrack.adapt.split import split_rows
 from selftrack.errors import UserError
-from selftrack.eval.annotate.marks import AnnotationError, annotation_error, read_annotations
-from selftrack.eval.checks.confidence import Reliability, auroc
-from selftrack.eval.compare.score import Reference
-from selftrack.eval.metrics.clip import Details, track_details
-from selftrack.eval.metrics.neutral import Mesh
+from selftrack.eval.annotate.marks import read_annotations
+from selftrack.eval.compare.reference import Progress, Reference, no_progress
+from selftrack.eval.compare.score import cell
+from selftrack.eval.metrics import METRICS, Metric, lag, landmarks, measure, skin
+from selftrack.eval.metrics.registry import Better
+from selftrack.eval.metrics.subject import TrackedClip, median_iod
 from selftrack.eval.report import pictures, plots
-from selftrack.io import json_text, nested, write_text
+from selftrack.io import OutputFolder, json_text, nested
 from selftrack.tracker import load
-from selftrack.tracker.geometry.crop import CropConfig, inter_ocular
+from selftrack.tracker.geometry.crop import CropConfig
 from selftrack.tracker.landmarks.boxes import BoxConfig
 from selftrack.tracker.landmarks.follower import DetectConfig
 from selftrack.tracker.network.weights import load_network
@@ -36,70 +38,38 @@ from selftrack.tracker.results.confidence import LIMIT
 from selftrack.tracker.results.track_file import Track
 
 ASSETS = files("selftrack.eval.report") / "assets"
-SAME = 0.005  # relative changes below this are none
-LATE = 0.25  # frames; less lag is none, short clips tell no better
-Progress = Callable[[str, int, int], None]
+SAME = 0.005
+"""Relative changes below this are none."""
 
 
 @dataclass(frozen=True)
-class Study:
-    """One track and its figures."""
-
-    track: Track
-    details: Details
-    annotated: AnnotationError | None
-
-    def values(self) -> dict[str, float]:
-        """All figures by name."""
-        lines = plots.Lines(self.track, self.details)
-        values = self.details.total().values() | {"skin.points": self.details.skin.used}
-        values |= {f"skin.p{p}": _percentile(self.details.frames, p) for p in (50, 90)}
-        values["landmarks.worst"] = _percentile(self.details.landmarks, 100)
-        confidence, good = lines.judged()
-        if len(good):
-            error = Reliability.of(confidence, good).error()
-            values |= {"confidence.mean": float(confidence.mean()), "confidence.good": float(good.mean())}
-            values |= {"confidence.ece": error, "confidence.auroc": auroc(confidence, good)}
-        return values | (self.annotated.values() if self.annotated else {})
-
-
-@dataclass(frozen=True)
-class Row:
-    """One figure of the table: name, unit, what it means."""
+class HeldOut:
+    """One of the errors that an adaptation has measured on held-out frames; less is better."""
 
     key: str
     label: str
     unit: str
     meaning: str
+    better: Better = "lower"
     same: float = 0.0
-    """Absolute changes up to this are none."""
 
 
-ROWS = (
-    Row("skin.mean", "Skin-point error", "% IOD", "mesh against corners of the skin, which their pixels alone lead"),
-    Row("skin.p90", "Skin-point error, 90th percentile", "% IOD", "over frames"),
-    Row("landmarks.mean", "Landmark distance", "% IOD", "mesh against the detector's points"),
-    Row("annotated.mean", "Distance to your marks", "% IOD", "mesh against the points that were marked by hand"),
-    Row("stability.screen.ratio", "Steadiness in the picture", "ratio", "Eq. 10 as ratio of sums; 1 is perfect"),
-    Row("stability.local.ratio", "Steadiness of the face", "ratio", "the same without the rigid motion of the head"),
-    Row("stability.screen.mean", "Steadiness in the picture, paper's mean", "ratio", "harsh on faces that rest"),
-    Row("stability.local.mean", "Steadiness of the face, paper's mean", "ratio", "the same"),
-    Row("stability.screen.acceleration", "Acceleration in the picture", "% IOD/frame²", "jitter, and motion itself"),
-    Row("stability.local.acceleration", "Acceleration of the face", "% radius/frame²", "the same without rigid motion"),
-    Row("lag.frames", "Lag after the pixels", "frames", "0 is none; filters without look-ahead have some", LATE),
-)
 HELD_OUT = (
-    Row("skin", "Skin-point error", "% IOD", "as below"),
-    Row("landmarks", "Landmark distance", "% IOD", "as below"),
-    Row("texture", "Change of the texture", "grey levels", "of the unwrapped skin, from frame to frame"),
+    HeldOut("skin", "Skin-point error", "% IOD", "As below."),
+    HeldOut("landmarks", "Landmark distance", "% IOD", "As below."),
+    HeldOut("texture", "Change of the texture", "grey levels", "Of the unwrapped skin, from frame to frame."),
 )
+Adaptation = dict[str, Any]
+"""The content of `adaptation.json`."""
+Figures = dict[str, float]
+"""By the metrics' names."""
 
 
 def write_report(
     folder: Path,
     before: Path | None = None,
     points: Path | None = None,
-    progress: Progress = lambda stage, done, total: None,
+    progress: Progress = no_progress,
 ) -> str:
     """Write `report.html` and `report.json` into a folder that `track` has written.
 
@@ -113,34 +83,36 @@ def write_report(
         The verdict.
 
     Raises:
-        UserError: the clip is not where it was.
-        ValueError: no track there, tracks of different clips, or marked points that do not hold.
+        UserError: no track there, a clip that is not where it was, tracks of different clips, marked points that do not
+            hold, or a report in the folder that is the user's own.
     """
     folder = Path(folder)
+    output = OutputFolder(folder)
+    output.check((REPORT, REPORT_DATA), overwrite=True)
     track, adaptation = load(folder), _read_adaptation(folder)
-    studies = {"after": track}
+    tracks = {"after": track}
     if before is not None:
-        studies = {"before": _same_clip(load(before), track, before), "after": track}
+        tracks = {"before": _same_clip(load(before), track, before), "after": track}
     elif adaptation and adaptation["kept"]:
-        studies = {"before": unadapted(track, folder, progress), "after": track}
+        tracks = {"before": unadapted(track, folder, progress), "after": track}
     marks = None if points is None else read_annotations(points, len(track), track.size[::-1])
     reference = Reference.of(track, progress)
-    done = {name: _study(part, reference, marks) for name, part in studies.items()}
-    figures = summary(done, adaptation)
-    worst = pictures.worst_frames(done["after"].details, pictures.PictureConfig())
-    shown = pictures.look(studies, reference, worst, progress=lambda n, total: progress("pictures", n, total))
+    clips = {name: reference.tracked(part, annotations=marks) for name, part in tracks.items()}
+    values = {name: measure(clip) for name, clip in clips.items()}
+    figures = summary(track, values, adaptation) | {"caveats": caveats(clips["after"])}
+    worst = pictures.worst_frames(skin.frame_errors(clips["after"]), landmarks.distances(clips["after"]))
+    shown = pictures.take(tracks, reference, worst, progress=lambda n, total: progress("pictures", n, total))
     figures["worst_frames"] = [{"frame": bad.row, "by": bad.why, "error": bad.error} for bad in worst]
-    page = render(done, figures, adaptation, worst, shown)
-    write_text(folder / REPORT, page)
-    write_text(folder / REPORT_DATA, json_text(figures))
+    output.add(REPORT, render(clips, values, figures, adaptation, worst, shown))
+    output.add(REPORT_DATA, json_text(figures))
     return figures["verdict"]
 
 
-def unadapted(track: Track, folder: Path, progress: Progress = lambda stage, done, total: None) -> Track:
-    """The clip of an adapted track, tracked again by the network as it was before.
+def unadapted(track: Track, folder: Path, progress: Progress = no_progress) -> Track:
+    """Track the clip of an adapted track again by the network as it was before.
 
     Raises:
-        ValueError: these weights are not there any more.
+        UserError: these weights are not there any more.
     """
     try:
         load_network(folder / ADAPTED)  # refuses when the weights that it was made from have changed
@@ -151,29 +123,26 @@ def unadapted(track: Track, folder: Path, progress: Progress = lambda stage, don
         return _same_clip(load(scratch), track, Path(track.clip))
 
 
-def summary(studies: dict[str, Study], adaptation: dict | None) -> dict:
-    """All figures, as `report.json` has them."""
-    track = studies["after"].track
+def summary(track: Track, values: dict[str, Figures], adaptation: Adaptation | None) -> dict[str, Any]:
+    """Collect all figures, as `report.json` has them."""
     held_out = {name: adaptation[name] for name in ("kept", "before", "after")} if adaptation else None
-    figures = {name: nested(study.values()) for name, study in studies.items()}
-    figures |= {
+    return {name: nested(figures) for name, figures in values.items()} | {
         "clip": track.clip,
         "clip_hash": track.clip_hash,
         "frames": len(track),
         "lost": int((~track.ok).sum()),
         "seconds": float(track.times[-1] - track.times[0]),
-        "iod_pixels": float(np.nanmedian(inter_ocular(track.landmarks))) if track.ok.any() else None,
+        "iod_pixels": median_iod(track.landmarks),
         "held_out": held_out,
         "settings": adaptation["settings"] if adaptation else track.settings(),
+        "verdict": verdict(track, values, adaptation),
     }
-    return figures | {"verdict": verdict(studies, adaptation), "trust": trust(studies["after"])}
 
 
-def verdict(studies: dict[str, Study], adaptation: dict | None) -> str:
-    """One sentence: did adaptation help on this clip?"""
-    if not studies["after"].track.ok.any():
+def verdict(track: Track, values: dict[str, Figures], adaptation: Adaptation | None) -> str:
+    """Say in one sentence whether adaptation helped on this clip."""
+    if not track.ok.any():
         return "No face was found in any frame of this clip."
-    values = {name: study.values() for name, study in studies.items()}
     after = values["after"]
     if adaptation and not adaptation["kept"]:
         change = ", ".join(_changes(adaptation))
@@ -182,7 +151,7 @@ def verdict(studies: dict[str, Study], adaptation: dict | None) -> str:
         if math.isnan(after["skin.mean"]):
             return "This track was not adapted, and no skin could be followed to judge it by."
         return f"This track was not adapted; on average it is {after['skin.mean']:.2f} % IOD off the skin's pixels."
-    doubts = [row.label.lower() for row in ROWS if row.key in _DOUBTS and _worse(values["before"], after, row.key)]
+    doubts = [m.label.lower() for m in METRICS.values() if m.decisive and _worse(values["before"], after, m.name)]
     but = f" But on the whole clip these got worse: {', '.join(doubts)}." if doubts else ""
     if adaptation:
         return f"Adaptation helped on this clip: on frames held out from it, {_changes(adaptation)[0]}.{but}"
@@ -191,14 +160,11 @@ def verdict(studies: dict[str, Study], adaptation: dict | None) -> str:
     return f"This track is {word} the skin's pixels than the other one: {a:.2f} before, {b:.2f} % IOD after.{but}"
 
 
-_DOUBTS = {"skin.mean", "landmarks.mean", "stability.screen.ratio", "stability.local.ratio"}
-
-
-def trust(study: Study) -> str:
-    """Where to look before the curves are used."""
-    track, errors = study.track, study.details.frames
-    lost, known = int((~track.ok).sum()), np.isfinite(errors)
-    parts = [f"{lost} of {len(track)} frames have no face and repeat the last good one." if lost else ""]
+def caveats(clip: TrackedClip) -> str:
+    """Say where to look before the curves are used."""
+    errors = skin.frame_errors(clip)
+    count, known = len(errors), np.isfinite(errors)
+    parts = [f"{clip.lost} of {count} frames have no face and repeat the last good one." if clip.lost else ""]
     if known.any():
         share, worst = 100 * (errors[known] < LIMIT).mean(), int(np.nanargmax(errors))
         parts.append(
@@ -207,34 +173,40 @@ def trust(study: Study) -> str:
         )
     else:
         parts.append("No corner of the skin could be followed, so nothing but the detector speaks for these curves.")
-    late = study.details.lag
-    if abs(late.value()) > LATE:
-        parts.append(f"The mesh is {abs(late.value()):.2f} frames {'late' if late.value() > 0 else 'early'}.")
+    late = lag.of_clip(clip).value()
+    if abs(late) > lag.NOTICEABLE:
+        parts.append(f"The mesh is {abs(late):.2f} frames {'late' if late > 0 else 'early'}.")
     return " ".join(part for part in parts if part)
 
 
 def render(
-    studies: dict[str, Study], figures: dict, adaptation: dict | None, worst: list[pictures.Bad], shown: pictures.Look
+    clips: dict[str, TrackedClip],
+    values: dict[str, Figures],
+    figures: dict[str, Any],
+    adaptation: Adaptation | None,
+    worst: list[pictures.Bad],
+    shown: pictures.Pictures,
 ) -> str:
-    """The page."""
-    after = studies["after"].track
-    lines = {name: plots.Lines(study.track, study.details) for name, study in studies.items()}
-    values = {name: study.values() for name, study in studies.items()}
+    """Fill the page's template."""
+    after = clips["after"].track
+    assert after is not None
     loader = jinja2.FunctionLoader(lambda name: (ASSETS / name).read_text(encoding="utf-8"))
     pages = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     history = adaptation["history"] if adaptation else []
+    rows = {metric.name: metric for metric in METRICS.values()}
     return pages.get_template("report.html").render(
         css=(ASSETS / "report.css").read_text(encoding="utf-8"),
         figures=figures,
-        names=list(studies),
+        names=list(clips),
         title=Path(after.clip).name,
-        rows=_table(ROWS, values),
-        held_out=_table(HELD_OUT, _grey_levels(adaptation)) if adaptation else [],
+        rows=_table({name: metric for name, metric in rows.items() if metric.headline}, values),
+        more=_table({name: metric for name, metric in rows.items() if not metric.headline}, values),
+        held_out=_table({row.key: row for row in HELD_OUT}, _grey_levels(adaptation)) if adaptation else [],
         kept=adaptation["kept"] if adaptation else None,
         held_note=_held_note(len(after)),
-        over_time=plots.over_time(lines, _held(after) if adaptation else np.zeros(len(after), bool)),
-        curves=plots.curves(lines),
-        reliability=plots.reliability(lines) if "confidence.ece" in values["after"] else "",
+        over_time=plots.over_time(clips, _held(after) if adaptation else np.zeros(len(after), bool)),
+        curves=plots.curves(clips),
+        reliability=plots.reliability(clips) if math.isfinite(values["after"]["confidence.ece"]) else "",
         limit=LIMIT,
         after=values["after"],
         losses=plots.losses(history) if len(history) > 1 else "",
@@ -245,29 +217,33 @@ def render(
     )
 
 
-def _study(track: Track, reference: Reference, marks: dict | None) -> Study:
-    annotated = annotation_error(marks, Mesh.of(track), reference.landmarks, reference.size) if marks else None
-    return Study(track, track_details(track, reference.windows), annotated)
-
-
-def _table(rows: tuple[Row, ...], values: dict[str, dict[str, float]]) -> list[dict]:
+def _table(rows: Mapping[str, Metric | HeldOut], values: dict[str, Figures]) -> list[dict[str, Any]]:
     """What the page shows of figures by "before" and "after": those that could be measured."""
     out = []
-    for row in rows:
-        cells = [part.get(row.key, math.nan) for part in values.values()]
+    for key, row in rows.items():
+        cells = [part.get(key, math.nan) for part in values.values()]
         if not any(map(math.isfinite, cells)):
             continue
-        text = [f"{cell:.2f}" if math.isfinite(cell) else "–" for cell in cells]
+        text = [cell(value, 2) for value in cells]
         change, better = "", None
         if len(cells) == 2 and all(map(math.isfinite, cells)):
-            a, b = map(abs, cells)
-            better = None if math.isclose(a, b, rel_tol=SAME, abs_tol=row.same) else b < a
-            change = f"{100 * (b / a - 1):+.0f} %".replace("-", "−") if row.unit != "frames" and a else ""
+            better = _better(row, *cells)
+            a, b = cells
+            change = f"{100 * (b / a - 1):+.0f} %".replace("-", "−") if row.better != "zero" and a else ""
         out.append({"row": row, "cells": text, "change": change, "better": better})
     return out
 
 
-def _changes(adaptation: dict) -> list[str]:
+def _better(row: Metric | HeldOut, before: float, after: float) -> bool | None:
+    """Whether a change is for the better; None where it is none, or neither is better."""
+    if row.better == "zero":
+        before, after = abs(before), abs(after)
+    if row.better == "neither" or math.isclose(before, after, rel_tol=SAME, abs_tol=row.same):
+        return None
+    return after > before if row.better == "higher" else after < before
+
+
+def _changes(adaptation: Adaptation) -> list[str]:
     """Held-out errors in words, those that could be measured."""
     a, b = _grey_levels(adaptation).values()
     known = [row for row in HELD_OUT if math.isfinite(a[row.key]) and math.isfinite(b[row.key])]
@@ -278,7 +254,7 @@ def _changes(adaptation: dict) -> list[str]:
     ] or ["nothing could be measured"]
 
 
-def _grey_levels(adaptation: dict) -> dict[str, dict[str, float]]:
+def _grey_levels(adaptation: Adaptation) -> dict[str, Figures]:
     """Held-out errors, NaN where there are none, the texture's in grey levels of 255."""
 
     def of(errors: dict[str, float | None]) -> dict[str, float]:
@@ -288,8 +264,8 @@ def _grey_levels(adaptation: dict) -> dict[str, dict[str, float]]:
     return {name: of(adaptation[name]) for name in ("before", "after")}
 
 
-def _worse(before: dict[str, float], after: dict[str, float], key: str) -> bool:
-    return after[key] > before[key] * (1 + SAME)
+def _worse(before: Figures, after: Figures, name: str) -> bool:
+    return _better(METRICS[name], before[name], after[name]) is False
 
 
 def _held(track: Track) -> np.ndarray:
@@ -308,16 +284,10 @@ def _held_note(count: int) -> str:
     return "Nothing was learned from the frames that judged, and nothing was chosen by them."
 
 
-def _percentile(values: np.ndarray, percent: float) -> float:
-    """NaN without any value."""
-    values = values[np.isfinite(values)]
-    return float(np.percentile(values, percent)) if len(values) else math.nan
-
-
-def _read_adaptation(folder: Path) -> dict | None:
+def _read_adaptation(folder: Path) -> Adaptation | None:
     path = folder / ADAPTATION
     try:
-        adaptation = json.loads(path.read_text(encoding="utf-8"))
+        adaptation: Adaptation = json.loads(path.read_text(encoding="utf-8"))
         missing = {"kept", "before", "after", "history", "settings"} - set(adaptation)
     except FileNotFoundError:
         return None

@@ -10,7 +10,7 @@ import pytest
 
 from selftrack.decoders.arkit import ARKIT_NAMES
 from selftrack.eval.checks.damping import KEPT, damped, openings, restored, spread
-from selftrack.eval.metrics.agreement import projected_landmarks
+from selftrack.eval.metrics.landmarks import projected_landmarks
 from selftrack.tracker import load
 from selftrack.tracker.results.track_file import Track
 

@@ -7,7 +7,7 @@ import pytest
 
 from selftrack.eval.compare.filters import one_euro, savitzky_golay
 from selftrack.eval.metrics.lag import REACH, Lag, lag, mesh_lag
-from selftrack.eval.metrics.neutral import Mesh
+from selftrack.eval.metrics.subject import Mesh
 from selftrack.tracker.results.skin_points import Window
 
 SIZE = (240, 320)
@@ -62,11 +62,11 @@ def test_what_cannot_be_told() -> None:
 def test_windows_without_room_or_with_lost_frames_are_left_out() -> None:
     path, all_ = nod(np.arange(60)), windows(60)
     whole = mesh_lag(card(path), all_, SIZE)
-    assert whole.seen[0] > 0 and whole.seen == pytest.approx(mesh_lag(card(path), all_[1:4], SIZE).seen)
+    assert whole.pixels[0] > 0 and whole.pixels == pytest.approx(mesh_lag(card(path), all_[1:4], SIZE).pixels)
     ok = np.ones(60, bool)
     ok[25] = False  # in the third window, and within reach of the second
     part = mesh_lag(card(path, ok), all_, SIZE)
-    assert part.seen[0] > 0 and part.seen == pytest.approx(mesh_lag(card(path), all_[3:4], SIZE).seen)
+    assert part.pixels[0] > 0 and part.pixels == pytest.approx(mesh_lag(card(path), all_[3:4], SIZE).pixels)
 
 
 def test_parts_merge() -> None:

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from selftrack.eval.compare.filters import filtered, one_euro, savitzky_golay
-from selftrack.eval.metrics.clip import median_iod, mesh_details
-from selftrack.eval.metrics.neutral import Mesh
+from selftrack.eval.metrics import TrackedClip, measure
 from selftrack.tracker import load
 from selftrack.tracker.pipeline import TrackConfig, track_clip
 from selftrack.tracker.results.skin_points import Window
@@ -46,14 +45,14 @@ def windows(scorer: ModuleType) -> list[Window]:
 def test_agrees(scorer: ModuleType, track: Track, windows: list[Window], name: str) -> None:
     track = filtered(track, FILTERS[name])
     verts, size = track.vertices(), track.size[::-1]
-    ours = mesh_details(Mesh.of(track), windows, size, median_iod(track.landmarks)).total()
+    ours = measure(TrackedClip.of(track, windows))
     neutral = {"verts": verts, "faces": track.model().faces.numpy(), "ok": track.ok}
     skin = scorer.reprojection(neutral, windows, size)
-    assert ours.skin.value() == pytest.approx(skin["mean"], rel=0.02) and ours.skin.under == skin["used"]
+    assert ours["skin.mean"] == pytest.approx(skin["mean"], rel=0.02) and ours["skin.points"] == skin["used"]
     local = scorer.rigid_removed(verts, track.ok) * np.sqrt(verts.shape[1])
-    for part, points in ((ours.screen, verts[..., :2]), (ours.local, local)):
+    for part, points in (("screen", verts[..., :2]), ("local", local)):
         theirs = scorer.stability(points, track.ok)
-        assert part.ratio.value() == pytest.approx(theirs["ratio"], rel=0.02)
-        assert part.mean.value() == pytest.approx(theirs["mean"], rel=0.02)
+        assert ours[f"stability.{part}.ratio"] == pytest.approx(theirs["ratio"], rel=0.02)
+        assert ours[f"stability.{part}.mean"] == pytest.approx(theirs["mean"], rel=0.02)
     if name in ("plain", "late"):
-        assert ours.lag.value() == pytest.approx(2 if name == "late" else 0, abs=0.15)
+        assert ours["lag.frames"] == pytest.approx(2 if name == "late" else 0, abs=0.15)

@@ -13,15 +13,13 @@ import numpy as np
 import pytest
 import torch
 
-from selftrack.eval.compare.score import skin_windows
-from selftrack.eval.metrics.clip import Details, Triples, track_details
-from selftrack.eval.metrics.lag import Lag
-from selftrack.eval.report.pictures import Crop, PictureConfig, _Sheet, worst_frames
+from selftrack.eval.compare.reference import skin_windows
+from selftrack.eval.metrics import TrackedClip, measure
+from selftrack.eval.report.pictures import Crop, _Sheet, worst_frames
 from selftrack.eval.report.plots import most_active
 from selftrack.eval.report.report import write_report
 from selftrack.tracker import load
 from selftrack.tracker.network.weights import WEIGHTS, ClipFit, load_network, save_adapted
-from selftrack.tracker.results.skin_points import SkinError
 from selftrack.tracker.results.track_file import Track
 
 ADAPTATION = {
@@ -67,7 +65,7 @@ def test_of_a_plain_track(folder: Path) -> None:
     assert "not adapted" in said and figures["verdict"] == said and said.split("'")[0] in page
     assert "before" not in figures and figures["held_out"] is None and figures["frames"] == 60
     track = load(folder)
-    values = track_details(track, skin_windows(track)).total().values()
+    values = measure(TrackedClip.of(track, skin_windows(track)))
     assert figures["after"]["skin"]["mean"] == pytest.approx(values["skin.mean"])
     for part in ("screen", "local"):
         assert figures["after"]["stability"][part]["ratio"] == pytest.approx(values[f"stability.{part}.ratio"])
@@ -82,8 +80,8 @@ def test_of_an_adapted_track_the_clip_is_tracked_again(folder: Path, plain_folde
     said = write_report(folder)
     figures, page = read(folder)
     assert said.startswith("Adaptation helped") and "(0.80 to 0.60 % IOD)" in said
-    assert "these got worse: skin-point error" in said and "steadiness in the picture" in said
-    values = track_details(track, skin_windows(track)).total().values()
+    assert "these got worse: skin-point error" in said and "stability in the image" in said
+    values = measure(TrackedClip.of(track, skin_windows(track)))
     assert figures["before"]["skin"]["mean"] == pytest.approx(values["skin.mean"], rel=0.02)
     assert figures["after"]["skin"]["mean"] > 1.1 * figures["before"]["skin"]["mean"]
     assert figures["after"]["stability"]["screen"]["ratio"] > figures["before"]["stability"]["screen"]["ratio"]
@@ -110,7 +108,7 @@ def test_marked_points_get_a_row(folder: Path, tmp_path: Path) -> None:
     write_report(folder, points=tmp_path / "marks.csv")
     figures, page = read(folder)
     assert figures["after"]["annotated"]["marks"] == 1 and 0 < figures["after"]["annotated"]["pixels"] < 10
-    assert "Distance to your marks" in page
+    assert "Distance from your marks" in page
 
 
 @pytest.mark.parametrize("text", ["no json", "[]", '{"kept": true}'])
@@ -149,24 +147,18 @@ def test_the_browser_would_tell(tmp_path: Path, browse: Callable) -> None:
     assert len(browse(tmp_path / "bad.html")[1]) == 1
 
 
-def details(skin: np.ndarray, landmarks: np.ndarray) -> Details:
-    """Errors by frame and nothing else."""
-    nothing = Triples(*np.full((4, len(skin)), np.nan))
-    return Details(nothing, nothing, SkinError(np.zeros(0, int), np.zeros((0, 5)), 0), skin, Lag.none(), landmarks)
-
-
 def test_the_worst_frames_are_apart() -> None:
     skin, landmarks = np.ones(100), np.full(100, 2.0)
     skin[[33, 34, 71]], landmarks[[36, 3, 4, 90]] = (9, 8, 5), (30, 7, 8, 6)
     skin[:5] = np.nan
-    found = worst_frames(details(skin, landmarks), PictureConfig())
+    found = worst_frames(skin, landmarks)
     assert [(bad.row, bad.error, bad.by_skin) for bad in found] == [
         (33, 9.0, True), (71, 5.0, True), (4, 8.0, False), (90, 6.0, False),
     ]  # fmt: skip
 
 
 def test_nothing_is_worst_without_a_face() -> None:
-    assert worst_frames(details(np.full(9, np.nan), np.full(9, np.nan)), PictureConfig()) == []
+    assert worst_frames(np.full(9, np.nan), np.full(9, np.nan)) == []
 
 
 def test_the_most_active_curves(plain_folder: Path) -> None:

@@ -1,6 +1,6 @@
-"""Meshes of any tracker: the neutral format, and what all figures here need of a tracked clip.
+"""Meshes of any tracker in the neutral format of files.
 
-The format is an .npz without pickle: verts (T,V,3) float, x and y in pixels of the clip (the centre of the top-left
+It is an .npz without pickle: verts (T,V,3) float, x and y in pixels of the clip (the centre of the top-left
 pixel is 0, 0), z in pixels, larger = farther; faces (F,3) int; ok (T,) bool, optional. One row per decoded frame; any
 topology. `track-export DIR --to vertices` writes it.
 """
@@ -8,38 +8,19 @@ topology. `track-export DIR --to vertices` writes it.
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from selftrack.errors import UserError
-from selftrack.tracker.results.track_file import Track
-
-
-@dataclass(frozen=True)
-class Mesh:
-    """A mesh that moves through a clip of T frames."""
-
-    vertices: Callable[[slice], np.ndarray]
-    """Rows -> (w,V,3) image frame; rows that are not ok hold anything finite."""
-    faces: np.ndarray
-    """(F,3) int64."""
-    ok: np.ndarray
-    """(T,) bool, there is a face."""
-
-    @classmethod
-    def of(cls, track: Track) -> Mesh:
-        """The mesh of a track of our own."""
-        return cls(track.vertices, track.model().faces.numpy(), track.ok)
+from selftrack.eval.metrics.subject import Mesh
 
 
 def load_mesh(path: Path) -> Mesh:
     """Read a file in the neutral format.
 
     Raises:
-        ValueError: no such file, or not of the format; the message says what is wrong.
+        UserError: no such file, or not of the format; the message says what is wrong.
     """
     path = Path(path)
     try:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from selftrack.eval.metrics.neutral import load_mesh
+from selftrack.eval.compare.neutral import load_mesh
 
 FACES = np.array([[0, 1, 2]], np.int32)
 

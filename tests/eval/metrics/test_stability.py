@@ -8,18 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from selftrack.eval.metrics.clip import (
-    Metrics,
-    Ratio,
-    RootMeanSquare,
-    aligned,
-    mean_shape,
-    mesh_stability,
-    mesh_triples,
-    skin_ratio,
-    stability,
-)
-from selftrack.eval.metrics.lag import Lag
+from selftrack.eval.metrics.procrustes import aligned, mean_shape
+from selftrack.eval.metrics.registry import Ratio, RootMeanSquare
+from selftrack.eval.metrics.skin import skin_ratio
+from selftrack.eval.metrics.stability import mesh_stability, mesh_triples, stability
 from selftrack.tracker.geometry.pose import rotation
 from selftrack.tracker.results.skin_points import SkinError
 
@@ -90,7 +82,7 @@ def test_frame_by_frame_a_jump_shows_where_it_is() -> None:
     ok = good(200)
     ok[30] = False
     screen, _ = mesh_triples(lambda rows: line[rows], ok, 100.0)
-    assert set(np.flatnonzero(np.isnan(screen.way))) == {0, 29, 30, 31, 199}
+    assert set(np.flatnonzero(np.isnan(screen.path))) == {0, 29, 30, 31, 199}
     assert set(np.flatnonzero(screen.bend > 1e-9)) == {119, 120}
     assert screen.bend[120] == pytest.approx(50)  # 5 % along two axes
     assert screen.total().ratio.value() == pytest.approx(1)
@@ -102,9 +94,6 @@ def test_parts_merge_exactly() -> None:
     for all_, first, second in zip(whole, a, b, strict=True):
         assert (first + second).value() == pytest.approx(all_.value(), rel=1e-12)
     assert isinstance(a.acceleration + b.acceleration, RootMeanSquare)
-    one = Metrics(a, b, Ratio(1, 4), Lag.none(), Ratio(3, 2))
-    assert (one + one).values() == pytest.approx(one.values(), nan_ok=True)
-    assert (one + Metrics(a, b, Ratio(3, 4), Lag.none(), Ratio(1, 2))).values()["landmarks.mean"] == 1
 
 
 def test_procrustes_removes_similarities() -> None:

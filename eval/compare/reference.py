@@ -1,0 +1,88 @@
+"""What all trackers of a clip are measured against: its skin points, and the landmarks that show where the skin is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from selftrack.errors import UserError
+from selftrack.eval.metrics.subject import Annotations, Mesh, TrackedClip
+from selftrack.tracker.landmarks.detectors import AttentionMesh
+from selftrack.tracker.landmarks.follower import DetectConfig
+from selftrack.tracker.results.clip import open_clip
+from selftrack.tracker.results.skin_points import Window, find_windows
+from selftrack.tracker.results.track_file import Track
+from selftrack.tracker.sources.base import Frame
+from selftrack.tracker.sources.opening import open_source
+
+Progress = Callable[[str, int, int], None]
+
+
+def no_progress(stage: str, done: int, total: int) -> None:
+    """Show nothing."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A clip as its pixels show it; no tracker has a say in the skin points."""
+
+    clip_hash: str
+    size: tuple[int, int]
+    """(H,W)."""
+    landmarks: np.ndarray
+    """(T,L,2) detected points, image pixels, NaN where lost: they say where the skin is and how long the IOD."""
+    windows: list[Window]
+
+    @classmethod
+    def of(cls, track: Track, progress: Progress = no_progress) -> Reference:
+        """Take a track's clip, which is read again. Raises UserError when it cannot be read."""
+        return cls(track.clip_hash, track.size[::-1], track.landmarks, skin_windows(track, progress))
+
+    @classmethod
+    def detect(cls, clip: Path, progress: Progress = no_progress) -> Reference:
+        """Take a clip in which our own detector follows the largest face; the clip is read twice.
+
+        Raises:
+            UserError: the clip cannot be read, or there is no face in it.
+        """
+        follower, points = AttentionMesh(torch.device("cpu")).follower(DetectConfig()), []
+        with open_source(clip) as source:
+            size, total = (source.info.height, source.info.width), source.count() or 0
+            for frame in source:
+                found = follower(frame.image)
+                points.append(found.points if found else np.full((478, 2), np.nan, np.float32))
+                progress("detect", len(points), max(total, len(points)))
+            landmarks = np.stack(points)
+            if np.isnan(landmarks).all():
+                raise UserError(f"{clip}: no face was found in any frame")
+            windows = find_windows(_grey(source.frames(), len(landmarks)), landmarks)
+            return cls(source.fingerprint(), size, landmarks, windows)
+
+    def tracked(
+        self, tracker: Track | Mesh, ok: np.ndarray | None = None, annotations: Annotations | None = None
+    ) -> TrackedClip:
+        """Put a tracker's mesh into this clip; only the frames `ok` (T,) count, by default those with a face."""
+        if isinstance(tracker, Track):
+            clip = TrackedClip.of(tracker, self.windows, annotations)
+        else:
+            lost = int((~tracker.ok).sum())
+            clip = TrackedClip(tracker, self.windows, self.landmarks, self.size, lost, annotations=annotations)
+        return clip if ok is None else replace(clip, mesh=replace(clip.mesh, ok=ok))
+
+
+def skin_windows(track: Track, progress: Progress = no_progress) -> list[Window]:
+    """Follow the skin points of the track's clip, which is read again. Raises UserError when it cannot be read."""
+    with open_clip(track, verify=True) as source:
+        return find_windows(_grey(source.frames(), len(track), progress), track.landmarks)
+
+
+def _grey(frames: Iterator[Frame], count: int, progress: Progress = no_progress) -> Iterator[tuple[int, np.ndarray]]:
+    for frame in frames:
+        if frame.index < count:
+            yield frame.index, cv2.cvtColor(frame.image, cv2.COLOR_RGB2GRAY)
+            progress("skin", frame.index + 1, count)

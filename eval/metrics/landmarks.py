@@ -1,0 +1,170 @@
+"""Does the mesh do what the detector found?
+
+Distances are in percent of the inter-ocular distance (IOD), that of the outer eye corners. Points are (T,L,2) in
+pixels, L 478 or 68; rows of lost frames are NaN and count nowhere.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from selftrack.decoders.landmarks import CHIN, INNER_LIPS, LEFT_EYE, MESH_POINTS, NOSE_TIP, POINTS, RIGHT_EYE
+from selftrack.eval.metrics.registry import metric, once
+from selftrack.eval.metrics.subject import TrackedClip
+from selftrack.tracker.geometry.crop import inter_ocular
+from selftrack.tracker.results.track_file import Track
+
+
+def landmark_distance(projected: np.ndarray, detected: np.ndarray) -> np.ndarray:
+    """Average the distance of projected and detected points (T,L,2), irises left out: (T,) percent IOD."""
+    assert projected.shape == detected.shape, f"got {projected.shape} and {detected.shape}"
+    distance = np.linalg.norm(projected[:, :MESH_POINTS] - detected[:, :MESH_POINTS], axis=-1)
+    return 100 * distance.mean(1) / inter_ocular(detected)
+
+
+def eye_aspect_ratio(points: np.ndarray) -> np.ndarray:
+    """Divide opening by width, mean of both eyes: (T,) of points (T,478,2) (Soukupova and Cech 2016)."""
+
+    def one(a: int, b: int, c: int, d: int, e: int, f: int) -> np.ndarray:
+        def length(i: int, j: int) -> np.ndarray:
+            return np.linalg.norm(points[:, i] - points[:, j], axis=-1)
+
+        return (length(b, f) + length(c, e)) / (2 * length(a, d))
+
+    return (one(*RIGHT_EYE) + one(*LEFT_EYE)) / 2
+
+
+def lip_gap(points: np.ndarray) -> np.ndarray:
+    """Measure the distance of the inner lips' middles over the IOD: (T,) of points (T,478,2)."""
+    upper, lower = INNER_LIPS
+    return np.linalg.norm(points[:, upper] - points[:, lower], axis=-1) / inter_ocular(points)
+
+
+def nose_to_chin(points: np.ndarray) -> np.ndarray:
+    """Measure the distance of nose tip and chin over the IOD: (T,) of points (T,478,2)."""
+    return np.linalg.norm(points[:, NOSE_TIP] - points[:, CHIN], axis=-1) / inter_ocular(points)
+
+
+def correlation(a: np.ndarray, b: np.ndarray) -> float:
+    """Compute Pearson's r of (T,) and (T,) over the rows where both are finite; NaN where one is constant."""
+    good = np.isfinite(a) & np.isfinite(b)
+    if good.sum() < 2 or not a[good].std() or not b[good].std():
+        return float("nan")
+    return float(np.corrcoef(a[good], b[good])[0, 1])
+
+
+def partial_correlation(a: np.ndarray, b: np.ndarray, control: np.ndarray) -> float:
+    """Compute Pearson's r of (T,) and (T,) with what is linear in `control` (T,) taken out of both."""
+    good = np.isfinite(a) & np.isfinite(b) & np.isfinite(control)
+    basis = np.stack([control[good], np.ones(good.sum())], 1)
+    a, b = (x[good] - basis @ np.linalg.lstsq(basis, x[good], rcond=None)[0] for x in (a, b))
+    return correlation(a, b)
+
+
+def projected_landmarks(track: Track, count: int = POINTS) -> np.ndarray:
+    """Project the track's mesh at the points of the detector that has 478 or 68: (T,L,2), image pixels."""
+    embedding = track.model().landmarks(count)
+    chunks = [track.vertices(slice(i, i + 64)) for i in range(0, len(track), 64)]
+    return np.concatenate([embedding(torch.from_numpy(c))[..., :2].numpy() for c in chunks])
+
+
+@once
+def distances(clip: TrackedClip) -> np.ndarray:
+    """Measure every frame: (T,) percent IOD, NaN where lost; all NaN for a decoder that does not know the points."""
+    assert clip.track is not None
+    if not clip.track.model().has_landmarks:
+        return np.full(len(clip.track), np.nan)
+    projected = projected_landmarks(clip.track, clip.landmarks.shape[1])
+    return np.where(clip.mesh.ok, landmark_distance(projected, clip.landmarks.astype(np.float64)), np.nan)
+
+
+@metric(
+    "landmarks.mean",
+    "Landmark distance",
+    "% IOD",
+    "Distance of the mesh from the detected points, mean over points and frames.",
+    needs=("track",),
+    decisive=True,
+)
+def mean(clip: TrackedClip) -> np.ndarray:
+    """Average over points, frame by frame."""
+    return distances(clip)
+
+
+@metric(
+    "landmarks.worst",
+    "Landmark distance, worst frame",
+    "% IOD",
+    "Distance of the mesh from the detected points in the frame where it is largest.",
+    needs=("track",),
+    headline=False,
+)
+def worst(clip: TrackedClip) -> float:
+    """Take the largest over frames."""
+    known = distances(clip)[np.isfinite(distances(clip))]
+    return float(known.max()) if len(known) else float("nan")
+
+
+@once
+def _both(clip: TrackedClip) -> tuple[np.ndarray, np.ndarray] | None:
+    """The mesh's and the detector's points (T,478,2); None where one of them does not have them."""
+    assert clip.track is not None
+    if not clip.track.model().has_landmarks or clip.landmarks.shape[1] != POINTS:
+        return None
+    return projected_landmarks(clip.track), np.where(clip.mesh.ok[:, None, None], clip.landmarks, np.nan)
+
+
+def _curve(track: Track, *names: str) -> np.ndarray:
+    """The mean (T,) of curves; NaN of a track that lacks them."""
+    curves = track.curves()
+    return np.mean([curves.get(name, np.full(len(track), np.nan)) for name in names], axis=0)
+
+
+@metric(
+    "agreement.lip_gap",
+    "Lip gap, correlation",
+    "-1..1",
+    "Correlation of the gap between the inner lips on the mesh with the detected one.",
+    better="higher",
+    needs=("track",),
+    headline=False,
+)
+def lips(clip: TrackedClip) -> float:
+    """Correlate the gaps."""
+    points = _both(clip)
+    return correlation(lip_gap(points[0]), lip_gap(points[1])) if points else float("nan")
+
+
+@metric(
+    "agreement.jaw_open",
+    "jawOpen, correlation",
+    "-1..1",
+    "Correlation of jawOpen with the detected distance of nose and chin, at equal pitch of the head.",
+    better="higher",
+    needs=("track",),
+    headline=False,
+)
+def jaw(clip: TrackedClip) -> float:
+    """Correlate curve and distance, with what is linear in the pitch taken out of both."""
+    points = _both(clip)
+    if clip.track is None or points is None:
+        return float("nan")
+    return partial_correlation(_curve(clip.track, "jawOpen"), nose_to_chin(points[1]), clip.track.pose()["pitch"])
+
+
+@metric(
+    "agreement.eye_blink",
+    "eyeBlink, correlation",
+    "-1..1",
+    "Correlation of eyeBlink, mean of both sides, with minus the detected eye aspect ratio.",
+    better="higher",
+    needs=("track",),
+    headline=False,
+)
+def blink(clip: TrackedClip) -> float:
+    """Correlate curve and eye aspect ratio."""
+    points = _both(clip)
+    if clip.track is None or points is None:
+        return float("nan")
+    return correlation(_curve(clip.track, "eyeBlinkLeft", "eyeBlinkRight"), -eye_aspect_ratio(points[1]))
