@@ -109,12 +109,14 @@ def table(rows: dict[str, dict[str, Row]]) -> str:
 
 
 def main(
-    clips: Annotated[Path, typer.Argument(help="What python -m selftrack.synthetic.clips wrote.", metavar="CLIPS")],
-    output: Annotated[Path, typer.Argument(help="Where tracks and table go.", metavar="OUT")],
-    adapt: Annotated[bool, typer.Option("--adapt", help="Adapted tracks, too.")] = False,
-    preset: Annotated[str, typer.Option(help="Of --adapt: fast or thorough.")] = "fast",
-    steps: Annotated[int | None, typer.Option(help="Of the adaptation, instead of the preset's.", min=1)] = None,
-    first: Annotated[int | None, typer.Option(help="Only so many clips.", min=1)] = None,
+    clips: Annotated[
+        Path, typer.Argument(help="Folder that python -m selftrack.synthetic.clips has written.", metavar="CLIPS")
+    ],
+    output: Annotated[Path, typer.Argument(help="Folder for tracks and tables.", metavar="OUT")],
+    adapt: Annotated[bool, typer.Option("--adapt", help="Adapt to each clip, too.")] = False,
+    preset: Annotated[str, typer.Option(help="Preset of --adapt, fast or thorough (default fast).")] = "fast",
+    steps: Annotated[int | None, typer.Option(help="Steps of the adaptation (default: the preset's).", min=1)] = None,
+    first: Annotated[int | None, typer.Option(help="Number of clips (default: all).", min=1)] = None,
 ) -> None:
     """Track synthetic clips and print their errors against the truth."""
     torch.set_num_threads(1)

@@ -161,7 +161,8 @@ def _judged(folders: list[Path]) -> list[Judged]:
 
 
 def fit_command(
-    folders: Folders, output: Annotated[Path, typer.Option("-o", help="The file to write.")] = ASSET
+    folders: Folders,
+    output: Annotated[Path, typer.Option("-o", help="File to write (default: the bundled one).")] = ASSET,
 ) -> None:
     """Fit the model to tracks and write its coefficients."""
     tracks = _judged(folders)
@@ -171,13 +172,15 @@ def fit_command(
 
 
 def test_command(
-    folders: Folders, plot: Annotated[Path | None, typer.Option(help="Where the reliability diagram goes.")] = None
+    folders: Folders,
+    plot: Annotated[Path | None, typer.Option(help="File for the reliability diagram (default: none).")] = None,
 ) -> None:
     """Judge the confidence in tracks."""
     tracks = _judged(folders)
     print(table(tracks), end="")
     if plot:
-        reliability_plot(*(np.concatenate([getattr(t, k) for t in tracks]) for k in ("predicted", "good")), plot)
+        predicted, good = (np.concatenate([getattr(t, k) for t in tracks]) for k in ("predicted", "good"))
+        reliability_plot(predicted, good, plot)
 
 
 if __name__ == "__main__":

@@ -83,17 +83,17 @@ def damped(before: Track, after: Track) -> tuple[list[str], list[Damped]]:
     """List the names of the active curves, and those of them that lost more than a tenth of their range."""
     both, detected = before.ok & after.ok, after.landmarks.astype(np.float64)
     curves = [track.curve_values[both] for track in (before, after)]
-    ranges, names = [spread(values) for values in curves], list(before.curves())
-    lost, active = [], np.flatnonzero(ranges[0] >= ACTIVE)
+    (was, now), names = [spread(values) for values in curves], before.curve_names
+    lost, active = [], np.flatnonzero(was >= ACTIVE)
 
     def distance(track: Track, points: np.ndarray) -> float:
         apart = np.linalg.norm(projected_landmarks(track)[:, points] - detected[:, points], axis=2).mean(1)
         return float(np.nanmean((100 * apart / inter_ocular(detected))[both]))
 
-    for curve in active[ranges[1][active] < KEPT * ranges[0][active]]:
+    for curve in active[now[active] < KEPT * was[active]]:
         points = moved_points(after, curve)
-        then = min(distance(track, points) for track in restored(before, after, curve))
-        lost.append(Damped(names[curve], *(float(r[curve]) for r in ranges), distance(after, points), then))
+        best = min(distance(track, points) for track in restored(before, after, curve))
+        lost.append(Damped(names[curve], float(was[curve]), float(now[curve]), distance(after, points), best))
     return [names[curve] for curve in active], lost
 
 

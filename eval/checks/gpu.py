@@ -1,4 +1,4 @@
-"""Whether the CPU and the GPU say the same, and how fast each is.
+"""Whether the CPU and the GPU agree, and how fast each is.
 
     python -m selftrack.eval.checks.gpu
 
@@ -60,7 +60,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Speed:
-    """Something that both do, so many times per second."""
+    """How often per second each does something."""
 
     name: str
     cpu: float
@@ -68,7 +68,7 @@ class Speed:
 
 
 def edge_distance(vertices: Tensor, faces: Tensor, pixel: Tensor) -> float:
-    """Pixels from a point (2,) to the nearest edge of any triangle of one image; vertices (V,3), faces (F,3)."""
+    """Measure pixels from a point (2,) to the nearest edge of any triangle of an image; vertices (V,3), faces (F,3)."""
     start = vertices[faces, :2].double().reshape(-1, 2)
     along = vertices[faces.roll(-1, 1), :2].double().reshape(-1, 2) - start
     where = ((pixel - start) * along).sum(-1) / along.square().sum(-1).clamp(min=1e-30)
@@ -76,8 +76,10 @@ def edge_distance(vertices: Tensor, faces: Tensor, pixel: Tensor) -> float:
 
 
 def wrong_pixels(vertices: Tensor, faces: Tensor, a: Fragments, b: Fragments) -> int:
-    """Pixels in which two rasterizers see different triangles of meshes (B,V,3), though it is no tie: the centre of the
-    pixel lies on no edge, and the depths differ. All on the CPU."""
+    """Count pixels in which two rasterizers find different triangles of meshes (B,V,3), all on the CPU.
+
+    Ties do not count: where the pixel's centre lies on an edge, or the depths are the same.
+    """
     wrong = 0
     for image, row, column in (a.face_index != b.face_index).nonzero().tolist():
         at = torch.tensor([column, row], dtype=torch.float64)
@@ -87,7 +89,7 @@ def wrong_pixels(vertices: Tensor, faces: Tensor, a: Fragments, b: Fragments) ->
 
 
 def track_checks(a: Track, b: Track) -> list[Check]:
-    """Largest differences of two tracks of one clip, in the frames that both have; how many only one has."""
+    """Compare two tracks of one clip: largest differences in frames that both have; how many only one has."""
     both = a.ok & b.ok
     codes = np.abs(a.z - b.z)[both].max(initial=0)
     vertices = np.abs(a.vertices() - b.vertices())[both][..., :2].max(initial=0)
@@ -99,12 +101,12 @@ def track_checks(a: Track, b: Track) -> list[Check]:
 
 
 def loss_checks(a: dict[str, float], b: dict[str, float]) -> list[Check]:
-    """Relative differences of the terms of one adaptation step and of its gradient; a term near 0 counts absolutely."""
+    """Compare the terms of one adaptation step and its gradient, relatively; a term near 0 counts absolutely."""
     return [Check(f"adaptation, {n}", abs(a[n] - b[n]) / max(abs(a[n]), 1e-3), LOSSES, "of it") for n in a]
 
 
 def rasterizer_check(device: str) -> Check:
-    """Random people in random poses, drawn on the CPU and on `device`."""
+    """Draw random people in random poses on the CPU and on `device`."""
     generator, head, size = torch.Generator().manual_seed(0), load_head(), (256, 256)
     codes = 0.5 * torch.randn(HEADS, head.size, generator=generator)
     pose = torch.tensor([6.6, 0, 0, 0, 127, 127]) + 0.3 * torch.randn(HEADS, 6, generator=generator)
@@ -116,7 +118,7 @@ def rasterizer_check(device: str) -> Check:
 
 
 def moved(clip: Clip, device: str) -> Clip:
-    """The clip on another device; the original stays where it is."""
+    """Copy the clip to another device; the original stays where it is."""
     pixels = Pixels()
     pixels.values, pixels.start, pixels.place = clip.pixels.values, clip.pixels.start, clip.pixels.place
     tensors = {name: getattr(clip, name).to(device) for name in ("points", "iod", "transform")}
@@ -125,7 +127,7 @@ def moved(clip: Clip, device: str) -> Clip:
 
 
 def step_terms(clip: Clip, model: Model, config: AdaptConfig) -> dict[str, float]:
-    """The terms of the first step of an adaptation, and the length of the gradient of what is trained."""
+    """Compute the terms of the first step of an adaptation, and the length of the gradient of what is trained."""
     trainer = Trainer(clip, model.network, config, model.decoder)
     terms = trainer.losses(trainer.renew(), trainer.draw())
     trainer.total(terms).backward()
@@ -134,7 +136,7 @@ def step_terms(clip: Clip, model: Model, config: AdaptConfig) -> dict[str, float
 
 
 def steps_per_second(clip: Clip, model: Model, config: AdaptConfig) -> float:
-    """Of an adaptation of `config.steps` steps, after one to warm up; a look at the held-out frames included."""
+    """Time an adaptation of `config.steps` steps, after one to warm up, with one evaluation of held-out frames."""
     with tempfile.TemporaryDirectory() as folder:
         for steps in (1, config.steps):
             settings = replace(config, steps=steps, evaluate=steps)
@@ -151,7 +153,7 @@ def compare(
     make_model: Callable[[TrackConfig], Model] = load_model,
     duration: float | None = None,
 ) -> tuple[list[Check], list[Speed]]:
-    """All checks and speeds of two devices on a clip."""
+    """Do all checks and time two devices on a clip."""
     checks, tracks, fps, rates = [rasterizer_check(devices[1])], [], [], []
     shared: Clip | None = None
     terms: list[dict[str, float]] = []
@@ -204,10 +206,10 @@ def machine() -> str:
 
 
 def main(
-    clip: Annotated[Path, typer.Argument(help="A clip [the bundled one].", metavar="CLIP")] = CLIP,
-    steps: Annotated[int, typer.Option(help="Of the adaptation that is timed.", min=2)] = 100,
+    clip: Annotated[Path, typer.Argument(help="Clip (default: the bundled one).", metavar="CLIP")] = CLIP,
+    steps: Annotated[int, typer.Option(help="Steps of the adaptation that is timed (default 100).", min=2)] = 100,
 ) -> None:
-    """Check that CPU and GPU say the same, and print how fast each is."""
+    """Check that CPU and GPU agree, and print how fast each is."""
     if not torch.cuda.is_available():
         print("no CUDA GPU was found: there is nothing to compare with the CPU", file=sys.stderr)
         sys.exit(2)

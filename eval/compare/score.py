@@ -148,13 +148,18 @@ def _tuned(track: Track, second: Track) -> dict[str, Filter]:
     def euro(beta: float, log_cutoff: float) -> Filter:
         return lambda values, times: one_euro(values, times, math.exp(log_cutoff), beta)
 
-    window, smooth = polynomial(bisect(lambda x: steady(polynomial(x)[1]), -MAX_WINDOW, -3, 6))
+    window, smooth = polynomial(bisect(_composed(steady, lambda x: polynomial(x)[1]), -MAX_WINDOW, -3, 6))
     found = {f"Savitzky-Golay {window}": smooth}
     for beta in BETAS:
         of_cutoff = partial(euro, beta)
-        log_cutoff = bisect(lambda x, of=of_cutoff: steady(of(x)), *map(math.log, CUTOFFS))
+        low, high = map(math.log, CUTOFFS)
+        log_cutoff = bisect(_composed(steady, of_cutoff), low, high)
         found[f"1-Euro {math.exp(log_cutoff):.2f} Hz, beta {beta:g}"] = of_cutoff(log_cutoff)
     return found
+
+
+def _composed(steady: Callable[[Filter], bool], make: Callable[[float], Filter]) -> Callable[[float], bool]:
+    return lambda setting: steady(make(setting))
 
 
 def _unsteadiness(track: Track) -> float:

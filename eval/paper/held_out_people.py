@@ -26,10 +26,14 @@ Distort = Callable[[np.random.Generator, np.ndarray, np.ndarray], tuple[np.ndarr
 class Shots(NamedTuple):
     """N crops and what is true of them."""
 
-    pictures: np.ndarray  # (N,256,256,3) uint8
-    points: np.ndarray  # (N,478,2) float32, true landmarks in the crop
-    detected: np.ndarray  # (N,478,2) float32, what the landmark network says of the crop
-    codes: np.ndarray  # (N,128) float32
+    pictures: np.ndarray
+    """(N,256,256,3) uint8."""
+    points: np.ndarray
+    """(N,478,2) float32, true landmarks in the crop."""
+    detected: np.ndarray
+    """(N,478,2) float32, what the landmark network finds in the crop."""
+    codes: np.ndarray
+    """(N,128) float32."""
 
 
 class Booth(Studio):
@@ -50,10 +54,10 @@ class Booth(Studio):
         return face_similarity(points) / WIDE + np.array([[0, 0, half - half / WIDE]] * 2)
 
 
-def similarity(scale: float, turn: float, shift: np.ndarray) -> np.ndarray:
-    """(2,3) from a wide picture to the crop in its middle, scaled and turned about its centre, then moved by `shift`
+def similarity(scale: float, angle: float, shift: np.ndarray) -> np.ndarray:
+    """Map a wide picture to the crop in its middle (2,3), scaled and rotated about its centre, then moved by `shift`
     (2,) crop pixels."""
-    cos, sin = scale * np.cos(turn), scale * np.sin(turn)
+    cos, sin = scale * np.cos(angle), scale * np.sin(angle)
     linear = np.array([[cos, -sin], [sin, cos]])
     middle = np.full(2, (round(WIDE * CROP_SIZE) - 1) / 2)
     return np.concatenate([linear, ((CROP_SIZE - 1) / 2 + shift - linear @ middle)[:, None]], 1)
@@ -103,7 +107,7 @@ PERTURBATIONS = ("view", *DISTORTIONS)
 
 
 def detect(net: LandmarkNet, pictures: np.ndarray) -> np.ndarray:
-    """The landmark network's points (N,478,2) in crops (N,256,256,3) uint8."""
+    """Find the landmark network's points (N,478,2) in crops (N,256,256,3) uint8."""
     small = np.stack([cv2.resize(p, (SIZE, SIZE), interpolation=cv2.INTER_AREA) for p in pictures])
     images = torch.from_numpy(small.astype(np.float32) / 255).permute(0, 3, 1, 2)
     points = np.concatenate([net(image[None]).points[..., :2].numpy() for image in images])
@@ -111,7 +115,7 @@ def detect(net: LandmarkNet, pictures: np.ndarray) -> np.ndarray:
 
 
 def lowered(pictures: np.ndarray, side: int) -> np.ndarray:
-    """Crops (N,256,256,3) with the content of `side` pixels: averaged over areas, then enlarged bilinearly."""
+    """Lower crops (N,256,256,3) to the content of `side` pixels: averaged over areas, then enlarged bilinearly."""
     if side >= CROP_SIZE:
         return pictures
     small = (cv2.resize(p, (side, side), interpolation=cv2.INTER_AREA) for p in pictures)
@@ -121,8 +125,9 @@ def lowered(pictures: np.ndarray, side: int) -> np.ndarray:
 def held_out_shots(
     people: int, moments: int, seed: int, perturbations: tuple[str, ...] = PERTURBATIONS
 ) -> dict[str, Shots]:
-    """One shot per person and moment, undisturbed ("none") and under each of the perturbations, in the same order."""
-    net, rows = LandmarkNet(), {name: [] for name in (NONE, *perturbations)}
+    """Draw one shot per person and moment, undisturbed ("none") and under each perturbation, in the same order."""
+    net = LandmarkNet()
+    rows: dict[str, list[tuple[np.ndarray, ...]]] = {name: [] for name in (NONE, *perturbations)}
     for number in range(people):
         rng, cameras = (np.random.default_rng([seed, number, STREAM + k]) for k in range(2))
         booth = Booth(cameras)
@@ -141,7 +146,7 @@ def held_out_shots(
             for name, (picture, points) in made.items():
                 rows[name].append((picture, points, code))
     shots = {}
-    for name, made in rows.items():
-        pictures, points, codes = (np.stack(part) for part in zip(*made, strict=True))
+    for name, drawings in rows.items():
+        pictures, points, codes = (np.stack(part) for part in zip(*drawings, strict=True))
         shots[name] = Shots(pictures, points.astype(np.float32), detect(net, pictures), codes.astype(np.float32))
     return shots

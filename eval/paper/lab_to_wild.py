@@ -30,6 +30,7 @@ from selftrack.decoders.capture import open_capture
 from selftrack.decoders.dam.model import Dam
 from selftrack.decoders.head.model import load_head
 from selftrack.eval.metrics.stability import stability
+from selftrack.eval.metrics.subject import truth_path
 from selftrack.eval.metrics.truth import vertex_error
 from selftrack.io import file_hash, json_text, markdown_table, write_text
 from selftrack.synthetic.clips import make_clip
@@ -139,24 +140,22 @@ def run_actor(folder: Path, seed: int, effort: Effort, report: Callable[[str], N
     capture = open_capture(folder)
     if not decoder.exists():
         settings = DamTraining(steps=effort.dam_steps)
-        report(
-            str(train_dam(capture, decoder, settings, lambda s, n, _: report(f"dam {s}/{n}") if s % 500 == 0 else None))
-        )
+        errors = train_dam(capture, decoder, settings, lambda s, n, _: report(f"dam {s}/{n}") if s % 500 == 0 else None)
+        report(str(errors))
     if not network_beside(decoder).exists():
         model = Dam.load(decoder)
-        settings = dam_training(network_config(model), effort.network_steps)
+        training = dam_training(network_config(model), effort.network_steps)
         train_on_capture(
             capture,
             model,
             network_beside(decoder),
-            settings,
+            training,
             lambda s, n, losses: report(f"i2znet {s}/{n} {losses}") if s % 500 == 0 else None,
             data=CaptureConfig(views=effort.views),
         )
-    truth_path = clip.with_name("wild.truth.npz")
-    if not truth_path.exists():
+    if not truth_path(clip).exists():
         make_clip(clip, seed, 90 + seed, effort.frames, WILD, cast(Stage(LAB), seed))
-    truth = load_truth(truth_path)
+    truth = load_truth(truth_path(clip))
     config = TrackConfig(decoder=str(decoder.resolve()), overlay=False)
     full = for_personal_model(load_preset("fast"))
     results = {}
@@ -187,13 +186,17 @@ def table(actors: list[dict[str, dict[str, float]]]) -> str:
 
 
 def main(
-    folder: Annotated[Path, typer.Argument(help="Where everything goes; what is there is kept.", metavar="OUT")],
-    actors: Annotated[int, typer.Option(help="How many.", min=1)] = 4,
-    frames: Annotated[int, typer.Option(help="Of each clip in the wild.", min=32)] = 150,
-    dam_steps: Annotated[int, typer.Option(help="Of the appearance models' training.", min=1)] = Effort.dam_steps,
-    network_steps: Annotated[int, typer.Option(help="Of the networks' training.", min=1)] = Effort.network_steps,
+    folder: Annotated[Path, typer.Argument(help="Folder for everything; what is there is kept.", metavar="OUT")],
+    actors: Annotated[int, typer.Option(help="Number of actors (default 4).", min=1)] = 4,
+    frames: Annotated[int, typer.Option(help="Frames of each clip in the wild (default 150).", min=32)] = 150,
+    dam_steps: Annotated[
+        int, typer.Option(help="Steps of the appearance models' training (default 6000).", min=1)
+    ] = Effort.dam_steps,
+    network_steps: Annotated[
+        int, typer.Option(help="Steps of the networks' training (default 2500).", min=1)
+    ] = Effort.network_steps,
 ) -> None:
-    """Capture, train, film, track, judge."""
+    """Capture, train, film, track and measure virtual actors."""
     effort = Effort(frames=frames, dam_steps=dam_steps, network_steps=network_steps)
     results = []
     for seed in range(actors):

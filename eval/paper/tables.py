@@ -16,7 +16,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -78,16 +78,21 @@ NOT_RUN = {
     "VGG-16 + skip": "VGG-16's ImageNet weights, a download, were not here",
     "VGG-16 + skip + FAN": "nor were FAN's",
 }
-Rows = dict[str, dict[str, float]]
-Output = Annotated[Path, typer.Argument(help="Where results go and what is there is reused.", metavar="OUT")]
-Captures = Annotated[Path, typer.Argument(help="A folder of track-train captures.", metavar="CAPTURES")]
-Steps = Annotated[int, typer.Option(help="Of each training.", min=1)]
-People = Annotated[int, typer.Option(help="Held-out people, two moments each.", min=1)]
-Seed = Annotated[int, typer.Option(help="Of all that is random.", min=0)]
-Training = Annotated[bool, typer.Option("--train/--no-train", help="Or: what is not in OUT is not run.")]
+Row = dict[str, float]
+Rows = dict[str, Row]
+Lines = dict[str, Row | str]
+"""Rows by name; a text says why there are no figures."""
+Output = Annotated[Path, typer.Argument(help="Folder for results; what is there is used again.", metavar="OUT")]
+Captures = Annotated[Path, typer.Argument(help="Folder that track-train captures has written.", metavar="CAPTURES")]
+Steps = Annotated[int, typer.Option(help="Steps of each training (default 1000).", min=1)]
+People = Annotated[int, typer.Option(help="Number of held-out people, two moments each (default 24).", min=1)]
+Seed = Annotated[int, typer.Option(help="Random seed (default 0).", min=0)]
+Training = Annotated[
+    bool, typer.Option("--train/--no-train", help="Train what is not in OUT, or leave it out (default: train).")
+]
 
 
-def markdown(rows: Mapping[str, Mapping[str, float] | str], columns: dict[str, str], first: str) -> str:
+def markdown(rows: Mapping[Any, Mapping[str, float] | str], columns: dict[str, str], first: str) -> str:
     """Write a table; a row that is a text says why it has no figures; what is NaN or missing is a dash."""
     lines = []
     for name, row in rows.items():
@@ -117,15 +122,20 @@ def _finish(name: str, out: Path, *tables: str) -> None:
 
 def table1(
     out: Output,
-    clips: Annotated[list[Path], typer.Argument(help="Clips; beside a synthetic one, its truth.", metavar="CLIP...")],
-    preset: Annotated[str, typer.Option(help="Of the adaptation: fast or thorough.")] = "fast",
-    steps: Annotated[int | None, typer.Option(help="Of it, instead of the preset's.", min=1)] = None,
-    parts: Annotated[bool, typer.Option("--parts", help="Every part of our adaptation left out in turn, too.")] = False,
+    clips: Annotated[
+        list[Path], typer.Argument(help="Clips; the truth of a synthetic one lies beside it.", metavar="CLIP...")
+    ],
+    preset: Annotated[str, typer.Option(help="Preset of the adaptation, fast or thorough (default fast).")] = "fast",
+    steps: Annotated[int | None, typer.Option(help="Steps of the adaptation (default: the preset's).", min=1)] = None,
+    parts: Annotated[
+        bool, typer.Option("--parts", help="Leave out every part of our adaptation in turn, too.")
+    ] = False,
     seed: Seed = 0,
 ) -> None:
     """Adaptation: none, with landmarks only, full (Table 1)."""
     torch.set_num_threads(1)
-    settings = replace(load_preset(preset), seed=seed, **({} if steps is None else {"steps": steps}))
+    settings = replace(load_preset(preset), seed=seed)
+    settings = settings if steps is None else replace(settings, steps=steps)
     variants = ADAPTATIONS | (PARTS if parts else {})
     figures: dict[str, Rows] = {}
     windows: list[Window] | None
@@ -141,7 +151,7 @@ def table1(
                 row["kept"] = float(json.loads((folder / ADAPTATION).read_text())["kept"])
             figures[clip.stem][variant] = row
             print(clip.stem, variant, row, file=sys.stderr, flush=True)
-    lines = {f"{clip}: {variant}": row for clip, rows in figures.items() for variant, row in rows.items()}
+    lines: Lines = {f"{clip}: {variant}": row for clip, rows in figures.items() for variant, row in rows.items()}
     lines |= {f"**mean**: {variant}": row for variant, row in means(figures).items()}
     columns = {name: f"{METRICS[name].label}, {METRICS[name].unit}" for name in TABLE1} | {"kept": "kept"}
     lines |= dict.fromkeys(BASELINES, "programs and weights of their own")
@@ -153,12 +163,12 @@ def table2(
     out: Output,
     steps: Steps = 1000,
     people: People = 24,
-    clip: Annotated[Path, typer.Option(help="For the temporal stability [the bundled clip].")] = CLIP,
+    clip: Annotated[Path, typer.Option(help="Clip for the temporal stability (default: the bundled one).")] = CLIP,
     seed: Seed = 0,
     training: Training = True,
 ) -> None:
     """I2ZNet: scratch, frozen, + skip, + skip + key, on people that are not in its training data (Table 2)."""
-    shots, rows = held_out_shots(people, 2, seed, ())[NONE], {}
+    shots, rows = held_out_shots(people, 2, seed, ())[NONE], Lines()
     for name, weights in _weights(captures, out, steps, seed, training).items():
         if weights.exists():
             still = stability(weights, clip, out / "tracks" / name)
@@ -167,7 +177,7 @@ def table2(
             rows[LABELS[name]] = "not trained in the time there was"
     bundled = load_network()
     rows["bundled weights"] = accuracy(bundled, shots)
-    _finish("table2", out, markdown(rows | NOT_RUN, TABLE2, "network"))
+    _finish("table2", out, markdown({**rows, **NOT_RUN}, TABLE2, "network"))
 
 
 def table3(
@@ -179,24 +189,25 @@ def table3(
     training: Training = True,
 ) -> None:
     """The same networks when view, colour, light, crop or background change (supplementary Table 3)."""
-    shots, rows = held_out_shots(people, 2, seed), {}
+    shots = held_out_shots(people, 2, seed)
+    rows: dict[str, dict[str, Row] | None] = {}
     for name, weights in _weights(captures, out, steps, seed, training).items():
         rows[LABELS[name]] = robustness(load_network(weights), shots, NONE) if weights.exists() else None
     rows["bundled weights"] = robustness(load_network(), shots, NONE)
     tables = []
     for column, title in TABLE3.items():
-        lines = {
+        lines: Lines = {
             network: "not trained in the time there was" if row is None else {p: row[p][column] for p in PERTURBATIONS}
             for network, row in rows.items()
         }
-        tables.append(markdown(lines | NOT_RUN, {p: p for p in PERTURBATIONS}, title))
+        tables.append(markdown({**lines, **NOT_RUN}, {p: p for p in PERTURBATIONS}, title))
     _finish("table3", out, *tables)
 
 
 def figure10(
     out: Output,
     people: People = 24,
-    clip: Annotated[Path, typer.Option(help="A clip, too [the bundled one].")] = CLIP,
+    clip: Annotated[Path, typer.Option(help="Clip to lower, too (default: the bundled one).")] = CLIP,
     seed: Seed = 0,
 ) -> None:
     """The resolution of the input: resolution.png and a table (Figure 10)."""
@@ -211,7 +222,7 @@ def figure10(
 
 
 def _weights(captures: Path, out: Path, steps: int, seed: int, training: bool) -> dict[str, Path]:
-    """The file of weights of each variant, trained first if that is wanted."""
+    """The file of weights of each variant; train it first if that is wanted."""
     torch.set_num_threads(1)
     shards, files = find_captures(captures), {}
     for name in VARIANTS:
@@ -223,8 +234,8 @@ def _weights(captures: Path, out: Path, steps: int, seed: int, training: bool) -
 
 def main() -> None:
     """Run one of the commands."""
-    commands = {"table1": table1, "table2": table2, "table3": table3, "figure10": figure10}
-    run("python -m selftrack.eval.paper.tables", __doc__, **commands)
+    name = "python -m selftrack.eval.paper.tables"
+    run(name, __doc__, table1=table1, table2=table2, table3=table3, figure10=figure10)
 
 
 if __name__ == "__main__":

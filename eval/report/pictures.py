@@ -137,7 +137,7 @@ def uri(image: np.ndarray, quality: int = 88) -> str:
     """Encode a picture (H,W,3) uint8 RGB as a JPEG data URI."""
     good, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
     assert good, "JPEG"
-    return "data:image/jpeg;base64," + base64.b64encode(data).decode()
+    return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode()
 
 
 class Crop:

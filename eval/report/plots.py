@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -17,7 +18,7 @@ from selftrack.tracker.results.track_file import Track
 
 COLOURS = {"before": "#9a9a9a", "after": "#1b6ac9"}
 LOST, HELD = "#e8b4b4", "#f1ecd8"
-STYLE = {
+STYLE: Any = {
     "svg.fonttype": "none",  # text stays text
     "svg.hashsalt": "selftrack",
     "font.family": "sans-serif",
@@ -92,7 +93,7 @@ def curves(clips: dict[str, TrackedClip], count: int = 9) -> str:
 
 
 @_styled
-def losses(history: list[dict[str, float | None]]) -> str:
+def losses(history: list[dict[str, Any]]) -> str:
     """Plot held-out errors (first three) and losses of the adaptation over its steps."""
     names = [name for name in history[-1] if name != "step"]
     figure, axes = _figure(len(names), 1.0, columns=3)

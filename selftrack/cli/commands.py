@@ -112,7 +112,7 @@ def evaluate(
     else:
         with _Bars() as bars:
             scores = score.score_files(paths, filters, points, bars.show)
-        print(score.table(scores))
+        print(score.table(scores), end="")
         if json:
             score.write_json(scores, json)
 
