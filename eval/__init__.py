@@ -1,1 +1,1 @@
-"""Metrics, benchmarks and the before/after report."""
+"""Metrics, comparisons, reports, the paper's tables and checks of tracked clips."""

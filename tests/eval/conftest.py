@@ -7,9 +7,11 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import av
 import pytest
 
 from selftrack.tracker.pipeline import TrackConfig, track_clip
+from selftrack.tracker.sources.opening import open_source
 
 CLIP = Path(__file__).parents[1] / "data" / "smile.mp4"
 FLAGS = (
@@ -24,6 +26,19 @@ def plain_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tracks") / "plain"
     track_clip(CLIP, folder, TrackConfig(overlay=False, duration=2.0))
     return folder
+
+
+@pytest.fixture(scope="session")
+def short_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first 24 frames of the bundled clip, encoded again."""
+    path = tmp_path_factory.mktemp("clips") / "short.mp4"
+    with open_source(CLIP, duration=0.8) as source, av.open(str(path), "w") as out:
+        stream = out.add_stream("libx264", rate=30)
+        stream.width, stream.height, stream.pix_fmt = source.info.width, source.info.height, "yuv420p"
+        for frame in source:
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(frame.image, "rgb24")))
+        out.mux(stream.encode())
+    return path
 
 
 @pytest.fixture

@@ -86,7 +86,7 @@ def test_without_a_gpu_one_line_and_exit_code_2(
 
 
 def test_the_cpu_agrees_with_itself(smile: Path) -> None:
-    checks, speeds = compare(smile, 2, ("cpu", "cpu"), duration=0.5)
+    checks, speeds = compare(smile, 2, ("cpu", "cpu"), duration=0.4)
     assert {check.difference for check in checks} == {0}
     assert all(speed.cpu > 0 and speed.gpu > 0 for speed in speeds)
 

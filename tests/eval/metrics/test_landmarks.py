@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from selftrack.eval.metrics import TrackedClip, measure
 from selftrack.eval.metrics.landmarks import (
     correlation,
     eye_aspect_ratio,
@@ -12,7 +16,10 @@ from selftrack.eval.metrics.landmarks import (
     lip_gap,
     nose_to_chin,
     partial_correlation,
+    projected_landmarks,
 )
+from selftrack.tracker.geometry.crop import inter_ocular
+from selftrack.tracker.results.track_file import Track
 
 
 def points(frames: int = 3) -> np.ndarray:
@@ -64,3 +71,15 @@ def test_partial_correlation() -> None:
     expected = (ab - ag * bg) / np.sqrt((1 - ag**2) * (1 - bg**2))
     assert partial_correlation(a, b, given) == pytest.approx(expected)
     assert abs(partial_correlation(a, b, given)) < 0.1 < abs(ab)
+
+
+@pytest.mark.parametrize("count", [478, 68])
+def test_tracks_of_either_detector_are_measured(make_track: Callable[..., Track], count: int) -> None:
+    """Points half a pixel of fifty away from the mesh, in the frames with a face."""
+    track = make_track(np.arange(4) / 30, lost=[2], f=np.log(900))
+    mesh = projected_landmarks(track, count)
+    landmarks = mesh + 0.005 * inter_ocular(mesh)[:, None, None] * [0.6, 0.8]
+    landmarks[2] = np.nan
+    values = measure(TrackedClip.of(replace(track, landmarks=landmarks), []))
+    assert values["landmarks.mean"] == pytest.approx(0.5, rel=1e-3) == values["landmarks.worst"]
+    assert values["lost"] == 1

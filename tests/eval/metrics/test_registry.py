@@ -100,3 +100,9 @@ def test_what_metrics_share_is_computed_once_for_a_clip() -> None:
 def test_every_metric_explains_itself() -> None:
     for known in METRICS.values():
         assert known.meaning.endswith(".") and known.meaning[0].isupper() and known.unit and known.label, known.name
+
+
+def test_the_page_has_every_metric_in_its_own_words() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    for known in METRICS.values():
+        assert f"| `{known.name}` | {known.unit} | {known.better} | {known.meaning} |" in page

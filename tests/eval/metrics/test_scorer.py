@@ -37,7 +37,10 @@ def track(scorer: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Track
 
 @pytest.fixture(scope="module")
 def windows(scorer: ModuleType) -> list[Window]:
-    with np.load(Path(scorer.__file__).parents[1] / POINTS, allow_pickle=True) as data:
+    points = Path(scorer.__file__).parents[1] / POINTS
+    if not points.exists():
+        pytest.skip("no skin points with the independent scorer")
+    with np.load(points, allow_pickle=True) as data:
         return [Window(*window) for window in data["pts"]]
 
 

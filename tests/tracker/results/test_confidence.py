@@ -143,7 +143,6 @@ def test_a_covered_and_shaken_face_has_less_confidence(smile: Path, tmp_path: Pa
     assert track.ok.all()
     # frame by frame as the clip as a whole
     np.testing.assert_allclose(track.confidence, confidence(track), atol=1e-5)
-    assert 0 < track.confidence.min() and track.confidence.max() < 1
     # a mesh that trembles by 3 % of the IOD against the picture
     worse = track_signals(track)
     for name in ("jitter", "wander"):
