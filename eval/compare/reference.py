@@ -29,13 +29,13 @@ def no_progress(stage: str, done: int, total: int) -> None:
 
 @dataclass(frozen=True)
 class Reference:
-    """A clip as its pixels show it; no tracker has a say in the skin points."""
+    """A clip as its pixels show it; its skin points depend on no tracker."""
 
     clip_hash: str
     size: tuple[int, int]
     """(H,W)."""
     landmarks: np.ndarray
-    """(T,L,2) detected points, image pixels, NaN where lost: they say where the skin is and how long the IOD."""
+    """(T,L,2) detected points, image pixels, NaN where lost: they give the place of the skin and the IOD."""
     windows: list[Window]
 
     @classmethod

@@ -124,7 +124,7 @@ def adapted(
 
 
 def flrc_alone(settings: AdaptConfig) -> AdaptConfig:
-    """Turn all terms of texture and motion off."""
+    """Set the weights of all terms of texture and motion to 0."""
     return settings.changed(weights={"cftc": 0.0, "motc": 0.0, "jitter": 0.0, "shape_jitter": 0.0})
 
 

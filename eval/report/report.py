@@ -1,4 +1,4 @@
-"""`report.html` and `report.json`: did adaptation help on a clip, and can its curves be trusted?
+"""`report.html` and `report.json`: did adaptation help on a clip, and are its curves reliable?
 
 One page that needs nothing else, and the same figures for programs.
 """

@@ -64,3 +64,10 @@ def test_docs_show_what_the_command_writes(out: Path) -> None:
     """The tables of docs/results.md have the command's columns."""
     headers = re.findall(r"^\| clip \|.*$", (out / "results.md").read_text(), re.MULTILINE)
     assert len(headers) == 2 and all(header in PAGE.read_text(encoding="utf-8") for header in headers)
+
+
+def test_the_readme_has_the_table_of_the_results() -> None:
+    readme = (PAGE.parents[1] / "README.md").read_text(encoding="utf-8")
+    section = readme.split("## How good is it")[1].split("\n## ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("| ")]
+    assert len(rows) > 4 and set(rows) <= set(PAGE.read_text(encoding="utf-8").splitlines())

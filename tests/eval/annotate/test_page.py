@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from selftrack.errors import UserError
 from selftrack.eval.annotate.marks import read_annotations
 from selftrack.eval.annotate.page import FRAMES, write_page
 from selftrack.tracker import load
@@ -64,3 +65,13 @@ def test_without_a_face_there_is_nothing_to_mark(folder: Path) -> None:
     with pytest.raises(ValueError, match="nothing to mark"):
         write_page(folder)
     assert not (folder / "annotate.html").exists()
+
+
+def test_a_page_of_the_users_own_stays(folder: Path) -> None:
+    (folder / "annotate.html").write_text("mine")
+    with pytest.raises(UserError, match="did not write"):
+        write_page(folder)
+    assert (folder / "annotate.html").read_text() == "mine"
+    (folder / "annotate.html").unlink()
+    write_page(folder)
+    assert write_page(folder).read_text() != "mine"  # ours may be written again

@@ -19,6 +19,7 @@ from selftrack.eval.paper.held_out_people import (
     NONE,
     PERTURBATIONS,
     Booth,
+    Shots,
     held_out_shots,
     lowered,
     similarity,
@@ -114,11 +115,11 @@ def test_views_of_a_moment_share_all_but_the_camera() -> None:
 
 
 @pytest.fixture(scope="module")
-def few() -> dict:
+def few() -> dict[str, Shots]:
     return held_out_shots(2, 1, 0)
 
 
-def test_shots_are_seeded_and_their_points_are_near_the_detectors(few: dict) -> None:
+def test_shots_are_seeded_and_their_points_are_near_the_detectors(few: dict[str, Shots]) -> None:
     assert set(few) == {NONE, *PERTURBATIONS}
     again = held_out_shots(1, 1, 0)
     for name, shots in few.items():
@@ -150,13 +151,14 @@ def test_a_trained_trunk_is_saved_and_loaded(tmp_path: Path) -> None:
     assert torch.allclose(a, b, atol=0.02 * float(a.abs().max())) and a.std() > 0.01
 
 
-def test_tables_2_and_3_end_to_end(tmp_path: Path, smile: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two people to train on, one to test on, two steps, two variants. What is there is not made again."""
+def test_tables_2_and_3_end_to_end(
+    few: dict[str, Shots], tmp_path: Path, smile: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two people to train on, two to test on, two steps, two variants. What is there is not made again."""
     captures = tmp_path / "captures"
     for module in (tables, variants):
         monkeypatch.setattr(module, "VARIANTS", {name: VARIANTS[name] for name in ("scratch", "skip_key")})
-    shots = held_out_shots(1, 1, 0)
-    monkeypatch.setattr(tables, "held_out_shots", lambda people, moments, seed, perturbations=PERTURBATIONS: shots)
+    monkeypatch.setattr(tables, "held_out_shots", lambda people, moments, seed, perturbations=(): few)
     make_captures(captures, 2, workers=1, config=replace(StudioConfig(), moments=1))
     monkeypatch.setattr(tables, "stability", lambda weights, clip, folder: 1.5)
     tables.table2(captures, tmp_path / "out", 2, 1, smile, 0, True)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from selftrack.errors import UserError
 from selftrack.eval.compare.reference import skin_windows
 from selftrack.eval.metrics import TrackedClip, measure
 from selftrack.eval.metrics.landmarks import projected_landmarks
@@ -111,6 +112,15 @@ def test_marked_points_get_a_row(folder: Path, tmp_path: Path) -> None:
     assert figures["after"]["annotated"]["marks"] == 1
     assert figures["after"]["annotated"]["pixels"] == pytest.approx(5, abs=0.5)  # pins are to whole pixels
     assert "Distance from your marks" in page
+
+
+@pytest.mark.parametrize("name", ["report.html", "report.json"])
+def test_a_report_of_the_users_own_stays(folder: Path, name: str) -> None:
+    (folder / name).write_text("mine")
+    with pytest.raises(UserError, match=f"has a file {name} that this program did not write"):
+        write_report(folder)
+    assert (folder / name).read_text() == "mine"
+    assert {"report.html", "report.json"} & {path.name for path in folder.iterdir()} == {name}
 
 
 @pytest.mark.parametrize("text", ["no json", "[]", '{"kept": true}'])
