@@ -124,7 +124,7 @@ def synthetic_clips(folder: Path, count: int, frames: int) -> list[Path]:
 
 def main(
     folder: Annotated[Path, typer.Argument(help="Folder for clips, tracks and figures.", metavar="OUT")],
-    clips: Annotated[int, typer.Option(help="Number of synthetic clips (default 4).", min=0)] = 4,
+    clips: Annotated[int, typer.Option(help="Number of synthetic clips (default 3).", min=0)] = 3,
     frames: Annotated[int, typer.Option(help="Frames of each of them, at 30 frames/s (default 120).", min=32)] = 120,
     steps: Annotated[int | None, typer.Option(help="Steps of the adaptation (default: the preset's).", min=1)] = None,
 ) -> None:
