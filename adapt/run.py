@@ -15,7 +15,7 @@ import numpy as np
 import torch
 import yaml
 
-from selftrack.adapt.clip import Clip, ClipConfig, read_clip
+from selftrack.adapt.clip import Clip, read_clip
 from selftrack.adapt.held_out import HeldOut, held_out_error
 from selftrack.adapt.loop import Adaptation
 from selftrack.adapt.trainer import AdaptConfig, Trainer
@@ -49,7 +49,9 @@ def for_personal_model(config: AdaptConfig) -> AdaptConfig:
 
 
 def _settings(name: str) -> dict[str, Any]:
-    return yaml.safe_load((files("selftrack.configs") / f"adapt_{name}.yaml").read_text(encoding="utf-8"))
+    text = (files("selftrack.configs") / f"adapt_{name}.yaml").read_text(encoding="utf-8")
+    settings: dict[str, Any] = yaml.safe_load(text)["adapt"]
+    return settings
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ def adapt(
     if tracking.identity != "clip":
         raise UserError("--adapt learns one identity for the clip; use it without --identity per-frame")
     torch.manual_seed(config.seed)
-    clip = read_clip(source, model, tracking, ClipConfig(), lambda done, total: progress("read", done, total, {}))
+    clip = read_clip(source, model, tracking, config.clip, lambda done, total: progress("read", done, total, {}))
     windows = held_out_windows(source, clip)
     run = Adaptation(Trainer(clip, model.network, config, model.decoder), windows)
     clip_hash = source.fingerprint()
@@ -166,7 +168,7 @@ def adapt_clip(
             used.save(results / ADAPTED)
         (results / ADAPTATION).write_text(json_text(verdict.report()), encoding="utf-8")
         if tracked.ok.any():
-            write_texture(clip_texture(tracked), results)
+            write_texture(clip_texture(tracked, track.overlay_style.texture), results)
         checkpoint.unlink(missing_ok=True)
 
     return adapted, verdict, write

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from selftrack.adapt.clip import Clip
+from selftrack.adapt.clip import Clip, ClipConfig
 from selftrack.adapt.face import Face
 from selftrack.adapt.model import Adapted
 from selftrack.adapt.sampling import Batch, Sampler, frame_groups
@@ -30,6 +30,8 @@ class AdaptConfig:
 
     steps: int = 1200
     """Steps of gradient descent."""
+    clip: ClipConfig = field(default_factory=ClipConfig)
+    """What is kept of the clip."""
     weights: dict[str, float] = field(default_factory=dict)
     """Weights of the loss terms by name; a term that is not named has its default, one of weight 0 is not computed."""
     terms: dict[str, Any] = field(default_factory=dict)
@@ -67,6 +69,8 @@ class AdaptConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "offsets", tuple(self.offsets))
+        if isinstance(self.clip, Mapping):
+            object.__setattr__(self, "clip", ClipConfig(**self.clip))
         object.__setattr__(self, "weights", complete_weights(self.weights))
         object.__setattr__(self, "terms", complete_settings(self.terms))
 

@@ -2,24 +2,96 @@
 
 from __future__ import annotations
 
+import inspect
+import logging
 import sys
+import warnings
 from collections.abc import Callable
+from importlib.metadata import version
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
 from selftrack.errors import UserError
 
+_QUIET, _PLAIN, _VERBOSE = logging.ERROR, logging.WARNING, logging.INFO
+_log = logging.getLogger("selftrack")
+
+
+def quiet() -> bool:
+    """Whether the user wants errors only, and what was asked for."""
+    return _log.level >= _QUIET
+
+
+def verbose() -> bool:
+    """Whether the user wants details."""
+    return _PLAIN > _log.level > logging.NOTSET
+
 
 def run(name: str, about: str | None = None, /, **commands: Callable[..., None]) -> None:
     """Run a command, or one of several by their names; what the user can mend is one line on stderr and exit status 2.
 
-    Options and help texts are those of the functions' annotations; `about` is the help text of several.
+    Options and help texts are those of the functions' annotations; `about` is the help text of several. All have
+    --help, --version, --verbose and --quiet; scripts also install completions of the shell.
     """
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=about)
+    app = typer.Typer(
+        add_completion=" " not in name,  # `python -m ...` is no script that a shell could complete
+        pretty_exceptions_enable=False,
+        help=about,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    if len(commands) > 1:
+        app.callback()(_of_several)
     for command, function in commands.items():
-        app.command(command)(function)
+        app.command(command)(_with_common_options(function))
+    before = _log.level
     try:
-        app(prog_name=name)
+        with warnings.catch_warnings():
+            app(prog_name=name)
     except UserError as error:
         print(f"{name}: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
+    finally:
+        _log.setLevel(before)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"selftrack {version('selftrack')}")
+        raise typer.Exit
+
+
+_Version = Annotated[
+    bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
+]
+_COMMON: dict[str, Any] = {
+    "verbose": Annotated[bool, typer.Option("-v", "--verbose", help="Also show details and what libraries report.")],
+    "quiet": Annotated[bool, typer.Option("-q", "--quiet", help="Show errors only, and what was asked for.")],
+    "version": _Version,
+}
+
+
+def _of_several(version: _Version = False) -> None:
+    """Take the options that come before the name of one of several commands."""
+
+
+def _with_common_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that all commands have; the function itself does not get them."""
+    hints = get_type_hints(function, include_extras=True) | {"return": None}
+    own = [p.replace(annotation=hints[name]) for name, p in inspect.signature(function).parameters.items()]
+    kind = inspect.Parameter.KEYWORD_ONLY
+    common = [inspect.Parameter(name, kind, default=False, annotation=hint) for name, hint in _COMMON.items()]
+
+    def command(verbose: bool = False, quiet: bool = False, version: bool = False, **arguments: Any) -> None:
+        if verbose and quiet:
+            raise UserError("--verbose and --quiet exclude each other: name one of them")
+        _log.setLevel(_VERBOSE if verbose else _QUIET if quiet else _PLAIN)
+        logging.basicConfig(level=_log.level, format="%(name)s: %(message)s", force=True)
+        warnings.simplefilter("default" if verbose else "ignore")
+        function(**arguments)
+
+    by_keyword = [p.replace(kind=kind) for p in own]
+    command.__signature__ = inspect.Signature([*by_keyword, *common])  # type: ignore[attr-defined]
+    command.__annotations__ = hints | _COMMON
+    command.__name__, command.__doc__ = function.__name__, function.__doc__
+    return command

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -56,17 +57,12 @@ class TrackConfig(TrackerConfig):
     """cpu, cuda, or auto: cuda where there is one."""
     overlay: bool = True
     """Whether to write overlay.mp4."""
-    overlay_mode: str = "shaded"
-    """Of the overlay: shaded, or textured with the clip's own texture."""
+    overlay_style: OverlayConfig = field(default_factory=OverlayConfig)
+    """How it is drawn."""
     samples: int = 24
     """Frames over which the identity is pooled."""
     threads: int = 1
     """Of torch on the CPU. The bundled networks are small: more threads mostly wait for each other."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.overlay_mode not in overlay.MODES:
-            raise UserError(f"overlay_mode must be one of {', '.join(overlay.MODES)}; got {self.overlay_mode!r}")
 
 
 @dataclass(frozen=True)
@@ -87,11 +83,9 @@ class Summary:
 
     def __str__(self) -> str:
         """One screen for the user."""
-        stages = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in self.seconds.items())
         lines = [
             f"frames   {self.frames}, lost {self.lost}",
             f"speed    {self.fps:.1f} frames/s from file to {track_file.NAME}",
-            f"seconds  {stages}",
             f"results  {self.folder}: {', '.join(self.names)}",
             *(f"note     {note}" for note in self.notes),
         ]
@@ -117,6 +111,7 @@ def track_clip(
     overwrite: bool = False,
     exports: Sequence[str] = (),
     also: Writer | None = None,
+    settings: Mapping[str, Any] | None = None,
     progress: Progress = lambda stage, done, total: None,
 ) -> Summary:
     """Track a clip and write `track.npz`, `curves.csv`, `config.yaml` and `overlay.mp4` into a folder.
@@ -130,6 +125,7 @@ def track_clip(
         overwrite: replace the results of an earlier run, unless no face is found now.
         exports: names of formats of `tracker.export` to write there too.
         also: writes further results.
+        settings: what `config.yaml` says; by default the settings of the tracking alone.
         progress: called as progress(stage, done, total) with total in frames.
 
     Raises:
@@ -153,11 +149,11 @@ def track_clip(
         fps = len(track) / (time.perf_counter() - began)
         with watch("write"):
             curves.write_curves(track, results)
-            (results / CONFIG).write_text(yaml.safe_dump(asdict(config), sort_keys=False), encoding="utf-8")
+            complete = settings or {"track": asdict(config), "adapt": None, "export": list(names)}
+            (results / CONFIG).write_text(yaml.safe_dump(complete, sort_keys=False), encoding="utf-8")
         if config.overlay:
             with watch("overlay"):
-                settings = OverlayConfig(mode=config.overlay_mode)
-                overlay.write_overlay(track, results, settings, partial(progress, "overlay"))
+                overlay.write_overlay(track, results, config.overlay_style, partial(progress, "overlay"))
         if also:
             also(track, model, results)
         for to, name in names.items():

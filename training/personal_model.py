@@ -19,6 +19,9 @@ from selftrack.training.clip_capture import ClipCapture
 from selftrack.training.dam import DamTraining, Reconstruction, train_dam
 from selftrack.training.i2znet_multiview import dam_training, network_config, train_on_capture
 
+STEPS = 2000
+"""Optimisation steps of a model that is made from one clip."""
+
 
 def model_of_clip(
     clip: Path,

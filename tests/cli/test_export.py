@@ -1,35 +1,12 @@
 """`track-export` and `track --export` as they are typed."""
 
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from selftrack.cli import commands
-from selftrack.tracker.export import FORMATS
 from selftrack.tracker.results.track_file import Track
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture) -> Callable:
-    """`run("track-export", "folder", ...)` in an empty folder -> (exit status, stdout, stderr)."""
-    monkeypatch.chdir(tmp_path)
-    mains = {"track": commands.main, "track-export": commands.export_main}
-
-    def run(name: str, *arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            mains[name]()
-        captured = capsys.readouterr()
-        return stop.value.code or 0, captured.out, captured.err
-
-    return run
-
-
-def test_the_help_names_every_format() -> None:
-    assert set(commands._FORMATS.rstrip(".").replace(" or ", ", ").split(", ")) == set(FORMATS)
 
 
 def test_into_the_folder_or_to_a_file(run: Callable, wink: Track) -> None:
@@ -66,7 +43,7 @@ def test_bad_input_is_one_line(run: Callable, wink: Track, arguments: list[str],
 def test_several_formats_with_the_track(run: Callable, smile: Path) -> None:
     status, out, _ = run("track", smile, "-o", "out", "--duration", 0.2, "--no-overlay", "--export", "livelink,csv")
     assert status == 0 and "smile_livelink.csv, smile.csv" in out
-    expected = {"track.npz", "curves.csv", "config.yaml", "smile_livelink.csv", "smile.csv"}
+    expected = {"track.npz", "curves.csv", "config.yaml", "smile_livelink.csv", "smile.csv", ".selftrack"}
     assert {p.name for p in Path("out").iterdir()} == expected
     assert len(Path("out/smile.csv").read_text().splitlines()) == 7
 
@@ -79,7 +56,19 @@ def test_an_unknown_format_is_refused_before_tracking(run: Callable, smile: Path
 def test_a_file_of_the_users_is_not_replaced(run: Callable, smile: Path) -> None:
     Path("smile.csv").write_text("mine")
     status, _, err = run("track", smile, "-o", ".", "--no-overlay", "--export", "csv")
-    assert status == 2 and "--overwrite" in err and Path("smile.csv").read_text() == "mine"
+    assert status == 2 and "smile.csv that this program did not write" in err
+    assert Path("smile.csv").read_text() == "mine" and [p.name for p in Path().iterdir()] == ["smile.csv"]
+
+
+def test_an_export_replaces_an_earlier_one_but_no_file_of_the_users(run: Callable, wink: Track) -> None:
+    Path("t").mkdir()
+    wink.save(Path("t"))
+    export = ("track-export", "t", "--to", "livelink")
+    place = Path(run(*export)[1].strip())
+    assert run(*export)[0] == 0
+    place.write_text("mine")
+    status, _, err = run(*export)
+    assert status == 2 and "was changed since" in err and place.read_text() == "mine"
 
 
 @pytest.mark.parametrize(("stem", "to", "own"), [("track", "npz", "track.npz"), ("curves", "csv", "curves.csv")])

@@ -14,7 +14,7 @@ from selftrack.adapt.run import for_personal_model
 from selftrack.adapt.terms import StepContext
 from selftrack.adapt.terms.texture import MotcConfig, model_texture
 from selftrack.adapt.trainer import AdaptConfig, Trainer
-from selftrack.cli import commands
+from selftrack.cli import track
 from selftrack.decoders.base import SurfacePoints
 from selftrack.decoders.capture import in_camera, view_direction
 from selftrack.decoders.capture.light_stage import Studio
@@ -27,6 +27,7 @@ from selftrack.tracker.network.i2znet import I2ZConfig, I2ZNet
 from selftrack.tracker.network.weights import WEIGHTS, load_network, network_beside, save_heads
 from selftrack.tracker.pipeline import TrackConfig, load_model, open_clip, track_clip
 from selftrack.tracker.results import track_file
+from selftrack.tracker.results.overlay import OverlayConfig
 from selftrack.training.dam import DamTraining, fit_curves, prepare
 from selftrack.training.i2znet_multiview import (
     CaptureConfig,
@@ -114,7 +115,8 @@ def test_a_network_for_a_model_trains(stage: Studio, model: Path, tmp_path: Path
 
 
 def test_tracking_with_a_model(model: Path, network: Path, smile: Path, tmp_path: Path) -> None:
-    config = TrackConfig(decoder=str(model), duration=0.3, samples=2, overlay=True, overlay_mode="textured")
+    style = OverlayConfig(mode="textured")
+    config = TrackConfig(decoder=str(model), duration=0.3, samples=2, overlay=True, overlay_style=style)
     track_clip(smile, tmp_path / "out", config)
     track, dam = track_file.load(tmp_path / "out"), Dam.load(model)
     assert track.decoder == "dam" and track.z.shape[1] == 128 and track.identity.shape == (0,)
@@ -144,7 +146,7 @@ def test_a_format_that_cannot_be_written_is_refused_before_tracking(
     command = ["track", smile, "-o", tmp_path / "out", "--adapt", "--decoder", model, "--export", "csv,glb"]
     monkeypatch.setattr(sys, "argv", [*map(str, command)])
     with pytest.raises(SystemExit) as stop:
-        commands.main()
+        track.main()
     error = capsys.readouterr().err
     assert stop.value.code == 2 and "glb needs fixed blend shapes" in error and error.count("\n") == 1
 
@@ -188,7 +190,7 @@ def test_the_commands(stage: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyP
     def train(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["track-train", *map(str, arguments)])
         with pytest.raises(SystemExit) as stop:
-            commands.train_main()
+            train.main()
         said = capsys.readouterr()
         return stop.value.code or 0, said.out, said.err
 

@@ -1,8 +1,6 @@
 """The commands as a user types them: results, bad input in one line, and the real networks end to end."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -14,29 +12,11 @@ from safetensors import safe_open
 
 from selftrack.adapt import run as adaptation
 from selftrack.adapt.trainer import AdaptConfig
-from selftrack.cli import commands
 from selftrack.tracker import load
 from selftrack.tracker.network.weights import WEIGHTS, ClipFit, load_network, load_weights, save_adapted
 from selftrack.tracker.sources.opening import open_source
 
 MakeClip = Callable[..., Path]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture) -> Callable:
-    """`run("track", "clip.mp4", ...)` in an empty folder -> (exit status, stdout, stderr)."""
-    mains = {"track": commands.main, "track-export": commands.export_main, "track-train": commands.train_main}
-    (tmp_path / "cwd").mkdir()
-    monkeypatch.chdir(tmp_path / "cwd")
-
-    def run(name: str, *arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            mains[name]()
-        captured = capsys.readouterr()
-        return stop.value.code or 0, captured.out, captured.err
-
-    return run
 
 
 def still(count: int = 3, height: int = 48, width: int = 64) -> list[np.ndarray]:
@@ -48,7 +28,7 @@ def test_bundled_clip(run: Callable, smile: Path) -> None:
     status, out, _ = run("track", smile, "--duration", "0.8")
     assert status == 0 and "frames   24, lost 0" in out and "frames/s" in out
     folder = Path("smile_track")
-    assert {p.name for p in folder.iterdir()} == {"track.npz", "curves.csv", "overlay.mp4", "config.yaml"}
+    assert {p.name for p in folder.iterdir()} == {"track.npz", "curves.csv", "overlay.mp4", "config.yaml", ".selftrack"}
     track = load(folder)
     points = track.model().landmarks478
     vertices = track.vertices()
@@ -120,14 +100,14 @@ def test_grey_and_ten_bit_faces_are_found(run: Callable, smile: Path, make_clip:
     [
         (["missing.mp4"], "no such file"),
         (["text.txt"], "text"),
-        (["."], "not a file"),
+        (["."], "no pictures there"),
         (["CLIP", "--start", "9"], "the clip is"),
         (["CLIP", "--start", "-1"], "at least 0"),
         (["CLIP", "--landmarks", "dlib"], "mediapipe, fan; got 'dlib'"),
         (["CLIP", "--identity", "both"], "clip, per-frame; got 'both'"),
         (["CLIP", "--device", "tpu"], "cpu, cuda or auto; got 'tpu'"),
         (["CLIP", "--weights", "text.txt"], "not a file of I2ZNet weights"),
-        (["CLIP", "-o", "text.txt"], "cannot write there"),
+        (["CLIP", "-o", "text.txt"], "is not a folder"),
     ],
 )
 def test_bad_input_is_one_line(run: Callable, make_clip: MakeClip, arguments: list[str], words: str) -> None:
@@ -149,7 +129,7 @@ def test_earlier_results_are_refused(run: Callable, make_clip: MakeClip) -> None
     Path("clip_track").mkdir()
     Path("clip_track/track.npz").write_bytes(b"precious")
     status, _, err = run("track", make_clip("clip.mp4", still()))
-    assert status == 2 and "--overwrite" in err
+    assert status == 2 and "that this program did not write" in err
     assert Path("clip_track/track.npz").read_bytes() == b"precious"
 
 
@@ -157,17 +137,8 @@ def test_export_refuses_what_it_does_not_know(run: Callable) -> None:
     status, _, err = run("track-export", "nowhere", "--to", "vertices", "-o", "out.npz")
     assert status == 2 and "no such file" in err and len(err.strip().splitlines()) == 1
     status, _, err = run("track-export", "nowhere", "--to", "gif", "-o", "out.gif")
-    assert status == 2 and "unknown format 'gif'; known: livelink" in err
+    assert status == 2 and "unknown format 'gif'; known: blender" in err
     assert list(Path().iterdir()) == []
-
-
-def test_as_a_process_there_is_no_traceback(tmp_path: Path) -> None:
-    script = Path(commands.__file__)
-    done = subprocess.run(
-        [sys.executable, script, "missing.mp4"], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 2 and done.stdout == ""
-    assert done.stderr.strip() == "track: missing.mp4: no such file"
 
 
 def test_adapt_and_reuse(run: Callable, smile: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,10 +147,10 @@ def test_adapt_and_reuse(run: Callable, smile: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(adaptation, "load_preset", lambda name: tiny)
     status, out, _ = run("track", smile, "-o", "a", "--adapt", "--textured")
     assert status == 0 and "adapted  held-out frames: " in out
-    expected = {"track.npz", "curves.csv", "overlay.mp4", "config.yaml", "adaptation.json", "texture.png"}
+    expected = {"track.npz", "curves.csv", "overlay.mp4", "config.yaml", "adaptation.json", "texture.png", ".selftrack"}
     verdict = json.loads(Path("a/adaptation.json").read_text())
     assert {p.name for p in Path("a").iterdir()} == expected | ({"adapted.safetensors"} if verdict["kept"] else set())
-    assert [h["step"] for h in verdict["history"]] == [0, 20, 40] and verdict["settings"]["seed"] == 0
+    assert [h["step"] for h in verdict["history"]] == [0, 20, 40] and verdict["settings"]["adapt"]["seed"] == 0
     assert verdict["kept"], "forty steps bring this clip closer"
     with safe_open("a/adapted.safetensors", "pt") as file:
         assert file.metadata()["base"] and "subject" in file.keys()
@@ -190,7 +161,7 @@ def test_adapt_and_reuse(run: Callable, smile: Path, monkeypatch: pytest.MonkeyP
     np.testing.assert_allclose(first.identity, second.identity, atol=1e-6)
     assert first.inverse_distance == pytest.approx(second.inverse_distance)
     status, _, err = run("track", smile, "--weights", "a/adapted.safetensors", "--adapt")
-    assert status == 2 and "has been adapted already" in err
+    assert status == 2 and "have been adapted already" in err
     in_place = ("track", smile, "-o", "a", "--duration", 0.4, "--weights", "a/adapted.safetensors", "--overwrite")
     assert run(*in_place)[0] == 0 and Path("a/adapted.safetensors").exists()
     lost = smile.with_name("lost.mp4")

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from selftrack.cli import commands
+from selftrack.cli import evaluate
 from selftrack.command import run as run_command
 from selftrack.eval.checks import damping
 from selftrack.tracker import load
@@ -24,7 +24,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> Calla
     def run(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["track-eval", *map(str, arguments)])
         with pytest.raises(SystemExit) as stop:
-            commands.eval_main()
+            evaluate.main()
         captured = capsys.readouterr()
         return stop.value.code or 0, captured.out, captured.err
 

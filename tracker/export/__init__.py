@@ -14,7 +14,7 @@ from pkgutil import iter_modules
 from typing import TYPE_CHECKING
 
 from selftrack.errors import UserError
-from selftrack.io import atomic_path
+from selftrack.io import OutputFolder, atomic_path
 from selftrack.tracker.export.options import ExportOptions
 from selftrack.tracker.export.registry import FORMATS, Format, Need, exporter, known, require
 
@@ -73,11 +73,13 @@ def export(
 ) -> Path:
     """Write the track of a folder in the format named `to`, into the folder unless `path` is given.
 
+    In the folder it replaces an earlier export, but no file of the user's.
+
     Args:
         cleaning: clean the track up first; without it the export is what was tracked.
 
     Raises:
-        UserError: no track there, or as `write`.
+        UserError: no track there, a file of the user's is in the way, or as `write`.
     """
     from selftrack.tracker.results.smoothing import clean
     from selftrack.tracker.results.track_file import load
@@ -86,7 +88,13 @@ def export(
     track, options = load(folder), replace(options or ExportOptions(), folder=Path(folder))
     if cleaning:
         track, options = clean(track, cleaning), replace(options, raw=track)
-    return write(track, to, Path(path) if path else default_path(track.clip, to, folder), options)
+    if path is not None:
+        return write(track, to, Path(path), options)
+    results, path = OutputFolder(folder), default_path(track.clip, to, folder)
+    results.check([path.name], overwrite=True)
+    write(track, to, path, options)
+    results.own([path.name])
+    return path
 
 
 def _results() -> tuple[str, ...]:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from selftrack.tracker.export.options import ExportOptions
 from selftrack.tracker.export.registry import Need, exporter
@@ -31,6 +30,8 @@ def export_blender(track: Track, path: Path, options: ExportOptions) -> None:
 @exporter("maya", "{clip}_maya.py", needs=[Need.ARKIT_CURVES])
 def export_maya(track: Track, path: Path, options: ExportOptions) -> None:
     """Write a script for Maya: blendShape targets and degrees about x, y, z in that order, y up, the face towards z."""
+    from scipy.spatial.transform import Rotation
+
     rotation, _ = camera_pose(track, focal_length(track, options.focal))
     angles = Rotation.from_matrix(rotation * AXES[:, None] * AXES).as_euler("xyz")  # R = Rz Ry Rx
     _write("maya", track, path, {"angles": np.degrees(np.unwrap(angles, axis=0)).round(4).tolist()})

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from selftrack.decoders.landmarks import IBUG_68
 from selftrack.tracker.export.gaze import gaze_directions
@@ -55,6 +54,8 @@ def export_openface(track: Track, path: Path, options: ExportOptions) -> None:
 
 
 def _columns(track: Track, focal: float) -> dict[str, np.ndarray]:
+    from scipy.spatial.transform import Rotation
+
     rotation, translation = camera_pose(track, focal)
     eyes = gaze_directions(track)[:, ::-1]  # the subject's right eye first
     gaze = np.einsum("tij,tej->tei", rotation, eyes)

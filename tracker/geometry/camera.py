@@ -10,9 +10,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 if TYPE_CHECKING:
+    from scipy.spatial.transform import Rotation
+
     from selftrack.tracker.results.track_file import Track
 
 AXES = np.array([1.0, -1.0, -1.0])
@@ -46,6 +47,8 @@ def camera_pose(track: Track, focal: float) -> tuple[np.ndarray, np.ndarray]:
     The depth is focal / scale. The track's rotation is relative to the line of sight, so a head beside the centre
     rotates by the angle of that line too; drawn by the pinhole camera it then lies where the track has it.
     """
+    from scipy.spatial.transform import Rotation
+
     pose = track.H_image.astype(float)
     own = Rotation.from_euler("xyz", pose[:, 1:4])  # R = Rz Ry Rx
     offset = (pose[:, 4:6] - principal_point(track)) / focal
@@ -55,12 +58,16 @@ def camera_pose(track: Track, focal: float) -> tuple[np.ndarray, np.ndarray]:
 
 def _towards(ray: np.ndarray) -> Rotation:
     """The smallest rotations (T) that take the z axis to rays (T,3), ray z > 0."""
+    from scipy.spatial.transform import Rotation
+
     x, y, z = (ray / np.linalg.norm(ray, axis=1, keepdims=True)).T
     return Rotation.from_quat(np.stack([-y, x, np.zeros_like(x), 1 + z], axis=1))  # half way from z to the ray
 
 
 def quaternions(rotation: np.ndarray) -> np.ndarray:
     """Convert rotations (T,3,3) to unit quaternions (T,4), x y z w; neighbours have the same sign."""
+    from scipy.spatial.transform import Rotation
+
     values = Rotation.from_matrix(rotation).as_quat()
     agree = np.where((values[1:] * values[:-1]).sum(axis=1) < 0, -1, 1)
     return values * np.concatenate([[1], np.cumprod(agree)])[:, None]

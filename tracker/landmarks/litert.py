@@ -1,8 +1,11 @@
 """Runs `.tflite` models under LiteRT, also one whose custom operators LiteRT does not know."""
 
 import copy
+import os
+import tempfile
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,9 @@ from ai_edge_litert.interpreter import Interpreter
 from torch import Tensor
 
 from selftrack.tracker.landmarks.tflite import CUSTOM_KINDS, Op, TfliteGraph, custom_function, read_graph
+
+_CHATTER = b"INFO: Created TensorFlow Lite"
+_STDERR = threading.Lock()
 
 
 class LiteSession:
@@ -34,8 +40,9 @@ class LiteSession:
     def _interpreter(self) -> Interpreter:
         """That of the calling thread."""
         if not hasattr(self._threads, "interpreter"):
-            self._threads.interpreter = Interpreter(model_content=self._model, num_threads=1)
-            self._threads.interpreter.allocate_tensors()
+            with _without_chatter():
+                self._threads.interpreter = Interpreter(model_content=self._model, num_threads=1)
+                self._threads.interpreter.allocate_tensors()
         return self._threads.interpreter
 
     def __call__(self, values: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
@@ -84,6 +91,21 @@ class LiteModule:
                 result = function(*(_channels_first(values[index]) for index in op.inputs), **settings)
                 values[op.output] = _channels_last(result)
         return [_channels_first(values[index]) for index in self._outputs]
+
+
+@contextmanager
+def _without_chatter() -> Iterator[None]:
+    """Hold back the line about its delegate that LiteRT's C++ writes to stderr; all else is passed on."""
+    with _STDERR, tempfile.TemporaryFile() as held:
+        stderr = os.dup(2)
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            held.seek(0)
+            os.write(2, b"".join(line for line in held if not line.startswith(_CHATTER)))
 
 
 def _load(path: Path, outputs: Sequence[int]) -> LiteModule:

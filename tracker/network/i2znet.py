@@ -66,7 +66,7 @@ class I2ZConfig:
         presets = {p.name.removesuffix(".yaml"): p for p in files("selftrack.configs").iterdir() if "i2znet" in p.name}
         if name not in presets:
             raise UserError(f"no preset {name!r}; there are {', '.join(sorted(presets))}")
-        return I2ZConfig(**yaml.safe_load(presets[name].read_text(encoding="utf-8")))
+        return I2ZConfig(**yaml.safe_load(presets[name].read_text(encoding="utf-8"))["network"])
 
 
 class Features(NamedTuple):

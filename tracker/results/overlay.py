@@ -1,7 +1,7 @@
 """`overlay.mp4`: the frame on the left, the mesh over the frame on the right, shaded or in the clip's own texture."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
@@ -16,7 +16,7 @@ from selftrack.decoders.mesh.rasterizer import Fragments, interpolate, rasterize
 from selftrack.decoders.mesh.shading import HEADLIGHT, lambert
 from selftrack.errors import UserError
 from selftrack.tracker.results.clip import open_clip
-from selftrack.tracker.results.texture import clip_texture, own_texture
+from selftrack.tracker.results.texture import TextureConfig, clip_texture, own_texture
 from selftrack.tracker.results.track_file import Track
 from selftrack.tracker.sources.writer import VideoWriter
 
@@ -42,6 +42,8 @@ class OverlayConfig:
     """Of the shaded mesh's skin, RGB in 0..1."""
     ambient: float = 0.3
     """Share of the light that comes from everywhere, shaded."""
+    texture: TextureConfig = field(default_factory=TextureConfig)
+    """The clip's own texture, of the textured mode and of texture.png."""
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
@@ -67,7 +69,7 @@ def write_overlay(
     config, path = config or OverlayConfig(), Path(folder) / NAME
     look = None
     if config.mode == "textured" and texture is None:
-        texture = clip_texture(track)
+        texture = clip_texture(track, config.texture)
         look = own_texture(track, texture)
     paint = MeshPainter(track.model(), config, texture)
     with open_clip(track) as source:

@@ -1,0 +1,74 @@
+"""`track-eval`: is a track good, and which of several is better."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from selftrack.cli.progress import Stages
+from selftrack.cli.report import print_report
+from selftrack.command import run
+from selftrack.errors import UserError
+
+
+def evaluate(
+    paths: Annotated[list[Path], typer.Argument(help="A folder of `track`; or tracks to compare.", metavar="PATHS")],
+    before: Annotated[
+        Path | None, typer.Option(help="Folder of the un-adapted track (default: the clip is tracked anew).")
+    ] = None,
+    points: Annotated[
+        Path | None, typer.Option(help="Measure points marked by hand, too: a CSV with frame,name,x,y (default: none).")
+    ] = None,
+    annotate: Annotated[
+        bool,
+        typer.Option("--annotate", help="Write annotate.html, in which to mark them, and no report (default: no)."),
+    ] = False,
+    filters: Annotated[
+        bool, typer.Option("--filters", help="Compare with filters as steady as the second track, too (default: no).")
+    ] = False,
+    json: Annotated[Path | None, typer.Option(help="Write the figures of a comparison to this file, too.")] = None,
+) -> None:
+    """Judge a track: report.html and report.json in its folder. Or compare trackers: [CLIP] TRACK TRACK ...
+
+    A TRACK is a folder of `track`, or an .npz with verts (T,V,3) in pixels and faces (F,3) of any tracker; CLIP is
+    needed where there is no folder. An adapted clip is tracked again without adaptation, unless --before names that.
+    """
+    alone = len(paths) == 1 and paths[0].is_dir()
+    for name, value, for_one in (
+        ("--before", before, True),
+        ("--annotate", annotate, True),
+        ("--filters", filters, False),
+        ("--json", json, False),
+    ):
+        if value and for_one != alone:
+            raise UserError(f"{name} goes with {'one folder of `track`' if for_one else 'several tracks'}")
+    for path in paths:
+        if not path.exists():
+            raise UserError(f"{path}: no such file or folder")
+    if annotate:
+        from selftrack.eval.annotate.page import write_page
+
+        with Stages() as stages:
+            print(write_page(paths[0], stages.show))
+    elif alone:
+        print_report(paths[0], before, points)
+    else:
+        _compare(paths, points, filters, json)
+
+
+def _compare(paths: list[Path], points: Path | None, filters: bool, json: Path | None) -> None:
+    """Print a table of several tracks."""
+    from selftrack.eval.compare import score
+
+    with Stages() as stages:
+        scores = score.score_files(paths, filters, points, stages.show)
+    print(score.table(scores))
+    if json:
+        score.write_json(scores, json)
+
+
+def main() -> None:
+    """Run the console script `track-eval`."""
+    run("track-eval", evaluate=evaluate)

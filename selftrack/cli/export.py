@@ -1,0 +1,48 @@
+"""`track-export`: a track in the format of another tool."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from selftrack.command import run
+from selftrack.errors import UserError
+from selftrack.tracker import export as exports
+from selftrack.tracker.export import FORMATS
+
+
+def export(
+    folder: Annotated[Path, typer.Argument(help="Folder that `track` has written.", metavar="DIR")],
+    to: Annotated[str, typer.Option(help=f"Write this format: {', '.join(sorted(FORMATS))}.")],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="The file to write (default: in DIR, named after the clip).")
+    ] = None,
+    focal: Annotated[
+        float | None,
+        typer.Option(help="Focal length of the camera in pixels (default: fitted, or 1.2 times the longer side)."),
+    ] = None,
+    clean: Annotated[
+        bool, typer.Option("--clean", help="Smooth noise and bridge short gaps; blinks stay (default: no).")
+    ] = False,
+    neutral_frame: Annotated[
+        int | None, typer.Option(help="With --clean: the row of a resting face, which becomes 0 (default: none).")
+    ] = None,
+) -> None:
+    """Write a track in the format of another tool."""
+    exports.known([to])
+    if neutral_frame is not None and not clean:
+        raise UserError("--neutral-frame is a part of the clean-up: add --clean")
+    if not folder.exists():
+        raise UserError(f"{folder}: no such file; make it with: track CLIP -o {folder}")
+    from selftrack.tracker.export.options import ExportOptions
+    from selftrack.tracker.results.smoothing import CleanConfig
+
+    cleaning = CleanConfig(neutral_frame=neutral_frame) if clean else None
+    print(exports.export(folder, to, output, ExportOptions(focal=focal), cleaning))
+
+
+def main() -> None:
+    """Run the console script `track-export`."""
+    run("track-export", export=export)

@@ -1,0 +1,129 @@
+"""Settings from files and from `--set`: read, checked by name and type, and put into the dataclasses they belong to."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+import yaml
+
+from selftrack.errors import UserError
+from selftrack.io import flat, nested
+
+Settings = TypeVar("Settings")
+
+ConfigOption = Annotated[
+    str | None,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        help="Take settings from a YAML file, such as the config.yaml of a result, or from a preset (default: none).",
+    ),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change one setting, such as track.crop.slack=0.4; may be given several times. It counts more than "
+        "--config.",
+    ),
+]
+
+
+def read_config(name: str | None) -> dict[str, Any]:
+    """Read settings by their full names, such as "track.crop.slack", from a YAML file or a preset.
+
+    Raises:
+        UserError: there is none of that name, or it holds no settings.
+    """
+    if name is None:
+        return {}
+    presets = {p.name.removesuffix(".yaml"): p for p in files("selftrack.configs").iterdir() if p.name.endswith("yaml")}
+    place = Path(name) if Path(name).is_file() else presets.get(name)
+    if place is None:
+        raise UserError(f"{name}: no such file of settings, and no preset; presets are {', '.join(sorted(presets))}")
+    try:
+        read = yaml.safe_load(place.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise UserError(f"{name}: cannot be read as YAML ({error})") from error
+    if not isinstance(read, Mapping) or not all(isinstance(key, str) for key in flat(read)):
+        raise UserError(f"{name}: holds no settings by name, such as those of a config.yaml that track has written")
+    return flat(read)
+
+
+def read_assignments(assignments: Iterable[str] | None) -> dict[str, Any]:
+    """Read settings by their full names from `KEY=VALUE`, with values as in YAML.
+
+    Raises:
+        UserError: one has another form.
+    """
+    read = {}
+    for assignment in assignments or ():
+        key, separator, value = assignment.partition("=")
+        if not separator or not key.strip():
+            raise UserError(f"--set takes KEY=VALUE, such as track.crop.slack=0.4; got {assignment!r}")
+        try:
+            read[key.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise UserError(f"--set {key}: {value!r} is no value that YAML knows") from error
+    return read
+
+
+def under(changes: Mapping[str, Any], root: str) -> dict[str, Any]:
+    """Those of the settings whose names begin with `root.`, without that."""
+    return {key.removeprefix(f"{root}."): value for key, value in changes.items() if key.startswith(f"{root}.")}
+
+
+def check_roots(changes: Mapping[str, Any], roots: Iterable[str]) -> None:
+    """Make sure that each name begins with one of the roots. Raises UserError where one does not."""
+    known = tuple(roots)
+    for key in changes:
+        if key.partition(".")[0] not in known:
+            raise UserError(f"there is no setting {key!r}; settings begin with {', '.join(known)}")
+
+
+def changed(settings: Settings, changes: Mapping[str, Any], root: str = "") -> Settings:
+    """Return a dataclass of settings with changes by name, such as "crop.slack", checked against its types.
+
+    Args:
+        settings: may hold further dataclasses.
+        changes: values by name.
+        root: what the names begin with for the user, such as "track.".
+
+    Raises:
+        UserError: there is no such setting, or a value that it cannot have.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    known = flat(asdict(settings))  # type: ignore[call-overload]
+    for key in changes:
+        _check_name(key, known, root)
+    tree = nested(known | dict(changes))
+    try:
+        made: Settings = TypeAdapter(type(settings)).validate_python(tree)
+        return made
+    except ValidationError as error:
+        first = error.errors()[0]
+        cause = first.get("ctx", {}).get("error")
+        if isinstance(cause, UserError):
+            raise cause from error
+        name = root + ".".join(str(part) for part in first["loc"])
+        raise UserError(f"{name}: {first['msg'][0].lower()}{first['msg'][1:]}; got {first['input']!r}") from error
+
+
+def _check_name(key: str, known: Mapping[str, Any], root: str) -> None:
+    if key in known:
+        return
+    within = [name for name in known if name.startswith(f"{key}.")]
+    if within:
+        raise UserError(f"{root}{key} is a group of settings: {', '.join(root + name for name in within)}")
+    last = key.rpartition(".")[2]
+    close = difflib.get_close_matches(key, known, 3) or [name for name in known if name.rpartition(".")[2] == last]
+    hint = f"did you mean {' or '.join(root + name for name in close)}?" if close else "see docs/usage.md for all"
+    raise UserError(f"there is no setting {root}{key}; {hint}")

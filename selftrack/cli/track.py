@@ -1,0 +1,191 @@
+"""`track`: a face through a video."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from selftrack.cli.progress import Stages
+from selftrack.cli.report import print_report
+from selftrack.cli.settings import (
+    ConfigOption,
+    SetOption,
+    changed,
+    check_roots,
+    read_assignments,
+    read_config,
+    under,
+)
+from selftrack.command import quiet, run, verbose
+from selftrack.errors import UserError
+from selftrack.io import OutputFolder
+from selftrack.tracker.export import FORMATS, default_path, known, require
+
+if TYPE_CHECKING:
+    from selftrack.adapt.trainer import AdaptConfig
+    from selftrack.tracker.model import Model
+    from selftrack.tracker.pipeline import Summary
+
+# torch's threads wait for work spinning, by default so long that a busy machine makes them many times slower
+os.environ.setdefault("GOMP_SPINCOUNT", "20000")
+
+_ROOTS = ("track", "adapt", "export")
+_FORMATS = ", ".join(sorted(FORMATS))
+
+
+def track(
+    video: Annotated[
+        str, typer.Argument(help="A video, a folder of pictures, or a pattern such as img%04d.png.", metavar="CLIP")
+    ],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Folder of the results (default: <clip>_track).")
+    ] = None,
+    start: Annotated[float | None, typer.Option(help="Begin at this second of the clip (default 0).")] = None,
+    duration: Annotated[float | None, typer.Option(help="Track so many seconds (default: to the end).")] = None,
+    fps: Annotated[
+        float | None, typer.Option(help="Pictures per second of a folder or pattern of pictures (default 24).")
+    ] = None,
+    face: Annotated[
+        int | None, typer.Option(help="Follow this face: 0 is the largest, 1 the next (default 0).", min=0)
+    ] = None,
+    landmarks: Annotated[
+        str | None, typer.Option(help="Read the landmarks of mediapipe or fan (default mediapipe).")
+    ] = None,
+    identity: Annotated[
+        str | None, typer.Option(help="Estimate one identity for the clip, or one per-frame (default clip).")
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="Use this file of weights, such as an adapted.safetensors (default: bundled).")
+    ] = None,
+    decoder: Annotated[
+        Path | None, typer.Option(help="Use this personal model, made by track-train dam (default: the bundled head).")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="Compute on cpu, cuda, or auto: cuda where there is one (default auto).")
+    ] = None,
+    adapt: Annotated[
+        bool | None,
+        typer.Option("--adapt/--no-adapt", help="Fine-tune the tracker on this very clip first (default: no)."),
+    ] = None,
+    preset: Annotated[str, typer.Option(help="Settings of --adapt: fast or thorough (default fast).")] = "fast",
+    overlay: Annotated[
+        bool | None,
+        typer.Option("--overlay/--no-overlay", help="Write overlay.mp4, the clip with the mesh (default: yes)."),
+    ] = None,
+    textured: Annotated[
+        bool | None,
+        typer.Option("--textured/--shaded", help="Draw the mesh there in the clip's own texture (default: shaded)."),
+    ] = None,
+    report: Annotated[
+        bool, typer.Option("--report", help="Write report.html, too, as track-eval does (default: no).")
+    ] = False,
+    export: Annotated[
+        str | None,
+        typer.Option(help=f"Write these formats, too, such as livelink,glb (default: none). Known are {_FORMATS}."),
+    ] = None,
+    config: ConfigOption = None,
+    set: SetOption = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the results of an earlier run (default: no).")
+    ] = False,
+) -> None:
+    """Track a face through a clip and write curves, pose, mesh and an overlay into a folder."""
+    _check_clip(video)
+    named = {
+        "track.start": start,
+        "track.duration": duration,
+        "track.fps": fps,
+        "track.detect.face": face,
+        "track.landmarks": landmarks,
+        "track.identity": identity,
+        "track.weights": None if weights is None else str(weights),
+        "track.decoder": None if decoder is None else str(decoder.resolve()),
+        "track.device": device,
+        "track.overlay": overlay,
+        "track.overlay_style.mode": None if textured is None else "textured" if textured else "shaded",
+    }
+    from_file = read_config(config)
+    changes = from_file | read_assignments(set) | {name: value for name, value in named.items() if value is not None}
+    check_roots(changes, _ROOTS)
+    exports = known(changes.get("export") or [] if export is None else [name for name in export.split(",") if name])
+    adapts = bool(under(from_file, "adapt")) if adapt is None else adapt
+    if adapt is None and not adapts and under(changes, "adapt"):
+        raise UserError("--set changes the adaptation, but there is none: add --adapt")
+    summary, verdict = _run(video, output, changes, exports, preset if adapts else None, overwrite)
+    if not quiet():
+        print(summary)
+        if verdict:
+            print(f"adapted  {verdict}")
+    if verbose():
+        print("seconds  " + ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in summary.seconds.items()))
+    if report:
+        print_report(summary.folder)
+
+
+def _check_clip(video: str) -> None:
+    """Refuse a clip that is not there before anything is loaded: that takes seconds."""
+    pattern = any(sign in Path(video).name for sign in "%*?[")
+    if not Path(video).exists() and not (pattern and Path(video).parent.is_dir()):
+        raise UserError(f"{video}: no such file")
+
+
+def _run(
+    video: str,
+    output: Path | None,
+    changes: Mapping[str, Any],
+    exports: Sequence[str],
+    preset: str | None,
+    overwrite: bool,
+) -> tuple[Summary, Any]:
+    """Track with settings changed by name; adapt first where a preset is named. Returns the summary and the verdict."""
+    from selftrack.adapt.run import adapt_clip, load_preset
+    from selftrack.tracker.pipeline import OUTPUTS, TrackConfig, load_model, track_clip
+    from selftrack.tracker.sources.opening import source_name
+
+    track = changed(TrackConfig(), under(changes, "track"), "track.")
+    if preset is not None:
+        changed(load_preset(preset), under(changes, "adapt"), "adapt.")  # before anything is loaded
+    folder = output or Path(f"{source_name(video)}_track")
+    names = [*OUTPUTS, *(default_path(Path(video), to, folder).name for to in exports)]
+    OutputFolder(folder).check(names, overwrite)
+    settings = {"track": asdict(track), "adapt": None, "export": list(exports)}
+    model, verdict, also = None, None, None
+    with Stages() as stages:
+        if preset is not None:
+            model = load_model(track)
+            require(exports, model.decoder)
+            adapt = _adapt_settings(preset, model, under(changes, "adapt"))
+            settings["adapt"] = asdict(adapt)
+            model, verdict, also = adapt_clip(video, folder, track, adapt, model, stages.show)
+        summary = track_clip(
+            video,
+            folder,
+            track,
+            model=model,
+            overwrite=overwrite,
+            exports=exports,
+            also=also,
+            settings=settings,
+            progress=stages.show,
+        )
+    return summary, verdict
+
+
+def _adapt_settings(preset: str, model: Model, changes: Mapping[str, Any]) -> AdaptConfig:
+    """The preset, with what a personal model needs, and the user's changes."""
+    from selftrack.adapt.run import for_personal_model, load_preset
+
+    settings = load_preset(preset)
+    if not model.decoder.has_blendshapes:
+        settings = for_personal_model(settings)
+    return changed(settings, changes, "adapt.")
+
+
+def main() -> None:
+    """Run the console script `track`."""
+    run("track", track=track)

@@ -1,0 +1,184 @@
+"""`track-train`: captures to learn from, networks and personal models."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from selftrack.cli.progress import Stages
+from selftrack.cli.settings import ConfigOption, SetOption, changed, read_assignments, read_config
+from selftrack.command import run
+from selftrack.errors import UserError
+
+_Seed = Annotated[int | None, typer.Option(help="Random seed (default 0).")]
+_Steps = Annotated[
+    int | None, typer.Option(help="Take so many optimisation steps (default: as the settings say).", min=1)
+]
+_Device = Annotated[str, typer.Option(help="Compute on cpu or cuda (default cpu).")]
+
+
+def captures(
+    folder: Annotated[Path, typer.Argument(help="Where the captures go; those there are kept.", metavar="DIR")],
+    people: Annotated[int, typer.Option(help="Draw so many people, 12 pictures each; 2400 take 6 GB.", min=1)] = 2400,
+    workers: Annotated[int, typer.Option(help="Draw in so many processes.", min=1)] = 2,
+    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
+) -> None:
+    """Draw synthetic captures to train from."""
+    from selftrack.synthetic.captures import make_captures
+
+    with Stages() as stages:
+        make_captures(folder, people, seed, workers, progress=partial(stages.show, "captures"))
+
+
+def i2znet(
+    folder: Annotated[
+        Path | None, typer.Argument(help="Captures, of track-train captures (not for a personal model).", metavar="DIR")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="The file of weights to write (default: beside the model).")
+    ] = None,
+    decoder: Annotated[
+        Path | None, typer.Option(help="Train for this personal model, of track-train dam (default: the bundled head).")
+    ] = None,
+    capture: Annotated[
+        Path | None, typer.Option(help="With --decoder: the capture that the model was made from.")
+    ] = None,
+    steps: _Steps = None,
+    device: _Device = "cpu",
+    seed: _Seed = None,
+    config: ConfigOption = None,
+    set: SetOption = None,
+) -> None:
+    """Train the heads of an I2ZNet; goes on where it was interrupted. Under torchrun on several devices.
+
+    Settings are those of selftrack.training.i2znet.TrainConfig, such as objective.noise.point; presets of the
+    architecture are i2znet_small, i2znet_fan and i2znet_paper.
+    """
+    changes = _changes(config, set, steps=steps, seed=seed)
+    if decoder or capture:
+        if folder or not (decoder and capture):
+            raise UserError("a network for a personal model takes --decoder and --capture, and no DIR")
+        print(_network_of_capture(decoder, capture, output, changes, device))
+        return
+    if folder is None or output is None:
+        raise UserError("a network for the bundled head takes DIR, from track-train captures, and -o")
+    from selftrack.synthetic.captures import find_captures
+    from selftrack.training.dataset import Shards
+    from selftrack.training.i2znet import TrainConfig, train
+
+    settings = changed(TrainConfig(), changes)
+    with Stages() as stages:
+        loading = partial(stages.show, "features")
+        train(Shards(find_captures(folder)), output, settings, partial(stages.show, "training"), loading, device)
+    print(output)
+
+
+def _network_of_capture(
+    decoder: Path, capture: Path, output: Path | None, changes: Mapping[str, Any], device: str
+) -> Path:
+    """Train a network for a personal model; returns the file of weights."""
+    from selftrack.decoders.capture import open_capture
+    from selftrack.decoders.dam.model import Dam
+    from selftrack.tracker.network.weights import network_beside
+    from selftrack.training.i2znet_multiview import dam_training, network_config, train_on_capture
+
+    model = Dam.load(decoder)
+    settings = changed(dam_training(network_config(model)), changes)
+    with Stages() as stages:
+        loading, training = partial(stages.show, "features"), partial(stages.show, "training")
+        place = output or network_beside(decoder)
+        return train_on_capture(open_capture(capture), model, place, settings, training, loading, device)
+
+
+def studio(
+    folder: Annotated[Path, typer.Argument(help="Where the capture goes.", metavar="DIR")],
+    seed: Annotated[int, typer.Option(help="Which virtual actor.", min=0)] = 0,
+    frames: Annotated[int | None, typer.Option(help="Capture so many moments of acting (default 280).", min=5)] = None,
+) -> None:
+    """Capture a virtual actor in a synthetic light stage; its pictures are drawn when they are needed."""
+    from selftrack.synthetic.lab import LabConfig, make_studio
+
+    print(make_studio(folder, seed, LabConfig(frames=frames or LabConfig.frames)))
+
+
+def dam(
+    folder: Annotated[
+        Path | None, typer.Argument(help="A capture: of track-train studio, or Multiface's.", metavar="CAPTURE")
+    ] = None,
+    from_video: Annotated[Path | None, typer.Option(help="Make it from this clip of the person instead.")] = None,
+    output: Annotated[Path, typer.Option("-o", "--output", help="The model to write.")] = Path("dam.safetensors"),
+    texture: Annotated[
+        int | None, typer.Option(help="Side of the texture: 256 or 512 on the CPU, 1024 (default 256).")
+    ] = None,
+    steps: _Steps = None,
+    device: _Device = "cpu",
+    workers: Annotated[
+        int | None, typer.Option(help="Read the capture in so many processes (default 0: in this one).", min=0)
+    ] = None,
+    seed: _Seed = None,
+    config: ConfigOption = None,
+    set: SetOption = None,
+) -> None:
+    """Train a personal model (a deep appearance model); goes on where it was interrupted. Under torchrun on several
+    devices.
+
+    Settings are those of selftrack.training.dam.DamTraining, such as kl.
+    """
+    named = {"model.texture": texture, "workers": workers, "steps": steps, "seed": seed}
+    changes = _changes(config, set, **named)
+    if (folder is None) == (from_video is None):
+        raise UserError("a model is made from a CAPTURE or from a clip: --from-video CLIP")
+    if from_video:
+        if not from_video.exists():
+            raise UserError(f"{from_video}: no such file")
+        print(f"{output}: {_model_of_clip(from_video, output, changes, device)}")
+    elif folder:
+        print(f"{output}: {_model_of_capture(folder, output, changes, device)}")
+
+
+def _model_of_capture(folder: Path, output: Path, changes: Mapping[str, Any], device: str) -> str:
+    """Train on a multi-view capture; returns the errors on what was held out, as text."""
+    from selftrack.decoders.capture import open_capture
+    from selftrack.training.dam import DamTraining, train_dam
+    from selftrack.training.place_landmarks import place_landmarks
+
+    settings = changed(DamTraining(), changes)
+    capture = open_capture(folder)
+    for line in capture.missing[:5]:
+        print(f"missing  {line}", file=sys.stderr)
+    if len(capture.missing) > 5:
+        print(f"missing  and {len(capture.missing) - 5} more", file=sys.stderr)
+    if capture.topology.landmarks is None:
+        try:
+            capture.topology = replace(capture.topology, landmarks=place_landmarks(capture))
+        except UserError as error:
+            print(f"note     {error}; no network can be trained for this model", file=sys.stderr)
+    with Stages() as stages:
+        return str(train_dam(capture, output, settings, partial(stages.show, "training"), device))
+
+
+def _model_of_clip(clip: Path, output: Path, changes: Mapping[str, Any], device: str) -> str:
+    """Train on one clip; returns the errors on what was held out, as text."""
+    from selftrack.training.dam import DamTraining
+    from selftrack.training.personal_model import STEPS, model_of_clip
+
+    settings = changed(DamTraining(steps=STEPS), changes)
+    with Stages() as stages:
+        return str(model_of_clip(clip, output, settings, min(settings.steps, 1500), stages.show, device))
+
+
+def _changes(config: str | None, assignments: list[str] | None, **named: object) -> dict[str, Any]:
+    """Settings by name from a file, from --set and from options of their own, the last of which count most."""
+    return read_config(config) | read_assignments(assignments) | {k: v for k, v in named.items() if v is not None}
+
+
+def main() -> None:
+    """Run the console script `track-train`."""
+    about = "Draw captures, train networks, make personal models."
+    run("track-train", about, captures=captures, i2znet=i2znet, studio=studio, dam=dam)

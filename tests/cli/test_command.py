@@ -1,0 +1,168 @@
+"""What all commands have in common: help, version, verbosity, completion, and no wait before an error."""
+
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import selftrack
+from selftrack.cli import progress
+from selftrack.cli.progress import Stages
+from selftrack.tracker.export import FORMATS
+
+COMMANDS = ("track", "track-eval", "track-export", "track-train")
+HEAVY = ("torch", "cv2", "numba", "av", "scipy", "matplotlib")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("option", ["-h", "--help"])
+def test_help(run: Callable, command: str, option: str) -> None:
+    status, out, err = run(command, option)
+    assert status == 0 and err == "" and f"Usage: {command}" in out
+    if command == "track-export":
+        assert all(name in out for name in FORMATS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_version(run: Callable, command: str) -> None:
+    assert run(command, "--version") == (0, f"selftrack {selftrack.__version__}\n", "")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_completion(run: Callable, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The script that --show-completion prints asks the command itself, which answers with its options."""
+    monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
+    status, out, _ = run(command, "--show-completion", "bash")
+    variable = f"_{command.replace('-', '_')}_COMPLETE".upper()
+    assert status == 0 and variable in out
+    monkeypatch.setenv(variable, "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", f"{command} --vers")
+    monkeypatch.setenv("COMP_CWORD", "1")
+    assert run(command)[1].split() == ["--version"]
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments", "status"),
+    [
+        ("track", ["--help"], 0),
+        ("track", ["--version"], 0),
+        ("track", ["nosuch.mp4"], 2),
+        ("track", ["nosuch%04d.png", "--export", "fbx"], 2),
+        ("export", ["nosuch", "--to", "csv"], 2),
+        ("evaluate", ["nosuch"], 2),
+        ("train", ["dam", "--from-video", "nosuch.mp4"], 2),
+    ],
+)
+def test_nothing_large_is_loaded_for_help_or_a_missing_file(
+    module: str, arguments: list[str], status: int, tmp_path: Path
+) -> None:
+    program = f"""
+import sys
+from selftrack.cli import {module}
+sys.argv = ["x", *{arguments!r}]
+try:
+    {module}.main()
+except SystemExit as stop:
+    print(stop.code or 0, [name for name in {HEAVY!r} if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == f"{status} []"
+    assert len(done.stderr.splitlines()) == (1 if status else 0)
+
+
+def test_importing_the_package_loads_no_torch_and_reading_a_track_neither(tmp_path: Path) -> None:
+    data = Path(__file__).parents[1] / "data" / "track_v3.npz"
+    program = f"""
+import sys
+import selftrack
+print([name for name in ("torch", "numpy", "cv2") if name in sys.modules])
+from selftrack.tracker.results.track_file import load
+track = load({str(data)!r})
+track.save({str(tmp_path)!r})
+"""
+    assert subprocess.check_output([sys.executable, "-c", program], text=True) == "[]\n"
+    program = f"""
+import sys
+import selftrack
+track = selftrack.load({str(tmp_path)!r})
+print(len(track.curves()), len(track.pose()), [name for name in ("torch", "cv2", "numba") if name in sys.modules])
+"""
+    assert subprocess.check_output([sys.executable, "-c", program], text=True) == "52 6 []\n"
+
+
+def test_the_nouns() -> None:
+    """Each resolves to something with a docstring; `adapt` is the folder and the function, in whatever order."""
+    for name in selftrack.__all__:
+        noun = getattr(selftrack, name)
+        assert noun.__doc__, name
+    assert set(dir(selftrack)) == set(selftrack.__all__)
+    with pytest.raises(AttributeError, match="has no attribute 'nosuch'"):
+        selftrack.nosuch  # noqa: B018
+    assert import_module("selftrack.adapt.clip") is selftrack.adapt.clip
+    with pytest.raises(TypeError, match="adapt"):
+        selftrack.adapt()
+
+
+def test_python_m_selftrack_is_track(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "selftrack", "missing.mp4"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", "track: missing.mp4: no such file\n")
+
+
+def test_quiet_and_verbose(run: Callable, make_clip: Callable[..., Path]) -> None:
+    clip = make_clip("still.mp4", [np.full((48, 64, 3), 90, np.uint8)] * 3)
+    status, out, err = run("track", clip, "-o", "q", "-q")
+    assert (status, out, err) == (0, "", "") and Path("q/track.npz").exists()
+    status, out, err = run("track", clip, "-o", "v", "--verbose")
+    assert status == 0 and "seconds  load" in out and "track    3/3" in err
+    status, out, _ = run("track", clip, "-o", "p")
+    assert status == 0 and "seconds" not in out and "frames   3, lost 3" in out
+    status, _, err = run("track", clip, "-o", "n", "-q", "-v")
+    assert status == 2 and "exclude each other" in err and not Path("n").exists()
+
+
+def test_plain_lines_tell_the_time_left(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One in ten seconds and one at the end: 30 steps of 4 s each, of which the first is known after 4 s."""
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    with Stages() as stages:
+        for done in range(1, 31):
+            now[0] += 4
+            stages.show("adapt", done, 30, {"skin": 0.5})
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "adapt    3/30, 2 min left skin 0.50"  # 27 steps of 4 s are 108 s
+    assert lines[-2:] == ["adapt    27/30, 12 s left skin 0.50", "adapt    30/30 skin 0.50"] and len(lines) == 10
+
+
+def test_the_chatter_of_litert_is_held_back_and_nothing_else(tmp_path: Path) -> None:
+    program = """
+import os, threading, time
+from selftrack.tracker.landmarks import litert
+from selftrack.tracker.landmarks.boxes import BoxDetector
+made = litert.Interpreter
+def slow(*arguments, **settings):
+    os.write(2, b"somebody else\\n")
+    return made(*arguments, **settings)
+litert.Interpreter = slow
+BoxDetector()
+os.write(2, b"afterwards\\n")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert set(done.stderr.splitlines()) == {"somebody else", "afterwards"}
+
+
+def test_threads_may_make_interpreters_at_once(capfd: pytest.CaptureFixture) -> None:
+    from selftrack.tracker.landmarks.boxes import BoxDetector
+
+    threads = [threading.Thread(target=BoxDetector) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    print("still there", file=sys.stderr)
+    assert "still there" in capfd.readouterr().err
