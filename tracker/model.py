@@ -16,7 +16,7 @@ from selftrack.errors import UserError
 from selftrack.tracker.geometry import crop as crops
 from selftrack.tracker.geometry.pose import project
 from selftrack.tracker.landmarks import detectors as _built_in  # noqa: F401  registers them
-from selftrack.tracker.landmarks.base import LandmarkSource, load_landmarks
+from selftrack.tracker.landmarks.base import LandmarkSource, landmark_source, load_landmarks
 from selftrack.tracker.network.i2znet import Heads, I2ZNet, to_tensor
 from selftrack.tracker.network.weights import BUNDLED, ClipFit, load_weights, network_beside, save_adapted
 
@@ -90,15 +90,15 @@ class Model:
             UserError: no such device, file or landmark source; or weights for another decoder or other landmarks.
         """
         place = choose_device(device)
-        source = load_landmarks(landmarks, place)
+        points = landmark_source(landmarks).points
         face = load_decoder(decoder).to(place).requires_grad_(False).eval()
         if weights is None:
-            weights = network_beside(Path(decoder)) if decoder else BUNDLED[source.points]
+            weights = network_beside(Path(decoder)) if decoder else BUNDLED[points]
         path = Path(weights)
         network, before, fit = load_weights(path, place)
-        if network.config.coordinates and network.config.points != source.points:
+        if network.config.coordinates and network.config.points != points:
             raise UserError(
-                f"{path}: reads {network.config.points} landmarks, but {landmarks} gives {source.points}; train a "
+                f"{path}: reads {network.config.points} landmarks, but {landmarks} gives {points}; train a "
                 "network for them with track-train i2znet and name it with --weights"
             )
         if network.config.decoder != face.hash:
@@ -106,6 +106,7 @@ class Model:
                 f"{path}: gives codes of another decoder than {decoder or 'the bundled head'}; train a network for it "
                 "with track-train i2znet --decoder, or name its own decoder with --decoder"
             )
+        source = load_landmarks(landmarks, place)  # last, since it may have to be downloaded
         model = cls(network, face, source, place, path, Path(decoder).resolve() if decoder else None)
         if before is None:
             return model

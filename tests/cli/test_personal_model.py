@@ -190,7 +190,7 @@ def test_the_commands(stage: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyP
     def train(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["track-train", *map(str, arguments)])
         with pytest.raises(SystemExit) as stop:
-            train.main()
+            train_command.main()
         said = capsys.readouterr()
         return stop.value.code or 0, said.out, said.err
 

@@ -20,9 +20,9 @@ from selftrack.training.i2znet import TrainConfig
 
 QUICK = (
     "--set",
-    "adapt.steps=20",
+    "adapt.steps=6",
     "--set",
-    "adapt.evaluate=10",
+    "adapt.evaluate=3",
     "--set",
     "adapt.texels=200",
     "--set",
@@ -100,9 +100,9 @@ def test_a_result_is_reproduced_by_its_config(run: Callable, smile: Path) -> Non
 
 
 def test_an_adapted_result_is_reproduced_by_its_config(run: Callable, smile: Path) -> None:
-    assert run("track", smile, "-o", "a", "--adapt", "--no-overlay", *QUICK)[0] == 0
+    assert run("track", smile, "-o", "a", "--adapt", "--duration", 1.2, "--no-overlay", *QUICK)[0] == 0
     written = yaml.safe_load(Path("a/config.yaml").read_text())
-    assert written["adapt"]["steps"] == 20 and written["adapt"]["weights"]["cftc"] == 510
+    assert written["adapt"]["steps"] == 6 and written["adapt"]["weights"]["cftc"] == 510
     assert run("track", smile, "-o", "b", "--config", "a/config.yaml")[0] == 0
     for name in ("config.yaml", "adaptation.json", "curves.csv"):
         assert Path("a", name).read_bytes() == Path("b", name).read_bytes(), name
