@@ -38,12 +38,12 @@ def scorer() -> ModuleType:
     return module
 
 
-@pytest.fixture
-def light_stage(tmp_path: Path) -> Callable[..., Studio]:
+@pytest.fixture(scope="session")
+def light_stage(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Studio]:
     """A small synthetic light stage: a grey actor who opens the mouth, before cameras of one colour."""
 
     def build(name: str = "stage", gloss: float = 0.0, turn: float = 0.0, frames: int = 2, cameras: int = 13) -> Studio:
-        head = load_head()
+        head, folder = load_head(), tmp_path_factory.mktemp("capture") / name
         curves = np.zeros((frames, 52), np.float32)
         curves[:, head.expression_names.index("jawOpen")] = 0.8 * np.linspace(0, 1, frames)
         Performance(
@@ -56,8 +56,8 @@ def light_stage(tmp_path: Path) -> Callable[..., Studio]:
             angles=np.array([[0, turn, 0]] * frames),
             offset=np.zeros((frames, 3)),
             camera_gain=np.ones((cameras, 3)),
-        ).save(tmp_path / name)
-        return Studio(tmp_path / name)
+        ).save(folder)
+        return Studio(folder)
 
     return build
 

@@ -143,6 +143,7 @@ def track_clip(
     ):
         with watch("load"):
             model = model or load_model(config)
+            export.require(names, model.decoder)
         track, model, notes = _track(source, model, config, watch, progress)
         with watch("write"):
             track.save(results)

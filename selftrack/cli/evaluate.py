@@ -64,7 +64,7 @@ def _compare(paths: list[Path], points: Path | None, filters: bool, json: Path |
 
     with Stages() as stages:
         scores = score.score_files(paths, filters, points, stages.show)
-    print(score.table(scores))
+    print(score.table(scores), end="")
     if json:
         score.write_json(scores, json)
 

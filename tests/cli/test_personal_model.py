@@ -15,6 +15,7 @@ from selftrack.adapt.terms import StepContext
 from selftrack.adapt.terms.texture import MotcConfig, model_texture
 from selftrack.adapt.trainer import AdaptConfig, Trainer
 from selftrack.cli import track
+from selftrack.cli import train as train_command
 from selftrack.decoders.base import SurfacePoints
 from selftrack.decoders.capture import in_camera, view_direction
 from selftrack.decoders.capture.light_stage import Studio
@@ -40,20 +41,20 @@ from selftrack.training.i2znet_multiview import (
 SMALL = I2ZConfig(vector=8, hidden=16)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def stage(light_stage: Callable) -> Studio:
     return light_stage(frames=6, cameras=4)
 
 
-@pytest.fixture
-def model(stage: Studio, tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def model(stage: Studio, tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     dam = prepare(stage, DamTraining(DamConfig(texture=32, hidden=32)))
     fit_curves(dam, stage, np.arange(6))
-    return dam.save(tmp_path / "dam.safetensors")
+    return dam.save(tmp_path_factory.mktemp("model") / "dam.safetensors")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def network(model: Path) -> Path:
     """Untrained."""
     torch.manual_seed(1)
