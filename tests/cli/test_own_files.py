@@ -1,0 +1,93 @@
+"""What is the user's in a folder of results survives everything, byte for byte."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+COLLIDING = {"config.yaml": "my settings", "report.html": "my report", "texture.png": "my picture"}
+OTHER = {"notes.txt": "my notes", "sub/track.npz": "my other track", "clip.mp4": "my clip"}
+SHORT = ("--duration", 0.2, "--no-overlay")
+
+
+def put(folder: Path, files: dict[str, str]) -> Path:
+    """Write the user's files."""
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    return folder
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """All files below a folder, but for what the tracker keeps for itself."""
+    files = [path for path in folder.rglob("*") if path.is_file() and ".selftrack" not in path.parts]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+@pytest.mark.parametrize("name", COLLIDING)
+def test_files_of_our_names_are_refused(run: Callable, smile: Path, name: str) -> None:
+    """Whatever is asked for, it ends with one line before anything is written."""
+    folder = put(Path("mine"), {name: COLLIDING[name], **OTHER})
+    before = content(folder)
+    for more in ((), ("--overwrite",), ("--adapt",), ("--report", "--overwrite")):
+        status, _, err = run("track", smile, "-o", folder, *SHORT, *more)
+        assert status == 2 and f"has a file {name} that this program did not write" in err
+        assert len(err.splitlines()) == 1 and content(folder) == before
+
+
+def test_other_files_stay_beside_the_results(run: Callable, smile: Path, make_clip: Callable[..., Path]) -> None:
+    """Through a run, another with --overwrite, one that fails, one without a face, a report and an export."""
+    folder = put(Path("mine"), OTHER)
+    own = content(folder)
+
+    def theirs() -> dict[str, bytes]:
+        return {name: data for name, data in content(folder).items() if name in own}
+
+    assert run("track", smile, "-o", folder, *SHORT)[0] == 0
+    assert theirs() == own and set(content(folder)) == set(own) | {"track.npz", "curves.csv", "config.yaml"}
+    assert run("track", smile, "-o", folder, *SHORT, "--overwrite")[0] == 0
+    after = content(folder)
+    assert run("track", smile, "-o", folder, *SHORT, "--overwrite", "--start", 99)[0] == 2
+    assert content(folder) == after
+    black = smile.with_name("lost.mp4")  # its frames 12 to 23 show no face
+    status, _, err = run("track", black, "-o", folder, "--start", 0.5, "--duration", 0.2, "--overwrite")
+    assert status == 2 and "no face was found" in err and "earlier results" in err.splitlines()[-1]
+    assert content(folder) == after
+    put(folder, {"smile.csv": "my own curves"})
+    status, _, err = run("track-export", folder, "--to", "csv")
+    assert status == 2 and "smile.csv" in err
+    assert (folder / "smile.csv").read_text() == "my own curves" and theirs() == own
+
+
+def test_a_report_replaces_no_report_of_the_users(run: Callable, smile: Path) -> None:
+    assert run("track", smile, "-o", "mine", *SHORT)[0] == 0
+    put(Path("mine"), {"report.html": "my report", "annotate.html": "my page"})
+    before = content(Path("mine"))
+    for more in ((), ("--annotate",)):
+        status, _, err = run("track-eval", "mine", *more)
+        assert status == 2 and "did not write" in err.splitlines()[-1]
+        assert content(Path("mine")) == before
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_ctrl_c_twice(smile: Path, tmp_path: Path) -> None:
+    """The first ends the adaptation with the best state so far, the second all; the folder is as it was."""
+    folder = put(tmp_path / "mine", OTHER)
+    own = content(folder)
+    command = [sys.executable, "-m", "selftrack", smile, "-o", folder, "--adapt", "--set", "adapt.evaluate=1"]
+    with subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("read") and "72/72" in line:
+                break
+        for _ in range(2):
+            time.sleep(0.5)
+            process.send_signal(signal.SIGINT)
+        rest = process.stderr.read()
+    assert process.returncode not in (0, None) and "Traceback" not in rest, rest
+    assert content(folder) == own and [path.name for path in tmp_path.iterdir()] == ["mine"]
