@@ -1,8 +1,26 @@
 """The error that is a message to the user."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class UserError(ValueError):
     """Something that the user can mend: what was received and what to do, in one line.
 
     Commands print it and end with status 2. Every other error is a defect of the program and keeps its traceback.
     """
+
+
+@contextmanager
+def of_extra(extra: str) -> Iterator[None]:
+    """Import packages that only an extra of this project installs.
+
+    Raises:
+        UserError: one of them is not installed, or does not fit the others; it names the extra.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise UserError(f"{error}; install what is needed with: pip install 'selftrack[{extra}]'") from error

@@ -17,6 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from selftrack.errors import of_extra
+
 
 class Fragments(NamedTuple):
     """What the pixels (H, W) of B images see."""
@@ -41,7 +43,7 @@ def rasterize(vertices: Tensor, faces: Tensor, size: tuple[int, int]) -> Fragmen
 
     Raises:
         ValueError: wrong shapes or types.
-        ImportError: CUDA without PyTorch3D.
+        UserError: CUDA without PyTorch3D.
     """
     return (rasterize_pytorch3d if vertices.is_cuda else rasterize_numba)(vertices, faces, size)
 
@@ -72,14 +74,9 @@ def rasterize_pytorch3d(vertices: Tensor, faces: Tensor, size: tuple[int, int]) 
     A pixel whose centre lies exactly on an edge belongs to neither triangle.
     """
     _check(vertices, faces, size)
-    try:
+    with of_extra("pytorch3d"):
         from pytorch3d.renderer.mesh.rasterize_meshes import rasterize_meshes
         from pytorch3d.structures import Meshes
-    except ImportError as error:
-        raise ImportError(
-            "PyTorch3D is needed to rasterize on CUDA and could not be imported: install a build that fits "
-            "this torch (pip install easypytorch3d), or move the vertices to the CPU"
-        ) from error
     height, width = size
     with torch.no_grad():
         x, y, z = vertices.detach().float().unbind(-1)

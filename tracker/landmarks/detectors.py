@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from selftrack.errors import UserError
+from selftrack.errors import UserError, of_extra
 from selftrack.tracker.landmarks.attention_mesh import LandmarkNet
 from selftrack.tracker.landmarks.base import Detection, Follower, LandmarkSource, register_landmarks
 from selftrack.tracker.landmarks.boxes import BoxDetector
@@ -72,7 +72,8 @@ class _FanFollower(Follower):
 
 def _load_fan(device: str) -> Any:
     """face-alignment's aligner without a face detector of its own."""
-    import face_alignment  # only here: the other landmarks do not need it
+    with of_extra("paper"):
+        import face_alignment
 
     try:
         return face_alignment.FaceAlignment(

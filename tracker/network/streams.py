@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from selftrack.decoders.landmarks import IBUG_68
+from selftrack.errors import of_extra
 from selftrack.tracker.geometry.crop import CROP_SIZE
 from selftrack.tracker.landmarks.attention_mesh import SIZE as MESH_SIZE
 from selftrack.tracker.landmarks.attention_mesh import LandmarkNet
@@ -77,7 +78,8 @@ class Vgg16(PerceptualStream):
 
     def __init__(self, pretrained: bool = True) -> None:
         super().__init__()
-        from torchvision.models import VGG16_Weights, vgg16
+        with of_extra("paper"):
+            from torchvision.models import VGG16_Weights, vgg16
 
         self.features = vgg16(weights=VGG16_Weights.IMAGENET1K_V1 if pretrained else None).features
         self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406])[:, None, None])
@@ -124,14 +126,13 @@ class Fan(nn.Module):
 
     def __init__(self, pretrained: bool = True) -> None:
         super().__init__()
-        if pretrained:
+        with of_extra("paper"):
             import face_alignment
-
+            from face_alignment.models.fan import FAN
+        if pretrained:
             aligner = face_alignment.FaceAlignment(face_alignment.LandmarksType.TWO_D, device="cpu")
             self.network = aligner.face_alignment_net
         else:
-            from face_alignment.models.fan import FAN
-
             self.network = FAN(4)
 
     @torch.no_grad()

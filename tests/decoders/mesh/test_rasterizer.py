@@ -19,6 +19,7 @@ from selftrack.decoders.mesh.rasterizer import (
     rasterize_numba,
     rasterize_pytorch3d,
 )
+from selftrack.errors import UserError
 
 Mesh = tuple[Tensor, Tensor]
 TIE = 1e-3
@@ -269,5 +270,5 @@ def test_wrong_inputs_are_refused() -> None:
 
 def test_missing_pytorch3d_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pytorch3d.renderer.mesh.rasterize_meshes", None)
-    with pytest.raises(ImportError, match="easypytorch3d"):
+    with pytest.raises(UserError, match=r"pytorch3d.*pip install 'selftrack\[pytorch3d\]'"):
         rasterize_pytorch3d(*random_triangles(0, (4, 4)), (4, 4))

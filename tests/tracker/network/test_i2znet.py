@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
 from selftrack.decoders.landmarks import IBUG_68
+from selftrack.errors import UserError
 from selftrack.tracker.network.i2znet import Features, I2ZConfig, I2ZNet, pointwise, to_tensor
 from selftrack.tracker.network.streams import PointHeatmaps, gaussian_heatmaps
 from selftrack.tracker.network.weights import load_network, save_heads
@@ -144,3 +146,12 @@ def test_to_tensor() -> None:
     crops = torch.randint(0, 256, (2, 5, 7, 3), dtype=torch.uint8)
     out = to_tensor(crops)
     assert out.shape == (2, 3, 5, 7) and out[1, 2, 3, 4] == crops[1, 3, 4, 2] / 255
+
+
+@pytest.mark.parametrize("package", ["torchvision", "face_alignment"])
+def test_the_papers_streams_are_an_extra(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == package]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(UserError, match=rf"{package}.*pip install 'selftrack\[paper\]'"):
+        I2ZNet(I2ZConfig.load("i2znet_paper"), pretrained=False)
