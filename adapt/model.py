@@ -37,8 +37,8 @@ class Adapted(nn.Module):
         """`subject` (112,) or (0,) is the un-adapted network's, see `I2ZNet.subject`."""
         super().__init__()
         self.heads = copy.deepcopy(network.heads).requires_grad_(True)
-        # The clip keeps what is compressed; the first guess is of a person, who is given, and of an appearance, at
-        # which no loss looks.
+        # The clip keeps what is compressed; the first estimate is of the subject, which is fixed, and of appearance,
+        # which no loss depends on.
         for part in (*(level.compress for level in self.heads.levels), self.heads.first, self.heads.attention):
             if part is not None:
                 part.requires_grad_(False)

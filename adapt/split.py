@@ -34,6 +34,6 @@ def split_rows(count: int) -> Split:
         held = rows >= count - max(count // EVERY, 1)
         return Split(rows[~held], rows[held], rows[held])
     held = block % EVERY == EVERY - 1
-    turn = block // EVERY % 2
-    select, report = rows[held & (turn == 0)], rows[held & (turn == 1)]
+    half = block // EVERY % 2
+    select, report = rows[held & (half == 0)], rows[held & (half == 1)]
     return Split(rows[~held], select, report if len(report) else select)

@@ -81,20 +81,20 @@ def complete_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     _check_names(settings)
     out = {}
     for name, known in TERMS.items():
-        given = settings.get(name, {})
+        named = settings.get(name, {})
         if known.settings is None:
-            if given:
-                raise UserError(f"the loss term {name} has no settings but its weight, got {given!r}")
+            if named:
+                raise UserError(f"the loss term {name} has no settings but its weight, got {named!r}")
         else:
-            out[name] = given if isinstance(given, known.settings) else _made(name, known.settings, given)
+            out[name] = named if isinstance(named, known.settings) else _made(name, known.settings, named)
     return out
 
 
-def _made(name: str, settings: type, given: object) -> object:
+def _made(name: str, settings: type, named: object) -> object:
     fields = [field.name for field in dataclasses.fields(settings)]
-    if not isinstance(given, Mapping) or not set(given) <= set(fields):
-        raise UserError(f"settings of the loss term {name} are {', '.join(fields)}; got {given!r}")
-    return settings(**given)
+    if not isinstance(named, Mapping) or not set(named) <= set(fields):
+        raise UserError(f"settings of the loss term {name} are {', '.join(fields)}; got {named!r}")
+    return settings(**named)
 
 
 def _check_names(names: Mapping[str, object]) -> None:

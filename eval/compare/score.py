@@ -24,7 +24,7 @@ from selftrack.eval.metrics.subject import Annotations, Mesh, median_iod
 from selftrack.io import json_text, markdown_table, nested, write_text
 from selftrack.tracker import load
 from selftrack.tracker.results.track_file import NAME, Track
-from selftrack.tracker.sources.images import is_picture, is_sequence
+from selftrack.tracker.sources.names import is_picture, is_sequence
 from selftrack.tracker.sources.opening import open_source
 
 BETAS = (0.0, 0.1, 0.3)

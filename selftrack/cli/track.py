@@ -25,6 +25,7 @@ from selftrack.command import quiet, run, verbose
 from selftrack.errors import UserError
 from selftrack.io import OutputFolder
 from selftrack.tracker.export import FORMATS, default_path, known, require
+from selftrack.tracker.sources.names import source_name
 
 if TYPE_CHECKING:
     from selftrack.adapt.trainer import AdaptConfig
@@ -145,7 +146,6 @@ def _run(
     """Track with settings changed by name; adapt first where a preset is named. Returns the summary and the verdict."""
     from selftrack.adapt.run import adapt_clip, load_preset
     from selftrack.tracker.pipeline import OUTPUTS, TrackConfig, load_model, track_clip
-    from selftrack.tracker.sources.opening import source_name
 
     track = changed(TrackConfig(), under(changes, "track"), "track.")
     if preset is not None:

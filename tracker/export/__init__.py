@@ -17,6 +17,7 @@ from selftrack.errors import UserError
 from selftrack.io import OutputFolder, atomic_path
 from selftrack.tracker.export.options import ExportOptions
 from selftrack.tracker.export.registry import FORMATS, Format, Need, exporter, known, require
+from selftrack.tracker.sources.names import source_name
 
 if TYPE_CHECKING:
     from selftrack.tracker.results.smoothing import CleanConfig
@@ -42,7 +43,7 @@ for _module in sorted(module.name for module in iter_modules(__path__)):
 
 def default_path(clip: Path | str, to: str, folder: Path) -> Path:
     """Place the file of a clip in a format in a folder of results; never where these have a file of their own."""
-    path = Path(folder) / FORMATS[to].file.format(clip=Path(clip).stem)
+    path = Path(folder) / FORMATS[to].file.format(clip=source_name(clip))
     return path.with_stem(f"{path.stem}_{to}") if path.name in _results() else path
 
 

@@ -11,7 +11,7 @@ from selftrack.decoders.landmarks import LEFT_IRIS, RIGHT_IRIS
 if TYPE_CHECKING:
     from selftrack.tracker.results.track_file import Track
 
-_LOOKS = ("Down", "In", "Out", "Up")
+_DIRECTIONS = ("Down", "In", "Out", "Up")
 _IRIS = {"Left": LEFT_IRIS, "Right": RIGHT_IRIS}
 _RADIUS = 0.010
 """Metres from an eye's centre of rotation, 13.5 mm behind the cornea (Fry and Hill 1962), to the plane of its iris."""
@@ -30,7 +30,7 @@ def gaze_directions(track: Track) -> np.ndarray:
     head, curves = load_head(), track.curves()
     directions = []
     for side, iris in _IRIS.items():
-        names = [f"eyeLook{look}{side}" for look in _LOOKS]
+        names = [f"eyeLook{direction}{side}" for direction in _DIRECTIONS]
         shapes = head.blendshapes[[head.expression_names.index(name) for name in names]]
         shifts = head.landmarks478(shapes)[:, iris, :2].numpy()  # (4,2) metres for a unit of each
         across = np.stack([curves[n] for n in names], axis=1).astype(float) @ shifts / _RADIUS

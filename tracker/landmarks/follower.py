@@ -17,7 +17,7 @@ from selftrack.tracker.landmarks.boxes import BoxConfig, BoxDetector, FaceBoxes,
 
 _MIN_SIDE = 16
 """Frames with a side of fewer pixels show no face worth tracking."""
-_LOOKS = 4
+_ATTEMPTS = 4
 """So often a fast face is looked at in one frame before it counts as lost."""
 _RATE = 30.0
 """Frames per second that the stabiliser of the region assumes; its time constant is in seconds."""
@@ -92,7 +92,7 @@ class FaceFollower(Follower):
         if self._points is None:
             return None
         region = self._region(self._points, self._count / _RATE)
-        for _ in range(_LOOKS):
+        for _ in range(_ATTEMPTS):
             found = self._read(frame, region)
             lag = np.inf if found is None else _lag(region, found.points)
             if lag < self.config.max_lag:

@@ -25,7 +25,7 @@ class PerceptualStream(nn.Module):
 
 
 class MeshTrunk(PerceptualStream):
-    """The trunk of the attention mesh, which has seen millions of real faces. Nothing is downloaded."""
+    """The trunk of the attention mesh, which was trained on millions of real faces. Nothing is downloaded."""
 
     sizes = (24, 12, 6)
 

@@ -67,10 +67,10 @@ def write_overlay(
         UserError: the clip is not where it was.
     """
     config, path = config or OverlayConfig(), Path(folder) / NAME
-    look = None
+    own = None
     if config.mode == "textured" and texture is None:
         texture = clip_texture(track, config.texture)
-        look = own_texture(track, texture)
+        own = own_texture(track, texture)
     paint = MeshPainter(track.model(), config, texture)
     with open_clip(track) as source:
         width, height = source.info.width, source.info.height
@@ -85,8 +85,8 @@ def write_overlay(
                     # pixel centres are integers, so a picture's edge lies at -0.5
                     vertices[:, :2] = (vertices[:, :2] + 0.5) * scale - 0.5
                     vertices[:, 2] *= scale[1]
-                    if look is not None:
-                        paint.texture = look(frame.index)[None]
+                    if own is not None:
+                        paint.texture = own(frame.index)[None]
                     meshed = paint(shown, vertices)
                 writer.write(np.concatenate([shown, meshed], axis=1), frame.time)
                 progress(frame.index + 1, len(track))

@@ -76,10 +76,10 @@ def find_windows(
     for row, grey in frames:
         if grey.ndim != 2 or grey.dtype != np.uint8:
             raise ValueError(f"expected grey frames (H,W) uint8, got {grey.shape} {grey.dtype}")
-        seen = np.isfinite(landmarks[row]).all()
-        if walk is not None and not (seen and row == walk.row + 1 and walk.step(grey, landmarks[row])):
+        found = np.isfinite(landmarks[row]).all()
+        if walk is not None and not (found and row == walk.row + 1 and walk.step(grey, landmarks[row])):
             walk = None
-        if walk is None and seen:
+        if walk is None and found:
             walk = _Walk.begin(row, grey, landmarks[row], layout, config)
         if walk is not None and walk.length == config.window:
             windows += walk.finish()
@@ -286,5 +286,5 @@ def frame_error(
 def _pinned_drift(window: Window, vertices: np.ndarray, faces: Tensor, size: tuple[int, int]) -> np.ndarray:
     """(N,W,2) percent IOD from the points to the mesh (W,V,3) pinned to them; N points have a mesh under them."""
     pins = pin(window.paths[:, 0], vertices[0], faces, size)
-    mesh, seen = pins.follow(vertices), window.paths[pins.hit]
-    return 100 / window.iod * ((mesh - mesh[:, :1]) - (seen - seen[:, :1]))
+    mesh, observed = pins.follow(vertices), window.paths[pins.hit]
+    return 100 / window.iod * ((mesh - mesh[:, :1]) - (observed - observed[:, :1]))

@@ -68,20 +68,20 @@ def clip_texture(track: Track, config: TextureConfig | None = None) -> Tensor:
     config, head = config or TextureConfig(), track.model()
     size = (config.size, config.size)
     generic = functional.interpolate(head.mean_texture[None], size, mode="bilinear", antialias=True)[0]
-    visible = head.skin_texels | texels_of(head, EYES + TEETH, len(head.skin_texels))
-    texels = texel_map(head, config.size, visible)
+    wanted = head.skin_texels | texels_of(head, EYES + TEETH, len(head.skin_texels))
+    texels = texel_map(head, config.size, wanted)
     rows = evenly(np.flatnonzero(track.ok), config.frames)
     if len(rows) == 0:
         return generic
     colours, weights = _observe(track, rows, texels, config)
     median, best = confident_median(colours, weights, config.near_best)
-    observable, seen = (scatter(v[None, None].float(), texels)[0, 0] > 0 for v in (torch.ones_like(best), best))
+    observable, visible = (scatter(v[None, None].float(), texels)[0, 0] > 0 for v in (torch.ones_like(best), best))
     observed = scatter(median[None], texels)[0]
     skin = nearer(texels_of(head, SKIN, config.size), texels_of(head, EYES + TEETH + INNER, config.size))
-    matched = match(generic, observed, seen & skin, skin)
+    matched = match(generic, observed, visible & skin, skin)
     for parts, share in SHADE:
         matched = torch.where(texels_of(head, parts, config.size) & ~skin, share * matched, matched)
-    return blend(observed, seen, observable, matched, config.seam * config.size)
+    return blend(observed, visible, observable, matched, config.seam * config.size)
 
 
 def own_texture(track: Track, observed: Tensor) -> Callable[[int], Tensor] | None:
@@ -98,10 +98,10 @@ def own_texture(track: Track, observed: Tensor) -> Callable[[int], Tensor] | Non
 
     size = model.mean_texture.shape[-1]
     skin = _resized(model.skin_texels, size)
-    seen = functional.interpolate(observed[None], (size, size), mode="bilinear", antialias=True)[0]
+    visible = functional.interpolate(observed[None], (size, size), mode="bilinear", antialias=True)[0]
     rows = evenly(np.flatnonzero(track.ok), 8)
-    mean = torch.stack([made(int(row)) for row in rows]).mean(0) if len(rows) else seen
-    gain, bias = colour_match(mean[:, skin], seen[:, skin])
+    mean = torch.stack([made(int(row)) for row in rows]).mean(0) if len(rows) else visible
+    gain, bias = colour_match(mean[:, skin], visible[:, skin])
     return lambda row: (gain[..., None] * made(row) + bias[..., None]).clamp(0, 1)
 
 
@@ -151,10 +151,10 @@ def confident_median(colours: Tensor, weights: Tensor, near_best: float) -> tupl
 
     Args:
         colours: (R,3,N) uint8 of N texels in R frames.
-        weights: (R,N) confidence, 0 where not seen.
+        weights: (R,N) confidence, 0 where not visible.
 
     Returns:
-        (3,N) float32 in 0..1, 0 where never seen, and the best confidence (N,).
+        (3,N) float32 in 0..1, 0 where never visible, and the best confidence (N,).
     """
     if colours.ndim != 3 or weights.shape != (len(colours), colours.shape[2]):
         raise ValueError(f"expected colours (R, 3, N) and weights (R, N), got {colours.shape} and {weights.shape}")
@@ -197,15 +197,15 @@ def match(generic: Tensor, observed: Tensor, known: Tensor, skin: Tensor) -> Ten
     return torch.where(skin, matched, target.mean() / source.mean() * generic).clamp(0, 1)
 
 
-def blend(observed: Tensor, seen: Tensor, observable: Tensor, matched: Tensor, seam: float) -> Tensor:
-    """A texture (3,T,T) that is `observed` where `seen` (T,T) and `matched` elsewhere.
+def blend(observed: Tensor, visible: Tensor, observable: Tensor, matched: Tensor, seam: float) -> Tensor:
+    """A texture (3,T,T) that is `observed` where `visible` (T,T) and `matched` elsewhere.
 
-    The observed fades out over `seam` texels towards those that are observable (T,T) and not seen; the border
+    The observed fades out over `seam` texels towards those that are observable (T,T) and not visible; the border
     towards all others is no seam.
     """
-    solid = (seen | ~observable).numpy().astype(np.uint8)
+    solid = (visible | ~observable).numpy().astype(np.uint8)
     if solid.all():
-        return torch.where(seen, observed, matched)
+        return torch.where(visible, observed, matched)
     distance = torch.from_numpy(cv2.distanceTransform(solid, cv2.DIST_L2, cv2.DIST_MASK_5))
-    alpha = (distance / max(seam, 1e-6)).clamp(max=1) * seen
+    alpha = (distance / max(seam, 1e-6)).clamp(max=1) * visible
     return matched + alpha * (observed - matched)

@@ -15,6 +15,7 @@ import numpy as np
 
 from selftrack.errors import UserError
 from selftrack.tracker.sources.base import Frame, FrameSource, SourceInfo, Window
+from selftrack.tracker.sources.names import camera_name
 
 PATIENCE = 5.0
 """Seconds without a frame after which a camera is taken for gone."""
@@ -32,11 +33,6 @@ class Capture(Protocol):
     def get(self, propId: int) -> float: ...
 
     def release(self) -> None: ...
-
-
-def camera_name(number: int) -> str:
-    """Name the results of a camera."""
-    return f"camera{number}"
 
 
 class CameraSource(FrameSource):

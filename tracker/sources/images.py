@@ -18,10 +18,9 @@ from selftrack.errors import UserError
 from selftrack.io import file_hash
 from selftrack.tracker.sources.base import Frame, FrameSource, SourceInfo, Window
 from selftrack.tracker.sources.exr import decode_exr, srgb
+from selftrack.tracker.sources.names import NUMBER, SUFFIXES, is_picture, sequence_name
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".exr")
 FPS = 24.0
-_NUMBER = re.compile(r"%(?:0(\d+))?d")
 
 
 class ImageSequence(FrameSource):
@@ -120,30 +119,6 @@ def read_picture(path: Path) -> np.ndarray:
     return ((image.astype(np.uint32) + 128) // 257).astype(np.uint8) if image.dtype == np.uint16 else image
 
 
-def is_sequence(path: Path) -> bool:
-    """Whether that names pictures: a folder, a picture, or a pattern for some."""
-    return path.is_dir() or is_picture(path)
-
-
-def is_picture(path: Path) -> bool:
-    """Whether a file's name is that of a picture."""
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-
-
-def sequence_name(path: Path) -> str:
-    """Name what is made from pictures: after the folder, or the part of the pattern that does not vary.
-
-    >>> sequence_name(Path("take/img_%04d.png")), sequence_name(Path("take/*.png"))
-    ('img', 'take')
-    """
-    if path.is_dir():
-        return path.resolve().name
-    if path.is_file():
-        return path.stem
-    fixed = re.sub(rf"{_NUMBER.pattern}|[*?]|\[.*?\]", "", path.stem).strip(" ._-")
-    return fixed or path.parent.resolve().name
-
-
 def natural(name: str) -> tuple[list[int | str], str]:
     """Order names as people do, a2 before a10.
 
@@ -181,7 +156,7 @@ def _matcher(path: Path) -> Callable[[str], bool]:
     """What decides whether a name belongs to a folder or a pattern."""
     if path.is_dir():
         return lambda name: True
-    number = _NUMBER.search(path.name)
+    number = NUMBER.search(path.name)
     if number is None:
         return lambda name: fnmatchcase(name, path.name)
     digits = number[1] or "1"

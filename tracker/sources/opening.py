@@ -6,11 +6,10 @@ from pathlib import Path
 
 from selftrack.errors import UserError
 from selftrack.tracker.sources.base import FrameSource
-from selftrack.tracker.sources.camera import CameraSource, camera_name
-from selftrack.tracker.sources.images import ImageSequence, is_sequence, sequence_name
+from selftrack.tracker.sources.camera import CameraSource
+from selftrack.tracker.sources.images import ImageSequence
+from selftrack.tracker.sources.names import Spec, camera_name, is_sequence, place_of
 from selftrack.tracker.sources.video import VideoFile
-
-Spec = str | Path | int
 
 
 def open_source(spec: Spec, start: float = 0.0, duration: float | None = None, fps: float | None = None) -> FrameSource:
@@ -24,7 +23,7 @@ def open_source(spec: Spec, start: float = 0.0, duration: float | None = None, f
     Raises:
         UserError: it cannot be opened, or a setting does not go with it.
     """
-    place = _place(spec)
+    place = place_of(spec)
     if isinstance(place, Path) and is_sequence(place):
         return ImageSequence(place, start, duration, fps)
     if fps is not None:
@@ -34,19 +33,3 @@ def open_source(spec: Spec, start: float = 0.0, duration: float | None = None, f
     if start:
         raise UserError(f"{camera_name(place)}: cannot start at {start} s; a camera shows what is there now")
     return CameraSource(place, duration)
-
-
-def source_name(spec: Spec) -> str:
-    """Name the results of a source, which may be gone: "smile" of smile.mp4, "img" of img%04d.png, "take" of take/."""
-    place = _place(spec)
-    if isinstance(place, int):
-        return camera_name(place)
-    return sequence_name(place) if is_sequence(place) else place.stem
-
-
-def _place(spec: Spec) -> Path | int:
-    """The number of a camera, an int or digits that name no file; else the path."""
-    if isinstance(spec, int):
-        return spec
-    path = Path(spec)
-    return int(spec) if isinstance(spec, str) and spec.isdecimal() and not path.exists() else path

@@ -108,7 +108,9 @@ def test_left_stays_left(wink: Track, tmp_path: Path) -> None:
 def test_without_o_the_file_lies_in_the_folder(wink: Track, tmp_path: Path) -> None:
     wink.save(tmp_path)
     assert export(tmp_path, "livelink") == tmp_path / "take {1}_livelink.csv"
-    assert export(tmp_path, "csv").exists() and len(list(tmp_path.iterdir())) == 3
+    assert export(tmp_path, "csv") == tmp_path / "take {1}.csv"
+    names = {"track.npz", "take {1}_livelink.csv", "take {1}.csv", ".selftrack"}
+    assert {path.name for path in tmp_path.iterdir()} == names
 
 
 def test_cleaned_tables_keep_the_raw_columns(make_track: Callable[..., Track], tmp_path: Path) -> None:

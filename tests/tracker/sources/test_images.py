@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from selftrack.errors import UserError
-from selftrack.tracker.sources.images import ImageSequence, natural, sequence_name
+from selftrack.tracker.sources.images import ImageSequence, natural
+from selftrack.tracker.sources.names import sequence_name
 from selftrack.tracker.sources.video import VideoFile
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from selftrack.errors import UserError
 from selftrack.tracker.sources.images import ImageSequence
-from selftrack.tracker.sources.opening import open_source, source_name
+from selftrack.tracker.sources.names import source_name
+from selftrack.tracker.sources.opening import open_source
 from selftrack.tracker.sources.video import VideoFile
 
 

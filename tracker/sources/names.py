@@ -1,0 +1,56 @@
+"""What sources are called: which kind of source a name means, and what its results are named after."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+Spec = str | Path | int
+"""A path or pattern, or the number of a camera."""
+SUFFIXES = (".png", ".jpg", ".jpeg", ".exr")
+NUMBER = re.compile(r"%(?:0(\d+))?d")
+
+
+def source_name(spec: Spec) -> str:
+    """Name the results of a source, which may be gone: "smile" of smile.mp4, "img" of img%04d.png, "take" of take/."""
+    place = place_of(spec)
+    if isinstance(place, int):
+        return camera_name(place)
+    return sequence_name(place) if is_sequence(place) else place.stem
+
+
+def place_of(spec: Spec) -> Path | int:
+    """The number of a camera, an int or digits that name no file; else the path."""
+    if isinstance(spec, int):
+        return spec
+    path = Path(spec)
+    return int(spec) if isinstance(spec, str) and spec.isdecimal() and not path.exists() else path
+
+
+def camera_name(number: int) -> str:
+    """Name the results of a camera."""
+    return f"camera{number}"
+
+
+def is_sequence(path: Path) -> bool:
+    """Whether that names pictures: a folder, a picture, or a pattern for some."""
+    return path.is_dir() or is_picture(path)
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a file's name is that of a picture."""
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+
+
+def sequence_name(path: Path) -> str:
+    """Name what is made from pictures: after the folder, or the part of the pattern that does not vary.
+
+    >>> sequence_name(Path("take/img_%04d.png")), sequence_name(Path("take/*.png"))
+    ('img', 'take')
+    """
+    if path.is_dir():
+        return path.resolve().name
+    if path.is_file():
+        return path.stem
+    fixed = re.sub(rf"{NUMBER.pattern}|[*?]|\[.*?\]", "", path.stem).strip(" ._-")
+    return fixed or path.parent.resolve().name
