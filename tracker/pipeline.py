@@ -178,8 +178,7 @@ def _track(
         model, subject, notes = _for_clip(source, model, config, partial(progress, "identity"))
     tracker, total = Tracker(model, config, subject), source.count() or 0
     tracker.watch = watch
-    for done, frame in enumerate(watch.waiting("decode", source.frames()), 1):
-        tracker(frame)
+    for done, _ in enumerate(tracker.stream(watch.waiting("decode", source.frames())), 1):
         progress("track", done, max(total, done))
     track = tracker.finish(source, config)
     if model.fit and model.fit.windows:

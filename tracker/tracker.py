@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
@@ -22,6 +23,7 @@ from selftrack.tracker.network.i2znet import Codes, Features, I2ZNet
 from selftrack.tracker.results.confidence import StreamConfidence, sharpness
 from selftrack.tracker.results.track_file import Track, hold
 from selftrack.tracker.sources.base import Frame, FrameSource
+from selftrack.tracker.sources.prefetch import prefetch
 from selftrack.tracker.stopwatch import Stopwatch
 
 _FACE_HEIGHT = 0.24  # metres; only where no face was found: the mean head fills half of the frame's height
@@ -95,6 +97,17 @@ class _Values(NamedTuple):
     crop: np.ndarray
 
 
+class _Located(NamedTuple):
+    """A frame whose face has been searched for."""
+
+    number: int
+    time: float
+    found: Detection | None
+    transform: np.ndarray | None
+    picture: np.ndarray | None
+    """The crop (256,256,3) uint8."""
+
+
 class SubjectPool:
     """The subject of a stream: `Heads.pool` over all frames so far, in constant memory."""
 
@@ -143,6 +156,7 @@ class Tracker:
         )
         self._results: list[FrameResult] = []
         self._size: tuple[int, int] | None = None
+        self._count, self._last = 0, -np.inf
         self.watch = Stopwatch()
 
     def __call__(self, frame: Frame | np.ndarray, time: float | None = None) -> FrameResult:
@@ -155,20 +169,16 @@ class Tracker:
         Raises:
             ValueError: a picture of another kind, or of another size than the first; a time before the last one.
         """
-        index = len(self._results)
-        if isinstance(frame, Frame):
-            image, time = frame.image, frame.time if time is None else time
-        else:
-            image, time = np.asarray(frame), index / 30 if time is None else time
-        self._check(image, time)
-        with self.watch("detect"):
-            found = self._follower(image)
-        with self.watch("crop"):
-            transform = self._crop(found, time)
-            picture = None if transform is None else crops.warp(image, transform)
-        result = self._result(index, time, found, transform, picture)
-        self._results.append(result)
-        return result
+        return self._encode_located(self._locate(frame, time))
+
+    def stream(self, frames: Iterable[Frame | np.ndarray]) -> Iterator[FrameResult]:
+        """Track frames that need not be waited for, such as those of a file, one after the other.
+
+        The results are those of a call for each, but the next faces are located in a thread while one is encoded.
+        Raises as a call does; the tracker is for no other frames meanwhile.
+        """
+        for located in prefetch((self._locate(frame) for frame in frames), depth=2):
+            yield self._encode_located(located)
 
     def finish(self, source: FrameSource | None = None, config: Any = None) -> Track:
         """Return the track of all frames so far. Frames lost before the first good one take that one's values.
@@ -216,6 +226,22 @@ class Tracker:
             config=json.dumps(asdict(config or self.config)),
         )
 
+    def _locate(self, frame: Frame | np.ndarray, time: float | None = None) -> _Located:
+        """Find the face in the next frame and crop it."""
+        if isinstance(frame, Frame):
+            image, time = frame.image, frame.time if time is None else time
+        else:
+            image, time = np.asarray(frame), self._count / 30 if time is None else time
+        self._check(image, time)
+        with self.watch("detect"):
+            found = self._follower(image)
+        with self.watch("crop"):
+            transform = self._crop(found, time)
+            picture = None if transform is None else crops.warp(image, transform)
+        located = _Located(self._count, time, found, transform, picture)
+        self._count, self._last = self._count + 1, time
+        return located
+
     def _check(self, image: np.ndarray, time: float) -> None:
         """Refuse what cannot be the next frame."""
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
@@ -223,8 +249,8 @@ class Tracker:
         width, height = size = (image.shape[1], image.shape[0])
         if self._size is not None and size != self._size:
             raise ValueError(f"a frame of {width}x{height} after frames of {self._size[0]}x{self._size[1]}")
-        if self._results and time < self._results[-1].time:
-            raise ValueError(f"a frame at {time} s comes after one at {self._results[-1].time} s")
+        if time < self._last:
+            raise ValueError(f"a frame at {time} s comes after one at {self._last} s")
         self._size = size
 
     def _crop(self, found: Detection | None, time: float) -> np.ndarray | None:
@@ -234,14 +260,9 @@ class Tracker:
             return None
         return self._stabiliser(found.points, time)
 
-    def _result(
-        self,
-        index: int,
-        time: float,
-        found: Detection | None,
-        transform: np.ndarray | None,
-        picture: np.ndarray | None,
-    ) -> FrameResult:
+    def _encode_located(self, located: _Located) -> FrameResult:
+        """Encode the face of a frame, and keep the result."""
+        index, time, found, transform, picture = located
         landmarks = np.full((self.model.landmarks.points, 2), np.nan, np.float32)
         presence = sharp = 0.0
         if found is not None and transform is not None and picture is not None:
@@ -251,7 +272,7 @@ class Tracker:
         values = self._held or self._nowhere()
         ok = found is not None
         confidence = self._confidence(presence, sharp, landmarks, values.z, values.H_image, ok)
-        return FrameResult(
+        result = FrameResult(
             index=index,
             time=time,
             ok=ok,
@@ -264,6 +285,8 @@ class Tracker:
             inverse_distance=self._inverse_distance,
             **values._asdict(),
         )
+        self._results.append(result)
+        return result
 
     @torch.no_grad()
     def _encode(self, picture: np.ndarray, points: np.ndarray, transform: np.ndarray) -> _Values:

@@ -59,6 +59,21 @@ def test_two_trackers_in_two_threads_are_as_each_alone(model: Model, frames: lis
         assert_same(one, other)
 
 
+def test_a_stream_gives_what_calls_give(model: Model, frames: list[Frame]) -> None:
+    tracker = Tracker(model)
+    assert [result.index for result in tracker.stream(frames)] == list(range(len(frames)))
+    assert_same(tracker.finish(), tracked(model, frames))
+
+
+def test_an_error_in_a_stream_comes_after_what_was_tracked(fake_model: Callable[..., Model]) -> None:
+    good, bad = np.zeros((40, 40, 3), np.uint8), np.zeros((40, 60, 3), np.uint8)
+    tracker, indices = Tracker(fake_model(lost={-1})), []
+    with pytest.raises(ValueError, match="60x40 after frames of 40x40"):
+        for result in tracker.stream([good, good, bad, good]):
+            indices.append(result.index)
+    assert indices == [0, 1]
+
+
 def test_no_frame_depends_on_a_later_one(model: Model, frames: list[Frame]) -> None:
     whole, begun = tracked(model, frames), tracked(model, frames[:6])
     for name in ("z", "H_image", "landmarks", "confidence"):
