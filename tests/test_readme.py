@@ -1,0 +1,54 @@
+"""The Python of README and docs runs as it is written."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from selftrack.eval.metrics import METRICS
+from selftrack.tracker.pipeline import TrackConfig, track_clip
+from selftrack.tracker.sources.opening import open_source
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCKS = [
+    pytest.param(block, id=f"{page.name}-{number}")
+    for page in PAGES
+    for number, block in enumerate(re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S))
+]
+
+
+def test_the_readme_tracks_a_list_of_frames_in_ten_lines(smile: Path, capsys: pytest.CaptureFixture) -> None:
+    """The first block: what it prints and leaves is one row a frame."""
+    with open_source(smile, duration=0.1) as source:
+        frames = [frame.image for frame in source]
+    (first, *_) = re.findall(r"^```python\n(.*?)^```", PAGES[0].read_text(encoding="utf-8"), re.M | re.S)
+    assert len([line for line in first.splitlines() if line.strip()]) <= 11
+    names: dict = {"frames": frames}
+    exec(first, names)
+    printed = capsys.readouterr().out.splitlines()
+    assert len(printed) == len(frames) == 3 and all(line.startswith("True 0.") for line in printed)
+    assert names["smile"].shape == names["yaw"].shape == (3,) and names["mesh"].shape[::2] == (3, 3)
+
+
+@pytest.fixture
+def metrics() -> Iterator[None]:
+    """Leave the registry as it was."""
+    before = dict(METRICS)
+    yield
+    METRICS.clear()
+    METRICS.update(before)
+
+
+@pytest.mark.usefixtures("metrics")
+@pytest.mark.parametrize("block", BLOCKS)
+def test_every_block_runs(block: str, smile: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside a clip my.mp4 and its track; `frames` are pictures of the clip."""
+    monkeypatch.chdir(tmp_path)
+    Path("my.mp4").symlink_to(smile)
+    Path("clip.mp4").symlink_to(smile)
+    track_clip("my.mp4", "my_track", TrackConfig(overlay=False, duration=0.2, samples=2))
+    with open_source(smile, duration=0.1) as source:
+        frames = [frame.image for frame in source]
+    exec(block, {"frames": frames})
