@@ -199,6 +199,7 @@ class Tracker:
         def held(name: str) -> np.ndarray:
             return hold(stack(name), ok, getattr(rows[0], name))
 
+        window = {"start": source.window.start, "duration": source.window.duration, "fps": source.fps} if source else {}
         z = held("z")
         with torch.no_grad():
             curves = model.decoder.curves(torch.from_numpy(z).to(model.device)).cpu().numpy()
@@ -223,7 +224,7 @@ class Tracker:
             decoder=model.decoder.name,
             decoder_hash=model.decoder.hash,
             decoder_path=str(model.decoder_path or ""),
-            config=json.dumps(asdict(config or self.config)),
+            config=json.dumps(window | asdict(config or self.config)),
         )
 
     def _locate(self, frame: Frame | np.ndarray, time: float | None = None) -> _Located:

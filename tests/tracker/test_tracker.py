@@ -146,6 +146,15 @@ def test_results_are_the_rows_of_the_track(model: Model, frames: list[Frame]) ->
         assert row.curves == pytest.approx({k: float(v[i]) for k, v in track.curves().items()}, abs=1e-6)
 
 
+def test_a_part_of_a_clip_is_read_again_as_that_part(model: Model, smile: Path) -> None:
+    tracker = Tracker(model)
+    with open_source(smile, start=0.5, duration=0.1) as source:
+        pictures = [frame.image for frame in source if tracker(frame)]
+        track = tracker.finish(source)
+    with open_clip(track, verify=True) as again:
+        assert [np.array_equal(frame.image, image) for frame, image in zip(again, pictures, strict=True)] == [True] * 3
+
+
 def test_pictures_from_memory(model: Model, frames: list[Frame]) -> None:
     """Thirty a second unless times say otherwise; no clip to read again."""
     images = [frame.image for frame in frames[:3]]

@@ -71,6 +71,8 @@ class FrameSource(ABC):
 
     info: SourceInfo
     window: Window
+    fps: float | None = None
+    """Of a sequence of pictures, how many are shown a second."""
     warning: str | None = None
     repeatable: bool = True
     """Whether `frames` can be called more than once."""

@@ -43,7 +43,7 @@ class ImageSequence(FrameSource):
         """
         super().__init__()
         self.path, self.window, rate = Path(path), Window(float(start), duration), _rate(FPS if fps is None else fps)
-        self.files = find_pictures(self.path)
+        self.fps, self.files = float(rate), find_pictures(self.path)
         height, width = read_picture(self.files[0]).shape[:2]
         self.info = SourceInfo(
             name=sequence_name(self.path),
