@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import signal
 import sys
 import warnings
 from collections.abc import Callable
@@ -15,6 +16,8 @@ import typer
 from selftrack.errors import UserError
 
 _QUIET, _PLAIN, _VERBOSE = logging.ERROR, logging.WARNING, logging.INFO
+_INTERRUPTED = 130
+"""Exit status after Ctrl-C."""
 _log = logging.getLogger("selftrack")
 
 
@@ -51,6 +54,10 @@ def run(name: str, about: str | None = None, /, **commands: Callable[..., None])
     except UserError as error:
         print(f"{name}: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
+    except SystemExit as stop:
+        if stop.code == _INTERRUPTED:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # pressed again, Ctrl-C would break what is ending
+        raise
     finally:
         _log.setLevel(before)
 

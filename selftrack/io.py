@@ -134,7 +134,8 @@ class OutputFolder:
         except OSError as error:
             raise UserError(f"{self.path}: cannot write there ({error.strerror or error})") from error
         finally:
-            shutil.rmtree(work, ignore_errors=True)
+            with _uninterrupted():
+                shutil.rmtree(work, ignore_errors=True)
 
     def add(self, name: str, text: str) -> Path:
         """Write one more file, such as a report, in place of an earlier one of ours. Raises UserError as `check`."""
@@ -172,7 +173,7 @@ class OutputFolder:
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Hold Ctrl-C back until the context ends: results are moved all or not at all."""
+    """Hold Ctrl-C back until the context ends: results are moved all or not at all, and nothing temporary stays."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

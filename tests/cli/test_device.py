@@ -26,6 +26,7 @@ from selftrack.tracker.landmarks.detectors import AttentionMesh
 from selftrack.tracker.model import Model
 from selftrack.tracker.network.weights import WEIGHTS, load_network
 from selftrack.tracker.pipeline import TrackConfig, open_clip, track_clip
+from selftrack.tracker.tracker import Tracker
 
 DEVICE = torch.device("meta")
 MOVES = ("_to_copy", "copy_", "_local_scalar_dense", "_has_compatible_shallow_copy_type")
@@ -118,8 +119,12 @@ def test_rasterizer_returns_to_the_device(emulated: str) -> None:
     assert rasterizer_check(emulated).passed
 
 
-def test_tracking_and_adaptation_stay_on_their_device(smile: Path, tmp_path: Path, emulated: str) -> None:
+def test_tracking_and_adaptation_stay_on_their_device(
+    smile: Path, tmp_path: Path, emulated: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Every tensor follows the models' device, and what comes out is what the CPU says."""
+    # the emulation holds in the thread that began it only
+    monkeypatch.setattr(Tracker, "stream", lambda tracker, frames: map(tracker, frames))
     config = TrackConfig(overlay=False, duration=0.4, samples=2)
 
     def on(device: str) -> Model:
