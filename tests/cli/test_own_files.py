@@ -82,10 +82,10 @@ def test_ctrl_c_twice(smile: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "selftrack", smile, "-o", folder, "--adapt", "--set", "adapt.evaluate=1"]
     with subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
-        for line in process.stderr:
-            if line.startswith("read") and "72/72" in line:
-                break
-        for _ in range(2):
+        for stages in (("read     72/72",), ("identity", "track")):
+            for line in process.stderr:
+                if line.startswith(stages):
+                    break
             time.sleep(0.5)
             process.send_signal(signal.SIGINT)
         rest = process.stderr.read()
