@@ -73,7 +73,9 @@ def track(
         bool | None,
         typer.Option("--adapt/--no-adapt", help="Fine-tune the tracker on this very clip first (default: no)."),
     ] = None,
-    preset: Annotated[str, typer.Option(help="Settings of --adapt: fast or thorough (default fast).")] = "fast",
+    preset: Annotated[
+        str, typer.Option(help="Settings of --adapt: fast or thorough (default fast).", show_default=False)
+    ] = "fast",
     overlay: Annotated[
         bool | None,
         typer.Option("--overlay/--no-overlay", help="Write overlay.mp4, the clip with the mesh (default: yes)."),
