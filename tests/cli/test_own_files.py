@@ -80,9 +80,12 @@ def test_ctrl_c_twice(smile: Path, tmp_path: Path) -> None:
 
     Two that come while one long computation runs are one to Python, so it is pressed until the process has ended.
     """
+    # processes in the background of a shell ignore Ctrl-C, and so would theirs
+    program = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    program += "from selftrack.cli.track import main; main()"
     folder = put(tmp_path / "mine", OTHER)
     own = content(folder)
-    command = [sys.executable, "-m", "selftrack", smile, "-o", folder, "--adapt", "--set", "adapt.evaluate=1"]
+    command = [sys.executable, "-c", program, smile, "-o", folder, "--adapt"]
     with subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         for line in process.stderr:
