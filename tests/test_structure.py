@@ -96,10 +96,31 @@ def test_every_folder_with_code_is_packaged() -> None:
 
 def test_files_can_be_read_at_once() -> None:
     lengths = {_name(path): len(path.read_text(encoding="utf-8").splitlines()) for path in _sources()}
-    lengths.pop("tracker/pipeline.py", None)  # to be split
     assert not {name: length for name, length in lengths.items() if length > MOST_LINES}
 
 
 def test_folders_can_be_seen_at_once() -> None:
     folders = Counter(_name(path.parent) for path in _sources() if path.name != "__init__.py")
     assert not {name: count for name, count in folders.items() if count > MOST_MODULES}
+
+
+PAGES = [path for folder in (ROOT, *(ROOT / "docs").glob("**/")) for path in sorted(folder.glob("*.md"))]
+
+
+def _anchors(page: Path) -> set[str]:
+    """Headings of a page by the names that GitHub gives them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_name)
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    broken = []
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        if re.match(r"[a-z]+:", link):
+            continue  # elsewhere on the web
+        file, _, anchor = link.partition("#")
+        target = page.parent / file if file else page
+        if not target.exists() or (anchor and anchor not in _anchors(target)):
+            broken.append(link)
+    assert not broken

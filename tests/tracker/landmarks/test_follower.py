@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from selftrack.errors import UserError
 from selftrack.tracker.geometry import crop
 from selftrack.tracker.landmarks.base import Detection
 from selftrack.tracker.landmarks.boxes import (
@@ -24,6 +25,7 @@ from selftrack.tracker.landmarks.boxes import (
 )
 from selftrack.tracker.landmarks.detectors import AttentionMesh, Fan
 from selftrack.tracker.landmarks.follower import DetectConfig, FaceFollower, bounding_box
+from selftrack.tracker.model import Model
 
 CPU = torch.device("cpu")
 MESH = AttentionMesh(CPU)
@@ -307,4 +309,11 @@ def test_fan_without_its_weights(monkeypatch: pytest.MonkeyPatch, failure: Excep
     monkeypatch.setitem(sys.modules, "face_alignment", fake_library(failure))
     with pytest.raises(ValueError, match="FAN landmarks cannot be downloaded") as caught:
         Fan(CPU)
+    assert "\n" not in str(caught.value)
+
+
+def test_fan_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "face_alignment", None)  # as if it were not installed
+    with pytest.raises(UserError, match=r"face_alignment.*pip install 'selftrack\[paper\]'$") as caught:
+        Model.load(landmarks="fan", device="cpu")
     assert "\n" not in str(caught.value)
