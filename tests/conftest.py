@@ -258,3 +258,45 @@ def wink(make_track: Callable[..., Track]) -> Track:
     """Five frames at 25 a second; in frame 2 the subject's left eye is shut and the jaw to the subject's left."""
     pulse = np.array([0, 0, 1, 0, 0])
     return make_track(np.arange(5) / 25, {"eyeBlinkLeft": 0.75 * pulse, "jawLeft": 0.5 * pulse})
+
+
+_ICT_AXES = np.array([100.0, -100.0, -100.0])  # metres of the head frame -> centimetres, y up
+
+
+@pytest.fixture
+def ict(tmp_path: Path) -> Path:
+    """A file of the layout that `read_ict` knows: the head's own mesh with eyes, as quads that are triangles."""
+    head = load_head()
+    mean = head.mean.numpy().astype(float)
+    names = np.array(head.part_names)[head.face_parts.numpy()]
+    material = {
+        "eye_left": "M_ScleraLeft",
+        "eye_right": "M_ScleraRight",
+        "teeth_upper": "M_Teeth",
+        "mouth": "M_GumsTongue",
+    }
+    materials = ["M_Face", *material.values(), "M_EyeLashes"]
+    of_faces = np.array([materials.index(material.get(name, "M_Face")) for name in names])
+    faces = head.faces.numpy()
+    landmarks = head.landmarks68(head.mean[None])[0].numpy()
+    points = [int(((mean - p) ** 2).sum(1).argmin()) for p in landmarks]
+    index = head.expression_names.index
+    shapes = {
+        "jawOpen": head.blendshapes[index("jawOpen")],
+        "browInnerUp_L": head.blendshapes[index("browInnerUp")] * 0.5,
+        "browInnerUp_R": head.blendshapes[index("browInnerUp")] * 0.5,
+        "mouthSmile_L": head.blendshapes[index("mouthSmileLeft")],
+    }
+    path = tmp_path / "ict.npz"
+    np.savez(
+        path,
+        neutral=(mean * _ICT_AXES).astype(np.float32),
+        faces=np.concatenate([faces, faces[:, 2:]], 1),  # the second half of each quad has no area
+        face_material=of_faces,
+        materials=np.array(materials),
+        identity=(head.shapes[:3].numpy() * _ICT_AXES).astype(np.float16),
+        expression=np.stack([shape.numpy() * _ICT_AXES for shape in shapes.values()]),
+        expression_names=np.array(list(shapes)),
+        index_idx_to_landmark_verts=np.array(points),
+    )
+    return path
