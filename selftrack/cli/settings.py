@@ -30,8 +30,7 @@ SetOption = Annotated[
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
-        help="Change one setting, such as track.crop.slack=0.4; may be given several times. It counts more than "
-        "--config.",
+        help="Change one setting by its name in config.yaml; may be given several times. It counts more than --config.",
     ),
 ]
 
@@ -125,5 +124,6 @@ def _check_name(key: str, known: Mapping[str, Any], root: str) -> None:
         raise UserError(f"{root}{key} is a group of settings: {', '.join(root + name for name in within)}")
     last = key.rpartition(".")[2]
     close = difflib.get_close_matches(key, known, 3) or [name for name in known if name.rpartition(".")[2] == last]
-    hint = f"did you mean {' or '.join(root + name for name in close)}?" if close else "see docs/usage.md for all"
+    meant = " or ".join(root + name for name in close)
+    hint = f"did you mean {meant}?" if close else "config.yaml of a result lists all"
     raise UserError(f"there is no setting {root}{key}; {hint}")

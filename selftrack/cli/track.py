@@ -74,8 +74,8 @@ def track(
         typer.Option("--adapt/--no-adapt", help="Fine-tune the tracker on this very clip first (default: no)."),
     ] = None,
     preset: Annotated[
-        str, typer.Option(help="Settings of --adapt: fast or thorough (default fast).", show_default=False)
-    ] = "fast",
+        str | None, typer.Option(help="Settings of --adapt: fast or thorough (default fast).", show_default=False)
+    ] = None,
     overlay: Annotated[
         bool | None,
         typer.Option("--overlay/--no-overlay", help="Write overlay.mp4, the clip with the mesh (default: yes)."),
@@ -119,7 +119,9 @@ def track(
     adapts = bool(under(from_file, "adapt")) if adapt is None else adapt
     if adapt is None and not adapts and under(changes, "adapt"):
         raise UserError("--set changes the adaptation, but there is none: add --adapt")
-    summary, verdict = _run(video, output, changes, exports, preset if adapts else None, overwrite)
+    if preset is not None and not adapts:
+        raise UserError("--preset chooses settings of the adaptation, but there is none: add --adapt")
+    summary, verdict = _run(video, output, changes, exports, (preset or "fast") if adapts else None, overwrite)
     if not quiet():
         print(summary)
         if verdict:

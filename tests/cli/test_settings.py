@@ -115,6 +115,7 @@ def test_an_adapted_result_is_reproduced_by_its_config(run: Callable, smile: Pat
     ("arguments", "words"),
     [
         (["--set", "adapt.steps=3"], "add --adapt"),
+        (["--preset", "thorough"], "add --adapt"),
         (["--adapt", "--set", "adapt.step=3"], "did you mean adapt.steps"),
         (["--adapt", "--set", "adapt.weights.nosuch=3"], "no setting adapt.weights.nosuch"),
         (["--set", "tracks.start=3"], "settings begin with track, adapt, export"),
