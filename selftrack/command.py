@@ -22,7 +22,7 @@ _log = logging.getLogger("selftrack")
 
 
 def quiet() -> bool:
-    """Whether the user wants errors only, and what was asked for."""
+    """Whether the user wants no progress and no summary."""
     return _log.level >= _QUIET
 
 
@@ -73,7 +73,7 @@ _Version = Annotated[
 ]
 _COMMON: dict[str, Any] = {
     "verbose": Annotated[bool, typer.Option("-v", "--verbose", help="Also show details and what libraries report.")],
-    "quiet": Annotated[bool, typer.Option("-q", "--quiet", help="Show errors only, and what was asked for.")],
+    "quiet": Annotated[bool, typer.Option("-q", "--quiet", help="Show no progress and no summary, only errors.")],
     "version": _Version,
 }
 

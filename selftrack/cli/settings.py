@@ -30,7 +30,7 @@ SetOption = Annotated[
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
-        help="Change one setting by its name in config.yaml; may be given several times. It counts more than --config.",
+        help="Change one setting by its full name; may be given several times. It counts more than --config.",
     ),
 ]
 
@@ -66,7 +66,7 @@ def read_assignments(assignments: Iterable[str] | None) -> dict[str, Any]:
     for assignment in assignments or ():
         key, separator, value = assignment.partition("=")
         if not separator or not key.strip():
-            raise UserError(f"--set takes KEY=VALUE, such as track.crop.slack=0.4; got {assignment!r}")
+            raise UserError(f"--set takes KEY=VALUE; got {assignment!r}")
         try:
             read[key.strip()] = yaml.safe_load(value)
         except yaml.YAMLError as error:
@@ -124,6 +124,8 @@ def _check_name(key: str, known: Mapping[str, Any], root: str) -> None:
         raise UserError(f"{root}{key} is a group of settings: {', '.join(root + name for name in within)}")
     last = key.rpartition(".")[2]
     close = difflib.get_close_matches(key, known, 3) or [name for name in known if name.rpartition(".")[2] == last]
-    meant = " or ".join(root + name for name in close)
-    hint = f"did you mean {meant}?" if close else "config.yaml of a result lists all"
+    if close:
+        hint = f"did you mean {' or '.join(root + name for name in close)}?"
+    else:
+        hint = f"there are {', '.join(dict.fromkeys(root + name.partition('.')[0] for name in known))}"
     raise UserError(f"there is no setting {root}{key}; {hint}")

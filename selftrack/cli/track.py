@@ -117,10 +117,7 @@ def track(
     check_roots(changes, _ROOTS)
     exports = known(changes.get("export") or [] if export is None else [name for name in export.split(",") if name])
     adapts = bool(under(from_file, "adapt")) if adapt is None else adapt
-    if adapt is None and not adapts and under(changes, "adapt"):
-        raise UserError("--set changes the adaptation, but there is none: add --adapt")
-    if preset is not None and not adapts:
-        raise UserError("--preset chooses settings of the adaptation, but there is none: add --adapt")
+    _check_adapted(adapts, preset, bool(under(changes, "adapt")) and adapt is None)
     summary, verdict = _run(video, output, changes, exports, (preset or "fast") if adapts else None, overwrite)
     if not quiet():
         print(summary)
@@ -137,6 +134,13 @@ def _check_clip(video: str) -> None:
     pattern = any(sign in Path(video).name for sign in "%*?[")
     if not Path(video).exists() and not (pattern and Path(video).parent.is_dir()):
         raise UserError(f"{video}: no such file")
+
+
+def _check_adapted(adapts: bool, preset: str | None, sets: bool) -> None:
+    """Refuse a preset, or single settings, of an adaptation that was not asked for."""
+    for given, words in ((sets, "--set changes"), (preset is not None, "--preset chooses settings of")):
+        if given and not adapts:
+            raise UserError(f"{words} the adaptation, but there is none: add --adapt")
 
 
 def _run(

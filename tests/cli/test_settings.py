@@ -117,6 +117,7 @@ def test_an_adapted_result_is_reproduced_by_its_config(run: Callable, smile: Pat
         (["--set", "adapt.steps=3"], "add --adapt"),
         (["--preset", "thorough"], "add --adapt"),
         (["--adapt", "--set", "adapt.step=3"], "did you mean adapt.steps"),
+        (["--set", "track.qqq=3"], "there are track.identity, track.detect, track.crop, track.start"),
         (["--adapt", "--set", "adapt.weights.nosuch=3"], "no setting adapt.weights.nosuch"),
         (["--set", "tracks.start=3"], "settings begin with track, adapt, export"),
         (["--set", "track.overlay_style.mode=wire"], 'unknown overlay mode "wire"'),

@@ -4,6 +4,8 @@ Open this file in Blender's Scripting workspace, select the mesh in the viewport
 their own times in seconds, at whatever frame rate the scene has. Running it again replaces the keys.
 """
 
+from __future__ import annotations
+
 import json
 import math
 
@@ -16,14 +18,14 @@ FIRST_FRAME = 1  # where the clip begins, as for a background movie
 DATA = json.loads(r"""%%DATA%%""")
 
 
-def plain(name):
+def plain(name: str) -> str:
     """jawOpen, JawOpen, jaw_open -> jawopen; eyeBlink_L -> eyeblinkleft."""
     name = name.lower()
     name = name[:-2] + {"_l": "left", "_r": "right"}.get(name[-2:], name[-2:])
     return name.replace("_", "")
 
 
-def channels(owner):
+def channels(owner: bpy.types.ID) -> bpy.types.ActionFCurves:
     """The F-curves of an ID's action, in Blender before and since 4.4's slots."""
     animation = owner.animation_data
     if hasattr(animation.action, "fcurves"):
@@ -33,7 +35,7 @@ def channels(owner):
     return anim_utils.action_get_channelbag_for_slot(animation.action, animation.action_slot).fcurves
 
 
-def key(owner, path, index, frames, values):
+def key(owner: bpy.types.ID, path: str, index: int, frames: list[float], values: list[float]) -> None:
     """Replace the keys of one channel by linear ones."""
     curve = next(c for c in channels(owner) if c.data_path == path and c.array_index == index)
     points = curve.keyframe_points
@@ -46,7 +48,7 @@ def key(owner, path, index, frames, values):
     curve.update()
 
 
-def key_shapes(mesh, frames):
+def key_shapes(mesh: bpy.types.Object, frames: list[float]) -> list[str]:
     """Key the shape keys; the curves' names that the mesh lacks."""
     shape_keys = mesh.data.shape_keys
     found = {plain(block.name): block for block in shape_keys.key_blocks}
@@ -61,7 +63,7 @@ def key_shapes(mesh, frames):
     return missing
 
 
-def key_head(head, frames):
+def key_head(head: bpy.types.Object, frames: list[float]) -> None:
     """Key an object's rotation: z up, the face towards -y at rest."""
     head.rotation_mode = "QUATERNION"
     head.keyframe_insert("rotation_quaternion", frame=frames[0])
@@ -69,14 +71,15 @@ def key_head(head, frames):
         key(head, "rotation_quaternion", index, frames, [q[index] for q in DATA["quaternions"]])
 
 
-def named(name):
+def named(name: str) -> bpy.types.Object:
     """The object of that name, or a plain word that there is none."""
     if name not in bpy.data.objects:
         raise RuntimeError("there is no object named " + name)
     return bpy.data.objects[name]
 
 
-def main():
+def main() -> None:
+    """Key what is named or selected."""
     scene = bpy.context.scene
     mesh = named(MESH) if MESH else bpy.context.active_object
     if mesh is None or mesh.type != "MESH" or mesh.data.shape_keys is None:

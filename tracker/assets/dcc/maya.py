@@ -4,6 +4,8 @@ Open this file in Maya's Script Editor (Python), select the mesh or its blendSha
 at their own times in seconds, at whatever frame rate the scene has. Running it again replaces the keys.
 """
 
+from __future__ import annotations
+
 import json
 import math
 
@@ -17,14 +19,14 @@ FIRST_FRAME = 1  # where the clip begins
 DATA = json.loads(r"""%%DATA%%""")
 
 
-def plain(name):
+def plain(name: str) -> str:
     """jawOpen, JawOpen, jaw_open -> jawopen; eyeBlink_L -> eyeblinkleft."""
     name = name.lower()
     name = name[:-2] + {"_l": "left", "_r": "right"}.get(name[-2:], name[-2:])
     return name.replace("_", "")
 
 
-def blend_shape():
+def blend_shape() -> str:
     """The blendShape node that is named or selected, or that deforms what is selected."""
     chosen = [BLEND_SHAPE] if BLEND_SHAPE else cmds.ls(selection=True) or []
     nodes = cmds.ls(chosen, type="blendShape") if chosen else []
@@ -35,7 +37,7 @@ def blend_shape():
     return nodes[0]
 
 
-def key(node, attribute, frames, values):
+def key(node: str, attribute: str, frames: list[float], values: list[float]) -> None:
     """Replace the keys of one attribute by linear ones."""
     cmds.cutKey(node, attribute=attribute, clear=True)
     linear = {"inTangentType": "linear", "outTangentType": "linear"}
@@ -43,7 +45,7 @@ def key(node, attribute, frames, values):
         cmds.setKeyframe(node, attribute=attribute, time=frame, value=values[index], **linear)
 
 
-def key_targets(node, frames):
+def key_targets(node: str, frames: list[float]) -> list[str]:
     """Key the targets; the curves' names that the node lacks."""
     found = {plain(name): name for name in cmds.listAttr(node + ".weight", multi=True) or []}
     missing = []
@@ -56,7 +58,7 @@ def key_targets(node, frames):
     return missing
 
 
-def key_head(head, frames):
+def key_head(head: str, frames: list[float]) -> None:
     """Key a transform's rotation: y up, the face towards z at rest."""
     cmds.setAttr(head + ".rotateOrder", 0)  # xyz
     to_angle = cmds.currentUnit(query=True, angle=True) == "rad"
@@ -65,7 +67,8 @@ def key_head(head, frames):
         key(head, attribute, frames, [math.radians(a) for a in angles] if to_angle else angles)
 
 
-def main():
+def main() -> None:
+    """Key what is named or selected."""
     for name in (BLEND_SHAPE, HEAD):
         if name and not cmds.objExists(name):
             raise RuntimeError("there is no node named " + name)
