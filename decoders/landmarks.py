@@ -38,8 +38,16 @@ LOWER_LIP = (146, 91, 181, 84, 17, 314, 405, 321, 375)
 """Its outer edge; the corners of the mouth, 61 and 291, belong to both lips."""
 UPPER_LIP = (409, 270, 269, 267, 0, 37, 39, 40, 185)
 LIPS = (61, *LOWER_LIP, 291, *UPPER_LIP)
+INNER_LIP_CONTOUR = (
+    *(78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308),
+    *(415, 310, 311, 312, 13, 82, 81, 80, 191),
+)
+"""From the mouth's right corner along the lower lip's inner edge and back along the upper one's."""
 INNER_LIPS = (13, 14)
 """The middles of the upper and the lower lip's inner edge."""
+
+MOUTH_CORNERS = (61, 78, 62, 76, 95, 146, 185, 191, 291, 308, 292, 306, 324, 375, 409, 415)
+"""Both and the points beside them."""
 
 OUTER_EYE_CORNERS = (33, 263)
 """Of the right and the left eye: the ends of the inter-ocular distance (IOD)."""
@@ -48,6 +56,12 @@ EYE_CORNERS = (33, 133, 362, 263)
 RIGHT_EYE = (33, 160, 158, 133, 153, 144)
 """Outer corner, upper lid twice, inner corner, lower lid twice."""
 LEFT_EYE = (263, 387, 385, 362, 380, 373)
+EYE_CONTOURS = (
+    (33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7),
+    (263, 466, 388, 387, 386, 385, 384, 398, 362, 382, 381, 380, 374, 373, 390, 249),
+)
+"""The edges of the lids of the right and the left eye: from the outer corner over the upper lid and back."""
+IRISES = tuple(range(468, 478))
 RIGHT_IRIS, LEFT_IRIS = 468, 473
 """The irises' centres; four points of the edge follow each."""
 

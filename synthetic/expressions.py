@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from selftrack.decoders.arkit import ARKIT_NAMES
+from selftrack.tracker.refinement import controls
+from selftrack.tracker.refinement.motion import load_motion
 
 
 @dataclass(frozen=True)
@@ -82,11 +84,15 @@ STRENGTHS = ((0.0, 0.18), (0.45, 0.25), (0.8, 0.32), (1.0, 0.25))
 """Strengths of the whole expression, each with its probability; 0 is a neutral face."""
 STRAY = 0.7
 """Curves, on average, that move a little on their own."""
+RECORDED = 0.3
+"""Share of expressions whose curves go together as in recordings of people."""
 _NOT_ALONE = ("eyeLook", "mouthClose", "tongueOut")
 
 
 def sample_expression(rng: np.random.Generator) -> np.ndarray:
     """Draw a plausible combination of the 52 ARKit values (52,) float32, from neutral to strong."""
+    if rng.random() < RECORDED:
+        return _sample_recorded(rng)
     values = dict.fromkeys(ARKIT_NAMES, 0.0)
     strength = rng.choice([s for s, _ in STRENGTHS], p=[p for _, p in STRENGTHS])
     _sample_gaze(rng, values)
@@ -100,12 +106,25 @@ def sample_expression(rng: np.random.Generator) -> np.ndarray:
     return np.array(list(values.values()), np.float32).clip(0, 1)
 
 
+def _sample_recorded(rng: np.random.Generator) -> np.ndarray:
+    """Draw curves (52,) with the deviations and correlations of real motion, around 0."""
+    motion = load_motion()
+    strength = rng.uniform(0.5, 1.5)
+    covariance = motion.correlation * np.outer(motion.deviation, motion.deviation)
+    drawn = rng.multivariate_normal(np.zeros(controls.COUNT), strength**2 * covariance, method="eigh")
+    curves = controls.to_curves(drawn.clip(controls.LOWER, controls.UPPER))
+    close = ARKIT_NAMES.index("mouthClose")
+    curves[close] = min(curves[close], curves[ARKIT_NAMES.index("jawOpen")])
+    return curves.astype(np.float32)
+
+
 def _sample_gaze(rng: np.random.Generator, values: dict[str, float]) -> None:
-    """Rotate both eyes together; a positive x is to the subject's left."""
+    """Rotate both eyes to one point, now and then a very near one; a positive x is to the subject's left."""
     x, y = rng.normal(0, 0.30), rng.normal(-0.05, 0.28)
+    vergence = rng.uniform(0, 0.36) if rng.random() < 0.1 else abs(rng.normal(0, 0.04))
     for side, inward in (("Left", -1), ("Right", 1)):
-        values["eyeLookOut" + side] = max(-inward * x, 0)
-        values["eyeLookIn" + side] = max(inward * x, 0)
+        values["eyeLookOut" + side] = max(-(inward * x + vergence), 0)
+        values["eyeLookIn" + side] = max(inward * x + vergence, 0)
         values["eyeLookUp" + side] = max(y, 0)
         values["eyeLookDown" + side] = max(-y, 0)
 

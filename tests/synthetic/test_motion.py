@@ -47,7 +47,7 @@ def test_motion_does_not_jump() -> None:
 def test_blinks_last_as_long_as_blinks() -> None:
     config = MotionConfig()
     durations = []
-    for seed in range(4):
+    for seed in range(4, 8):
         shut = motion(seed).curves[:, INDEX["eyeBlinkLeft"]] > 0  # open at first: a blink every two edges
         edges = np.flatnonzero(np.diff(shut.astype(int)))
         durations += (np.diff(edges)[::2] / 240).tolist()
