@@ -109,6 +109,7 @@ class Clip:
     """T frames with a face, in the clip's order."""
 
     rows: np.ndarray  # (T,) their numbers in the clip
+    times: np.ndarray  # (T,) seconds
     shot: np.ndarray  # (T,) number of the shot between two cuts or gaps that each belongs to
     points: Tensor  # (T,L,2) detected, image pixels
     iod: Tensor  # (T,) pixels
@@ -180,6 +181,7 @@ class _Kept:
     def __init__(self, model: Model, config: ClipConfig) -> None:
         self._model, self._config, self._pixels = model, config, Pixels()
         self._rows: list[int] = []
+        self._times: list[float] = []
         self._points: list[np.ndarray] = []
         self._transforms: list[np.ndarray] = []
         self._compressed: list[list[Tensor]] = []
@@ -191,6 +193,7 @@ class _Kept:
     def add(self, frame: Frame, points: np.ndarray, transform: np.ndarray) -> None:
         """A frame with landmarks (L,2) and crop (2,3)."""
         self._rows.append(frame.index)
+        self._times.append(frame.time)
         self._points.append(points)
         self._transforms.append(transform)
         self._pixels.add(frame.image, points, float(inter_ocular(points)), self._config)
@@ -214,6 +217,7 @@ class _Kept:
         device, at = self._model.device, torch.from_numpy(np.stack(self._points)).float()
         return Clip(
             rows=np.array(self._rows),
+            times=np.array(self._times),
             shot=shot,
             points=at.to(device),
             iod=torch.from_numpy(inter_ocular(at.numpy())).to(device),

@@ -87,14 +87,15 @@ class Adaptation:
         return losses
 
     def _evaluate(self, losses: dict[str, Tensor]) -> HeldOut:
-        """Judge the present state on the selecting blocks by the mean of its errors relative to the beginning.
+        """Judge the present state on the selecting blocks by its errors of skin and texture relative to the beginning.
 
         Of states as good within the noise of so few frames the latest: the rate decays, so it is the steadiest.
         """
         error = held_out_error(self.trainer, self.trainer.select_rows, self.windows)
         first = self.history[0]
         self.history.append({"step": self.step, **vars(error), **{k: v.item() for k, v in losses.items()}})
-        ratios = [getattr(error, name) / max(first[name], 1e-9) for name in vars(error)]
+        # not by the landmarks: the un-adapted tracker has followed them, with their noise
+        ratios = [getattr(error, name) / max(first[name], 1e-9) for name in ("skin", "texture")]
         score = float(np.nanmean(ratios))
         if score < (1 + self.config.tie) * self.least:
             self.best, self.best_step = copy.deepcopy(self.trainer.model.state_dict()), self.step

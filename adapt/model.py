@@ -11,8 +11,10 @@ from torch import Tensor, nn
 
 from selftrack.adapt.clip import Clip
 from selftrack.decoders.base import Decoder
-from selftrack.tracker.geometry.pose import project, to_image
+from selftrack.tracker.geometry.pose import project, through, to_image
 from selftrack.tracker.network.i2znet import I2ZNet
+from selftrack.tracker.refinement.controls import bound
+from selftrack.tracker.refinement.subject import Subject
 
 
 class Prediction(NamedTuple):
@@ -27,36 +29,51 @@ class Prediction(NamedTuple):
         return Prediction(*(part[rows] for part in self))
 
 
+class Correction(NamedTuple):
+    """What the refinement changes of the un-adapted network's answer, in the T frames of a clip."""
+
+    curves: Tensor  # (T,52)
+    pose: Tensor  # (T,6) in the image
+
+
 class Adapted(nn.Module):
-    """What adaptation trains, on a copy of the network's heads."""
+    """What adaptation trains, on a copy of the network's heads.
 
-    mean_expression: Tensor
-    """(52,) of the clip's subject, or (0,)."""
+    Its answer is that of the heads plus the correction, so that it begins as the un-adapted tracker's.
+    """
 
-    def __init__(self, network: I2ZNet, subject: Tensor) -> None:
-        """`subject` (112,) or (0,) is the un-adapted network's, see `I2ZNet.subject`."""
+    condition: Tensor
+    """(112,) what the heads are conditioned on, or (0,)."""
+
+    def __init__(self, network: I2ZNet, subject: Subject, correction: Correction | None = None) -> None:
+        """`subject` and `correction` are the un-adapted tracker's; None for a decoder that is not refined."""
         super().__init__()
+        self.correction = correction
         self.heads = copy.deepcopy(network.heads).requires_grad_(True)
         # The clip keeps what is compressed; the first estimate is of the subject, which is fixed, and of appearance,
         # which no loss depends on.
         for part in (*(level.compress for level in self.heads.levels), self.heads.first, self.heads.attention):
             if part is not None:
                 part.requires_grad_(False)
-        self.identity = nn.Parameter(subject[: network.config.identity].clone())
-        self.register_buffer("mean_expression", subject[network.config.identity :].clone())
+        self.subject = subject
+        self.identity = nn.Parameter(subject.identity.clone())
+        self.register_buffer("condition", subject.network.clone())
+        self.expression = slice(network.config.identity, network.config.identity + network.config.expression)
         self.colour = nn.Parameter(torch.cat([torch.eye(3), torch.zeros(3, 1)], 1))  # C of Eq. 8, a 1x1 convolution
         self.inverse_distance = nn.Parameter(torch.zeros(()))
-
-    def subject(self) -> Tensor:
-        """Join identity and mean expression (112,), or (0,)."""
-        return torch.cat([self.identity, self.mean_expression])
 
     def forward(self, clip: Clip, rows: Tensor) -> Prediction:
         """Predict frames `rows` (B,) of the clip."""
         points = clip.crop_points[rows]
         features = self.heads.features([maps[rows] for maps in clip.compressed], points)
-        codes = self.heads.regress(features, self.subject().expand(len(rows), -1))
-        return Prediction(codes.z, codes.pose, to_image(codes.pose, clip.transform[rows]))
+        codes = self.heads.regress(features, self.condition.expand(len(rows), -1))
+        curves, pose = codes.z[:, self.expression], to_image(codes.pose, clip.transform[rows])
+        if self.correction is not None:
+            curves = bound(curves + self.correction.curves[rows])
+            pose = pose + self.correction.pose[rows]
+        identity = self.identity.expand(len(rows), -1)
+        z = torch.cat([identity, curves, codes.z[:, self.expression.stop :]], 1)
+        return Prediction(z, through(pose, clip.transform[rows]), pose)
 
     @torch.no_grad()
     def predict_all(self, clip: Clip) -> Prediction:

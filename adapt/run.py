@@ -123,7 +123,7 @@ def adapt(
     torch.manual_seed(config.seed)
     clip = read_clip(source, model, tracking, config.clip, lambda done, total: progress("read", done, total, {}))
     windows = held_out_windows(source, clip)
-    run = Adaptation(Trainer(clip, model.network, config, model.decoder), windows)
+    run = Adaptation(Trainer(clip, model.network, config, model.decoder, model.refiner), windows)
     clip_hash = source.fingerprint()
     settings: dict[str, Any] = {"clip": clip_hash, "base": file_hash(model.weights)}
     settings |= {"tracking": asdict(tracking), "adapt": asdict(config)}
@@ -138,7 +138,8 @@ def adapt(
     fit = ClipFit(
         clip_hash,
         tracking.detect.face,
-        adapted.subject().detach().cpu(),
+        adapted.subject,
+        adapted.identity.detach().cpu(),
         adapted.inverse_distance.item(),
         tuple(windows),
     )

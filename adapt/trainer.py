@@ -12,7 +12,7 @@ from torch import Tensor
 
 from selftrack.adapt.clip import Clip, ClipConfig
 from selftrack.adapt.face import Face
-from selftrack.adapt.model import Adapted
+from selftrack.adapt.model import Adapted, Correction
 from selftrack.adapt.sampling import Batch, Sampler, frame_groups
 from selftrack.adapt.state import State, renew_state
 from selftrack.adapt.terms import TERMS, ClipContext, StepContext
@@ -22,6 +22,9 @@ from selftrack.decoders.registry import load_decoder
 from selftrack.errors import UserError
 from selftrack.io import flat, nested
 from selftrack.tracker.network.i2znet import I2ZNet
+from selftrack.tracker.refinement.refiner import Refined, Refiner
+from selftrack.tracker.refinement.sequence import Refinement
+from selftrack.tracker.refinement.subject import Subject, find_subject
 
 
 @dataclass(frozen=True)
@@ -79,11 +82,32 @@ class AdaptConfig:
         return AdaptConfig(**nested(flat(asdict(self)) | flat(fields)))
 
 
+def correct(clip: Clip, unadapted: Adapted, refiner: Refiner) -> Correction:
+    """Find the correction of a clip's frames as a tracker makes it: one after the other, anew after a gap."""
+    said, refinement = unadapted.to(clip.points.device).predict_all(clip), Refinement(refiner)
+    curves, poses = (part.double().cpu().numpy() for part in (said.z[:, unadapted.expression], said.pose_image))
+    identity, points = unadapted.identity.detach().double().cpu().numpy(), clip.points.cpu().numpy()
+    found = []
+    for row, time in enumerate(clip.times):
+        if row and clip.rows[row] > clip.rows[row - 1] + 1:
+            refinement.reset()
+        found.append(refinement(points[row], Refined.of(curves[row], poses[row]), identity, float(time)))
+    changes = (np.stack([f.curves for f in found]) - curves, np.stack([f.pose for f in found]) - poses)
+    return Correction(*(torch.from_numpy(change).float().to(clip.points.device) for change in changes))
+
+
 class Trainer:
     """One clip's adaptation."""
 
-    def __init__(self, clip: Clip, network: I2ZNet, config: AdaptConfig, decoder: Decoder | None = None) -> None:
-        """Prepare the model and the terms.
+    def __init__(
+        self,
+        clip: Clip,
+        network: I2ZNet,
+        config: AdaptConfig,
+        decoder: Decoder | None = None,
+        refiner: Refiner | None = None,
+    ) -> None:
+        """Prepare the model and the terms; `refiner` is the un-adapted tracker's, if it has one.
 
         Raises:
             UserError: too few neighbouring frames show the face.
@@ -95,7 +119,9 @@ class Trainer:
         if not len(groups) or len(self.select_rows) < 2 or len(self.report_rows) < 2:
             raise UserError("too few neighbouring frames with a face to adapt to: track this clip without --adapt")
         self.face = Face(decoder or load_decoder(), clip.points.shape[1], config.texture, str(self.device))
-        self.model = Adapted(network, self._pooled_identity(network)).to(self.device)
+        subject = self._find_subject(network, refiner)
+        correction = correct(clip, Adapted(network, subject), refiner) if refiner else None
+        self.model = Adapted(network, subject, correction).to(self.device)
         unadapted = self.model.predict_all(clip)
         self.context = ClipContext(clip, self.face, self.model, config, unadapted, self.train_rows)
         self.sampler = Sampler(groups, len(self.face.skin), len(self.face.vertices), config, self.device)
@@ -109,12 +135,12 @@ class Trainer:
         return torch.from_numpy(np.flatnonzero(np.isin(self.clip.rows, rows))).to(self.device)
 
     @torch.no_grad()
-    def _pooled_identity(self, network: I2ZNet) -> Tensor:
-        """Identity and mean expression (112,), or (0,), by the un-adapted network."""
+    def _find_subject(self, network: I2ZNet, refiner: Refiner | None) -> Subject:
+        """Find who is seen, by the un-adapted tracker."""
         some = self.train_rows[torch.linspace(0, len(self.train_rows) - 1, 24).round().long().unique()]
         points = self.clip.crop_points[some]
         features = network.heads.features([maps[some] for maps in self.clip.compressed], points)
-        return network.heads.pool(features, network.heads.regress(features).subject)[0]
+        return find_subject(network, refiner, features)
 
     def renew(self) -> State:
         """Measure what the losses take for known with the present model."""

@@ -19,6 +19,8 @@ from selftrack.tracker.landmarks import detectors as _built_in  # noqa: F401  re
 from selftrack.tracker.landmarks.base import LandmarkSource, landmark_source, load_landmarks
 from selftrack.tracker.network.i2znet import Heads, I2ZNet, to_tensor
 from selftrack.tracker.network.weights import BUNDLED, ClipFit, load_weights, network_beside, save_adapted
+from selftrack.tracker.refinement.refiner import Refiner
+from selftrack.tracker.refinement.subject import Subject, find_subject
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,8 @@ class Model:
     """What an adaptation found out about its clip."""
     base: Model | None = None
     """Of an adapted model, the one that it was adapted from."""
+    refiner: Refiner | None = None
+    """What reads curves and pose from the detected points again; None for a decoder that has no ARKit shapes."""
 
     @classmethod
     def load(
@@ -107,7 +111,8 @@ class Model:
                 "with track-train i2znet --decoder, or name its own decoder with --decoder"
             )
         source = load_landmarks(landmarks, place)  # last, since it may have to be downloaded
-        model = cls(network, face, source, place, path, Path(decoder).resolve() if decoder else None)
+        named = Path(decoder).resolve() if decoder else None
+        model = cls(network, face, source, place, path, named, refiner=Refiner.of(face, points))
         if before is None:
             return model
         return replace(model, fit=fit, base=replace(model, network=before))
@@ -139,18 +144,20 @@ class Model:
         pictures = to_tensor(torch.from_numpy(faces.pictures).to(self.device))
         return pictures, torch.from_numpy(faces.points).float().to(self.device)
 
-    def subject(self, faces: Crops) -> np.ndarray:
-        """The subject (112,), identity and mean expression, pooled over crops of one person.
+    @torch.no_grad()
+    def subject(self, faces: Crops) -> Subject:
+        """The subject of crops of one person.
 
         By the un-adapted network: adaptation trains no other person's identity.
         """
-        return self.unadapted().network.subject(*self.tensors(faces)).cpu().numpy()
+        network = self.unadapted().network
+        return find_subject(network, self.refiner, network.features(*self.tensors(faces)))
 
     @torch.no_grad()
-    def landmark_distance(self, faces: Crops, subject: np.ndarray) -> float:
+    def landmark_distance(self, faces: Crops, subject: Subject) -> float:
         """Mean distance of the mesh from the detected landmarks, crop pixels."""
         pictures, detected = self.tensors(faces)
-        codes = self.network(pictures, detected, torch.from_numpy(subject).to(self.device))
+        codes = self.network(pictures, detected, subject.network)
         landmarks = SurfacePoints.landmarks(self.decoder, detected.shape[1])
         placed = project(landmarks(codes.z), codes.pose)[..., :2]
         return float((placed - detected).norm(dim=2).mean())

@@ -20,6 +20,7 @@ from selftrack.tracker import export
 from selftrack.tracker.export.options import ExportOptions
 from selftrack.tracker.model import Crops, Model
 from selftrack.tracker.network.weights import ClipFit
+from selftrack.tracker.refinement.subject import Subject
 from selftrack.tracker.results import confidence, curves, overlay, texture, track_file
 from selftrack.tracker.results.overlay import OverlayConfig
 from selftrack.tracker.results.track_file import Track
@@ -190,7 +191,7 @@ def _track(
 
 def _for_clip(
     source: FrameSource, model: Model, config: TrackConfig, progress: Callable[[int, int], None]
-) -> tuple[Model, np.ndarray | None, list[str]]:
+) -> tuple[Model, Subject | None, list[str]]:
     """The model to use for a clip, the clip's subject, and notes for the user.
 
     A model adapted to another clip is used if it fits this one no worse than the one that it was adapted from.
@@ -198,7 +199,7 @@ def _for_clip(
     fit = model.fit
     notes: list[str] = []
     if fit is not None and (fit.clip_hash, fit.face) == (source.fingerprint(), config.detect.face):
-        return model, None if config.identity == "per-frame" else fit.subject.numpy(), notes
+        return model, None, notes
     if fit is None and config.identity == "per-frame":
         return model, None, notes
     faces = sample_faces(source, model, config, progress)
@@ -211,7 +212,7 @@ def _for_clip(
     return model, None if config.identity == "per-frame" else subject, notes
 
 
-def _fits(model: Model, faces: Crops, subject: np.ndarray) -> bool:
+def _fits(model: Model, faces: Crops, subject: Subject) -> bool:
     """Whether an adapted model brings the mesh no farther from the detected landmarks than the un-adapted one."""
     return model.landmark_distance(faces, subject) <= model.unadapted().landmark_distance(faces, subject)
 

@@ -15,17 +15,22 @@ from selftrack.decoders.base import Decoder
 from selftrack.errors import UserError
 from selftrack.tracker.geometry import crop as crops
 from selftrack.tracker.geometry.crop import CropConfig, CropStabiliser
-from selftrack.tracker.geometry.pose import project, to_image
+from selftrack.tracker.geometry.pose import project, through, to_image
 from selftrack.tracker.landmarks.base import Detection
 from selftrack.tracker.landmarks.follower import DetectConfig
 from selftrack.tracker.model import Crops, Model
 from selftrack.tracker.network.i2znet import Codes, Features, I2ZNet
+from selftrack.tracker.refinement.controls import bound
+from selftrack.tracker.refinement.refiner import Refined
+from selftrack.tracker.refinement.sequence import Refinement
+from selftrack.tracker.refinement.subject import PersonFit, Subject
 from selftrack.tracker.results.confidence import StreamConfidence, sharpness
 from selftrack.tracker.results.track_file import Track, hold
 from selftrack.tracker.sources.base import Frame, FrameSource
 from selftrack.tracker.sources.prefetch import prefetch
 from selftrack.tracker.stopwatch import Stopwatch
 
+_PERSON_EVERY = 0.1  # seconds between frames that a stream's identity is read from
 _FACE_HEIGHT = 0.24  # metres; only where no face was found: the mean head fills half of the frame's height
 
 
@@ -97,6 +102,14 @@ class _Values(NamedTuple):
     crop: np.ndarray
 
 
+class _Answer(NamedTuple):
+    """What the networks say of a frame."""
+
+    codes: Codes
+    unadapted: Codes
+    """By the un-adapted one; the same where there is no other."""
+
+
 class _Located(NamedTuple):
     """A frame whose face has been searched for."""
 
@@ -109,7 +122,7 @@ class _Located(NamedTuple):
 
 
 class SubjectPool:
-    """The subject of a stream: `Heads.pool` over all frames so far, in constant memory."""
+    """What the network says of a stream's subject: `Heads.pool` over all frames so far, in constant memory."""
 
     def __init__(self, network: I2ZNet) -> None:
         self._network = network
@@ -138,16 +151,20 @@ class Tracker:
     All state is its own; any number of trackers may share a model.
     """
 
-    def __init__(self, model: Model, config: TrackerConfig | None = None, subject: np.ndarray | None = None) -> None:
-        """`subject` (112,) fixes identity and mean expression, see `Model.subject`; without it they are those that an
-        adaptation found, or are pooled over the frames as they come."""
+    def __init__(self, model: Model, config: TrackerConfig | None = None, subject: Subject | None = None) -> None:
+        """`subject` is who is seen, see `Model.subject`; without it the one that an adaptation found, or the one that
+        the frames show as they come."""
         self.model, self.config = model, config or TrackerConfig()
         fit = model.fit
+        self._adapted_identity: Tensor | None = None
         if subject is None and fit is not None and self.config.identity == "clip":
-            subject = fit.subject.numpy()
-        self._subject = None if subject is None else torch.from_numpy(subject).to(model.device)
+            subject, self._adapted_identity = fit.subject, fit.identity.cpu()
+        self._subject = None if subject is None else Subject(*(part.to(model.device) for part in subject))
         self._inverse_distance = fit.inverse_distance if fit else 0.0
         self._pool = SubjectPool(model.unadapted().network)
+        self._refinement = Refinement(model.refiner) if model.refiner else None
+        self._person: PersonFit | None = None
+        self._person_time = -np.inf
         self._follower = model.landmarks.follower(self.config.detect)
         self._stabiliser = CropStabiliser(self.config.crop)
         self._held: _Values | None = None
@@ -269,7 +286,11 @@ class Tracker:
         if found is not None and transform is not None and picture is not None:
             landmarks, presence, sharp = found.points.astype(np.float32), found.confidence, sharpness(picture)
             with self.watch("network"):
-                self._held = self._encode(picture, found.points, transform)
+                codes = self._regress(picture, found.points, transform)
+            with self.watch("refine"):
+                self._held = self._place(codes, found.points, transform, time)
+        elif self._refinement is not None:
+            self._refinement.reset()
         values = self._held or self._nowhere()
         ok = found is not None
         confidence = self._confidence(presence, sharp, landmarks, values.z, values.H_image, ok)
@@ -290,24 +311,58 @@ class Tracker:
         return result
 
     @torch.no_grad()
-    def _encode(self, picture: np.ndarray, points: np.ndarray, transform: np.ndarray) -> _Values:
-        """Code and pose of a crop."""
+    def _regress(self, picture: np.ndarray, points: np.ndarray, transform: np.ndarray) -> _Answer:
+        """What the networks say of a crop."""
         pictures, at = self.model.tensors(Crops(picture[None], crops.apply(transform, points)[None]))
-        codes = self._regress(pictures, at)
-        pose, crop = codes.pose.cpu(), torch.from_numpy(transform[None].astype(np.float32))
-        z, inside, in_image = (v[0].cpu().numpy() for v in (codes.z, pose, to_image(pose, crop)))
-        return _Values(z, inside, in_image, crop[0].numpy())
+        base, network = self.model.unadapted().network, self.model.network
+        if base is network:
+            features = before = base.features(pictures, at)
+        else:  # both have the same streams and compress alike
+            compressed = base.compressed(pictures, at, base.perceive(pictures))
+            before, features = (net.heads.features(compressed, at) for net in (base, network))
+        subject = self._subject.network if self._subject is not None else None
+        if subject is None and self.config.identity == "clip":
+            subject = self._pool(before)
+        given = None if subject is None else subject[None]
+        unadapted = base.heads.regress(before, given)
+        codes = unadapted if base is network else network.heads.regress(features, given)
+        return _Answer(codes, unadapted)
 
-    def _regress(self, pictures: Tensor, points: Tensor) -> Codes:
-        network = self.model.network
-        features = network.features(pictures, points)
-        if self.config.identity != "clip":
-            return network.heads.regress(features)
-        subject = self._subject
-        if subject is None:
-            before = self.model.unadapted().network
-            subject = self._pool(features if before is network else before.features(pictures, points))
-        return network.heads.regress(features, subject[None])
+    @torch.no_grad()
+    def _place(self, answer: _Answer, points: np.ndarray, transform: np.ndarray, time: float) -> _Values:
+        """Code and pose of a face: what the network says, corrected by the points."""
+        decoder, crop = self.model.decoder, torch.from_numpy(transform[None].astype(np.float32))
+        z, pose = answer.codes.z[0].cpu().clone(), to_image(answer.codes.pose.cpu(), crop)
+        if self._subject is not None:
+            z[decoder.identity] = self._subject.identity.cpu()
+        if self._refinement is not None:
+            first = answer.unadapted
+            network = to_image(first.pose.cpu(), crop)
+            before = Refined.of(first.z[0, decoder.expression].cpu().numpy(), network[0].numpy())
+            z[decoder.identity] = self._identity(z[decoder.identity], time)
+            found = self._refinement(points, before, z[decoder.identity].double().numpy(), time)
+            if self._person is not None and time >= self._person_time + _PERSON_EVERY:
+                self._person.add(points.astype(float), before, found)
+                self._person_time = time
+            # an adaptation's change of the answer and the points' correction of it add up
+            change = z[decoder.expression] - first.z[0, decoder.expression].cpu()
+            z[decoder.expression] = bound((torch.from_numpy(found.curves) + change)[None])[0].to(z)
+            pose = torch.from_numpy(found.pose)[None].to(pose) + pose - network
+        if self._adapted_identity is not None:
+            z[decoder.identity] = self._adapted_identity
+        inside = through(pose, crop)
+        return _Values(z.numpy(), inside[0].numpy(), pose[0].numpy(), crop[0].numpy())
+
+    def _identity(self, network: Tensor, time: float) -> Tensor:
+        """The identity (K,) of the face: the subject's; else by the points of the frames so far, near what the network
+        says; or per frame the network's."""
+        if self._subject is not None or self.config.identity != "clip" or self.model.refiner is None:
+            return network
+        said = network.double().numpy()
+        if self._person is None:
+            self._person = PersonFit(self.model.refiner, said)
+            return network
+        return torch.from_numpy(self._person.solve(said)).to(network)
 
     @torch.no_grad()
     def _curves(self, z: np.ndarray) -> dict[str, float]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from selftrack.adapt.terms.context import ClipContext, StepContext
 from selftrack.adapt.terms.registry import term
@@ -18,11 +18,6 @@ def least_active(expression: Tensor, share: float = 0.1) -> Tensor:
     """Find, among frames with curves (B,E), those with the least activity, the sum of the curves: (B,) bool."""
     activity = expression.clamp(min=0).sum(1)
     return activity <= activity.quantile(share)
-
-
-def out_of_range(expression: Tensor) -> Tensor:
-    """Compute the squared excess (B,E) of curves (B,E) beyond 0..1, where they would be clipped."""
-    return (-expression).clamp(min=0).square() + (expression - 1).clamp(min=0).square()
 
 
 def reference_trajectory(curves: Tensor, neutral: Tensor, tolerance: float) -> Tensor:
@@ -83,12 +78,6 @@ class Neutral:
         return ((expression * self.curves).square().sum(1) * neutral).sum() / neutral.sum().clamp(min=1)
 
 
-@term("range", weight=30.0)
-def curve_range(step: StepContext) -> Tensor:
-    """Push of curves into 0..1."""
-    return out_of_range(step.expression).sum(1).mean()
-
-
 @dataclass(frozen=True)
 class DampingConfig:
     """Settings of damping."""
@@ -110,9 +99,8 @@ class Damping:
         self.settings = settings
 
     def __call__(self, step: StepContext) -> Tensor:
-        """Sum over the curves, as they are shown: cut off at 0."""
-        shown = nn.functional.leaky_relu(step.expression, 0.1)  # one that is wholly cut off must find its way back
-        return lost_range(shown, self.reference[step.rows], self.settings.least).sum()
+        """Sum over the curves."""
+        return lost_range(step.expression, self.reference[step.rows], self.settings.least).sum()
 
 
 @term("baseline", weight=400.0)

@@ -128,7 +128,7 @@ def moved(clip: Clip, device: str) -> Clip:
 
 def step_terms(clip: Clip, model: Model, config: AdaptConfig) -> dict[str, float]:
     """Compute the terms of the first step of an adaptation, and the length of the gradient of what is trained."""
-    trainer = Trainer(clip, model.network, config, model.decoder)
+    trainer = Trainer(clip, model.network, config, model.decoder, model.refiner)
     terms = trainer.losses(trainer.renew(), trainer.draw())
     trainer.total(terms).backward()
     gradients = [p.grad.square().sum().item() for p in trainer.model.parameters() if p.grad is not None]
@@ -140,7 +140,7 @@ def steps_per_second(clip: Clip, model: Model, config: AdaptConfig) -> float:
     with tempfile.TemporaryDirectory() as folder:
         for steps in (1, config.steps):
             settings = replace(config, steps=steps, evaluate=steps)
-            run = Adaptation(Trainer(clip, model.network, settings, model.decoder), [])
+            run = Adaptation(Trainer(clip, model.network, settings, model.decoder, model.refiner), [])
             began = time.perf_counter()
             run(lambda step, steps, figures: None, Path(folder) / "checkpoint", {"steps": steps})
     return config.steps / (time.perf_counter() - began)

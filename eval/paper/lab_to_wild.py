@@ -113,12 +113,12 @@ def adapted(
     model = load_model(config)
     with open_clip(clip_path, config) as source:
         clip = read_clip(source, model, config, ClipConfig())
-        trainer = Trainer(clip, model.network, settings, model.decoder)
+        trainer = Trainer(clip, model.network, settings, model.decoder, model.refiner)
         run = Adaptation(trainer, held_out_windows(source, clip))
     checkpoint = folder / CHECKPOINT
     run(lambda step, steps, errors: report(f"adapt {step}/{steps} {errors}") if errors else None, checkpoint, {})
-    subject, inverse_distance = trainer.model.subject().detach().cpu(), trainer.model.inverse_distance.item()
-    fit = ClipFit(file_hash(clip_path), 0, subject, inverse_distance)
+    subject, inverse_distance = trainer.model.subject, trainer.model.inverse_distance.item()
+    fit = ClipFit(file_hash(clip_path), 0, subject, trainer.model.identity.detach(), inverse_distance)
     track_clip(clip_path, folder, config, overwrite=True, model=model.adapted(trainer.model.heads, fit))
     checkpoint.unlink(missing_ok=True)
 

@@ -83,7 +83,8 @@ def _pooled_codes(network: I2ZNet, pictures: np.ndarray, points: np.ndarray, sam
     """Codes conditioned on the identity that is pooled over frames spread evenly, as in tracking."""
     images, at = to_tensor(torch.from_numpy(pictures)), torch.from_numpy(points)
     some = np.unique(np.linspace(0, len(points) - 1, samples + 2)[1:-1].round().astype(int))
-    subject = network.subject(images[some], at[some])
+    features = network.features(images[some], at[some])
+    subject = network.heads.pool(features, network.heads.regress(features).subject)[0]
     codes = [network(i, p, subject) for i, p in zip(images.split(32), at.split(32), strict=True)]
     return Codes(*(torch.cat(part) for part in zip(*codes, strict=True)))
 

@@ -74,6 +74,7 @@ def clip(network: I2ZNet, truth: Truth) -> Clip:
         compressed = network.compressed(images, at, network.perceive(images))
     return Clip(
         rows=np.arange(COUNT),
+        times=np.arange(COUNT) / 30,
         shot=np.zeros(COUNT, int),
         points=points,
         iod=torch.from_numpy(inter_ocular(points.numpy())),

@@ -13,6 +13,7 @@ from selftrack.adapt.model import Adapted
 from selftrack.tracker.geometry.crop import warp
 from selftrack.tracker.network.i2znet import to_tensor
 from selftrack.tracker.pipeline import TrackConfig, load_model, open_clip
+from selftrack.tracker.refinement.subject import find_subject
 from selftrack.tracker.sources.opening import open_source
 
 NO_BLUR = ClipConfig(blur=0.0, max_iod=1e9, margin=0.2)
@@ -102,8 +103,8 @@ def test_reading_the_bundled_clip(smile: Path) -> None:
     with open_source(smile, duration=0.4) as reader, torch.no_grad():
         crops = np.stack([warp(f.image, t.numpy()) for f, t in zip(reader, clip.transform, strict=True)])
         images = to_tensor(torch.from_numpy(crops))
-        subject = model.network.subject(images, at)
-        whole = model.network(images, at, subject)
+        subject = find_subject(model.network, None, model.network.features(images, at))
+        whole = model.network(images, at, subject.network)
         kept = Adapted(model.network, subject)(clip, torch.arange(12))
     # what is kept of the frames says what the whole network says of their pictures
     assert torch.allclose(kept.z, whole.z, atol=1e-3) and torch.allclose(kept.pose, whole.pose, atol=1e-2)

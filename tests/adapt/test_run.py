@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+from selftrack.adapt.clip import read_clip
 from selftrack.adapt.run import adapt, load_preset
-from selftrack.adapt.trainer import AdaptConfig
+from selftrack.adapt.trainer import AdaptConfig, Trainer
 from selftrack.errors import UserError
 from selftrack.tracker.model import Model
-from selftrack.tracker.network.weights import load_network, save_heads
+from selftrack.tracker.network.weights import ClipFit, load_network, save_heads
 from selftrack.tracker.results.track_file import Track
 from selftrack.tracker.sources.opening import open_source
 from selftrack.tracker.tracker import Tracker, TrackerConfig
@@ -33,10 +34,10 @@ def tracked(model: Model, clip: Path) -> Track:
 
 @pytest.fixture
 def off(tmp_path: Path) -> Path:
-    """Weights of a network that places the head off: there is something to gain."""
+    """Weights of a network that says four fifths of how the head moves: there is something to gain."""
     network = load_network()
     heads = copy.deepcopy(network.heads)
-    heads.pose[-1].bias.data += torch.tensor([0.1, 0, 0, 0, 0.2, -0.2])
+    heads.linear.pose.weight.data *= 0.8
     path = tmp_path / "off.safetensors"
     save_heads(path, network, heads.state_dict(), {})
     return path
@@ -44,7 +45,7 @@ def off(tmp_path: Path) -> Path:
 
 def test_the_model_that_it_is_made_from_stays(smile: Path, quick: AdaptConfig, off: Path, tmp_path: Path) -> None:
     """Its weights, what it tracks, and that of the adapted model's un-adapted one; the file gives the same again."""
-    model = Model.load(off, device="cpu")
+    model = replace(Model.load(off, device="cpu"), refiner=None)  # it would take the head back to its place
     weights, before = copy.deepcopy(model.network.state_dict()), tracked(model, smile)
     with open_source(smile) as source:
         adapted, verdict = adapt(model, source, quick)
@@ -57,6 +58,7 @@ def test_the_model_that_it_is_made_from_stays(smile: Path, quick: AdaptConfig, o
     assert np.abs(after.z - before.z).max() > 0.01
     adapted.save(tmp_path / "adapted.safetensors")
     loaded = Model.load(tmp_path / "adapted.safetensors", device="cpu")
+    loaded = replace(loaded, refiner=None, base=replace(loaded.unadapted(), refiner=None))
     np.testing.assert_array_equal(tracked(loaded, smile).z, after.z)
     np.testing.assert_array_equal(tracked(loaded.unadapted(), smile).z, before.z)
     with open_source(smile) as source, pytest.raises(UserError, match="have been adapted already"):
@@ -73,3 +75,28 @@ def test_where_it_diverges_the_model_is_returned_as_it_was(smile: Path, quick: A
 def test_one_identity_per_frame_cannot_be_adapted(smile: Path) -> None:
     with open_source(smile) as source, pytest.raises(UserError, match="one identity"):
         adapt(Model.load(device="cpu"), source, tracking=TrackerConfig(identity="per-frame"))
+
+
+def test_the_tracker_places_the_face_as_the_adaptation_does(smile: Path, quick: AdaptConfig) -> None:
+    """What the points correct and what the adaptation learned add up in both, frame by frame."""
+    model = Model.load(device="cpu")
+    with open_source(smile) as source:
+        clip = read_clip(source, model, TrackerConfig(), quick.clip)
+    trainer = Trainer(clip, model.network, quick, model.decoder, model.refiner)
+    learned = trainer.model
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        learned.identity += 0.3
+        for bias in (learned.heads.expression[-1].bias, learned.heads.pose[-1].bias):
+            bias += 0.05 * torch.randn(bias.shape, generator=generator)
+        learned.heads.load_state_dict({k: v.half().float() for k, v in learned.heads.state_dict().items()})
+        expected = learned.predict_all(clip)
+    fit = ClipFit("", 0, learned.subject, learned.identity.detach(), 0.0)
+    track = tracked(model.adapted(copy.deepcopy(learned.heads), fit), smile)
+    expected = expected.select(torch.arange(len(track)))
+    own = slice(0, model.decoder.expression.stop)
+    np.testing.assert_allclose(track.z[:, own], expected.z[:, own].numpy(), atol=2e-3)
+    np.testing.assert_allclose(track.H_image[:, :4], expected.pose_image[:, :4].numpy(), atol=2e-3)
+    curves = track.z[:, model.decoder.expression]
+    assert curves.min() >= 0 and curves.max() <= 1
+    assert np.abs(curves - tracked(model, smile).z[:, model.decoder.expression]).max() > 0.02

@@ -14,6 +14,8 @@ from selftrack.adapt import run as adaptation
 from selftrack.adapt.trainer import AdaptConfig
 from selftrack.tracker import load
 from selftrack.tracker.network.weights import WEIGHTS, ClipFit, load_network, load_weights, save_adapted
+from selftrack.tracker.refinement.refiner import Refiner
+from selftrack.tracker.refinement.subject import Subject
 from selftrack.tracker.sources.opening import open_source
 
 MakeClip = Callable[..., Path]
@@ -145,6 +147,7 @@ def test_adapt_and_reuse(run: Callable, smile: Path, monkeypatch: pytest.MonkeyP
     """`--adapt` writes its files and one line of verdict; the clip tracked with them is the same, another one works."""
     tiny = AdaptConfig(steps=40, groups=3, texels=400, texture=64, refresh=20, evaluate=20)
     monkeypatch.setattr(adaptation, "load_preset", lambda name: tiny)
+    monkeypatch.setattr(Refiner, "of", lambda *_: None)  # of the network alone forty steps make something better
     status, out, _ = run("track", smile, "-o", "a", "--adapt", "--textured")
     assert status == 0 and "adapted  held-out frames: " in out
     expected = {"track.npz", "curves.csv", "overlay.mp4", "config.yaml", "adaptation.json", "texture.png", ".selftrack"}
@@ -173,7 +176,10 @@ def test_adapted_weights_that_fit_another_clip_worse_are_not_used(
     run: Callable, smile: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    network, fit = load_network(), ClipFit("ab", 0, torch.zeros(112), 0.5, log_odds=0.25)
+    network, fit = (
+        load_network(),
+        ClipFit("ab", 0, Subject(torch.zeros(112), torch.zeros(60)), torch.zeros(60), 0.5, log_odds=0.25),
+    )
     with torch.no_grad():
         network.heads.pose[-1].bias += 0.3  # the mesh lies far off
     save_adapted(tmp_path / "spoiled.safetensors", network.heads, WEIGHTS, fit, network.config)
@@ -188,7 +194,7 @@ def test_adapted_weights_that_fit_another_clip_worse_are_not_used(
 
 def test_adapted_weights_of_another_base_are_refused(run: Callable, smile: Path, tmp_path: Path) -> None:
     network = load_network()
-    fit = ClipFit("ab", 0, torch.zeros(112), 0.0)
+    fit = ClipFit("ab", 0, Subject(torch.zeros(112), torch.zeros(60)), torch.zeros(60), 0.0)
     base = tmp_path / "base.safetensors"
     base.write_bytes(WEIGHTS.read_bytes())
     save_adapted(tmp_path / "adapted.safetensors", network.heads, base, fit, network.config)

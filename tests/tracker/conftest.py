@@ -12,7 +12,7 @@ from selftrack.tracker.geometry.pose import project
 from selftrack.tracker.landmarks.base import Detection, Follower, LandmarkSource
 from selftrack.tracker.landmarks.follower import DetectConfig
 from selftrack.tracker.model import Model
-from selftrack.tracker.network.i2znet import Codes, Features
+from selftrack.tracker.network.i2znet import Codes, Features, I2ZConfig
 
 HEAD = load_head()
 MEAN_POINTS = HEAD.landmarks478(HEAD.mean[None])  # (1,478,3) metres
@@ -65,6 +65,9 @@ class FakeSource(LandmarkSource):
 class FakeHeads:
     """Reads the pose back from the points in closed form; identity 0.5, or -0.5 where none is given."""
 
+    def __init__(self) -> None:
+        self.pooled: list[int] = []
+
     def regress(self, features: Features, subject: torch.Tensor | None = None) -> Codes:
         points = features.points
         z = torch.zeros(len(points), HEAD.size)
@@ -75,19 +78,19 @@ class FakeHeads:
     def logits(self, features: Features) -> torch.Tensor:
         return torch.zeros(len(features.points), 112)
 
+    def pool(self, features: Features, own: torch.Tensor) -> torch.Tensor:
+        """A constant subject (1,112)."""
+        self.pooled.append(len(own))
+        return torch.full((1, 112), 0.5)
+
 
 class FakeNetwork:
     """A network whose answers are known."""
 
     def __init__(self) -> None:
         self.frames = 0
-        self.pooled: list[int] = []
         self.heads = FakeHeads()
-
-    def subject(self, crops: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
-        """A constant subject (112,)."""
-        self.pooled.append(len(crops))
-        return torch.full((112,), 0.5)
+        self.config = I2ZConfig()
 
     def features(self, crops: torch.Tensor, points: torch.Tensor) -> Features:
         assert crops.shape == (len(points), 3, 256, 256) and 0 <= crops.min() and crops.max() <= 1

@@ -32,7 +32,7 @@ def test_what_is_tracked_is_what_was_there(numbered_clip: Path, tmp_path: Path, 
     summary = track_clip(numbered_clip, tmp_path / "out", QUICK, model=fake_model())
     track = load(tmp_path / "out")
     assert summary.frames == 20 and summary.lost == 0 and summary.notes == () and summary.fps > 0
-    assert {"load", "identity", "decode", "detect", "crop", "network", "write"} == set(summary.seconds)
+    assert {"load", "identity", "decode", "detect", "crop", "network", "refine", "write"} == set(summary.seconds)
     np.testing.assert_allclose(track.times, np.arange(20) / 25, atol=1e-9)
     assert track.ok.all() and track.size == (120, 100)
     np.testing.assert_allclose(track.H_image, [truth(i) for i in range(20)], atol=2e-3)
@@ -88,14 +88,14 @@ def test_no_face_anywhere(numbered_clip: Path, tmp_path: Path, fake_model: FakeM
 def test_per_frame_identity(numbered_clip: Path, tmp_path: Path, fake_model: FakeModel) -> None:
     model, config = fake_model(), TrackConfig(identity="per-frame", overlay=False)
     track_clip(numbered_clip, tmp_path / "out", config, model=model)
-    assert model.network.pooled == []
+    assert model.network.heads.pooled == []
     assert (load(tmp_path / "out").z[:, HEAD.identity] == -0.5).all()
 
 
 def test_identity_of_a_face_that_the_sample_missed(numbered_clip: Path, tmp_path: Path, fake_model: FakeModel) -> None:
     model = fake_model(lost=set(range(20)) - {12, 14})
     track_clip(numbered_clip, tmp_path / "out", TrackConfig(overlay=False, samples=1), model=model)
-    assert model.network.pooled == []
+    assert model.network.heads.pooled == []
     assert (load(tmp_path / "out").z[:, HEAD.identity] == 0.5).all()
 
 
@@ -155,7 +155,7 @@ def test_overlay_has_the_clips_times_and_both_pictures(
             np.testing.assert_allclose(right, 30, atol=8)
         else:
             nose = vertices[frame.index, HEAD.landmarks478.triangles[1, 0]].round().astype(int)
-            assert right[nose[1], nose[0]].mean() > 120  # the lit mesh
+            assert right[nose[1], nose[0]].mean() > 90  # the lit mesh
             np.testing.assert_allclose(right[-5:, :20], 5 * frame.index + 5, atol=8)  # beside it
 
 

@@ -14,6 +14,7 @@ from selftrack.errors import UserError
 from selftrack.tracker.landmarks.follower import DetectConfig
 from selftrack.tracker.model import Crops, Model
 from selftrack.tracker.network.weights import ClipFit
+from selftrack.tracker.refinement.subject import Subject
 from selftrack.tracker.results.clip import has_clip, open_clip
 from selftrack.tracker.results.track_file import Track
 from selftrack.tracker.sources.base import Frame
@@ -200,14 +201,15 @@ def test_an_adapted_model_leaves_the_one_it_was_made_from(model: Model, frames: 
     with torch.no_grad():
         for parameter in heads.parameters():
             parameter += 0.01
-    fit = ClipFit("", 0, torch.zeros(112), 0.5)
+    fit = ClipFit("", 0, Subject(torch.zeros(112), torch.zeros(60)), torch.zeros(60), 0.5)
     adapted = model.adapted(heads, fit)
     assert adapted.unadapted() is model and adapted.network is not model.network
     after = tracked(adapted, frames[:3])
     assert np.abs(after.z - before.z).max() > 1e-3 and after.inverse_distance == 0.5
     assert_same(before, tracked(model, frames[:3]))
     faces = Crops.around([(frames[0].image, before.landmarks[0])])
-    np.testing.assert_array_equal(adapted.subject(faces), model.subject(faces))
+    for one, other in zip(adapted.subject(faces), model.subject(faces), strict=True):
+        assert torch.equal(one, other)
     elsewhere = tracked(adapted.elsewhere(), frames[:3])
     assert elsewhere.inverse_distance == 0 and np.abs(elsewhere.identity).max() > 1e-3
 

@@ -321,18 +321,12 @@ class I2ZNet(nn.Module):
     def forward(self, crops: Tensor, points: Tensor | None = None, subject: Tensor | None = None) -> Codes:
         """Codes of crops (B,3,256,256), RGB in 0..1, with their landmarks (B,L,2) in the crop frame.
 
-        `subject` (112,) or (B,112) is what `subject()` gives; without it each frame has its own identity.
+        `subject` (112,) or (B,112) is what `Heads.pool` gives; without it each frame has its own identity.
         """
         features = self.features(crops, points)
         if subject is not None:
             subject = subject.expand(len(crops), -1)
         return self.heads.regress(features, subject)
-
-    @torch.no_grad()
-    def subject(self, crops: Tensor, points: Tensor | None) -> Tensor:
-        """The subject (112,), identity and mean expression, pooled over N frames; see `Heads.pool`."""
-        features = self.features(crops, points)
-        return self.heads.pool(features, self.heads.regress(features).subject)[0]
 
     def with_heads(self, heads: Heads) -> I2ZNet:
         """The network with other heads and the same streams; this one stays as it is."""

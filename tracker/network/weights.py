@@ -21,6 +21,7 @@ from torch import Tensor
 from selftrack.errors import UserError
 from selftrack.io import atomic_path, file_hash
 from selftrack.tracker.network.i2znet import Heads, I2ZConfig, I2ZNet
+from selftrack.tracker.refinement.subject import Subject
 from selftrack.tracker.results.skin_points import Window
 
 ASSETS = Path(__file__).parents[1] / "assets"
@@ -37,8 +38,10 @@ class ClipFit:
     clip_hash: str
     face: int
     """Which of the clip's faces: 0 the largest."""
-    subject: Tensor
-    """(112,) identity and mean expression."""
+    subject: Subject
+    """By the un-adapted tracker."""
+    identity: Tensor
+    """(60,) of the face, as the adaptation found it."""
     inverse_distance: float
     """Of the camera, 1/metres."""
     windows: tuple[Window, ...] = ()
@@ -87,7 +90,8 @@ def load_weights(path: Path = WEIGHTS, device: torch.device | str = "cpu") -> We
             fit = ClipFit(
                 metadata["clip_hash"],
                 int(metadata["face"]),
-                state.pop("subject"),
+                Subject(state.pop("subject"), state.pop("unadapted_identity")),
+                state.pop("identity"),
                 float(state.pop("inverse_distance")),
                 log_odds=float(state.pop("log_odds")),
             )
@@ -119,7 +123,8 @@ def save_adapted(path: Path, heads: Heads, base: Path, fit: ClipFit, config: I2Z
     _, before = _read(base)
     state = {k: v.cpu() for k, v in heads.state_dict().items()}
     changed = {k: v.half().contiguous() for k, v in state.items() if not torch.equal(v, before[k])}
-    changed |= {"subject": fit.subject.cpu(), "inverse_distance": torch.tensor(fit.inverse_distance)}
+    changed |= {"subject": fit.subject.network.cpu(), "unadapted_identity": fit.subject.identity.cpu().clone()}
+    changed |= {"identity": fit.identity.cpu(), "inverse_distance": torch.tensor(fit.inverse_distance)}
     changed["log_odds"] = torch.tensor(fit.log_odds)
     metadata = {"base": file_hash(base), "base_file": base.name if base.parent == ASSETS else str(base.resolve())}
     metadata |= {"config": yaml.safe_dump(asdict(config)), "clip_hash": fit.clip_hash, "face": str(fit.face)}

@@ -12,7 +12,6 @@ from selftrack.adapt.terms.curves import (
     baseline_rise,
     least_active,
     lost_range,
-    out_of_range,
     reference_trajectory,
 )
 from selftrack.decoders.arkit import ARKIT_NAMES
@@ -43,11 +42,6 @@ def test_a_face_that_mostly_smiles_keeps_its_neutral() -> None:
     assert neutral.frames.nonzero().flatten().tolist() == [4]
     assert neutral(SimpleNamespace(expression=curves, rows=torch.arange(12))).item() == pytest.approx(0.25)
     assert neutral(SimpleNamespace(expression=curves[:4], rows=torch.arange(4))) == 0
-
-
-def test_out_of_range() -> None:
-    got = out_of_range(torch.tensor([[-0.2, 0.0, 0.5, 1.0, 1.3]]))
-    assert torch.allclose(got, torch.tensor([[0.04, 0, 0, 0, 0.09]]), atol=1e-6)
 
 
 def test_lost_range_is_the_share_of_a_trajectory_and_nothing_else() -> None:

@@ -26,7 +26,6 @@ WEIGHTS = {
     "flrc": 13.0,
     "opening": 9.0,
     "neutral": 55.0,
-    "range": 30.0,
     "anchor": 4.0,
     "rotation": 4.0,
     "damping": 22.0,
@@ -190,10 +189,6 @@ class Twin:
         assert there, "no neutral frame in the step"
         return float(np.mean([(self.curves[i, ~EYES] ** 2).sum() for i in there]))
 
-    def range(self) -> float:
-        over, under = (self.curves - 1).clip(0), (-self.curves).clip(0)
-        return float((over**2 + under**2).sum(1).mean())
-
     def anchor(self) -> float:
         return float(((self.curves - self.before[0][self.rows, 60:112]) ** 2).sum(1).mean())
 
@@ -205,7 +200,7 @@ class Twin:
         shown = self.before[0][:, 60:112].clip(0)
         offset = shown[sorted(self._neutral_rows())].mean(0)
         reference = np.where(EYES | (offset <= 0.15), shown, (shown - offset).clip(0))[self.rows]
-        now, cost = np.where(self.curves < 0, 0.1 * self.curves, self.curves), 0.0
+        now, cost = self.curves, 0.0
         for curve in range(52):
             r, c = reference[:, curve] - reference[:, curve].mean(), now[:, curve]
             variance = r.var()

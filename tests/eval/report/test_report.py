@@ -22,6 +22,7 @@ from selftrack.eval.report.plots import most_active
 from selftrack.eval.report.report import write_report
 from selftrack.tracker import load
 from selftrack.tracker.network.weights import WEIGHTS, ClipFit, load_network, save_adapted
+from selftrack.tracker.refinement.subject import Subject
 from selftrack.tracker.results.track_file import Track
 
 ADAPTATION = {
@@ -46,7 +47,7 @@ def pretend(folder: Path, **changes: object) -> None:
     """As if `--adapt` had written this folder; its weights are the bundled ones."""
     (folder / "adaptation.json").write_text(json.dumps(ADAPTATION | changes))
     network = load_network()
-    fit = ClipFit("ab", 0, torch.zeros(112), 0.0)
+    fit = ClipFit("ab", 0, Subject(torch.zeros(112), torch.zeros(60)), torch.zeros(60), 0.0)
     save_adapted(folder / "adapted.safetensors", network.heads, WEIGHTS, fit, network.config)
 
 

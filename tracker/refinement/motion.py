@@ -1,0 +1,44 @@
+"""How real faces move: moments of recordings of ARKit's curves. See ASSETS.md for where they are from."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from selftrack.tracker.refinement import controls
+
+ASSET = Path(__file__).parents[1] / "assets" / "motion.npz"
+LEAST = 0.1
+"""No control's standard deviation is less: recordings hardly move the jaw sideways, people do."""
+OWN = 0.03
+"""Standard deviation of each control alone, on top of what it shares with others."""
+
+
+class Motion(NamedTuple):
+    """Moments of the 47 controls, see `controls`; both sides of the face alike."""
+
+    mean: np.ndarray
+    """(47,)"""
+    deviation: np.ndarray
+    """(47,)"""
+    correlation: np.ndarray
+    """(47,47)"""
+    speed: np.ndarray
+    """(47,) root mean square, per second."""
+
+    def covariance(self) -> np.ndarray:
+        """Compute the covariance (47,47) with no deviation under `LEAST`."""
+        spread = np.maximum(self.deviation, LEAST)
+        return self.correlation * np.outer(spread, spread) + np.eye(len(spread)) * OWN**2
+
+
+@cache
+def load_motion(path: Path = ASSET) -> Motion:
+    """Read the moments."""
+    with np.load(path, allow_pickle=False) as data:
+        if tuple(data["names"]) != controls.NAMES:
+            raise ValueError(f"{path}: moments of other controls; rebuild it with scripts/build_motion.py")
+        return Motion(*(data[name].astype(float) for name in Motion._fields))

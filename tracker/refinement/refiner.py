@@ -1,0 +1,383 @@
+"""The last layer of tracking: curves and pose that explain the detected points best, near what the network says.
+
+A regression says the mean of all that its input leaves open, so its curves say a part of what a face does. Here, per
+frame, the controls of the face within their bounds and the head's pose minimise
+
+    sum over points of  weight * distance^2 (robust)
+    + (controls - mean)' Q (controls - mean) + 2 act * sum of the curves that are not of the gaze
+    + what they have changed since the frame before, by how fast faces and heads move (robust)
+
+where the mean is the network's answer and the inverse of Q the covariance of real motion: curves that move together in
+recordings take an error of the points together. A few Gauss-Newton steps find it.
+
+Image frame: pixels, x right, y down; any similarity of it gives the same curves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from selftrack.decoders.base import Decoder
+from selftrack.decoders.landmarks import (
+    BROWS,
+    EYE_CONTOURS,
+    IBUG_68,
+    INNER_LIP_CONTOUR,
+    IRISES,
+    LIPS,
+    MOUTH_CORNERS,
+    OUTER_EYE_CORNERS,
+    POINTS,
+)
+from selftrack.tracker.refinement import controls
+from selftrack.tracker.refinement.bounded import solve_bounded
+from selftrack.tracker.refinement.motion import load_motion
+
+_POSE = 6
+_N = controls.COUNT
+_UNBOUNDED = 1e9
+_LIDS = ((159, 145, 33, 133), (386, 374, 362, 263))
+"""Upper and lower lid and the corners of each eye, the image's left one first; the right eye first."""
+_BLINKS = np.array([controls.NAMES.index("eyeBlinkRight"), controls.NAMES.index("eyeBlinkLeft")])
+_GAZE = np.arange(controls.COUNT)[controls.GAZE]
+
+
+@dataclass(frozen=True)
+class RefineConfig:
+    """Settings of the refinement."""
+
+    error: float = 0.01
+    """Standard deviation of a detected point of brows and lips, in inter-ocular distances."""
+    shared: float = 4.0
+    """How many neighbouring points err together, and so count as one."""
+    skin: float = 0.1
+    """Weight of points that lie on no feature."""
+    corners: float = 8.0
+    """Weight of the points around the mouth's corners: few of them see a smile."""
+    lids: float = 3.0
+    """Weight of the lids' points."""
+    irises: float = 1.0
+    """Weight of the irises' points."""
+    robust: float = 6.0
+    """Errors of so many standard deviations count half."""
+    prior: float = 0.7
+    """Weight of the prior: acts that no recording has are made, too."""
+    act: float = 2.0
+    """Cost of a unit of a curve that is not of the gaze: small acts that the points hardly show are none."""
+    steps: int = 2
+    """Gauss-Newton steps."""
+    pace: float = 5.0
+    """Standard deviation of a control's speed, in root mean squares of recordings; of a Student distribution."""
+    head_pace: tuple[float, ...] = (0.09, 0.18, 0.18, 0.12, 0.12, 0.12)
+    """The same of the pose per second: its logarithmic scale, angles (radians) and place (inter-ocular distances)."""
+    hidden: tuple[float, float] = (0.10, 0.18)
+    """Height of an eye over its width at which its iris counts nothing, and fully."""
+    shut: tuple[float, float] = (0.09, 0.14)
+    """The same at which its lids are surely shut, and surely not: detectors leave a slit between lids that touch."""
+    blink: float = 0.04
+    """Standard deviation of eyeBlink around 1 where they are surely shut."""
+    held: float = 0.05
+    """Standard deviation of the gaze around the last one seen, while the lids hide it."""
+
+
+_FREEDOM = 3.0  # of the Student distribution
+_LEAST_PACE = 0.3  # of a control, per second: recordings hardly move the jaw sideways
+
+
+class Refined(NamedTuple):
+    """What fits a frame."""
+
+    controls: np.ndarray
+    """(47,) see `controls`."""
+    pose: np.ndarray
+    """(6,) in the image."""
+
+    @classmethod
+    def of(cls, curves: np.ndarray, pose: np.ndarray) -> Refined:
+        """The nearest to curves (52,) and a pose (6,)."""
+        return cls(controls.to_controls(curves.astype(float)), pose.astype(float))
+
+    @property
+    def curves(self) -> np.ndarray:
+        """(52,) in 0..1."""
+        return controls.to_curves(self.controls)
+
+
+class Before(NamedTuple):
+    """What is known from the frames before."""
+
+    frame: Refined
+    """The last one."""
+    seconds: float
+    """Since then."""
+    gaze: np.ndarray
+    """(3,) of the controls, where the eyes looked when they could last be seen."""
+
+
+class Evidence(NamedTuple):
+    """What the points say around a guess."""
+
+    residual: np.ndarray
+    """(2,L) pixels, x then y."""
+    weight: np.ndarray
+    """(L,) per squared pixel."""
+    turn: np.ndarray
+    """(2,3) head frame -> pixels, per metre."""
+    by_pose: np.ndarray
+    """(2,6,L) pixels that a unit of each number of the pose moves the points by."""
+
+
+class Refiner:
+    """Refines frames of faces of a decoder that has ARKit's shapes and knows where the detector's points lie."""
+
+    def __init__(self, decoder: Decoder, points: int = POINTS, config: RefineConfig | None = None) -> None:
+        """`points` is how many the detector finds: 478, or 68."""
+        self.config = config or RefineConfig()
+        embedding = decoder.landmarks(points)
+        shapes = embedding(decoder.shapes).double().cpu().numpy()
+        self.mean = embedding(decoder.mean[None])[0].double().cpu().numpy()
+        self.people = _by_axis(shapes[decoder.identity])
+        self.acts = _by_axis(shapes[decoder.expression])
+        self._own = np.ascontiguousarray(self.acts[:, ~controls.EYES])
+        self._looks = np.ascontiguousarray(self.acts[:, controls.EYES])
+        eyes = decoder.landmarks478(decoder.mean[None])[0, list(OUTER_EYE_CORNERS)].double()
+        self.iod = float((eyes[0] - eyes[1]).norm())
+        self.weight, self.irises = _weights(self.config, points)
+        motion = load_motion()
+        self.precision = self.config.prior * np.linalg.inv(motion.covariance())
+        others = np.array([not name.startswith(("eye", "gaze", "vergence")) for name in controls.NAMES])
+        self.at_rest = self.precision * np.outer(others, others)
+        self.pace = self.config.pace * np.maximum(motion.speed, _LEAST_PACE)
+        self.lower = np.concatenate([controls.LOWER, np.full(_POSE, -_UNBOUNDED)])
+        self.upper = np.concatenate([controls.UPPER, np.full(_POSE, _UNBOUNDED)])
+
+    @classmethod
+    def of(cls, decoder: Decoder, points: int) -> Refiner | None:
+        """The refiner of a decoder, or None where it has no fixed ARKit shapes or no places for the points."""
+        suitable = decoder.has_blendshapes and decoder.has_arkit_curves and decoder.has_landmarks
+        return cls(decoder, points) if suitable and len(range(*decoder.identity.indices(decoder.size))) else None
+
+    def face(self, identity: np.ndarray) -> np.ndarray:
+        """Compute the points (L,3) of a person (K,) at rest, metres, head frame."""
+        return self.mean + _moved(identity, self.people)
+
+    def __call__(
+        self,
+        points: np.ndarray,
+        network: Refined,
+        face: np.ndarray,
+        inverse_distance: float = 0.0,
+        before: Before | None = None,
+    ) -> Refined:
+        """Refine a frame.
+
+        Args:
+            points: (L,2) detected, pixels.
+            network: its answer.
+            face: (L,3) the person's points at rest, see `face`.
+            inverse_distance: of the camera, 1/metres.
+            before: what is known from the frames before.
+        """
+        seen, shut = self.visible_gaze(points), self.shut_eyes(points)
+        precision, mean = self._prior(network.controls, seen, shut, before)
+        now = network if before is None else Refined(before.frame.controls, network.pose)
+        for _ in range(self.config.steps):
+            normal, right = self._normal(self.evidence(points, now, face, inverse_distance, seen), now)
+            right[:_N] += precision @ (mean - now.controls)
+            right[: controls.SIDE] -= self.config.act
+            normal[:_N, :_N] += precision
+            if before is not None:
+                self._add_inertia(normal, right, now, before)
+            x = np.concatenate([now.controls, np.zeros(_POSE)])
+            step = solve_bounded(normal, right, self.lower - x, self.upper - x)
+            now = Refined((now.controls + step[:_N]).clip(controls.LOWER, controls.UPPER), now.pose + step[_N:])
+        return now
+
+    def eliminated(
+        self,
+        points: np.ndarray,
+        network: Refined,
+        now: Refined,
+        face: np.ndarray,
+        inverse_distance: float,
+        rest: float = 0.0,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Compute the normal equations (K,K) and (K,) of a step of the identity from a fitted frame `now`, from which
+        its own curves and pose are eliminated; `rest` is how many times more its curves, but the eyes', are held at 0;
+        the other arguments are those of a call."""
+        evidence = self.evidence(points, now, face, inverse_distance, self.visible_gaze(points))
+        jacobian = np.concatenate([self._jacobian(evidence, now), self.seen_in(self.people, evidence)], 1)
+        normal, right = normal_equations(jacobian, evidence)
+        normal[:_N, :_N] += self.precision
+        right[:_N] += self.precision @ (network.controls - now.controls)
+        right[: controls.SIDE] -= self.config.act
+        tie = rest * self.at_rest
+        normal[:_N, :_N] += tie
+        right[:_N] -= tie @ now.controls
+        within = (now.controls > controls.LOWER + 1e-6) & (now.controls < controls.UPPER - 1e-6)
+        free = np.flatnonzero(np.concatenate([within, np.ones(_POSE, bool)]))
+        own = slice(_N + _POSE, None)
+        share = np.linalg.solve(normal[np.ix_(free, free)], normal[free, own]).T  # (K,F)
+        return normal[own, own] - share @ normal[free, own], right[own] - share @ right[free]
+
+    def visible_gaze(self, points: np.ndarray) -> float:
+        """Tell from points (L,2) how well the irises can be seen, 0..1, at the eye that is wider open; 1 for a detector
+        that finds none."""
+        if not len(self.irises):
+            return 1.0
+        least, full = self.config.hidden
+        return float(np.clip((_openings(points).max() - least) / (full - least), 0, 1))
+
+    def shut_eyes(self, points: np.ndarray) -> np.ndarray:
+        """Tell from points (L,2) how surely the lids of the right and of the left eye touch (2,), 0..1; 0 for a
+        detector that finds few points of them."""
+        if not len(self.irises):
+            return np.zeros(2)
+        least, full = self.config.shut
+        return ((full - _openings(points)) / (full - least)).clip(0, 1)
+
+    def evidence(
+        self, points: np.ndarray, now: Refined, face: np.ndarray, inverse_distance: float, seen: float = 1.0
+    ) -> Evidence:
+        """Compare points (L,2), whose irises can be `seen` so well, with a guess."""
+        scale, rotation = np.exp(now.pose[0]), _rotation(now.pose[1:4])
+        placed = face + _moved(now.curves, self.acts)
+        turned = placed @ rotation.T
+        nearness = 1 / (1 + inverse_distance * turned[:, 2])
+        flat = scale * (turned[:, :2] * nearness[:, None]).T
+        residual = points.T - flat - now.pose[4:6, None]
+        by_pose = np.zeros((2, _POSE, len(placed)))
+        by_pose[:, 0], by_pose[0, 4], by_pose[1, 5] = flat, 1, 1
+        for axis, slope in enumerate(_rotation_slopes(now.pose[1:4])):
+            change = placed @ slope.T
+            bent = change[:, :2] - turned[:, :2] * (inverse_distance * nearness * change[:, 2])[:, None]
+            by_pose[:, 1 + axis] = scale * (bent * nearness[:, None]).T
+        sigma = self.config.error * self.iod * scale
+        weight = self.weight / (sigma**2 * self.config.shared)
+        weight = weight / (1 + (residual**2).sum(0) / (self.config.robust * sigma) ** 2)
+        weight[self.irises] *= seen
+        return Evidence(residual, weight, scale * float(np.median(nearness)) * rotation[:2], by_pose)
+
+    @staticmethod
+    def seen_in(shapes: np.ndarray, evidence: Evidence) -> np.ndarray:
+        """What displacements (3,K,L), metres, move in the picture: (2,K,L) pixels."""
+        return product(evidence.turn, shapes.reshape(3, -1)).reshape(2, *shapes.shape[1:])
+
+    def _normal(self, evidence: Evidence, now: Refined) -> tuple[np.ndarray, np.ndarray]:
+        """The normal equations (53,53) and (53,) of controls and pose."""
+        return normal_equations(self._jacobian(evidence, now), evidence)
+
+    def _jacobian(self, evidence: Evidence, now: Refined) -> np.ndarray:
+        """What a unit of each control and of each number of the pose moves in the picture (2,53,L), pixels."""
+        gaze = product(controls.slopes(now.controls)[controls.GAZE][:, controls.EYES], self._looks)
+        parts = (self.seen_in(self._own, evidence), self.seen_in(gaze, evidence), evidence.by_pose)
+        return np.concatenate(parts, 1)
+
+    def _prior(
+        self, mean: np.ndarray, seen: float, shut: np.ndarray, before: Before | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Precision (47,47) and mean (47,) of the controls: shut lids are a blink, and a gaze that cannot be seen is
+        held."""
+        mean, precision = mean.copy(), self.precision.copy()
+
+        def hold(rows: np.ndarray, value: np.ndarray, surely: np.ndarray, deviation: float) -> None:
+            mean[rows] += surely * (value - mean[rows])
+            precision[rows, rows] += surely / deviation**2
+
+        hold(_BLINKS, np.ones(2), shut, self.config.blink)
+        if before is not None:
+            hold(_GAZE, before.gaze, np.full(3, 1 - seen), self.config.held)
+        return precision, mean
+
+    def _add_inertia(self, normal: np.ndarray, right: np.ndarray, now: Refined, before: Before) -> None:
+        """Add the cost of what has changed since the frame before."""
+        place = self.iod * np.exp(now.pose[0])
+        head = np.array(self.config.head_pace) * np.array([1, 1, 1, 1, place, place])
+        spread = np.concatenate([self.pace, head]) * max(before.seconds, 1e-3)
+        change = np.concatenate([now.controls - before.frame.controls, now.pose - before.frame.pose])
+        weight = (_FREEDOM + 1) / (_FREEDOM + (change / spread) ** 2) / spread**2
+        normal[np.diag_indices(len(normal))] += weight
+        right -= weight * change
+
+
+def normal_equations(jacobian: np.ndarray, evidence: Evidence) -> tuple[np.ndarray, np.ndarray]:
+    """Compute N (K,K) and b (K,) of a step x that explains the residuals, of a jacobian (2,K,L): N x = b."""
+    root = np.sqrt(evidence.weight)
+    (x, y), (right, down) = jacobian * root, evidence.residual * root
+    normal = product(x, x.T) + product(y, y.T)
+    normal[np.diag_indices(len(normal))] *= 1 + 1e-9
+    return normal, product(x, right) + product(y, down)
+
+
+def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Multiply matrices by torch: NumPy's own library would use threads that torch is told not to use."""
+    return (torch.from_numpy(a) @ torch.from_numpy(b)).numpy()
+
+
+def _openings(points: np.ndarray) -> np.ndarray:
+    """Height over width of the right and the left eye (2,), of points (478,2)."""
+    upper, lower, left, right = points[np.array(_LIDS)].transpose(1, 0, 2)
+    (across, down), gap = (right - left).T, (lower - upper).T
+    return (across * gap[1] - down * gap[0]) / np.maximum(across**2 + down**2, 1e-6)
+
+
+def _by_axis(shapes: np.ndarray) -> np.ndarray:
+    """Shapes (K,L,3) as (3,K,L)."""
+    return np.ascontiguousarray(shapes.transpose(2, 0, 1))
+
+
+def _moved(coefficients: np.ndarray, shapes: np.ndarray) -> np.ndarray:
+    """Displacements (L,3) of coefficients (K,) of shapes (3,K,L)."""
+    return product(coefficients, shapes).T
+
+
+def _weights(config: RefineConfig, points: int) -> tuple[np.ndarray, np.ndarray]:
+    """How much each point counts (L,), and which of them are irises'."""
+    weight = np.full(POINTS, config.skin)
+    weight[[*LIPS, *INNER_LIP_CONTOUR, *BROWS[0], *BROWS[1]]] = 1.0
+    weight[[*EYE_CONTOURS[0], *EYE_CONTOURS[1]]] = config.lids
+    weight[list(MOUTH_CORNERS)] = config.corners
+    weight[list(IRISES)] = config.irises
+    if points == len(IBUG_68):
+        return weight[list(IBUG_68)], np.arange(0)
+    return weight, np.array(IRISES)
+
+
+def _rotation(angles: np.ndarray) -> np.ndarray:
+    """R (3,3) = Rz Ry Rx of angles (3,), as `geometry.pose.rotation`."""
+    (sx, sy, sz), (cx, cy, cz) = np.sin(angles), np.cos(angles)
+    return np.array(
+        [
+            [cz * cy, cz * sy * sx - sz * cx, cz * sy * cx + sz * sx],
+            [sz * cy, sz * sy * sx + cz * cx, sz * sy * cx - cz * sx],
+            [-sy, cy * sx, cy * cx],
+        ]
+    )
+
+
+def _rotation_slopes(angles: np.ndarray) -> np.ndarray:
+    """The derivatives (3,3,3) of R after each of the angles (3,)."""
+    (sx, sy, sz), (cx, cy, cz) = np.sin(angles), np.cos(angles)
+    return np.array(
+        [
+            [
+                [0, cz * sy * cx + sz * sx, sz * cx - cz * sy * sx],
+                [0, sz * sy * cx - cz * sx, -sz * sy * sx - cz * cx],
+                [0, cy * cx, -cy * sx],
+            ],
+            [
+                [-cz * sy, cz * cy * sx, cz * cy * cx],
+                [-sz * sy, sz * cy * sx, sz * cy * cx],
+                [-cy, -sy * sx, -sy * cx],
+            ],
+            [
+                [-sz * cy, -sz * sy * sx - cz * cx, cz * sx - sz * sy * cx],
+                [cz * cy, cz * sy * sx - sz * cx, cz * sy * cx + sz * sx],
+                [0, 0, 0],
+            ],
+        ]
+    )

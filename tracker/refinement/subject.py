@@ -1,0 +1,120 @@
+"""What is one person's in all frames: the identity that the detected points show, found in turns with the frames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from selftrack.tracker.network.i2znet import Features, I2ZNet
+from selftrack.tracker.refinement import controls
+from selftrack.tracker.refinement.refiner import Refined, Refiner
+
+INDEPENDENT = 20.0
+"""Frames of one clip say the same again: they count as no more than so many."""
+PEOPLE = 10.0
+"""Weight of what the network says, in deviations of people: the detector's constant errors look like identity, too."""
+ROUNDS = 4
+REST = 40.0
+"""How many times more the curves of a face that is surely at rest are held at 0."""
+
+
+class Subject(NamedTuple):
+    """Who is seen in a clip."""
+
+    network: Tensor
+    """(112,) identity and mean expression, pooled by the network, which is conditioned on them; (0,) for a personal
+    model."""
+    identity: Tensor
+    """(60,) of the face; (0,) for a personal model."""
+
+
+class Shot(NamedTuple):
+    """A frame of the person."""
+
+    points: np.ndarray
+    """(L,2) detected, pixels."""
+    network: Refined
+    """The network's answer."""
+
+
+class PersonFit:
+    """The identity by all frames added so far, near what the network says of it, within the deviations of people.
+
+    Each frame's curves and pose are eliminated from its least squares (the Schur complement), so that the identity is
+    found together with those of all frames: a face that is always a little so is so at rest, for that costs once.
+    """
+
+    def __init__(self, refiner: Refiner, identity: np.ndarray, inverse_distance: float = 0.0) -> None:
+        """`identity` (K,) is the first guess."""
+        self.identity = identity.astype(float)
+        self._refiner, self._inverse_distance = refiner, inverse_distance
+        self._normal, self._right = np.zeros((len(identity), len(identity))), np.zeros(len(identity))
+        self._count = 0
+
+    def add(self, points: np.ndarray, network: Refined, frame: Refined, rest: float = 0.0) -> None:
+        """Add a frame with points (L,2) and the network's answer, as it is fitted with the present identity; `rest`
+        tells how surely it shows the face at rest, 0..1."""
+        face = self._refiner.face(self.identity)
+        distance, tie = self._inverse_distance, REST * rest
+        normal, right = self._refiner.eliminated(points, network, frame, face, distance, tie)
+        self._count += 1
+        self._normal += (normal - self._normal) / self._count
+        self._right += (right + normal @ self.identity - self._right) / self._count
+
+    def solve(self, network: np.ndarray) -> np.ndarray:
+        """Find the identity (K,) by the frames added so far, near what the `network` (K,) says."""
+        share = min(self._count, INDEPENDENT)
+        normal = share * self._normal + PEOPLE * np.eye(len(network))
+        self.identity = np.linalg.solve(normal, share * self._right + PEOPLE * network)
+        return self.identity
+
+
+def fit_identity(
+    refiner: Refiner, shots: Sequence[Shot], network: np.ndarray, inverse_distance: float = 0.0
+) -> np.ndarray:
+    """Find a person's identity (K,) by frames of a clip, together with each frame's curves and pose.
+
+    `network` (K,) is what the network says; `inverse_distance` is of the camera, 1/metres.
+    """
+    identity, poses = network.astype(float), [shot.network.pose for shot in shots]
+    rest = at_rest(np.array([shot.network.controls for shot in shots]))
+    for _ in range(ROUNDS if shots else 0):
+        fit = PersonFit(refiner, identity, inverse_distance)
+        for row, shot in enumerate(shots):
+            start = shot.network._replace(pose=poses[row])
+            frame = refiner(shot.points, start, refiner.face(identity), inverse_distance)
+            fit.add(shot.points, shot.network, frame, rest[row])
+            poses[row] = frame.pose
+        identity = fit.solve(network)
+    return identity
+
+
+def at_rest(said: np.ndarray) -> np.ndarray:
+    """Tell how surely each of N frames shows a face at rest (N,), 0..1, by what the network says of their controls
+    (N,47): the least active tenth of a clip do, if they are not very active."""
+    if not len(said):
+        return np.zeros(0)
+    others = [not name.startswith(("eye", "gaze", "vergence")) for name in controls.NAMES]
+    activity = said[:, others].sum(1)
+    least = np.quantile(activity, 0.1)
+    return np.exp(-(((activity - least).clip(0) / 0.25) ** 2) - (least / 2) ** 2)
+
+
+@torch.no_grad()
+def find_subject(network: I2ZNet, refiner: Refiner | None, features: Features) -> Subject:
+    """Find the subject of N frames of one person, by the un-adapted network and, where there is one, the refiner."""
+    heads = network.heads
+    pooled = heads.pool(features, heads.regress(features).subject)[0]
+    identity = pooled[: network.config.identity]
+    if refiner is None or features.points is None:
+        return Subject(pooled, identity)
+    codes = heads.regress(features, pooled.expand(len(features.points), -1))
+    curves = codes.z[:, network.config.identity :][:, : network.config.expression].cpu().numpy()
+    pairs = zip(features.points.double().cpu().numpy(), curves, codes.pose.cpu().numpy(), strict=True)
+    shots = [Shot(points, Refined.of(curve, pose)) for points, curve, pose in pairs]
+    found = fit_identity(refiner, shots, identity.cpu().numpy())
+    return Subject(pooled, torch.from_numpy(found).to(pooled))
