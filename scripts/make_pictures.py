@@ -1,8 +1,7 @@
 """The pictures of the README, from the bundled clip and our own renders.
 
 make demo
-track tests/data/smile.mp4 --adapt
-python scripts/make_pictures.py demo_track smile_track
+python scripts/make_pictures.py demo_track ict_facekit.npz
 """
 
 from __future__ import annotations
@@ -14,12 +13,19 @@ import cv2
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
+import torch
 import typer
 
+from selftrack.decoders.arkit import ARKIT_NAMES
 from selftrack.decoders.head.model import load_head
+from selftrack.decoders.mesh.normals import vertex_normals
+from selftrack.decoders.mesh.rasterizer import interpolate, rasterize_numba
 from selftrack.synthetic.expressions import sample_expression
+from selftrack.synthetic.rigs.ict import read_ict
+from selftrack.synthetic.rigs.rig import Rig
 from selftrack.synthetic.studio import Studio
 from selftrack.tracker import load
+from selftrack.tracker.geometry.pose import project
 
 SHOWN = ("mouthSmileLeft", "mouthSmileRight", "cheekSquintLeft", "jawOpen", "eyeBlinkLeft", "browInnerUp")
 
@@ -28,6 +34,26 @@ def overlay_strip(folder: Path, frames: tuple[int, ...]) -> np.ndarray:
     """Frames of an overlay video below one another, RGB."""
     with av.open(str(folder / "overlay.mp4")) as container:
         pictures = [f.to_ndarray(format="rgb24") for i, f in enumerate(container.decode(video=0)) if i in frames]
+    return np.concatenate(pictures)
+
+
+def rig_strip(folder: Path, rig: Rig, frames: tuple[int, ...], size: int) -> np.ndarray:
+    """The curves and the pose of a track's frames on another rig, below one another, RGB."""
+    track, head = load(folder), load_head()
+    values = np.stack([track.curves()[name] for name in ARKIT_NAMES], 1).astype(float)
+    uvs, faces = torch.from_numpy(rig.corners.reshape(-1, 2)).float(), torch.from_numpy(rig.faces)
+    middle = rig.neutral[np.unique(rig.faces[rig.skin])].mean(0)
+    pictures = []
+    for row in frames:
+        pose = torch.tensor([np.log(size / 0.28), *track.H_image[row, 1:4], size / 2, size / 2], dtype=torch.float32)
+        placed = project(torch.from_numpy(rig.vertices(values[row]) - middle)[None].float(), pose[None])
+        fragments = rasterize_numba(placed, faces, (size, size))
+        at = interpolate(uvs, torch.arange(len(uvs)).view(-1, 3), fragments)
+        colour = torch.nn.functional.grid_sample(head.mean_texture[None], 2 * at - 1, align_corners=False)[0]
+        normals = torch.nn.functional.normalize(interpolate(vertex_normals(placed, faces), faces, fragments), dim=-1)
+        light = 0.35 + 0.7 * normals[..., 2].abs()
+        shown = torch.where(fragments.face_index[0] >= 0, (colour * light).clamp(0, 1), torch.tensor(0.25))
+        pictures.append((255 * shown).byte().permute(1, 2, 0).numpy())
     return np.concatenate(pictures)
 
 
@@ -57,14 +83,15 @@ def curves_plot(folder: Path, path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def main(folder: Path, adapted: Path, out: Path = Path("docs/images")) -> None:
-    """Write overlay.png (frames, the mesh on them, and that of the adapted track), curves.png and studio.png."""
+def main(folder: Path, rig: Path, out: Path = Path("docs/images")) -> None:
+    """Write overlay.png (frames, the mesh on them, the curves on another rig), curves.png and studio.png."""
     out.mkdir(parents=True, exist_ok=True)
-    plain, better = (overlay_strip(track, (3, 36)) for track in (folder, adapted))
-    pane = plain.shape[1] // 2
-    strip = np.concatenate([plain, better[:, pane:]], 1).reshape(len(plain), 3, pane, 3)
-    margin = pane // 6  # nothing but a door
-    cropped = strip[:, :, margin:-margin].reshape(len(plain), -1, 3)
+    frames = (3, 36)
+    plain = overlay_strip(folder, frames)
+    pane, size = plain.shape[1] // 2, len(plain) // len(frames)
+    margin = (pane - size) // 2  # nothing but a door
+    panes = [plain[:, margin : margin + size], plain[:, pane + margin : pane + margin + size]]
+    cropped = np.concatenate([*panes, rig_strip(folder, read_ict(rig, load_head()), frames, size)], 1)
     cv2.imwrite(str(out / "overlay.png"), cv2.cvtColor(cropped, cv2.COLOR_RGB2BGR))
     cv2.imwrite(str(out / "studio.png"), cv2.cvtColor(studio_sheet(), cv2.COLOR_RGB2BGR))
     curves_plot(folder, out / "curves.png")
