@@ -68,6 +68,9 @@ class RefineConfig:
     """Weight of the prior: acts that no recording has are made, too."""
     act: float = 2.0
     """Cost of a unit of a curve that is not of the gaze: small acts that the points hardly show are none."""
+    ahead: float = 0.1
+    """Standard deviation of the gaze up or down from straight ahead, by which the identity is found: eyes that always
+    look a little down are low eyes."""
     steps: int = 2
     """Gauss-Newton steps."""
     pace: float = 5.0
@@ -216,6 +219,7 @@ class Refiner:
         right[:_N] += self.precision @ (network.controls - now.controls)
         right[: controls.SIDE] -= self.config.act
         tie = rest * self.at_rest
+        tie[controls.UP, controls.UP] += 1 / self.config.ahead**2
         normal[:_N, :_N] += tie
         right[:_N] -= tie @ now.controls
         within = (now.controls > controls.LOWER + 1e-6) & (now.controls < controls.UPPER - 1e-6)

@@ -190,3 +190,16 @@ def test_identity_is_found_from_turns(head: Head, refiner: Refiner) -> None:
         stream.add(shot.points, shot.network, frame)
         stream.solve(np.zeros(60))
     assert off(stream.identity) < 0.6 * off(np.zeros(60))
+
+
+def test_eyes_that_always_look_down_are_low_eyes(head: Head, refiner: Refiner) -> None:
+    free = Refiner(head, config=RefineConfig(ahead=1e3))
+    low = points_of(head, np.zeros(52), POSE)
+    low[468:, 1] += 0.003 * np.exp(POSE[0])  # three millimetres
+    shots = [Shot(low, Refined(np.zeros(controls.COUNT), POSE))] * 6
+
+    def looks_up(by: Refiner) -> float:
+        identity = fit_identity(by, shots, np.zeros(60))
+        return float(by(low, shots[0].network, by.face(identity)).controls[controls.UP])
+
+    assert looks_up(free) < -0.05 and looks_up(refiner) > 0.8 * looks_up(free)
