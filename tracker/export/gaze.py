@@ -21,9 +21,9 @@ def gaze_directions(track: Track) -> np.ndarray:
     """Compute unit vectors (T,2,3) along which the subject's left and right eye look, head axes (x to the image's right
     at rest, y down, z away from the camera); (0, 0, -1) where no eyeLook curve is up.
 
-    An eye turns by as much as brings its iris to where the bundled head's eyeLook shapes have it: by 33 degrees out, 35
-    in, 16 up and 24 down for one unit, whichever decoder the curves are from. A head's own eyeballs are no
-    better guide: larger than real ones, they slide as they turn.
+    An eye turns by as much as brings its iris to where the bundled head's eyeLook shapes have it: by 35 degrees
+    sideways and 30 up or down for one unit, whichever decoder the curves are from. A head's own eyeballs are no better
+    guide: larger than real ones, they slide as they turn.
     """
     from selftrack.decoders.head.model import load_head
 
