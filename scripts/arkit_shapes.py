@@ -3,6 +3,7 @@ move as arkit_reference.py measured it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,7 +78,7 @@ class Mesh:
         """Find the vertices of some parts."""
         return np.unique(self.faces[np.isin(self.parts, names)])
 
-    def _field(self, still: float, together: float):
+    def _field(self, still: float, together: float) -> Callable[[np.ndarray], np.ndarray]:
         """Factorise the least squares of `spread`."""
         count = len(self.vertices)
         edges = np.concatenate([self.faces[:, [0, 1]], self.faces[:, [1, 2]], self.faces[:, [2, 0]]])
@@ -217,7 +218,7 @@ def arkit_shapes(mesh: Mesh, own: np.ndarray, reference: Reference) -> np.ndarra
     return shapes
 
 
-def symmetric(shapes: np.ndarray, mirror) -> np.ndarray:
+def symmetric(shapes: np.ndarray, mirror: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     """Make (52,N,3) mirror images of each other, or of themselves; `mirror` mirrors such values."""
     names = list(ARKIT_NAMES)
     partner = [names.index(_other_side(name)) for name in names]
