@@ -22,12 +22,22 @@ class HeldOut:
     texture: float  # RMS change of the texture between neighbours, 0..1; NaN without any
     landmarks: float  # mean distance to the detected ones, percent of the IOD
 
+    def relative_to(self, other: HeldOut) -> np.ndarray:
+        """Compute the ratios (2,) of skin and texture to those of another; NaN where that has none.
+
+        Not of the landmarks: the un-adapted tracker follows them with their noise.
+        """
+        before, after = (np.array([error.skin, error.texture]) for error in (other, self))
+        unknown = np.where(np.isfinite(before), np.inf, np.nan)
+        return np.where(np.isfinite(before) & np.isfinite(after), after / np.maximum(before, 1e-9), unknown)
+
 
 @torch.no_grad()
-def held_out_error(trainer: Trainer, rows: Tensor, windows: list[Window]) -> HeldOut:
-    """Compute the errors of the present model on the frames `rows` (positions in the clip)."""
+def held_out_error(trainer: Trainer, rows: Tensor, windows: list[Window], unadapted: bool = False) -> HeldOut:
+    """Compute the errors on the frames `rows` (positions in the clip) of the present model, or of the un-adapted
+    tracker, for which the camera of the present model counts."""
     clip, face, model = trainer.clip, trainer.face, trainer.model
-    prediction = model(clip, rows)
+    prediction = trainer.context.unadapted.select(rows) if unadapted else model(clip, rows)
     vertices = model.vertices(face.decoder, prediction)
     where = {int(clip.rows[row]): i for i, row in enumerate(rows.tolist())}
 

@@ -31,10 +31,11 @@ class Adaptation:
         self.optimizer = torch.optim.Adam(groups, fused=True)
         rate = partial(warmup_cosine, steps=config.steps)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, rate)
-        self.first = copy.deepcopy(model.state_dict())
-        self.best, self.least, self.best_step, self.step = self.first, 1.0, 0, 0
-        start = held_out_error(trainer, trainer.select_rows, windows)
-        self.history: list[dict[str, float]] = [{"step": 0, **vars(start)}]
+        self.best, self.least, self.best_step, self.step = copy.deepcopy(model.state_dict()), np.inf, 0, 0
+        # measured now, while the model's camera is far, as the un-adapted tracker's is
+        self.unadapted = held_out_error(trainer, trainer.select_rows, windows, unadapted=True)
+        self.before = held_out_error(trainer, trainer.report_rows, windows, unadapted=True)
+        self.history: list[dict[str, float]] = [{"step": 0, **vars(self.unadapted)}]
 
     def __call__(
         self,
@@ -87,16 +88,13 @@ class Adaptation:
         return losses
 
     def _evaluate(self, losses: dict[str, Tensor]) -> HeldOut:
-        """Judge the present state on the selecting blocks by its errors of skin and texture relative to the beginning.
+        """Judge the present state on the selecting blocks by its errors relative to the un-adapted tracker's.
 
         Of states as good within the noise of so few frames the latest: the rate decays, so it is the steadiest.
         """
         error = held_out_error(self.trainer, self.trainer.select_rows, self.windows)
-        first = self.history[0]
         self.history.append({"step": self.step, **vars(error), **{k: v.item() for k, v in losses.items()}})
-        # not by the landmarks: the un-adapted tracker has followed them, with their noise
-        ratios = [getattr(error, name) / max(first[name], 1e-9) for name in ("skin", "texture")]
-        score = float(np.nanmean(ratios))
+        score = float(np.nanmean(error.relative_to(self.unadapted)))
         if score < (1 + self.config.tie) * self.least:
             self.best, self.best_step = copy.deepcopy(self.trainer.model.state_dict()), self.step
             self.least = min(self.least, score)

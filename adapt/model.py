@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from selftrack.adapt.clip import Clip
 from selftrack.decoders.base import Decoder
-from selftrack.tracker.geometry.pose import project, through, to_image
+from selftrack.tracker.geometry.pose import project, to_image
 from selftrack.tracker.network.i2znet import I2ZNet
 from selftrack.tracker.refinement.controls import bound
 from selftrack.tracker.refinement.subject import Subject
@@ -29,26 +29,17 @@ class Prediction(NamedTuple):
         return Prediction(*(part[rows] for part in self))
 
 
-class Correction(NamedTuple):
-    """What the refinement changes of the un-adapted network's answer, in the T frames of a clip."""
-
-    curves: Tensor  # (T,52)
-    pose: Tensor  # (T,6) in the image
-
-
 class Adapted(nn.Module):
-    """What adaptation trains, on a copy of the network's heads.
-
-    Its answer is that of the heads plus the correction, so that it begins as the un-adapted tracker's.
-    """
+    """What adaptation trains, on a copy of the network's heads."""
 
     condition: Tensor
     """(112,) what the heads are conditioned on, or (0,)."""
 
-    def __init__(self, network: I2ZNet, subject: Subject, correction: Correction | None = None) -> None:
-        """`subject` and `correction` are the un-adapted tracker's; None for a decoder that is not refined."""
+    def __init__(self, network: I2ZNet, subject: Subject, arkit: bool = False) -> None:
+        """`subject` is the un-adapted tracker's; `arkit` is whether the curves are ARKit's, and so stay within what
+        these can be."""
         super().__init__()
-        self.correction = correction
+        self.arkit = arkit
         self.heads = copy.deepcopy(network.heads).requires_grad_(True)
         # The clip keeps what is compressed; the first estimate is of the subject, which is fixed, and of appearance,
         # which no loss depends on.
@@ -67,13 +58,10 @@ class Adapted(nn.Module):
         points = clip.crop_points[rows]
         features = self.heads.features([maps[rows] for maps in clip.compressed], points)
         codes = self.heads.regress(features, self.condition.expand(len(rows), -1))
-        curves, pose = codes.z[:, self.expression], to_image(codes.pose, clip.transform[rows])
-        if self.correction is not None:
-            curves = bound(curves + self.correction.curves[rows])
-            pose = pose + self.correction.pose[rows]
+        curves = codes.z[:, self.expression]
         identity = self.identity.expand(len(rows), -1)
-        z = torch.cat([identity, curves, codes.z[:, self.expression.stop :]], 1)
-        return Prediction(z, through(pose, clip.transform[rows]), pose)
+        z = torch.cat([identity, bound(curves) if self.arkit else curves, codes.z[:, self.expression.stop :]], 1)
+        return Prediction(z, codes.pose, to_image(codes.pose, clip.transform[rows]))
 
     @torch.no_grad()
     def predict_all(self, clip: Clip) -> Prediction:

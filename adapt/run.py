@@ -187,19 +187,13 @@ def held_out_windows(source: FrameSource, clip: Clip) -> list[Window]:
 
 
 def judge(run: Adaptation) -> Verdict:
-    """Compare on the reporting blocks; leaves the better weights in the trainer's model."""
+    """Compare on the reporting blocks: adaptation helped if skin and texture are better on average and neither is much
+    worse."""
     trainer = run.trainer
-    rows = trainer.report_rows
-    best = {k: v.clone() for k, v in trainer.model.state_dict().items()}
-    trainer.model.load_state_dict(run.first)
-    before = held_out_error(trainer, rows, run.windows)
-    trainer.model.load_state_dict(best)
-    after = held_out_error(trainer, rows, run.windows)
-    skin_grew = np.isfinite(before.skin) and not after.skin <= before.skin
-    worse = run.best_step == 0 or not after.texture <= before.texture or skin_grew
-    if worse:
-        trainer.model.load_state_dict(run.first)
-    return Verdict(not worse, before, after, run.step)
+    after = held_out_error(trainer, trainer.report_rows, run.windows)
+    ratios = after.relative_to(run.before)
+    better = run.best_step > 0 and bool(np.nanmean(ratios) < 1 and np.nanmax(ratios) < 1 + run.config.worse)
+    return Verdict(better, run.before, after, run.step)
 
 
 def _cores() -> int:

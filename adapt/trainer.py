@@ -12,7 +12,7 @@ from torch import Tensor
 
 from selftrack.adapt.clip import Clip, ClipConfig
 from selftrack.adapt.face import Face
-from selftrack.adapt.model import Adapted, Correction
+from selftrack.adapt.model import Adapted, Prediction
 from selftrack.adapt.sampling import Batch, Sampler, frame_groups
 from selftrack.adapt.state import State, renew_state
 from selftrack.adapt.terms import TERMS, ClipContext, StepContext
@@ -21,6 +21,7 @@ from selftrack.decoders.base import Decoder
 from selftrack.decoders.registry import load_decoder
 from selftrack.errors import UserError
 from selftrack.io import flat, nested
+from selftrack.tracker.geometry.pose import through
 from selftrack.tracker.network.i2znet import I2ZNet
 from selftrack.tracker.refinement.refiner import Refined, Refiner
 from selftrack.tracker.refinement.sequence import Refinement
@@ -67,6 +68,8 @@ class AdaptConfig:
     """Evaluations without progress after which it ends."""
     tie: float = 0.05
     """States whose held-out errors differ by less than this share are equally good."""
+    worse: float = 0.1
+    """Share by which skin or texture may be worse in the verdict if the other has gained more."""
     seed: int = 0
     """Seed of all that is random."""
 
@@ -82,18 +85,20 @@ class AdaptConfig:
         return AdaptConfig(**nested(flat(asdict(self)) | flat(fields)))
 
 
-def correct(clip: Clip, unadapted: Adapted, refiner: Refiner) -> Correction:
-    """Find the correction of a clip's frames as a tracker makes it: one after the other, anew after a gap."""
-    said, refinement = unadapted.to(clip.points.device).predict_all(clip), Refinement(refiner)
-    curves, poses = (part.double().cpu().numpy() for part in (said.z[:, unadapted.expression], said.pose_image))
-    identity, points = unadapted.identity.detach().double().cpu().numpy(), clip.points.cpu().numpy()
+def refine(clip: Clip, said: Prediction, decoder: Decoder, refiner: Refiner) -> Prediction:
+    """Refine what the un-adapted network says as a tracker does: one frame after the other, anew after a gap."""
+    refinement = Refinement(refiner)
+    identity = said.z[0, decoder.identity].double().cpu().numpy()
+    curves, poses = (part.cpu().numpy() for part in (said.z[:, decoder.expression], said.pose_image))
+    points = clip.points.cpu().numpy()
     found = []
     for row, time in enumerate(clip.times):
         if row and clip.rows[row] > clip.rows[row - 1] + 1:
             refinement.reset()
         found.append(refinement(points[row], Refined.of(curves[row], poses[row]), identity, float(time)))
-    changes = (np.stack([f.curves for f in found]) - curves, np.stack([f.pose for f in found]) - poses)
-    return Correction(*(torch.from_numpy(change).float().to(clip.points.device) for change in changes))
+    z, pose = said.z.clone(), torch.from_numpy(np.stack([frame.pose for frame in found])).to(said.z)
+    z[:, decoder.expression] = torch.from_numpy(np.stack([frame.curves for frame in found])).to(z)
+    return Prediction(z, through(pose, clip.transform), pose)
 
 
 class Trainer:
@@ -120,9 +125,10 @@ class Trainer:
             raise UserError("too few neighbouring frames with a face to adapt to: track this clip without --adapt")
         self.face = Face(decoder or load_decoder(), clip.points.shape[1], config.texture, str(self.device))
         subject = self._find_subject(network, refiner)
-        correction = correct(clip, Adapted(network, subject), refiner) if refiner else None
-        self.model = Adapted(network, subject, correction).to(self.device)
+        self.model = Adapted(network, subject, arkit=refiner is not None).to(self.device)
         unadapted = self.model.predict_all(clip)
+        if refiner is not None:
+            unadapted = refine(clip, unadapted, self.face.decoder, refiner)
         self.context = ClipContext(clip, self.face, self.model, config, unadapted, self.train_rows)
         self.sampler = Sampler(groups, len(self.face.skin), len(self.face.vertices), config, self.device)
         used = [name for name, weight in config.weights.items() if weight]

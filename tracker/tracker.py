@@ -20,7 +20,6 @@ from selftrack.tracker.landmarks.base import Detection
 from selftrack.tracker.landmarks.follower import DetectConfig
 from selftrack.tracker.model import Crops, Model
 from selftrack.tracker.network.i2znet import Codes, Features, I2ZNet
-from selftrack.tracker.refinement.controls import bound
 from selftrack.tracker.refinement.refiner import Refined
 from selftrack.tracker.refinement.sequence import Refinement
 from selftrack.tracker.refinement.subject import PersonFit, Subject
@@ -102,14 +101,6 @@ class _Values(NamedTuple):
     crop: np.ndarray
 
 
-class _Answer(NamedTuple):
-    """What the networks say of a frame."""
-
-    codes: Codes
-    unadapted: Codes
-    """By the un-adapted one; the same where there is no other."""
-
-
 class _Located(NamedTuple):
     """A frame whose face has been searched for."""
 
@@ -156,9 +147,9 @@ class Tracker:
         the frames show as they come."""
         self.model, self.config = model, config or TrackerConfig()
         fit = model.fit
-        self._adapted_identity: Tensor | None = None
-        if subject is None and fit is not None and self.config.identity == "clip":
-            subject, self._adapted_identity = fit.subject, fit.identity.cpu()
+        self._adapted = subject is None and fit is not None and self.config.identity == "clip"
+        if fit is not None and self._adapted:
+            subject = fit.subject._replace(identity=fit.identity)
         self._subject = None if subject is None else Subject(*(part.to(model.device) for part in subject))
         self._inverse_distance = fit.inverse_distance if fit else 0.0
         self._pool = SubjectPool(model.unadapted().network)
@@ -311,47 +302,41 @@ class Tracker:
         return result
 
     @torch.no_grad()
-    def _regress(self, picture: np.ndarray, points: np.ndarray, transform: np.ndarray) -> _Answer:
-        """What the networks say of a crop."""
+    def _regress(self, picture: np.ndarray, points: np.ndarray, transform: np.ndarray) -> Codes:
+        """What the network says of a crop."""
         pictures, at = self.model.tensors(Crops(picture[None], crops.apply(transform, points)[None]))
         base, network = self.model.unadapted().network, self.model.network
-        if base is network:
-            features = before = base.features(pictures, at)
-        else:  # both have the same streams and compress alike
-            compressed = base.compressed(pictures, at, base.perceive(pictures))
-            before, features = (net.heads.features(compressed, at) for net in (base, network))
+        features = network.features(pictures, at)
         subject = self._subject.network if self._subject is not None else None
-        if subject is None and self.config.identity == "clip":
-            subject = self._pool(before)
-        given = None if subject is None else subject[None]
-        unadapted = base.heads.regress(before, given)
-        codes = unadapted if base is network else network.heads.regress(features, given)
-        return _Answer(codes, unadapted)
+        if subject is None and self.config.identity == "clip":  # adaptation trains no other person's identity
+            subject = self._pool(features if base is network else base.features(pictures, at))
+        return network.heads.regress(features, None if subject is None else subject[None])
 
     @torch.no_grad()
-    def _place(self, answer: _Answer, points: np.ndarray, transform: np.ndarray, time: float) -> _Values:
-        """Code and pose of a face: what the network says, corrected by the points."""
+    def _place(self, codes: Codes, points: np.ndarray, transform: np.ndarray, time: float) -> _Values:
+        """Code and pose of a face: what the network says, corrected by the points unless it was adapted to the clip."""
         decoder, crop = self.model.decoder, torch.from_numpy(transform[None].astype(np.float32))
-        z, pose = answer.codes.z[0].cpu().clone(), to_image(answer.codes.pose.cpu(), crop)
+        z, pose = codes.z[0].cpu().clone(), to_image(codes.pose.cpu(), crop)
         if self._subject is not None:
             z[decoder.identity] = self._subject.identity.cpu()
         if self._refinement is not None:
-            first = answer.unadapted
-            network = to_image(first.pose.cpu(), crop)
-            before = Refined.of(first.z[0, decoder.expression].cpu().numpy(), network[0].numpy())
-            z[decoder.identity] = self._identity(z[decoder.identity], time)
-            found = self._refinement(points, before, z[decoder.identity].double().numpy(), time)
-            if self._person is not None and time >= self._person_time + _PERSON_EVERY:
-                self._person.add(points.astype(float), before, found)
-                self._person_time = time
-            # an adaptation's change of the answer and the points' correction of it add up
-            change = z[decoder.expression] - first.z[0, decoder.expression].cpu()
-            z[decoder.expression] = bound((torch.from_numpy(found.curves) + change)[None])[0].to(z)
-            pose = torch.from_numpy(found.pose)[None].to(pose) + pose - network
-        if self._adapted_identity is not None:
-            z[decoder.identity] = self._adapted_identity
+            said = Refined.of(z[decoder.expression].numpy(), pose[0].numpy())
+            if self._adapted:
+                z[decoder.expression] = torch.from_numpy(said.curves).to(z)
+            else:
+                z[decoder.identity] = self._identity(z[decoder.identity], time)
+                found = self._refinement(points, said, z[decoder.identity].double().numpy(), time)
+                self._learn_person(points, said, found, time)
+                z[decoder.expression] = torch.from_numpy(found.curves).to(z)
+                pose = torch.from_numpy(found.pose)[None].to(pose)
         inside = through(pose, crop)
         return _Values(z.numpy(), inside[0].numpy(), pose[0].numpy(), crop[0].numpy())
+
+    def _learn_person(self, points: np.ndarray, said: Refined, found: Refined, time: float) -> None:
+        """Let a frame count for the identity of a stream's person."""
+        if self._person is not None and time >= self._person_time + _PERSON_EVERY:
+            self._person.add(points.astype(float), said, found)
+            self._person_time = time
 
     def _identity(self, network: Tensor, time: float) -> Tensor:
         """The identity (K,) of the face: the subject's; else by the points of the frames so far, near what the network

@@ -29,7 +29,7 @@ class ClipContext:
     model: Adapted
     config: AdaptConfig
     unadapted: Prediction
-    """Of all frames, by the un-adapted network."""
+    """Of all frames, by the un-adapted tracker."""
     train_rows: Tensor
     """Positions in the clip of the frames to learn from."""
 

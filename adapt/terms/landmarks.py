@@ -11,9 +11,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from selftrack.adapt.clip import Clip
 from selftrack.adapt.terms.context import ClipContext, StepContext
 from selftrack.adapt.terms.registry import term
 from selftrack.decoders.landmarks import BROW_HEIGHTS, MESH_POINTS, OPENINGS, layout
+from selftrack.tracker.refinement import refiner
+from selftrack.tracker.refinement.refiner import RefineConfig
 
 
 def squared_distance(projected: Tensor, detected: Tensor, iod: Tensor) -> Tensor:
@@ -30,12 +33,18 @@ def contact(gap: Tensor, iod: Tensor, touch: float) -> Tensor:
     return torch.exp(-(gap.norm(dim=2) * (100 / iod)[:, None] / touch).square())
 
 
+def visible_gaze(clip: Clip) -> Tensor:
+    """Tell how well the irises can be seen in each frame (T,), 0..1, as the refinement does."""
+    config = RefineConfig()
+    return torch.tensor([refiner.visible_gaze(points, config) for points in clip.points.cpu().numpy()])
+
+
 @dataclass(frozen=True)
 class FlrcConfig:
     """Settings of landmark reprojection."""
 
     irises: float = 10.0
-    """Weight of a point of an iris; one of the mesh has 1. The gaze has no skin."""
+    """Weight of a point of an iris; one of the mesh has 1. The gaze has no skin. Behind lids it counts nothing."""
     contour_cosine: float = 0.5
     """Points of the face's contour count where the surface is visible at a cosine above this, 60 degrees: the detector
     puts them on the silhouette, wherever that is on the skin."""
@@ -48,7 +57,7 @@ class Flrc:
     def __init__(self, clip: ClipContext, settings: FlrcConfig) -> None:
         points = clip.clip.points
         self.weight = points.new_ones(points.shape[1])  # (L,)
-        self.weight[MESH_POINTS:] = settings.irises
+        self.irises = (settings.irises * visible_gaze(clip.clip)).to(points)[:, None]  # (T,1)
         self.contour = torch.zeros_like(self.weight, dtype=torch.bool)
         self.contour[list(layout(len(self.weight)).contour)] = True
         self.settings = settings
@@ -57,6 +66,7 @@ class Flrc:
         """Average over the landmarks, by their weights."""
         grazing = step.state.landmark_cosine[step.rows] < self.settings.contour_cosine
         weight = self.weight.expand_as(grazing).masked_fill(self.contour & grazing, 0.0)
+        weight[:, MESH_POINTS:] = self.irises[step.rows]
         return (squared_distance(step.landmarks, step.detected, step.iod) * weight).sum() / weight.sum()
 
 

@@ -78,7 +78,7 @@ def test_one_identity_per_frame_cannot_be_adapted(smile: Path) -> None:
 
 
 def test_the_tracker_places_the_face_as_the_adaptation_does(smile: Path, quick: AdaptConfig) -> None:
-    """What the points correct and what the adaptation learned add up in both, frame by frame."""
+    """The heads alone, within what ARKit's curves can be; the points do not correct an adapted face."""
     model = Model.load(device="cpu")
     with open_source(smile) as source:
         clip = read_clip(source, model, TrackerConfig(), quick.clip)
@@ -100,3 +100,20 @@ def test_the_tracker_places_the_face_as_the_adaptation_does(smile: Path, quick: 
     curves = track.z[:, model.decoder.expression]
     assert curves.min() >= 0 and curves.max() <= 1
     assert np.abs(curves - tracked(model, smile).z[:, model.decoder.expression]).max() > 0.02
+
+
+def test_the_reference_of_the_adaptation_is_the_refined_track(smile: Path, quick: AdaptConfig) -> None:
+    """What the terms call un-adapted is what a tracker says of the clip with the same subject."""
+    model = Model.load(device="cpu")
+    with open_source(smile) as source:
+        clip = read_clip(source, model, TrackerConfig(), quick.clip)
+    trainer = Trainer(clip, model.network, quick, model.decoder, model.refiner)
+    tracker = Tracker(model, subject=trainer.model.subject)
+    with open_source(smile, duration=0.2) as source:
+        rows = [tracker(frame) for frame in source]
+    said = trainer.context.unadapted
+    own = slice(0, model.decoder.expression.stop)
+    np.testing.assert_allclose(np.stack([row.z[own] for row in rows]), said.z[: len(rows), own], atol=2e-3)
+    np.testing.assert_allclose(
+        np.stack([row.H_image for row in rows]), said.pose_image[: len(rows)], rtol=1e-3, atol=2e-3
+    )

@@ -229,12 +229,8 @@ class Refiner:
         return normal[own, own] - share @ normal[free, own], right[own] - share @ right[free]
 
     def visible_gaze(self, points: np.ndarray) -> float:
-        """Tell from points (L,2) how well the irises can be seen, 0..1, at the eye that is wider open; 1 for a detector
-        that finds none."""
-        if not len(self.irises):
-            return 1.0
-        least, full = self.config.hidden
-        return float(np.clip((_openings(points).max() - least) / (full - least), 0, 1))
+        """Tell from points (L,2) how well the irises can be seen, 0..1."""
+        return visible_gaze(points, self.config)
 
     def shut_eyes(self, points: np.ndarray) -> np.ndarray:
         """Tell from points (L,2) how surely the lids of the right and of the left eye touch (2,), 0..1; 0 for a
@@ -315,6 +311,15 @@ def normal_equations(jacobian: np.ndarray, evidence: Evidence) -> tuple[np.ndarr
     normal = product(x, x.T) + product(y, y.T)
     normal[np.diag_indices(len(normal))] *= 1 + 1e-9
     return normal, product(x, right) + product(y, down)
+
+
+def visible_gaze(points: np.ndarray, config: RefineConfig) -> float:
+    """Tell from points (L,2) how well the irises can be seen, 0..1, at the eye that is wider open; 1 for a detector
+    that finds none."""
+    if len(points) < POINTS:
+        return 1.0
+    least, full = config.hidden
+    return float(np.clip((_openings(points).max() - least) / (full - least), 0, 1))
 
 
 def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -9,15 +9,19 @@ import pytest
 import torch
 
 from selftrack.adapt.terms.landmarks import Flrc, FlrcConfig, Opening, OpeningConfig, contact, squared_distance
-from selftrack.decoders.landmarks import CHIN, LEFT_IRIS, MESH_POINTS, NOSE_TIP
+from selftrack.decoders.landmarks import CHIN, LEFT_IRIS, MESH_POINTS, NOSE_TIP, POINTS
 
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def clip_of(points: int) -> SimpleNamespace:
-    return SimpleNamespace(clip=SimpleNamespace(points=torch.zeros(3, points, 2)))
+def clip_of(points: int, opening: float = 4.0) -> SimpleNamespace:
+    """Three frames whose right eye is ten pixels wide and so far open."""
+    detected = torch.zeros(3, points, 2)
+    if points == POINTS:
+        detected[:, [33, 133, 159, 145]] = torch.tensor([[0, 0], [10, 0], [5, -opening / 2], [5, opening / 2]])
+    return SimpleNamespace(clip=SimpleNamespace(points=detected))
 
 
 def step(landmarks: torch.Tensor, detected: torch.Tensor, cosine: torch.Tensor | None = None) -> SimpleNamespace:
@@ -58,6 +62,13 @@ def test_a_point_of_an_iris_weighs_as_configured() -> None:
     off = detected.clone()
     off[:, LEFT_IRIS, 0] = 2.0
     assert flrc(step(off, detected)).item() == pytest.approx(40 / (MESH_POINTS + 100))
+
+
+def test_an_iris_behind_lids_does_not_count() -> None:
+    detected = torch.zeros(3, 478, 2)
+    off = detected.clone()
+    off[:, LEFT_IRIS, 0] = 2.0
+    assert Flrc(clip_of(478, opening=0.5), FlrcConfig())(step(off, detected)).item() == 0
 
 
 def test_contour_points_count_where_the_surface_is_visible() -> None:
