@@ -16,6 +16,7 @@ from selftrack.errors import UserError
 from selftrack.tracker.geometry import crop as crops
 from selftrack.tracker.geometry.crop import CropStabiliser, inter_ocular
 from selftrack.tracker.model import Crops, Model
+from selftrack.tracker.refinement.flow import View
 from selftrack.tracker.sources.base import Frame, FrameSource
 from selftrack.tracker.tracker import TrackerConfig
 
@@ -114,6 +115,7 @@ class Clip:
     points: Tensor  # (T,L,2) detected, image pixels
     iod: Tensor  # (T,) pixels
     transform: Tensor  # (T,2,3) image -> crop
+    grey: np.ndarray  # (T,256,256) uint8, the crops
     compressed: list[Tensor]  # per level (T,N), what the frozen streams say, see `I2ZNet.compressed`
     pixels: Pixels
     size: tuple[int, int]  # width, height of the frame
@@ -184,6 +186,7 @@ class _Kept:
         self._times: list[float] = []
         self._points: list[np.ndarray] = []
         self._transforms: list[np.ndarray] = []
+        self._grey: list[np.ndarray] = []
         self._compressed: list[list[Tensor]] = []
         self._pending: list[tuple[np.ndarray, np.ndarray]] = []
 
@@ -197,7 +200,9 @@ class _Kept:
         self._points.append(points)
         self._transforms.append(transform)
         self._pixels.add(frame.image, points, float(inter_ocular(points)), self._config)
-        self._pending.append((crops.warp(frame.image, transform), crops.apply(transform, points)))
+        picture = crops.warp(frame.image, transform)
+        self._grey.append(View.of(picture, transform).grey)
+        self._pending.append((picture, crops.apply(transform, points)))
         if len(self._pending) == BATCH:
             self._perceive()
 
@@ -222,6 +227,7 @@ class _Kept:
             points=at.to(device),
             iod=torch.from_numpy(inter_ocular(at.numpy())).to(device),
             transform=torch.from_numpy(np.stack(self._transforms)).float().to(device),
+            grey=np.stack(self._grey),
             compressed=[torch.cat(maps) for maps in zip(*self._compressed, strict=True)],
             pixels=self._pixels.to(device),
             size=size,

@@ -23,6 +23,7 @@ from selftrack.errors import UserError
 from selftrack.io import flat, nested
 from selftrack.tracker.geometry.pose import through
 from selftrack.tracker.network.i2znet import I2ZNet
+from selftrack.tracker.refinement.flow import View
 from selftrack.tracker.refinement.refiner import Refined, Refiner
 from selftrack.tracker.refinement.sequence import Refinement
 from selftrack.tracker.refinement.subject import Subject, find_subject
@@ -90,12 +91,13 @@ def refine(clip: Clip, said: Prediction, decoder: Decoder, refiner: Refiner) -> 
     refinement = Refinement(refiner)
     identity = said.z[0, decoder.identity].double().cpu().numpy()
     curves, poses = (part.cpu().numpy() for part in (said.z[:, decoder.expression], said.pose_image))
-    points = clip.points.cpu().numpy()
+    points, transforms = clip.points.cpu().numpy(), clip.transform.cpu().numpy()
     found = []
     for row, time in enumerate(clip.times):
         if row and clip.rows[row] > clip.rows[row - 1] + 1:
             refinement.reset()
-        found.append(refinement(points[row], Refined.of(curves[row], poses[row]), identity, float(time)))
+        view = View(clip.grey[row], transforms[row].astype(float))
+        found.append(refinement(points[row], Refined.of(curves[row], poses[row]), identity, float(time), view))
     z, pose = said.z.clone(), torch.from_numpy(np.stack([frame.pose for frame in found])).to(said.z)
     z[:, decoder.expression] = torch.from_numpy(np.stack([frame.curves for frame in found])).to(z)
     return Prediction(z, through(pose, clip.transform), pose)

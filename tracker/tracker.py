@@ -20,6 +20,7 @@ from selftrack.tracker.landmarks.base import Detection
 from selftrack.tracker.landmarks.follower import DetectConfig
 from selftrack.tracker.model import Crops, Model
 from selftrack.tracker.network.i2znet import Codes, Features, I2ZNet
+from selftrack.tracker.refinement.flow import View
 from selftrack.tracker.refinement.refiner import Refined
 from selftrack.tracker.refinement.sequence import Refinement
 from selftrack.tracker.refinement.subject import PersonFit, Subject
@@ -279,7 +280,7 @@ class Tracker:
             with self.watch("network"):
                 codes = self._regress(picture, found.points, transform)
             with self.watch("refine"):
-                self._held = self._place(codes, found.points, transform, time)
+                self._held = self._place(codes, found.points, View.of(picture, transform), time)
         elif self._refinement is not None:
             self._refinement.reset()
         values = self._held or self._nowhere()
@@ -313,9 +314,9 @@ class Tracker:
         return network.heads.regress(features, None if subject is None else subject[None])
 
     @torch.no_grad()
-    def _place(self, codes: Codes, points: np.ndarray, transform: np.ndarray, time: float) -> _Values:
+    def _place(self, codes: Codes, points: np.ndarray, view: View, time: float) -> _Values:
         """Code and pose of a face: what the network says, corrected by the points unless it was adapted to the clip."""
-        decoder, crop = self.model.decoder, torch.from_numpy(transform[None].astype(np.float32))
+        decoder, crop = self.model.decoder, torch.from_numpy(view.transform[None].astype(np.float32))
         z, pose = codes.z[0].cpu().clone(), to_image(codes.pose.cpu(), crop)
         if self._subject is not None:
             z[decoder.identity] = self._subject.identity.cpu()
@@ -325,7 +326,7 @@ class Tracker:
                 z[decoder.expression] = torch.from_numpy(said.curves).to(z)
             else:
                 z[decoder.identity] = self._identity(z[decoder.identity], time)
-                found = self._refinement(points, said, z[decoder.identity].double().numpy(), time)
+                found = self._refinement(points, said, z[decoder.identity].double().numpy(), time, view)
                 self._learn_person(points, said, found, time)
                 z[decoder.expression] = torch.from_numpy(found.curves).to(z)
                 pose = torch.from_numpy(found.pose)[None].to(pose)

@@ -4,11 +4,13 @@ A regression says the mean of all that its input leaves open, so its curves say 
 frame, the controls of the face within their bounds and the head's pose minimise
 
     sum over points of  weight * distance^2 (robust)
+    + the same to where the skin under them has gone since the frame before, by its pixels
     + (controls - mean)' Q (controls - mean) + 2 act * sum of the curves that are not of the gaze
     + what they have changed since the frame before, by how fast faces and heads move (robust)
 
-where the mean is the network's answer and the inverse of Q the covariance of real motion: curves that move together in
-recordings take an error of the points together. A few Gauss-Newton steps find it.
+The detector's points say where the face is, but slide over the skin; its pixels say how it moved. The mean is the
+network's answer and the inverse of Q the covariance of real motion: curves that move together in recordings take an
+error of the points together. A few Gauss-Newton steps find it.
 
 Image frame: pixels, x right, y down; any similarity of it gives the same curves.
 """
@@ -35,6 +37,7 @@ from selftrack.decoders.landmarks import (
 )
 from selftrack.tracker.refinement import controls
 from selftrack.tracker.refinement.bounded import solve_bounded
+from selftrack.tracker.refinement.flow import Followed
 from selftrack.tracker.refinement.motion import load_motion
 
 _POSE = 6
@@ -50,7 +53,7 @@ _GAZE = np.arange(controls.COUNT)[controls.GAZE]
 class RefineConfig:
     """Settings of the refinement."""
 
-    error: float = 0.01
+    error: float = 0.007
     """Standard deviation of a detected point of brows and lips, in inter-ocular distances."""
     shared: float = 4.0
     """How many neighbouring points err together, and so count as one."""
@@ -62,6 +65,8 @@ class RefineConfig:
     """Weight of the lids' points."""
     irises: float = 1.0
     """Weight of the irises' points."""
+    flow: float = 0.002
+    """Standard deviation of how far skin is followed from one frame to the next, in inter-ocular distances."""
     robust: float = 6.0
     """Errors of so many standard deviations count half."""
     prior: float = 0.7
@@ -168,13 +173,18 @@ class Refiner:
         """Compute the points (L,3) of a person (K,) at rest, metres, head frame."""
         return self.mean + _moved(identity, self.people)
 
+    def place(self, frame: Refined, face: np.ndarray) -> np.ndarray:
+        """Compute where the points (L,2) of a person lie in a frame, pixels; `face` (L,3) is at rest, see `face`."""
+        placed = face + _moved(frame.curves, self.acts)
+        return np.exp(frame.pose[0]) * placed @ _rotation(frame.pose[1:4])[:2].T + frame.pose[4:6]
+
     def __call__(
         self,
         points: np.ndarray,
         network: Refined,
         face: np.ndarray,
-        inverse_distance: float = 0.0,
         before: Before | None = None,
+        followed: Followed | None = None,
     ) -> Refined:
         """Refine a frame.
 
@@ -182,14 +192,14 @@ class Refiner:
             points: (L,2) detected, pixels.
             network: its answer.
             face: (L,3) the person's points at rest, see `face`.
-            inverse_distance: of the camera, 1/metres.
             before: what is known from the frames before.
+            followed: where the skin is that the points lay on in the frame before.
         """
         seen, shut = self.visible_gaze(points), self.shut_eyes(points)
         precision, mean = self._prior(network.controls, seen, shut, before)
         now = network if before is None else Refined(before.frame.controls, network.pose)
         for _ in range(self.config.steps):
-            normal, right = self._normal(self.evidence(points, now, face, inverse_distance, seen), now)
+            normal, right = self._normal(self.evidence(points, now, face, seen, followed), now)
             right[:_N] += precision @ (mean - now.controls)
             right[: controls.SIDE] -= self.config.act
             normal[:_N, :_N] += precision
@@ -206,13 +216,12 @@ class Refiner:
         network: Refined,
         now: Refined,
         face: np.ndarray,
-        inverse_distance: float,
         rest: float = 0.0,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Compute the normal equations (K,K) and (K,) of a step of the identity from a fitted frame `now`, from which
         its own curves and pose are eliminated; `rest` is how many times more its curves, but the eyes', are held at 0;
         the other arguments are those of a call."""
-        evidence = self.evidence(points, now, face, inverse_distance, self.visible_gaze(points))
+        evidence = self.evidence(points, now, face, self.visible_gaze(points))
         jacobian = np.concatenate([self._jacobian(evidence, now), self.seen_in(self.people, evidence)], 1)
         normal, right = normal_equations(jacobian, evidence)
         normal[:_N, :_N] += self.precision
@@ -241,26 +250,31 @@ class Refiner:
         return ((full - _openings(points)) / (full - least)).clip(0, 1)
 
     def evidence(
-        self, points: np.ndarray, now: Refined, face: np.ndarray, inverse_distance: float, seen: float = 1.0
+        self, points: np.ndarray, now: Refined, face: np.ndarray, seen: float = 1.0, followed: Followed | None = None
     ) -> Evidence:
-        """Compare points (L,2), whose irises can be `seen` so well, with a guess."""
+        """Compare points (L,2), whose irises can be `seen` so well, and those that were followed with a guess."""
         scale, rotation = np.exp(now.pose[0]), _rotation(now.pose[1:4])
         placed = face + _moved(now.curves, self.acts)
-        turned = placed @ rotation.T
-        nearness = 1 / (1 + inverse_distance * turned[:, 2])
-        flat = scale * (turned[:, :2] * nearness[:, None]).T
-        residual = points.T - flat - now.pose[4:6, None]
+        flat = scale * rotation[:2] @ placed.T
+        at = flat + now.pose[4:6, None]
         by_pose = np.zeros((2, _POSE, len(placed)))
         by_pose[:, 0], by_pose[0, 4], by_pose[1, 5] = flat, 1, 1
         for axis, slope in enumerate(_rotation_slopes(now.pose[1:4])):
-            change = placed @ slope.T
-            bent = change[:, :2] - turned[:, :2] * (inverse_distance * nearness * change[:, 2])[:, None]
-            by_pose[:, 1 + axis] = scale * (bent * nearness[:, None]).T
-        sigma = self.config.error * self.iod * scale
-        weight = self.weight / (sigma**2 * self.config.shared)
-        weight = weight / (1 + (residual**2).sum(0) / (self.config.robust * sigma) ** 2)
-        weight[self.irises] *= seen
-        return Evidence(residual, weight, scale * float(np.median(nearness)) * rotation[:2], by_pose)
+            by_pose[:, 1 + axis] = scale * slope[:2] @ placed.T
+        sure = self.weight.copy()
+        sure[self.irises] *= seen
+        residual, weight = points.T - at, self._weigh(points.T - at, sure, self.config.error * self.iod * scale)
+        if followed is not None:
+            also = followed.points.T - at
+            more = self._weigh(also, followed.weight, self.config.flow * self.iod * scale)
+            both = np.maximum(weight + more, 1e-12)
+            residual, weight = (weight * residual + more * also) / both, both
+        return Evidence(residual, weight, scale * rotation[:2], by_pose)
+
+    def _weigh(self, residual: np.ndarray, sure: np.ndarray, sigma: float) -> np.ndarray:
+        """Weights (L,) per squared pixel of residuals (2,L) with a standard deviation, pixels, so `sure` (L,)."""
+        outlying = (residual**2).sum(0) / (self.config.robust * sigma) ** 2
+        return sure / (sigma**2 * self.config.shared * (1 + outlying))
 
     @staticmethod
     def seen_in(shapes: np.ndarray, evidence: Evidence) -> np.ndarray:

@@ -2,25 +2,42 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from selftrack.tracker.refinement import controls
+from selftrack.tracker.refinement.flow import Followed, View, follow, skin_rows
 from selftrack.tracker.refinement.refiner import Before, Refined, Refiner
+
+
+class _Seen(NamedTuple):
+    """The frame before, from which the skin is followed."""
+
+    view: View
+    detected: np.ndarray
+    """(L,2) pixels."""
+    placed: np.ndarray
+    """(L,2) the same points of the mesh."""
 
 
 class Refinement:
     """Refines frames one after the other; all memory is here."""
 
-    def __init__(self, refiner: Refiner, inverse_distance: float = 0.0) -> None:
-        self._refiner, self._inverse_distance = refiner, inverse_distance
+    def __init__(self, refiner: Refiner) -> None:
+        self._refiner = refiner
         self._time, self._identity, self._face = -np.inf, np.zeros(0), refiner.mean
+        self._skin = skin_rows(len(refiner.mean))
         self.reset()
 
     def reset(self) -> None:
         """Forget the frames so far: the next one does not follow them."""
         self._before: Before | None = None
+        self._seen: _Seen | None = None
 
-    def __call__(self, points: np.ndarray, network: Refined, identity: np.ndarray, time: float) -> Refined:
+    def __call__(
+        self, points: np.ndarray, network: Refined, identity: np.ndarray, time: float, view: View | None = None
+    ) -> Refined:
         """Refine the next frame.
 
         Args:
@@ -28,6 +45,7 @@ class Refinement:
             network: its answer.
             identity: (K,) of the person.
             time: seconds.
+            view: the crop, in which the skin is followed.
         """
         points = points.astype(float)
         if not np.array_equal(identity, self._identity):
@@ -35,9 +53,20 @@ class Refinement:
         before = self._before
         if before is not None:
             before = before._replace(seconds=time - self._time)
-        found = self._refiner(points, network, self._face, self._inverse_distance, before)
+        found = self._refiner(points, network, self._face, before, self._follow(points, view))
         gaze = found.controls[controls.GAZE]
         if before is not None and self._refiner.visible_gaze(points) < 1:
             gaze = before.gaze
         self._before, self._time = Before(found, 0.0, gaze), time
+        self._seen = None if view is None else _Seen(view, points, self._refiner.place(found, self._face))
         return found
+
+    def _follow(self, points: np.ndarray, view: View | None) -> Followed | None:
+        """Follow the skin to a frame with detected points (L,2)."""
+        seen, rows = self._seen, self._skin
+        if seen is None or view is None or not len(rows):
+            return None
+        start = seen.placed[rows]
+        target, weight = points.copy(), np.zeros(len(points))
+        target[rows], weight[rows] = follow(seen.view, view, start, start + points[rows] - seen.detected[rows])
+        return Followed(target, weight)

@@ -48,10 +48,10 @@ class PersonFit:
     found together with those of all frames: a face that is always a little so is so at rest, for that costs once.
     """
 
-    def __init__(self, refiner: Refiner, identity: np.ndarray, inverse_distance: float = 0.0) -> None:
+    def __init__(self, refiner: Refiner, identity: np.ndarray) -> None:
         """`identity` (K,) is the first guess."""
         self.identity = identity.astype(float)
-        self._refiner, self._inverse_distance = refiner, inverse_distance
+        self._refiner = refiner
         self._normal, self._right = np.zeros((len(identity), len(identity))), np.zeros(len(identity))
         self._count = 0
 
@@ -59,8 +59,7 @@ class PersonFit:
         """Add a frame with points (L,2) and the network's answer, as it is fitted with the present identity; `rest`
         tells how surely it shows the face at rest, 0..1."""
         face = self._refiner.face(self.identity)
-        distance, tie = self._inverse_distance, REST * rest
-        normal, right = self._refiner.eliminated(points, network, frame, face, distance, tie)
+        normal, right = self._refiner.eliminated(points, network, frame, face, REST * rest)
         self._count += 1
         self._normal += (normal - self._normal) / self._count
         self._right += (right + normal @ self.identity - self._right) / self._count
@@ -73,20 +72,18 @@ class PersonFit:
         return self.identity
 
 
-def fit_identity(
-    refiner: Refiner, shots: Sequence[Shot], network: np.ndarray, inverse_distance: float = 0.0
-) -> np.ndarray:
+def fit_identity(refiner: Refiner, shots: Sequence[Shot], network: np.ndarray) -> np.ndarray:
     """Find a person's identity (K,) by frames of a clip, together with each frame's curves and pose.
 
-    `network` (K,) is what the network says; `inverse_distance` is of the camera, 1/metres.
+    `network` (K,) is what the network says.
     """
     identity, poses = network.astype(float), [shot.network.pose for shot in shots]
     rest = at_rest(np.array([shot.network.controls for shot in shots]))
     for _ in range(ROUNDS if shots else 0):
-        fit = PersonFit(refiner, identity, inverse_distance)
+        fit = PersonFit(refiner, identity)
         for row, shot in enumerate(shots):
             start = shot.network._replace(pose=poses[row])
-            frame = refiner(shot.points, start, refiner.face(identity), inverse_distance)
+            frame = refiner(shot.points, start, refiner.face(identity))
             fit.add(shot.points, shot.network, frame, rest[row])
             poses[row] = frame.pose
         identity = fit.solve(network)

@@ -72,7 +72,7 @@ def test_it_is_the_minimum_that_scipy_finds(head: Head) -> None:
     embedded = head.landmarks478(torch.cat([head.mean[None], head.blendshapes])).double()
     turns, target = torch.from_numpy(controls.TURNS), torch.from_numpy(points)
     precision, weight = torch.from_numpy(refiner.precision), torch.from_numpy(refiner.weight)
-    sigma = 0.01 * refiner.iod * np.exp(found.pose[0])
+    sigma = refiner.config.error * refiner.iod * np.exp(found.pose[0])
     scaling = torch.cat([torch.ones(controls.COUNT), torch.tensor([0.01, 0.01, 0.01, 0.01, 1.0, 1.0])]).double()
 
     def cost(x: np.ndarray) -> tuple[float, np.ndarray]:
