@@ -82,13 +82,13 @@ class RefineConfig:
     """Standard deviation of a control's speed, in root mean squares of recordings; of a Student distribution."""
     head_pace: tuple[float, ...] = (0.09, 0.18, 0.18, 0.12, 0.12, 0.12)
     """The same of the pose per second: its logarithmic scale, angles (radians) and place (inter-ocular distances)."""
-    hidden: tuple[float, float] = (0.10, 0.18)
+    hidden: tuple[float, float] = (0.14, 0.26)
     """Height of an eye over its width at which its iris counts nothing, and fully."""
-    shut: tuple[float, float] = (0.09, 0.14)
+    shut: tuple[float, float] = (0.10, 0.16)
     """The same at which its lids are surely shut, and surely not: detectors leave a slit between lids that touch."""
-    blink: float = 0.04
+    blink: float = 0.025
     """Standard deviation of eyeBlink around 1 where they are surely shut."""
-    held: float = 0.05
+    held: float = 0.03
     """Standard deviation of the gaze around the last one seen, while the lids hide it."""
 
 
