@@ -64,11 +64,12 @@ def test_a_strong_act_is_found_from_a_weak_answer(head: Head, refiner: Refiner) 
 
 def test_it_is_the_minimum_that_scipy_finds(head: Head) -> None:
     """Of the same objective, written with torch's decoder and projection and without gradients by hand."""
-    refiner = Refiner(head, config=RefineConfig(steps=30, robust=1e6))
+    refiner = Refiner(head, config=RefineConfig(steps=30, robust=1e6, shut=(0.0, 0.1)))
     rng = np.random.default_rng(0)
     points = points_of(head, controls.to_curves(ACT), POSE) + rng.normal(0, 1.0, (478, 2))
     network = Refined(0.4 * ACT, POSE)
     found = refiner(points, network, refiner.mean)
+    assert refiner.visible_gaze(points) == 1 and not refiner.shut_eyes(points).any()
     embedded = head.landmarks478(torch.cat([head.mean[None], head.blendshapes])).double()
     turns, target = torch.from_numpy(controls.TURNS), torch.from_numpy(points)
     precision, weight = torch.from_numpy(refiner.precision), torch.from_numpy(refiner.weight)
@@ -103,7 +104,7 @@ def test_the_picture_may_be_enlarged_and_moved(head: Head, refiner: Refiner) -> 
     larger[4:] = 3 * POSE[4:] + 50
     found = refiner(points, network, refiner.mean)
     again = refiner(3 * points + 50, network._replace(pose=larger), refiner.mean)
-    np.testing.assert_allclose(again.controls, found.controls, atol=1e-9)
+    np.testing.assert_allclose(again.controls, found.controls, atol=1e-5)
 
 
 def test_sixty_eight_points(head: Head) -> None:
