@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from selftrack.adapt.model import Prediction
 from selftrack.adapt.terms.texture import match_exposure, texture_difference, weighted_mean
 from selftrack.adapt.trainer import Trainer
 from selftrack.decoders.mesh.unwrap import confidence
@@ -33,11 +34,11 @@ class HeldOut:
 
 
 @torch.no_grad()
-def held_out_error(trainer: Trainer, rows: Tensor, windows: list[Window], unadapted: bool = False) -> HeldOut:
-    """Compute the errors on the frames `rows` (positions in the clip) of the present model, or of the un-adapted
-    tracker, for which the camera of the present model counts."""
+def held_out_error(trainer: Trainer, rows: Tensor, windows: list[Window], said: Prediction | None = None) -> HeldOut:
+    """Compute the errors on the frames `rows` (positions in the clip) of the present model's network, or of what else
+    is `said` of all frames through the present model's camera."""
     clip, face, model = trainer.clip, trainer.face, trainer.model
-    prediction = trainer.context.unadapted.select(rows) if unadapted else model(clip, rows)
+    prediction = model(clip, rows) if said is None else said.select(rows)
     vertices = model.vertices(face.decoder, prediction)
     where = {int(clip.rows[row]): i for i, row in enumerate(rows.tolist())}
 

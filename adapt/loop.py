@@ -33,8 +33,9 @@ class Adaptation:
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, rate)
         self.best, self.least, self.best_step, self.step = copy.deepcopy(model.state_dict()), np.inf, 0, 0
         # measured now, while the model's camera is far, as the un-adapted tracker's is
-        self.unadapted = held_out_error(trainer, trainer.select_rows, windows, unadapted=True)
-        self.before = held_out_error(trainer, trainer.report_rows, windows, unadapted=True)
+        unadapted = trainer.context.unadapted
+        self.unadapted = held_out_error(trainer, trainer.select_rows, windows, unadapted)
+        self.before = held_out_error(trainer, trainer.report_rows, windows, unadapted)
         self.history: list[dict[str, float]] = [{"step": 0, **vars(self.unadapted)}]
 
     def __call__(

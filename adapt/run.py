@@ -190,7 +190,7 @@ def judge(run: Adaptation) -> Verdict:
     """Compare on the reporting blocks: adaptation helped if skin and texture are better on average and neither is much
     worse."""
     trainer = run.trainer
-    after = held_out_error(trainer, trainer.report_rows, run.windows)
+    after = held_out_error(trainer, trainer.report_rows, run.windows, trainer.tracked())
     ratios = after.relative_to(run.before)
     better = run.best_step > 0 and bool(np.nanmean(ratios) < 1 and np.nanmax(ratios) < 1 + run.config.worse)
     return Verdict(better, run.before, after, run.step)

@@ -87,7 +87,7 @@ class AdaptConfig:
 
 
 def refine(clip: Clip, said: Prediction, decoder: Decoder, refiner: Refiner) -> Prediction:
-    """Refine what the un-adapted network says as a tracker does: one frame after the other, anew after a gap."""
+    """Refine what a network says as a tracker does: one frame after the other, anew after a gap."""
     refinement = Refinement(refiner)
     identity = said.z[0, decoder.identity].double().cpu().numpy()
     curves, poses = (part.cpu().numpy() for part in (said.z[:, decoder.expression], said.pose_image))
@@ -119,7 +119,7 @@ class Trainer:
         Raises:
             UserError: too few neighbouring frames show the face.
         """
-        self.clip, self.config = clip, config
+        self.clip, self.config, self.refiner = clip, config, refiner
         self.device = clip.points.device
         self.train_rows, self.select_rows, self.report_rows = (self._positions(part) for part in clip.split)
         groups = frame_groups(clip, self.train_rows.cpu().numpy(), config.offsets)
@@ -149,6 +149,14 @@ class Trainer:
         points = self.clip.crop_points[some]
         features = network.heads.features([maps[some] for maps in self.clip.compressed], points)
         return find_subject(network, refiner, features)
+
+    def tracked(self) -> Prediction:
+        """What a tracker with the present model says of all frames."""
+        said = self.model.predict_all(self.clip)
+        if self.refiner is None:
+            return said
+        refiner = self.refiner.adapted(self.model.inverse_distance.item())
+        return refine(self.clip, said, self.face.decoder, refiner)
 
     def renew(self) -> State:
         """Measure what the losses take for known with the present model."""

@@ -154,7 +154,10 @@ class Tracker:
         self._subject = None if subject is None else Subject(*(part.to(model.device) for part in subject))
         self._inverse_distance = fit.inverse_distance if fit else 0.0
         self._pool = SubjectPool(model.unadapted().network)
-        self._refinement = Refinement(model.refiner) if model.refiner else None
+        refiner = model.refiner
+        if refiner is not None and self._adapted:
+            refiner = refiner.adapted(self._inverse_distance)
+        self._refinement = Refinement(refiner) if refiner else None
         self._person: PersonFit | None = None
         self._person_time = -np.inf
         self._follower = model.landmarks.follower(self.config.detect)
@@ -315,29 +318,22 @@ class Tracker:
 
     @torch.no_grad()
     def _place(self, codes: Codes, points: np.ndarray, view: View, time: float) -> _Values:
-        """Code and pose of a face: what the network says, corrected by the points unless it was adapted to the clip."""
+        """Code and pose of a face: what the network says, corrected by the points and the skin."""
         decoder, crop = self.model.decoder, torch.from_numpy(view.transform[None].astype(np.float32))
         z, pose = codes.z[0].cpu().clone(), to_image(codes.pose.cpu(), crop)
         if self._subject is not None:
             z[decoder.identity] = self._subject.identity.cpu()
         if self._refinement is not None:
             said = Refined.of(z[decoder.expression].numpy(), pose[0].numpy())
-            if self._adapted:
-                z[decoder.expression] = torch.from_numpy(said.curves).to(z)
-            else:
-                z[decoder.identity] = self._identity(z[decoder.identity], time)
-                found = self._refinement(points, said, z[decoder.identity].double().numpy(), time, view)
-                self._learn_person(points, said, found, time)
-                z[decoder.expression] = torch.from_numpy(found.curves).to(z)
-                pose = torch.from_numpy(found.pose)[None].to(pose)
+            z[decoder.identity] = self._identity(z[decoder.identity], time)
+            found = self._refinement(points, said, z[decoder.identity].double().numpy(), time, view)
+            if self._person is not None and time >= self._person_time + _PERSON_EVERY:
+                self._person.add(points.astype(float), said, found)
+                self._person_time = time
+            z[decoder.expression] = torch.from_numpy(found.curves).to(z)
+            pose = torch.from_numpy(found.pose)[None].to(pose)
         inside = through(pose, crop)
         return _Values(z.numpy(), inside[0].numpy(), pose[0].numpy(), crop[0].numpy())
-
-    def _learn_person(self, points: np.ndarray, said: Refined, found: Refined, time: float) -> None:
-        """Let a frame count for the identity of a stream's person."""
-        if self._person is not None and time >= self._person_time + _PERSON_EVERY:
-            self._person.add(points.astype(float), said, found)
-            self._person_time = time
 
     def _identity(self, network: Tensor, time: float) -> Tensor:
         """The identity (K,) of the face: the subject's; else by the points of the frames so far, near what the network

@@ -18,6 +18,7 @@ from selftrack.tracker.geometry.crop import apply, face_similarity, inter_ocular
 from selftrack.tracker.geometry.pose import project
 from selftrack.tracker.network.i2znet import I2ZNet, to_tensor
 from selftrack.tracker.network.weights import load_network
+from selftrack.tracker.refinement.flow import View
 
 SIZE = (160, 160)
 COUNT = 24
@@ -79,6 +80,7 @@ def clip(network: I2ZNet, truth: Truth) -> Clip:
         points=points,
         iod=torch.from_numpy(inter_ocular(points.numpy())),
         transform=torch.from_numpy(np.stack(transforms)).float(),
+        grey=np.stack([View.of(*seen).grey for seen in zip(pictures, transforms, strict=True)]),
         compressed=compressed,
         pixels=pixels,
         size=SIZE[::-1],

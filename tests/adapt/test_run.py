@@ -78,7 +78,7 @@ def test_one_identity_per_frame_cannot_be_adapted(smile: Path) -> None:
 
 
 def test_the_tracker_places_the_face_as_the_adaptation_does(smile: Path, quick: AdaptConfig) -> None:
-    """The heads alone, within what ARKit's curves can be; the points do not correct an adapted face."""
+    """Frame by frame, with the points' correction of the adapted network and its camera."""
     model = Model.load(device="cpu")
     with open_source(smile) as source:
         clip = read_clip(source, model, TrackerConfig(), quick.clip)
@@ -87,11 +87,12 @@ def test_the_tracker_places_the_face_as_the_adaptation_does(smile: Path, quick: 
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         learned.identity += 0.3
+        learned.inverse_distance += 0.5
         for bias in (learned.heads.expression[-1].bias, learned.heads.pose[-1].bias):
             bias += 0.05 * torch.randn(bias.shape, generator=generator)
         learned.heads.load_state_dict({k: v.half().float() for k, v in learned.heads.state_dict().items()})
-        expected = learned.predict_all(clip)
-    fit = ClipFit("", 0, learned.subject, learned.identity.detach(), 0.0)
+        expected = trainer.tracked()
+    fit = ClipFit("", 0, learned.subject, learned.identity.detach(), 0.5)
     track = tracked(model.adapted(copy.deepcopy(learned.heads), fit), smile)
     expected = expected.select(torch.arange(len(track)))
     own = slice(0, model.decoder.expression.stop)

@@ -17,6 +17,7 @@ Image frame: pixels, x right, y down; any similarity of it gives the same curves
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -71,6 +72,9 @@ class RefineConfig:
     """Errors of so many standard deviations count half."""
     prior: float = 0.7
     """Weight of the prior: acts that no recording has are made, too."""
+    pose: tuple[float, ...] = (np.inf,) * _POSE
+    """Standard deviation of the pose around the network's: its logarithmic scale, angles (radians) and place
+    (inter-ocular distances)."""
     act: float = 2.0
     """Cost of a unit of a curve that is not of the gaze: small acts that the points hardly show are none."""
     ahead: float = 0.1
@@ -91,6 +95,9 @@ class RefineConfig:
     held: float = 0.03
     """Standard deviation of the gaze around the last one seen, while the lids hide it."""
 
+
+ADAPTED = RefineConfig(error=0.01, prior=2.0, pose=(0.02, 0.05, 0.05, 0.03, 0.03, 0.03), act=0.0)
+"""A network that has been adapted to the clip knows its points' errors: it is nearer to the face than they are."""
 
 _FREEDOM = 3.0  # of the Student distribution
 _LEAST_PACE = 0.3  # of a control, per second: recordings hardly move the jaw sideways
@@ -144,7 +151,6 @@ class Refiner:
 
     def __init__(self, decoder: Decoder, points: int = POINTS, config: RefineConfig | None = None) -> None:
         """`points` is how many the detector finds: 478, or 68."""
-        self.config = config or RefineConfig()
         embedding = decoder.landmarks(points)
         shapes = embedding(decoder.shapes).double().cpu().numpy()
         self.mean = embedding(decoder.mean[None])[0].double().cpu().numpy()
@@ -154,14 +160,24 @@ class Refiner:
         self._looks = np.ascontiguousarray(self.acts[:, controls.EYES])
         eyes = decoder.landmarks478(decoder.mean[None])[0, list(OUTER_EYE_CORNERS)].double()
         self.iod = float((eyes[0] - eyes[1]).norm())
-        self.weight, self.irises = _weights(self.config, points)
-        motion = load_motion()
-        self.precision = self.config.prior * np.linalg.inv(motion.covariance())
-        others = np.array([not name.startswith(("eye", "gaze", "vergence")) for name in controls.NAMES])
-        self.at_rest = self.precision * np.outer(others, others)
-        self.pace = self.config.pace * np.maximum(motion.speed, _LEAST_PACE)
         self.lower = np.concatenate([controls.LOWER, np.full(_POSE, -_UNBOUNDED)])
         self.upper = np.concatenate([controls.UPPER, np.full(_POSE, _UNBOUNDED)])
+        self._configure(config or RefineConfig())
+
+    def _configure(self, config: RefineConfig, inverse_distance: float = 0.0) -> None:
+        self.config, self.inverse_distance = config, inverse_distance
+        self.weight, self.irises = _weights(config, len(self.mean))
+        motion = load_motion()
+        self.precision = config.prior * np.linalg.inv(motion.covariance())
+        others = np.array([not name.startswith(("eye", "gaze", "vergence")) for name in controls.NAMES])
+        self.at_rest = self.precision * np.outer(others, others)
+        self.pace = config.pace * np.maximum(motion.speed, _LEAST_PACE)
+
+    def adapted(self, inverse_distance: float) -> Refiner:
+        """Return the refiner for a network that has been adapted to the clip, and the camera found there, 1/metres."""
+        other = copy.copy(self)
+        other._configure(ADAPTED, inverse_distance)
+        return other
 
     @classmethod
     def of(cls, decoder: Decoder, points: int) -> Refiner | None:
@@ -175,8 +191,12 @@ class Refiner:
 
     def place(self, frame: Refined, face: np.ndarray) -> np.ndarray:
         """Compute where the points (L,2) of a person lie in a frame, pixels; `face` (L,3) is at rest, see `face`."""
-        placed = face + _moved(frame.curves, self.acts)
-        return np.exp(frame.pose[0]) * placed @ _rotation(frame.pose[1:4])[:2].T + frame.pose[4:6]
+        turned = (face + _moved(frame.curves, self.acts)) @ _rotation(frame.pose[1:4]).T
+        return np.exp(frame.pose[0]) * turned[:, :2] * self._nearness(turned)[:, None] + frame.pose[4:6]
+
+    def _nearness(self, turned: np.ndarray) -> np.ndarray:
+        """By how much the camera enlarges points (L,3) for their depth (L,), as `geometry.pose.project`."""
+        return 1 / (1 + self.inverse_distance * turned[:, 2])
 
     def __call__(
         self,
@@ -203,6 +223,7 @@ class Refiner:
             right[:_N] += precision @ (mean - now.controls)
             right[: controls.SIDE] -= self.config.act
             normal[:_N, :_N] += precision
+            self._add_anchor(normal, right, now, network)
             if before is not None:
                 self._add_inertia(normal, right, now, before)
             x = np.concatenate([now.controls, np.zeros(_POSE)])
@@ -255,12 +276,16 @@ class Refiner:
         """Compare points (L,2), whose irises can be `seen` so well, and those that were followed with a guess."""
         scale, rotation = np.exp(now.pose[0]), _rotation(now.pose[1:4])
         placed = face + _moved(now.curves, self.acts)
-        flat = scale * rotation[:2] @ placed.T
+        turned = placed @ rotation.T
+        near = self._nearness(turned)
+        flat = scale * near * turned[:, :2].T
         at = flat + now.pose[4:6, None]
         by_pose = np.zeros((2, _POSE, len(placed)), np.float32)
         by_pose[:, 0], by_pose[0, 4], by_pose[1, 5] = flat, 1, 1
         for axis, slope in enumerate(_rotation_slopes(now.pose[1:4])):
-            by_pose[:, 1 + axis] = scale * slope[:2] @ placed.T
+            change = placed @ slope.T
+            nearer = self.inverse_distance * near * change[:, 2]
+            by_pose[:, 1 + axis] = scale * near * (change[:, :2] - turned[:, :2] * nearer[:, None]).T
         sure = self.weight.copy()
         sure[self.irises] *= seen
         residual, weight = points.T - at, self._weigh(points.T - at, sure, self.config.error * self.iod * scale)
@@ -269,7 +294,7 @@ class Refiner:
             more = self._weigh(also, followed.weight, self.config.flow * self.iod * scale)
             both = np.maximum(weight + more, 1e-12)
             residual, weight = (weight * residual + more * also) / both, both
-        return Evidence(residual, weight, scale * rotation[:2], by_pose)
+        return Evidence(residual, weight, scale * float(np.median(near)) * rotation[:2], by_pose)
 
     def _weigh(self, residual: np.ndarray, sure: np.ndarray, sigma: float) -> np.ndarray:
         """Weights (L,) per squared pixel of residuals (2,L) with a standard deviation, pixels, so `sure` (L,)."""
@@ -306,6 +331,14 @@ class Refiner:
         if before is not None:
             hold(_GAZE, before.gaze, np.full(3, 1 - seen), self.config.held)
         return precision, mean
+
+    def _add_anchor(self, normal: np.ndarray, right: np.ndarray, now: Refined, network: Refined) -> None:
+        """Add the cost of a pose that is not the network's."""
+        place = self.iod * np.exp(network.pose[0])
+        weight = (np.array(self.config.pose) * np.array([1, 1, 1, 1, place, place])) ** -2.0
+        rows = np.arange(_N, _N + _POSE)
+        normal[rows, rows] += weight
+        right[rows] += weight * (network.pose - now.pose)
 
     def _add_inertia(self, normal: np.ndarray, right: np.ndarray, now: Refined, before: Before) -> None:
         """Add the cost of what has changed since the frame before."""
