@@ -32,7 +32,7 @@ class Adaptation:
         rate = partial(warmup_cosine, steps=config.steps)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, rate)
         self.best, self.least, self.best_step, self.step = copy.deepcopy(model.state_dict()), np.inf, 0, 0
-        # measured now, while the model's camera is far, as the un-adapted tracker's is
+        # measured now, while the model's camera is the un-adapted tracker's
         unadapted = trainer.context.unadapted
         self.unadapted = held_out_error(trainer, trainer.select_rows, windows, unadapted)
         self.before = held_out_error(trainer, trainer.report_rows, windows, unadapted)

@@ -51,7 +51,7 @@ class Adapted(nn.Module):
         self.register_buffer("condition", subject.network.clone())
         self.expression = slice(network.config.identity, network.config.identity + network.config.expression)
         self.colour = nn.Parameter(torch.cat([torch.eye(3), torch.zeros(3, 1)], 1))  # C of Eq. 8, a 1x1 convolution
-        self.inverse_distance = nn.Parameter(torch.zeros(()))
+        self.inverse_distance = nn.Parameter(torch.tensor(float(subject.inverse_distance)))
 
     def forward(self, clip: Clip, rows: Tensor) -> Prediction:
         """Predict frames `rows` (B,) of the clip."""

@@ -130,7 +130,7 @@ class Trainer:
         self.model = Adapted(network, subject, arkit=refiner is not None).to(self.device)
         unadapted = self.model.predict_all(clip)
         if refiner is not None:
-            unadapted = refine(clip, unadapted, self.face.decoder, refiner)
+            unadapted = refine(clip, unadapted, self.face.decoder, refiner.through(subject.inverse_distance))
         self.context = ClipContext(clip, self.face, self.model, config, unadapted, self.train_rows)
         self.sampler = Sampler(groups, len(self.face.skin), len(self.face.vertices), config, self.device)
         used = [name for name, weight in config.weights.items() if weight]
@@ -155,7 +155,7 @@ class Trainer:
         said = self.model.predict_all(self.clip)
         if self.refiner is None:
             return said
-        refiner = self.refiner.adapted(self.model.inverse_distance.item())
+        refiner = self.refiner.adapted().through(self.model.inverse_distance.item())
         return refine(self.clip, said, self.face.decoder, refiner)
 
     def renew(self) -> State:

@@ -150,14 +150,14 @@ class Tracker:
         fit = model.fit
         self._adapted = subject is None and fit is not None and self.config.identity == "clip"
         if fit is not None and self._adapted:
-            subject = fit.subject._replace(identity=fit.identity)
-        self._subject = None if subject is None else Subject(*(part.to(model.device) for part in subject))
-        self._inverse_distance = fit.inverse_distance if fit else 0.0
+            subject = fit.subject._replace(identity=fit.identity, inverse_distance=fit.inverse_distance)
+        self._subject = subject
+        self._inverse_distance = subject.inverse_distance if subject else 0.0
         self._pool = SubjectPool(model.unadapted().network)
         refiner = model.refiner
         if refiner is not None and self._adapted:
-            refiner = refiner.adapted(self._inverse_distance)
-        self._refinement = Refinement(refiner) if refiner else None
+            refiner = refiner.adapted()
+        self._refinement = Refinement(refiner.through(self._inverse_distance)) if refiner else None
         self._person: PersonFit | None = None
         self._person_time = -np.inf
         self._follower = model.landmarks.follower(self.config.detect)
@@ -311,7 +311,7 @@ class Tracker:
         pictures, at = self.model.tensors(Crops(picture[None], crops.apply(transform, points)[None]))
         base, network = self.model.unadapted().network, self.model.network
         features = network.features(pictures, at)
-        subject = self._subject.network if self._subject is not None else None
+        subject = self._subject.network.to(self.model.device) if self._subject is not None else None
         if subject is None and self.config.identity == "clip":  # adaptation trains no other person's identity
             subject = self._pool(features if base is network else base.features(pictures, at))
         return network.heads.regress(features, None if subject is None else subject[None])
@@ -344,7 +344,7 @@ class Tracker:
         if self._person is None:
             self._person = PersonFit(self.model.refiner, said)
             return network
-        return torch.from_numpy(self._person.solve(said)).to(network)
+        return torch.from_numpy(self._person.solve(said).identity).to(network)
 
     @torch.no_grad()
     def _curves(self, z: np.ndarray) -> dict[str, float]:

@@ -33,7 +33,7 @@ BUNDLED = {478: WEIGHTS, 68: ASSETS / "i2znet_fan.safetensors"}
 @dataclass(frozen=True)
 class ClipFit:
     """What an adaptation found out about a face of the clip it was made on. Of another clip, the subject is estimated
-    anew, by the un-adapted network, and the camera taken to be far."""
+    anew, by the un-adapted network, and so is the camera."""
 
     clip_hash: str
     face: int

@@ -144,6 +144,8 @@ class Evidence(NamedTuple):
     """(2,3) head frame -> pixels, per metre."""
     by_pose: np.ndarray
     """(2,6,L) pixels that a unit of each number of the pose moves the points by."""
+    by_lens: np.ndarray
+    """(2,1,L) the same of the inverse distance of the camera."""
 
 
 class Refiner:
@@ -173,10 +175,16 @@ class Refiner:
         self.at_rest = self.precision * np.outer(others, others)
         self.pace = config.pace * np.maximum(motion.speed, _LEAST_PACE)
 
-    def adapted(self, inverse_distance: float) -> Refiner:
-        """Return the refiner for a network that has been adapted to the clip, and the camera found there, 1/metres."""
+    def through(self, inverse_distance: float) -> Refiner:
+        """Return the refiner for a camera, 1/metres."""
         other = copy.copy(self)
-        other._configure(ADAPTED, inverse_distance)
+        other.inverse_distance = inverse_distance
+        return other
+
+    def adapted(self) -> Refiner:
+        """Return the refiner for a network that has been adapted to the clip."""
+        other = copy.copy(self)
+        other._configure(ADAPTED, self.inverse_distance)
         return other
 
     @classmethod
@@ -239,11 +247,12 @@ class Refiner:
         face: np.ndarray,
         rest: float = 0.0,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Compute the normal equations (K,K) and (K,) of a step of the identity from a fitted frame `now`, from which
-        its own curves and pose are eliminated; `rest` is how many times more its curves, but the eyes', are held at 0;
-        the other arguments are those of a call."""
+        """Compute the normal equations (K+1,K+1) and (K+1,) of a step of the identity and the camera's inverse distance
+        from a fitted frame `now`, from which its own curves and pose are eliminated; `rest` is how many times more its
+        curves, but the eyes', are held at 0; the other arguments are those of a call."""
         evidence = self.evidence(points, now, face, self.visible_gaze(points))
-        jacobian = np.concatenate([self._jacobian(evidence, now), self.seen_in(self.people, evidence)], 1)
+        person = (self.seen_in(self.people, evidence), evidence.by_lens)
+        jacobian = np.concatenate([self._jacobian(evidence, now), *person], 1)
         normal, right = normal_equations(jacobian, evidence)
         normal[:_N, :_N] += self.precision
         right[:_N] += self.precision @ (network.controls - now.controls)
@@ -294,7 +303,8 @@ class Refiner:
             more = self._weigh(also, followed.weight, self.config.flow * self.iod * scale)
             both = np.maximum(weight + more, 1e-12)
             residual, weight = (weight * residual + more * also) / both, both
-        return Evidence(residual, weight, scale * float(np.median(near)) * rotation[:2], by_pose)
+        by_lens = (-near * turned[:, 2] * flat)[:, None].astype(np.float32)
+        return Evidence(residual, weight, scale * float(np.median(near)) * rotation[:2], by_pose, by_lens)
 
     def _weigh(self, residual: np.ndarray, sure: np.ndarray, sigma: float) -> np.ndarray:
         """Weights (L,) per squared pixel of residuals (2,L) with a standard deviation, pixels, so `sure` (L,)."""

@@ -17,19 +17,25 @@ INDEPENDENT = 20.0
 """Frames of one clip say the same again: they count as no more than so many."""
 PEOPLE = 10.0
 """Weight of what the network says, in deviations of people: the detector's constant errors look like identity, too."""
+LENS = (0.8, 0.8)
+"""Mean and standard deviation of the inverse distance of cameras, 1/metres."""
+NEAREST = 3.0
+"""The largest inverse distance: nobody holds a camera nearer."""
 ROUNDS = 4
 REST = 40.0
 """How many times more the curves of a face that is surely at rest are held at 0."""
 
 
 class Subject(NamedTuple):
-    """Who is seen in a clip."""
+    """Who is seen in a clip, and through which camera."""
 
     network: Tensor
     """(112,) identity and mean expression, pooled by the network, which is conditioned on them; (0,) for a personal
     model."""
     identity: Tensor
     """(60,) of the face; (0,) for a personal model."""
+    inverse_distance: float = 0.0
+    """Of the camera, 1/metres."""
 
 
 class Shot(NamedTuple):
@@ -41,53 +47,72 @@ class Shot(NamedTuple):
     """The network's answer."""
 
 
+class Person(NamedTuple):
+    """What is fitted to the frames of one person."""
+
+    identity: np.ndarray
+    """(K,)"""
+    inverse_distance: float
+    """Of the camera, 1/metres."""
+
+
 class PersonFit:
-    """The identity by all frames added so far, near what the network says of it, within the deviations of people.
+    """The person by all frames added so far, near what the network says of the identity, within the deviations of
+    people.
 
     Each frame's curves and pose are eliminated from its least squares (the Schur complement), so that the identity is
     found together with those of all frames: a face that is always a little so is so at rest, for that costs once.
     """
 
-    def __init__(self, refiner: Refiner, identity: np.ndarray) -> None:
-        """`identity` (K,) is the first guess."""
-        self.identity = identity.astype(float)
-        self._refiner = refiner
-        self._normal, self._right = np.zeros((len(identity), len(identity))), np.zeros(len(identity))
+    def __init__(self, refiner: Refiner, identity: np.ndarray, lens: bool = False) -> None:
+        """`identity` (K,) is the first guess, `refiner` has that of the camera, which is found with `lens`."""
+        self._person = Person(identity.astype(float), refiner.inverse_distance)
+        self._lens, self._refiner = lens, refiner
+        size = len(identity) + 1
+        self._normal, self._right = np.zeros((size, size)), np.zeros(size)
         self._count = 0
 
     def add(self, points: np.ndarray, network: Refined, frame: Refined, rest: float = 0.0) -> None:
         """Add a frame with points (L,2) and the network's answer, as it is fitted with the present identity; `rest`
         tells how surely it shows the face at rest, 0..1."""
-        face = self._refiner.face(self.identity)
+        face = self._refiner.face(self._person.identity)
         normal, right = self._refiner.eliminated(points, network, frame, face, REST * rest)
         self._count += 1
         self._normal += (normal - self._normal) / self._count
-        self._right += (right + normal @ self.identity - self._right) / self._count
+        self._right += (right + normal @ np.append(*self._person) - self._right) / self._count
 
-    def solve(self, network: np.ndarray) -> np.ndarray:
-        """Find the identity (K,) by the frames added so far, near what the `network` (K,) says."""
+    def solve(self, network: np.ndarray) -> Person:
+        """Find the person by the frames added so far, near what the `network` (K,) says of the identity."""
         share = min(self._count, INDEPENDENT)
-        normal = share * self._normal + PEOPLE * np.eye(len(network))
-        self.identity = np.linalg.solve(normal, share * self._right + PEOPLE * network)
-        return self.identity
+        usual, spread = LENS
+        precision = np.append(np.full(len(network), PEOPLE), spread**-2)
+        normal = share * self._normal + np.diag(precision)
+        right = share * self._right + precision * np.append(network, usual)
+        distance = self._person.inverse_distance
+        if self._lens:
+            distance = float(np.linalg.solve(normal, right)[-1].clip(0, NEAREST))
+        identity = np.linalg.solve(normal[:-1, :-1], right[:-1] - normal[:-1, -1] * distance)
+        self._person = Person(identity, distance)
+        return self._person
 
 
-def fit_identity(refiner: Refiner, shots: Sequence[Shot], network: np.ndarray) -> np.ndarray:
-    """Find a person's identity (K,) by frames of a clip, together with each frame's curves and pose.
+def fit_person(refiner: Refiner, shots: Sequence[Shot], network: np.ndarray) -> Person:
+    """Find a person and the camera by frames of a clip, together with each frame's curves and pose.
 
-    `network` (K,) is what the network says.
+    `network` (K,) is what the network says of the identity.
     """
-    identity, poses = network.astype(float), [shot.network.pose for shot in shots]
+    person, poses = Person(network.astype(float), refiner.inverse_distance), [shot.network.pose for shot in shots]
     rest = at_rest(np.array([shot.network.controls for shot in shots]))
     for _ in range(ROUNDS if shots else 0):
-        fit = PersonFit(refiner, identity)
+        through = refiner.through(person.inverse_distance)
+        fit = PersonFit(through, person.identity, lens=True)
         for row, shot in enumerate(shots):
             start = shot.network._replace(pose=poses[row])
-            frame = refiner(shot.points, start, refiner.face(identity))
+            frame = through(shot.points, start, through.face(person.identity))
             fit.add(shot.points, shot.network, frame, rest[row])
             poses[row] = frame.pose
-        identity = fit.solve(network)
-    return identity
+        person = fit.solve(network)
+    return person
 
 
 def at_rest(said: np.ndarray) -> np.ndarray:
@@ -113,5 +138,5 @@ def find_subject(network: I2ZNet, refiner: Refiner | None, features: Features) -
     curves = codes.z[:, network.config.identity :][:, : network.config.expression].cpu().numpy()
     pairs = zip(features.points.double().cpu().numpy(), curves, codes.pose.cpu().numpy(), strict=True)
     shots = [Shot(points, Refined.of(curve, pose)) for points, curve, pose in pairs]
-    found = fit_identity(refiner, shots, identity.cpu().numpy())
-    return Subject(pooled, torch.from_numpy(found).to(pooled))
+    found = fit_person(refiner, shots, identity.cpu().numpy())
+    return Subject(pooled, torch.from_numpy(found.identity).to(pooled), found.inverse_distance)

@@ -13,7 +13,7 @@ from selftrack.tracker.geometry.pose import project
 from selftrack.tracker.refinement import controls
 from selftrack.tracker.refinement.refiner import Before, RefineConfig, Refined, Refiner
 from selftrack.tracker.refinement.sequence import Refinement
-from selftrack.tracker.refinement.subject import PersonFit, Shot, fit_identity
+from selftrack.tracker.refinement.subject import PersonFit, Shot, fit_person
 
 POSE = np.array([7.2, 0.1, -0.3, 0.05, 320.0, 240.0])
 
@@ -36,13 +36,19 @@ def controls_of(**values: float) -> np.ndarray:
     return found
 
 
-def points_of(head: Head, curves: np.ndarray, pose: np.ndarray, identity: np.ndarray | None = None) -> np.ndarray:
+def points_of(
+    head: Head,
+    curves: np.ndarray,
+    pose: np.ndarray,
+    identity: np.ndarray | None = None,
+    inverse_distance: float = 0.0,
+) -> np.ndarray:
     """The 478 points (478,2), by the decoder and `project`."""
     z = torch.zeros(1, head.size)
     z[0, head.expression] = torch.from_numpy(curves).float()
     if identity is not None:
         z[0, head.identity] = torch.from_numpy(identity).float()
-    placed = project(head.landmarks478(head.geometry(z)), torch.from_numpy(pose[None]).float())
+    placed = project(head.landmarks478(head.geometry(z)), torch.from_numpy(pose[None]).float(), inverse_distance)
     return placed[0, :, :2].double().numpy()
 
 
@@ -179,7 +185,7 @@ def test_identity_is_found_from_turns(head: Head, refiner: Refiner) -> None:
         points = points_of(head, controls.to_curves(act), pose, identity) + rng.normal(0, 0.3, (478, 2))
         shots.append(Shot(points, Refined(act, pose)))
         frames.append(Refined(act, pose))
-    found = fit_identity(refiner, shots, np.zeros(60))
+    found = fit_person(refiner, shots, np.zeros(60)).identity
 
     def off(code: np.ndarray) -> float:
         """Root mean square distance of the points at rest, similarity not removed, metres."""
@@ -189,8 +195,38 @@ def test_identity_is_found_from_turns(head: Head, refiner: Refiner) -> None:
     stream = PersonFit(refiner, np.zeros(60))
     for shot, frame in zip(shots, frames, strict=True):
         stream.add(shot.points, shot.network, frame)
-        stream.solve(np.zeros(60))
-    assert off(stream.identity) < 0.6 * off(np.zeros(60))
+        so_far = stream.solve(np.zeros(60))
+    assert off(so_far.identity) < 0.6 * off(np.zeros(60)) and so_far.inverse_distance == 0
+
+
+@pytest.mark.parametrize("inverse_distance", [0.0, 0.8, 2.0])
+def test_a_lens_is_found_from_turns(head: Head, refiner: Refiner, inverse_distance: float) -> None:
+    """Of a face whose identity is not known, either."""
+    rng = np.random.default_rng(1)
+    identity = rng.normal(0, 0.5, 60)
+    shots = []
+    for yaw in np.linspace(-0.4, 0.4, 9):
+        pose = POSE + np.array([0, 0, yaw, 0, 0, 0])
+        points = points_of(head, np.zeros(52), pose, identity, inverse_distance) + rng.normal(0, 0.3, (478, 2))
+        shots.append(Shot(points, Refined(np.zeros(controls.COUNT), pose)))
+    assert fit_person(refiner, shots, np.zeros(60)).inverse_distance == pytest.approx(inverse_distance, abs=0.3)
+
+
+def test_the_camera_is_that_of_the_projection(head: Head, refiner: Refiner) -> None:
+    """Where points lie, and what moves them, through a near lens; the slopes against finite differences."""
+    near = refiner.through(1.2)
+    pose = POSE + np.array([0, 0.1, 0.3, 0, 0, 0])
+    frame = Refined(ACT, pose)
+    placed = near.place(frame, near.mean)
+    np.testing.assert_allclose(placed, points_of(head, frame.curves, pose, None, 1.2), atol=1e-2)
+    evidence = near.evidence(placed, frame, near.mean)
+    np.testing.assert_allclose(evidence.residual, 0, atol=1e-6)
+    for number in range(6):
+        step = 1e-5 * np.eye(6)[number]
+        ends = (near.place(frame._replace(pose=pose + sign * step), near.mean) for sign in (1, -1))
+        np.testing.assert_allclose(evidence.by_pose[:, number], np.subtract(*ends).T / 2e-5, atol=0.05)
+    ends = (refiner.through(1.2 + change).place(frame, near.mean) for change in (1e-4, -1e-4))
+    np.testing.assert_allclose(evidence.by_lens[:, 0], np.subtract(*ends).T / 2e-4, atol=0.02)
 
 
 def test_eyes_that_always_look_down_are_low_eyes(head: Head, refiner: Refiner) -> None:
@@ -200,7 +236,8 @@ def test_eyes_that_always_look_down_are_low_eyes(head: Head, refiner: Refiner) -
     shots = [Shot(low, Refined(np.zeros(controls.COUNT), POSE))] * 6
 
     def looks_up(by: Refiner) -> float:
-        identity = fit_identity(by, shots, np.zeros(60))
-        return float(by(low, shots[0].network, by.face(identity)).controls[controls.UP])
+        person = fit_person(by, shots, np.zeros(60))
+        through = by.through(person.inverse_distance)
+        return float(through(low, shots[0].network, by.face(person.identity)).controls[controls.UP])
 
     assert looks_up(free) < -0.05 and looks_up(refiner) > 0.8 * looks_up(free)
