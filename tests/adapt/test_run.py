@@ -92,7 +92,7 @@ def test_the_tracker_places_the_face_as_the_adaptation_does(smile: Path, quick: 
             bias += 0.05 * torch.randn(bias.shape, generator=generator)
         learned.heads.load_state_dict({k: v.half().float() for k, v in learned.heads.state_dict().items()})
         expected = trainer.tracked()
-    fit = ClipFit("", 0, learned.subject, learned.identity.detach(), 0.5)
+    fit = ClipFit("", 0, learned.subject, learned.identity.detach(), learned.inverse_distance.item())
     track = tracked(model.adapted(copy.deepcopy(learned.heads), fit), smile)
     expected = expected.select(torch.arange(len(track)))
     own = slice(0, model.decoder.expression.stop)
