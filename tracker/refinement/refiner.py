@@ -55,11 +55,15 @@ class RefineConfig:
     """Settings of the refinement."""
 
     error: float = 0.007
-    """Standard deviation of a detected point of brows and lips, in inter-ocular distances."""
+    """Standard deviation of a detected point of weight 1, in inter-ocular distances."""
     shared: float = 4.0
     """How many neighbouring points err together, and so count as one."""
     skin: float = 0.1
     """Weight of points that lie on no feature."""
+    lips: float = 2.0
+    """Weight of the lips' points."""
+    brows: float = 3.0
+    """Weight of the brows' points."""
     corners: float = 8.0
     """Weight of the points around the mouth's corners: few of them see a smile."""
     lids: float = 3.0
@@ -407,7 +411,8 @@ def _moved(coefficients: np.ndarray, shapes: np.ndarray) -> np.ndarray:
 def _weights(config: RefineConfig, points: int) -> tuple[np.ndarray, np.ndarray]:
     """How much each point counts (L,), and which of them are irises'."""
     weight = np.full(POINTS, config.skin)
-    weight[[*LIPS, *INNER_LIP_CONTOUR, *BROWS[0], *BROWS[1]]] = 1.0
+    weight[[*LIPS, *INNER_LIP_CONTOUR]] = config.lips
+    weight[[*BROWS[0], *BROWS[1]]] = config.brows
     weight[[*EYE_CONTOURS[0], *EYE_CONTOURS[1]]] = config.lids
     weight[list(MOUTH_CORNERS)] = config.corners
     weight[list(IRISES)] = config.irises
