@@ -70,7 +70,7 @@ class RefineConfig:
     """Weight of the lids' points."""
     irises: float = 1.0
     """Weight of the irises' points."""
-    flow: float = 0.002
+    flow: float = 0.003
     """Standard deviation of how far skin is followed from one frame to the next, in inter-ocular distances."""
     robust: float = 6.0
     """Errors of so many standard deviations count half."""
@@ -79,7 +79,7 @@ class RefineConfig:
     pose: tuple[float, ...] = (np.inf,) * _POSE
     """Standard deviation of the pose around the network's: its logarithmic scale, angles (radians) and place
     (inter-ocular distances)."""
-    act: float = 2.0
+    act: float = 8.0
     """Cost of a unit of a curve that is not of the gaze: small acts that the points hardly show are none."""
     ahead: float = 0.1
     """Standard deviation of the gaze up or down from straight ahead, by which the identity is found: eyes that always
@@ -100,7 +100,7 @@ class RefineConfig:
     """Standard deviation of the gaze around the last one seen, while the lids hide it."""
 
 
-ADAPTED = RefineConfig(error=0.01, prior=2.0, pose=(0.02, 0.05, 0.05, 0.03, 0.03, 0.03), act=0.0)
+ADAPTED = RefineConfig(error=0.01, prior=2.0, pose=(0.02, 0.05, 0.05, 0.03, 0.03, 0.03), act=4.0)
 """A network that has been adapted to the clip knows its points' errors: it is nearer to the face than they are."""
 
 _FREEDOM = 3.0  # of the Student distribution

@@ -64,7 +64,7 @@ def test_a_strong_act_is_found_from_a_weak_answer(head: Head, refiner: Refiner) 
     strong = ACT > 0.25
     assert (found.controls[strong] - weak.controls[strong] > 0.25 * (ACT - weak.controls)[strong]).all()
     assert np.abs(found.controls - ACT)[strong].mean() < 0.5 * np.abs(weak.controls - ACT)[strong].mean()
-    assert np.degrees(np.abs(found.pose - POSE)[1:4]).max() < 0.3
+    assert np.degrees(np.abs(found.pose - POSE)[1:4]).max() < 0.5
     assert found.curves.min() >= 0 and found.curves.max() <= 1
 
 
