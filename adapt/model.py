@@ -46,12 +46,15 @@ class Adapted(nn.Module):
         for part in (*(level.compress for level in self.heads.levels), self.heads.first, self.heads.attention):
             if part is not None:
                 part.requires_grad_(False)
-        self.subject = subject
         self.identity = nn.Parameter(subject.identity.clone())
         self.register_buffer("condition", subject.network.clone())
         self.expression = slice(network.config.identity, network.config.identity + network.config.expression)
         self.colour = nn.Parameter(torch.cat([torch.eye(3), torch.zeros(3, 1)], 1))  # C of Eq. 8, a 1x1 convolution
         self.inverse_distance = nn.Parameter(torch.tensor(float(subject.inverse_distance)))
+
+    def subject(self) -> Subject:
+        """Who is seen, and through which camera, as it is learned so far."""
+        return Subject(self.condition.cpu(), self.identity.detach().cpu(), self.inverse_distance.item())
 
     def forward(self, clip: Clip, rows: Tensor) -> Prediction:
         """Predict frames `rows` (B,) of the clip."""

@@ -138,9 +138,7 @@ def adapt(
     fit = ClipFit(
         clip_hash,
         tracking.detect.face,
-        adapted.subject,
-        adapted.identity.detach().cpu(),
-        adapted.inverse_distance.item(),
+        adapted.subject(),
         tuple(windows),
     )
     return model.adapted(adapted.heads, fit), verdict
@@ -189,8 +187,7 @@ def held_out_windows(source: FrameSource, clip: Clip) -> list[Window]:
 def judge(run: Adaptation) -> Verdict:
     """Compare on the reporting blocks: adaptation helped if skin and texture are better on average and neither is much
     worse."""
-    trainer = run.trainer
-    after = held_out_error(trainer, trainer.report_rows, run.windows, trainer.tracked())
+    after = held_out_error(run.trainer, run.trainer.report_rows, run.windows, run.trainer.tracked())
     ratios = after.relative_to(run.before)
     better = run.best_step > 0 and bool(np.nanmean(ratios) < 1 and np.nanmax(ratios) < 1 + run.config.worse)
     return Verdict(better, run.before, after, run.step)

@@ -150,7 +150,7 @@ class Tracker:
         fit = model.fit
         self._adapted = subject is None and fit is not None and self.config.identity == "clip"
         if fit is not None and self._adapted:
-            subject = fit.subject._replace(identity=fit.identity, inverse_distance=fit.inverse_distance)
+            subject = fit.subject
         self._subject = subject
         self._inverse_distance = subject.inverse_distance if subject else 0.0
         self._pool = SubjectPool(model.unadapted().network)

@@ -117,8 +117,7 @@ def adapted(
         run = Adaptation(trainer, held_out_windows(source, clip))
     checkpoint = folder / CHECKPOINT
     run(lambda step, steps, errors: report(f"adapt {step}/{steps} {errors}") if errors else None, checkpoint, {})
-    subject, inverse_distance = trainer.model.subject, trainer.model.inverse_distance.item()
-    fit = ClipFit(file_hash(clip_path), 0, subject, trainer.model.identity.detach(), inverse_distance)
+    fit = ClipFit(file_hash(clip_path), 0, trainer.model.subject())
     track_clip(clip_path, folder, config, overwrite=True, model=model.adapted(trainer.model.heads, fit))
     checkpoint.unlink(missing_ok=True)
 

@@ -92,7 +92,7 @@ def test_the_tracker_places_the_face_as_the_adaptation_does(smile: Path, quick: 
             bias += 0.05 * torch.randn(bias.shape, generator=generator)
         learned.heads.load_state_dict({k: v.half().float() for k, v in learned.heads.state_dict().items()})
         expected = trainer.tracked()
-    fit = ClipFit("", 0, learned.subject, learned.identity.detach(), learned.inverse_distance.item())
+    fit = ClipFit("", 0, learned.subject())
     track = tracked(model.adapted(copy.deepcopy(learned.heads), fit), smile)
     expected = expected.select(torch.arange(len(track)))
     own = slice(0, model.decoder.expression.stop)
@@ -109,7 +109,7 @@ def test_the_reference_of_the_adaptation_is_the_refined_track(smile: Path, quick
     with open_source(smile) as source:
         clip = read_clip(source, model, TrackerConfig(), quick.clip)
     trainer = Trainer(clip, model.network, quick, model.decoder, model.refiner)
-    tracker = Tracker(model, subject=trainer.model.subject)
+    tracker = Tracker(model, subject=trainer.model.subject())
     with open_source(smile, duration=0.2) as source:
         rows = [tracker(frame) for frame in source]
     said = trainer.context.unadapted

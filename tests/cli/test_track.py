@@ -178,7 +178,7 @@ def test_adapted_weights_that_fit_another_clip_worse_are_not_used(
     monkeypatch.chdir(tmp_path)
     network, fit = (
         load_network(),
-        ClipFit("ab", 0, Subject(torch.zeros(112), torch.zeros(60)), torch.zeros(60), 0.5, log_odds=0.25),
+        ClipFit("ab", 0, Subject(torch.zeros(112), torch.zeros(60), 0.5), log_odds=0.25),
     )
     with torch.no_grad():
         network.heads.pose[-1].bias += 0.3  # the mesh lies far off
@@ -194,7 +194,7 @@ def test_adapted_weights_that_fit_another_clip_worse_are_not_used(
 
 def test_adapted_weights_of_another_base_are_refused(run: Callable, smile: Path, tmp_path: Path) -> None:
     network = load_network()
-    fit = ClipFit("ab", 0, Subject(torch.zeros(112), torch.zeros(60)), torch.zeros(60), 0.0)
+    fit = ClipFit("ab", 0, Subject(torch.zeros(112), torch.zeros(60), 0.0))
     base = tmp_path / "base.safetensors"
     base.write_bytes(WEIGHTS.read_bytes())
     save_adapted(tmp_path / "adapted.safetensors", network.heads, base, fit, network.config)

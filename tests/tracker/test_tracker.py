@@ -201,7 +201,7 @@ def test_an_adapted_model_leaves_the_one_it_was_made_from(model: Model, frames: 
     with torch.no_grad():
         for parameter in heads.parameters():
             parameter += 0.01
-    fit = ClipFit("", 0, Subject(torch.zeros(112), torch.zeros(60)), torch.zeros(60), 0.5)
+    fit = ClipFit("", 0, Subject(torch.zeros(112), torch.zeros(60), 0.5))
     adapted = model.adapted(heads, fit)
     assert adapted.unadapted() is model and adapted.network is not model.network
     after = tracked(adapted, frames[:3])

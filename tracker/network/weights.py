@@ -39,11 +39,8 @@ class ClipFit:
     face: int
     """Which of the clip's faces: 0 the largest."""
     subject: Subject
-    """By the un-adapted tracker."""
-    identity: Tensor
-    """(60,) of the face, as the adaptation found it."""
-    inverse_distance: float
-    """Of the camera, 1/metres."""
+    """As the adaptation found it: the identity and the camera; what the network is conditioned on is the un-adapted
+    one's."""
     windows: tuple[Window, ...] = ()
     """Skin points of frames that it did not learn from; not in the file."""
     log_odds: float = 0.0
@@ -90,9 +87,7 @@ def load_weights(path: Path = WEIGHTS, device: torch.device | str = "cpu") -> We
             fit = ClipFit(
                 metadata["clip_hash"],
                 int(metadata["face"]),
-                Subject(state.pop("subject"), state.pop("unadapted_identity")),
-                state.pop("identity"),
-                float(state.pop("inverse_distance")),
+                Subject(state.pop("subject"), state.pop("identity"), float(state.pop("inverse_distance"))),
                 log_odds=float(state.pop("log_odds")),
             )
             before = _base_of(path, metadata)
@@ -123,9 +118,8 @@ def save_adapted(path: Path, heads: Heads, base: Path, fit: ClipFit, config: I2Z
     _, before = _read(base)
     state = {k: v.cpu() for k, v in heads.state_dict().items()}
     changed = {k: v.half().contiguous() for k, v in state.items() if not torch.equal(v, before[k])}
-    changed |= {"subject": fit.subject.network.cpu(), "unadapted_identity": fit.subject.identity.cpu().clone()}
-    changed |= {"identity": fit.identity.cpu(), "inverse_distance": torch.tensor(fit.inverse_distance)}
-    changed["log_odds"] = torch.tensor(fit.log_odds)
+    changed |= {"subject": fit.subject.network.cpu(), "identity": fit.subject.identity.cpu().clone()}
+    changed |= {"inverse_distance": torch.tensor(fit.subject.inverse_distance), "log_odds": torch.tensor(fit.log_odds)}
     metadata = {"base": file_hash(base), "base_file": base.name if base.parent == ASSETS else str(base.resolve())}
     metadata |= {"config": yaml.safe_dump(asdict(config)), "clip_hash": fit.clip_hash, "face": str(fit.face)}
     with atomic_path(path) as part:

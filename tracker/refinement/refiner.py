@@ -7,6 +7,7 @@ frame, the controls of the face within their bounds and the head's pose minimise
     + the same to where the skin under them has gone since the frame before, by its pixels
     + (controls - mean)' Q (controls - mean) + 2 act * sum of the curves that are not of the gaze
     + what they have changed since the frame before, by how fast faces and heads move (robust)
+    + the distance of the pose from the network's, where that has been adapted to the clip
 
 The detector's points say where the face is, but slide over the skin; its pixels say how it moved. The mean is the
 network's answer and the inverse of Q the covariance of real motion: curves that move together in recordings take an

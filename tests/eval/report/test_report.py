@@ -47,7 +47,7 @@ def pretend(folder: Path, **changes: object) -> None:
     """As if `--adapt` had written this folder; its weights are the bundled ones."""
     (folder / "adaptation.json").write_text(json.dumps(ADAPTATION | changes))
     network = load_network()
-    fit = ClipFit("ab", 0, Subject(torch.zeros(112), torch.zeros(60)), torch.zeros(60), 0.0)
+    fit = ClipFit("ab", 0, Subject(torch.zeros(112), torch.zeros(60), 0.0))
     save_adapted(folder / "adapted.safetensors", network.heads, WEIGHTS, fit, network.config)
 
 

@@ -199,6 +199,15 @@ def test_identity_is_found_from_turns(head: Head, refiner: Refiner) -> None:
     assert off(so_far.identity) < 0.6 * off(np.zeros(60)) and so_far.inverse_distance == 0
 
 
+def test_an_adapted_network_is_believed_more(head: Head, refiner: Refiner) -> None:
+    """Points of a head that is turned by 0.1: an un-adapted network's pose counts nothing, an adapted one's does."""
+    turned = POSE + np.array([0, 0, 0.1, 0, 0, 0])
+    points = points_of(head, controls.to_curves(ACT), turned)
+    said = Refined(ACT, POSE)
+    free, held = (by(points, said, by.mean).pose[2] - POSE[2] for by in (refiner, refiner.adapted()))
+    assert 0.09 < free < 0.11 and 0.2 * free < held < free - 0.001
+
+
 @pytest.mark.parametrize("inverse_distance", [0.0, 0.8, 2.0])
 def test_a_lens_is_found_from_turns(head: Head, refiner: Refiner, inverse_distance: float) -> None:
     """Of a face whose identity is not known, either."""
