@@ -184,7 +184,7 @@ def test_adapted_weights_that_fit_another_clip_worse_are_not_used(
         network.heads.pose[-1].bias += 0.3  # the mesh lies far off
     save_adapted(tmp_path / "spoiled.safetensors", network.heads, WEIGHTS, fit, network.config)
     kept = load_weights(tmp_path / "spoiled.safetensors").fit
-    assert kept is not None and (kept.inverse_distance, kept.log_odds, kept.windows) == (0.5, 0.25, ())
+    assert kept is not None and (kept.subject.inverse_distance, kept.log_odds, kept.windows) == (0.5, 0.25, ())
     short = ("track", smile, "--duration", 0.3, "--no-overlay")
     status, out, _ = run(*short, "-o", "spoiled", "--weights", "spoiled.safetensors")
     assert status == 0 and "fits this clip worse than the weights it was adapted from" in out
