@@ -26,7 +26,7 @@ from selftrack.eval.meaning.surface import similarity_distance
 from selftrack.io import json_text, markdown_table, write_text
 from selftrack.synthetic.people import face_vertices
 from selftrack.synthetic.rigs.film import Film, film_clip
-from selftrack.synthetic.rigs.ict import read_ict
+from selftrack.synthetic.rigs.opening import read_rig
 from selftrack.synthetic.rigs.performance import SUFFIX, Performance, read_takes
 from selftrack.tracker import load
 from selftrack.tracker.pipeline import TrackConfig, load_model, track_clip
@@ -121,12 +121,13 @@ def table(rows: list[Meaning]) -> str:
 
 
 def main(
-    rig: Annotated[Path, typer.Argument(help="The rig: ICT-FaceKit as an .npz.")],
+    rig: Annotated[Path, typer.Argument(help="The rig: a .glb, or ICT-FaceKit as an .npz.")],
     takes: Annotated[Path, typer.Argument(help="Recordings of ARKit's curves: a CSV, or an .npz of several.")],
     folder: Annotated[Path, typer.Argument(help="Folder for clips, tracks and figures.", metavar="OUT")],
     clips: Annotated[int, typer.Option(help="Number of clips (default 8).", min=1)] = 8,
     seconds: Annotated[float, typer.Option(help="Length of each clip (default 5).", min=0.2)] = 5.0,
     only: Annotated[list[str] | None, typer.Option(help="Use this take of several; may be repeated.")] = None,
+    texture: Annotated[Path | None, typer.Option(help="A picture of the skin, in place of the .glb's own.")] = None,
     seed: Annotated[int, typer.Option(help="Random seed (default 0).", min=0)] = 0,
 ) -> None:
     """Measure what the tracker's curves mean."""
@@ -138,7 +139,7 @@ def main(
     for number in range(clips):
         path = folder / f"clip{number:02d}.mp4"
         if not path.with_name(path.stem + SUFFIX).exists():
-            film = film or Film(read_ict(rig, load_head()))
+            film = film or Film(read_rig(rig, load_head(), texture))
             film_clip(path, film, known[number % len(known)], seconds, seed, number)
     rows = measure(folder, lambda name: print(name, flush=True))
     values = figures(rows)

@@ -103,7 +103,7 @@ def summary(sums: CurveSums, known: np.ndarray) -> dict[str, float]:
         "r": float(np.nan_to_num(r).mean()) if len(r) else float("nan"),
         "gain": float(np.median(gain)) if len(gain) else float("nan"),
         "full_strength": float(((gain >= low) & (gain <= high)).mean()) if len(gain) else float("nan"),
-        "rest_offset": float(np.nanmean(np.abs(sums.rest_offset()[known]))),
+        "rest_offset": float(np.nanmean(np.abs(sums.rest_offset()[known]))) if known.any() else float("nan"),
     } | {f"sides_{called}": r for called, r in sums.side_correlation().items()}
 
 

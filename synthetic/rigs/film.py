@@ -27,11 +27,11 @@ from selftrack.synthetic import clip_render as draw
 from selftrack.synthetic.cameras import project, rotation_matrix
 from selftrack.synthetic.motion import wander
 from selftrack.synthetic.people import Population
-from selftrack.synthetic.rigs.ict import read_ict
+from selftrack.synthetic.rigs.opening import read_rig
 from selftrack.synthetic.rigs.performance import COMMAND, SUFFIX, Performance, Take, read_takes
 from selftrack.synthetic.rigs.rig import Rig
+from selftrack.synthetic.rigs.surface import rig_surface
 from selftrack.synthetic.scene import FPS, TEXTURE
-from selftrack.synthetic.studio_render import mesh_normals
 
 STREAM = 5_280_917
 """Second word of all seeds here."""
@@ -74,13 +74,7 @@ class Film:
         self.rig, self.config = rig, config or FilmConfig()
         self.head = load_head()
         self.skins = Population(self.head)
-        gloss, sharp = np.where(rig.moist, 4.0, 1.0), np.where(rig.moist, 20.0, 1.0)
-        reach = np.select([rig.inner, rig.moist], [0.35, 0.75], 1.0)
-        corners = np.arange(3 * len(rig.faces)).reshape(-1, 3)
-        normals = mesh_normals(rig.neutral, rig.faces)
-        outward = float(-np.sign(normals[rig.neutral[:, 2].argmin(), 2]))
-        uvs = rig.corners.reshape(-1, 2).astype(np.float64)
-        self.surface = draw.Surface(rig.faces, corners, uvs, gloss, sharp, reach, outward)
+        self.surface = rig_surface(rig)
 
     def skin(self, rng: np.random.Generator) -> np.ndarray:
         """Draw an albedo (T,T,3), linear: the rig's own, or one of the head's skins with details."""
@@ -114,7 +108,7 @@ class Film:
         skin, faces = np.unique(rig.faces[rig.skin], return_inverse=True)
         performance = Performance(
             times,
-            curves.astype(np.float32),
+            (curves * rig.known).astype(np.float32),
             rig.known,
             angles,
             position,
@@ -175,19 +169,20 @@ def film_clip(path: Path, film: Film, take: Take, seconds: float, seed: int, num
 
 
 def main(
-    rig: Annotated[Path, typer.Argument(help="The rig: ICT-FaceKit as an .npz.")],
+    rig: Annotated[Path, typer.Argument(help="The rig: a .glb, or ICT-FaceKit as an .npz.")],
     takes: Annotated[Path, typer.Argument(help="Recordings of ARKit's curves: a CSV, or an .npz of several.")],
     folder: Annotated[Path, typer.Argument(help="Folder for the clips; clips that are there are kept.", metavar="OUT")],
     clips: Annotated[int, typer.Option(help="Number of clips (default 12).", min=1)] = 12,
     seconds: Annotated[float, typer.Option(help="Length of each clip at 30 frames/s (default 10).", min=0.2)] = 10.0,
     only: Annotated[list[str] | None, typer.Option(help="Use this take of several; may be repeated.")] = None,
+    texture: Annotated[Path | None, typer.Option(help="A picture of the skin, in place of the .glb's own.")] = None,
     seed: Annotated[int, typer.Option(help="Random seed (default 0).", min=0)] = 0,
 ) -> None:
     """Film a rig with recorded curves."""
     known = [take for take in read_takes(takes) if not only or take.name in only]
     if not known:
         raise UserError(f"{takes}: no take named {', '.join(only or [])}")
-    film = Film(read_ict(rig, load_head()))
+    film = Film(read_rig(rig, load_head(), texture))
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(clips):
         path = folder / f"clip{number:02d}.mp4"

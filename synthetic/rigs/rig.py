@@ -68,6 +68,8 @@ class Rig:
 
     def person(self, code: np.ndarray) -> Rig:
         """Take a person of the rig's identity space: a rig with the neutral face of code (K,)."""
+        if not len(self.identity):
+            return self
         moved = np.tensordot(code, self.identity, 1)
         eyes = tuple(replace(eye, middle=eye.middle + moved[eye.vertices].mean(0)) for eye in self.eyes)
         return replace(self, neutral=self.neutral + moved, eyes=eyes)
