@@ -34,6 +34,8 @@ class Adapted(nn.Module):
 
     condition: Tensor
     """(112,) what the heads are conditioned on, or (0,)."""
+    rest: Tensor
+    """(52,) curves of the face at rest; those of the prediction are on top."""
 
     def __init__(self, network: I2ZNet, subject: Subject, arkit: bool = False) -> None:
         """`subject` is the un-adapted tracker's; `arkit` is whether the curves are ARKit's, and so stay within what
@@ -48,13 +50,15 @@ class Adapted(nn.Module):
                 part.requires_grad_(False)
         self.identity = nn.Parameter(subject.identity.clone())
         self.register_buffer("condition", subject.network.clone())
+        self.register_buffer("rest", subject.rest.clone())
         self.expression = slice(network.config.identity, network.config.identity + network.config.expression)
         self.colour = nn.Parameter(torch.cat([torch.eye(3), torch.zeros(3, 1)], 1))  # C of Eq. 8, a 1x1 convolution
         self.inverse_distance = nn.Parameter(torch.tensor(float(subject.inverse_distance)))
 
     def subject(self) -> Subject:
         """Who is seen, and through which camera, as it is learned so far."""
-        return Subject(self.condition.cpu(), self.identity.detach().cpu(), self.inverse_distance.item())
+        identity, rest = self.identity.detach().cpu(), self.rest.cpu()
+        return Subject(self.condition.cpu(), identity, self.inverse_distance.item(), rest)
 
     def forward(self, clip: Clip, rows: Tensor) -> Prediction:
         """Predict frames `rows` (B,) of the clip."""

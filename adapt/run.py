@@ -28,6 +28,7 @@ from selftrack.tracker.results.skin_points import Window, find_windows
 from selftrack.tracker.results.texture import clip_texture, write_texture
 from selftrack.tracker.results.track_file import Track
 from selftrack.tracker.sources.base import FrameSource
+from selftrack.tracker.subjects import PersonConfig, find_in_clip
 from selftrack.tracker.tracker import TrackerConfig
 
 PRESETS = ("fast", "thorough")
@@ -93,6 +94,7 @@ def adapt(
     tracking: TrackerConfig | None = None,
     progress: Progress = lambda stage, done, total, figures: None,
     checkpoint: Path | None = None,
+    person: PersonConfig | None = None,
 ) -> tuple[Model, Verdict]:
     """Fine-tune a copy of a model on a clip, without labels (Yoon et al. 2019, Sec. 3.2).
 
@@ -105,6 +107,7 @@ def adapt(
         tracking: settings of the tracker that finds the face.
         progress: called as progress(stage, done, total, figures).
         checkpoint: file from which an interrupted run with the same settings goes on.
+        person: how it is found who is seen; by default in the frames to learn from.
 
     Returns:
         The adapted model, and the verdict of frames that it did not learn from; where these say that it is no better,
@@ -123,10 +126,13 @@ def adapt(
     torch.manual_seed(config.seed)
     clip = read_clip(source, model, tracking, config.clip, lambda done, total: progress("read", done, total, {}))
     windows = held_out_windows(source, clip)
-    run = Adaptation(Trainer(clip, model.network, config, model.decoder, model.refiner), windows)
+    subject = None
+    if person is not None and (person.neutral is not None or person.calibration is not None):
+        subject, _ = find_in_clip(source, model, tracking, person)
+    run = Adaptation(Trainer(clip, model.network, config, model.decoder, model.refiner, subject), windows)
     clip_hash = source.fingerprint()
     settings: dict[str, Any] = {"clip": clip_hash, "base": file_hash(model.weights)}
-    settings |= {"tracking": asdict(tracking), "adapt": asdict(config)}
+    settings |= {"tracking": asdict(tracking), "adapt": asdict(config), "person": asdict(person or PersonConfig())}
     if checkpoint:
         run.resume(checkpoint, settings)
     with _all_cores():
@@ -160,7 +166,7 @@ def adapt_clip(
     checkpoint = Path(folder) / PRIVATE / CHECKPOINT
     tracking = TrackerConfig(track.identity, track.detect, track.crop)
     with open_clip(path, track) as source:
-        adapted, verdict = adapt(model, source, config, tracking, progress, checkpoint)
+        adapted, verdict = adapt(model, source, config, tracking, progress, checkpoint, track.person)
 
     def write(tracked: Track, used: Model, results: Path) -> None:
         if verdict.kept:

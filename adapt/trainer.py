@@ -113,20 +113,25 @@ class Trainer:
         config: AdaptConfig,
         decoder: Decoder | None = None,
         refiner: Refiner | None = None,
+        subject: Subject | None = None,
     ) -> None:
-        """Prepare the model and the terms; `refiner` is the un-adapted tracker's, if it has one.
+        """Prepare the model and the terms; `refiner` is the un-adapted tracker's, if it has one, and `subject` is who
+        is seen, by default found in the frames to learn from.
 
         Raises:
             UserError: too few neighbouring frames show the face.
         """
-        self.clip, self.config, self.refiner = clip, config, refiner
+        self.clip, self.config = clip, config
         self.device = clip.points.device
         self.train_rows, self.select_rows, self.report_rows = (self._positions(part) for part in clip.split)
         groups = frame_groups(clip, self.train_rows.cpu().numpy(), config.offsets)
         if not len(groups) or len(self.select_rows) < 2 or len(self.report_rows) < 2:
             raise UserError("too few neighbouring frames with a face to adapt to: track this clip without --adapt")
-        self.face = Face(decoder or load_decoder(), clip.points.shape[1], config.texture, str(self.device))
-        subject = self._find_subject(network, refiner)
+        subject = subject or self._find_subject(network, refiner)
+        decoder = decoder or load_decoder()
+        if refiner is not None:
+            decoder, refiner = decoder.resting(subject.rest), refiner.resting(subject.rest.double().numpy())
+        self.face, self.refiner = Face(decoder, clip.points.shape[1], config.texture, str(self.device)), refiner
         self.model = Adapted(network, subject, arkit=refiner is not None).to(self.device)
         unadapted = self.model.predict_all(clip)
         if refiner is not None:

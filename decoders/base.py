@@ -208,6 +208,15 @@ class Decoder(nn.Module, ABC):
             raise ValueError(f"a decoder of kind {self.name} has no blend shapes")
         return self.shapes[self.expression]
 
+    def resting(self, rest: Tensor) -> Self:
+        """Return the decoder of a person whose face at rest has these expression entries (E,): what its own entries say
+        is on top of them.
+
+        Raises:
+            ValueError: without `has_blendshapes`.
+        """
+        raise ValueError(f"a decoder of kind {self.name} has no blend shapes")
+
     @property
     def has_landmarks(self) -> bool:
         """Whether it is known where the detector's points lie on the surface."""

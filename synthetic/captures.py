@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
+from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,25 @@ import numpy as np
 import torch
 
 from selftrack.decoders.head.model import load_head
+from selftrack.decoders.landmarks import POINTS
 from selftrack.errors import UserError
-from selftrack.io import atomic_path, json_text, settings_changed, write_text
+from selftrack.io import atomic_path, file_hash, json_text, settings_changed, write_text
 from selftrack.synthetic.expressions import sample_expression
+from selftrack.synthetic.people import Population
+from selftrack.synthetic.rigs.opening import read_rig
+from selftrack.synthetic.rigs.points import place_points
+from selftrack.synthetic.rigs.population import RigPopulation
 from selftrack.synthetic.studio import Studio, StudioConfig
+from selftrack.tracker.geometry.crop import CROP_SIZE, apply, face_similarity, invert, warp
+from selftrack.tracker.landmarks.attention_mesh import SIZE, LandmarkNet
 
 SHARD = 50
 """People per file."""
 SETTINGS = "studio.json"
+RIG_POINTS = "rig_points.npz"
+"""Where the detector's points lie on a rig whose people are drawn."""
+LEAST_PRESENCE = 0.5
+"""Of a face, under which the detector's points do not count."""
 
 
 @dataclass(frozen=True)
@@ -36,16 +48,18 @@ class Captures:
     """(P,M,V,478,2) float32, true landmarks, pixels of the 256 crop."""
     identity: np.ndarray
     """(P,60) float32."""
+    detected: np.ndarray
+    """(P,M,V,478,2) float32, what the landmark detector finds in the pictures; NaN where it sees no face."""
     appearance: np.ndarray
     """(P,16) float32."""
     expression: np.ndarray
     """(P,M,52) float32 ARKit values."""
 
 
-def _draw_shard(path: Path, seed: int, shard: int, count: int, config: StudioConfig) -> None:
+def _draw_shard(path: Path, seed: int, shard: int, count: int, config: StudioConfig, rig: Path | None) -> None:
     torch.set_num_threads(1)
     rng = np.random.default_rng([seed, shard])
-    studio = Studio(load_head(), config)
+    studio, net = Studio(load_head(), config, _people(path.parent, rig)), LandmarkNet()
     people = [studio.people.sample(rng) for _ in range(count)]
     expressions = np.stack([[sample_expression(rng) for _ in range(config.moments)] for _ in people])
     shots = [
@@ -57,10 +71,36 @@ def _draw_shard(path: Path, seed: int, shard: int, count: int, config: StudioCon
             file,
             pictures=np.array([[[s.picture for s in v] for v in m] for m in shots]),
             points=np.array([[[s.points for s in v] for v in m] for m in shots]),
+            detected=np.array([[[detect(net, s.picture) for s in v] for v in m] for m in shots]),
             identity=np.stack([p.identity for p in people]),
             appearance=np.stack([p.appearance for p in people]),
             expression=expressions,
         )
+
+
+@cache
+def _people(folder: Path, rig: Path | None) -> Population | RigPopulation:
+    """The people that are drawn into a folder: the bundled head's, or a rig's, whose points lie beside the shards."""
+    head = load_head()
+    if rig is None:
+        return Population(head)
+    with np.load(folder / RIG_POINTS, allow_pickle=False) as data:
+        return RigPopulation(read_rig(rig, head), head, (data["corners"], data["weights"]))
+
+
+def detect(net: LandmarkNet, picture: np.ndarray) -> np.ndarray:
+    """Find the landmark network's points (478,2) float32, pixels of the 256 crop, in a picture (S,S,3) uint8 of it; all
+    NaN where it sees no face. As in tracking, it reads the region around the points of a first look."""
+    region = np.array([[1.0, 0, 0], [0, 1, 0]]) * (SIZE / len(picture))
+    region[:, 2] = (region[0, 0] - 1) / 2  # the centre of the first pixel is (0, 0)
+    for _ in range(2):
+        image = torch.from_numpy(warp(picture, region, SIZE).astype(np.float32) / 255).permute(2, 0, 1)
+        found, presence = net(image[None])
+        if presence[0] < LEAST_PRESENCE:
+            return np.full((POINTS, 2), np.nan, np.float32)
+        points = apply(invert(region), found[0, :, :2].numpy())
+        region = face_similarity(points, SIZE)
+    return ((points + 0.5) * (CROP_SIZE / len(picture)) - 0.5).astype(np.float32)
 
 
 def make_captures(
@@ -70,8 +110,9 @@ def make_captures(
     workers: int = 2,
     config: StudioConfig | None = None,
     progress: Callable[[int, int], None] | None = None,
+    rig: Path | None = None,
 ) -> list[Path]:
-    """Draw `people` into `folder`, 50 to a shard.
+    """Draw `people` into `folder`, 50 to a shard: those of the bundled head, or of a `rig`, see `rigs.opening`.
 
     Shards that have enough people are kept; one that has too few is drawn again as a whole, for what is drawn of its
     people depends on how many they are.
@@ -84,14 +125,18 @@ def make_captures(
     """
     config = config or StudioConfig()
     folder.mkdir(parents=True, exist_ok=True)
-    _keep_settings(folder, {"seed": seed, **asdict(config)})
+    _keep_settings(folder, {"seed": seed, **asdict(config), "rig": file_hash(rig) if rig else None})
+    if rig is not None and not (folder / RIG_POINTS).exists():
+        corners, weights = place_points(read_rig(rig, load_head()))
+        with atomic_path(folder / RIG_POINTS) as part, part.open("wb") as file:
+            np.savez(file, corners=corners, weights=weights)
     counts = [min(SHARD, people - first) for first in range(0, people, SHARD)]
     paths = [folder / f"shard{i:04d}.npz" for i in range(len(counts))]
     missing = [i for i, (path, count) in enumerate(zip(paths, counts, strict=True)) if people_in(path) < count]
     done = len(paths) - len(missing)
     # spawned: a forked child inherits the locks of its parent's OpenMP threads and can wait for them for ever
     with ProcessPoolExecutor(max(workers, 1), get_context("spawn")) as pool:
-        jobs = [pool.submit(_draw_shard, paths[i], seed, i, counts[i], config) for i in missing]
+        jobs = [pool.submit(_draw_shard, paths[i], seed, i, counts[i], config, rig) for i in missing]
         for job in as_completed(jobs):
             job.result()
             done += 1

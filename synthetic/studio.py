@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -20,6 +21,7 @@ from selftrack.decoders.mesh.rasterizer import rasterize_numba
 from selftrack.synthetic import studio_render as draw
 from selftrack.synthetic.cameras import CameraConfig, CropConfig, sample_camera, sample_crop
 from selftrack.synthetic.people import Person, Population
+from selftrack.synthetic.rigs.population import RigPopulation
 from selftrack.tracker.geometry.crop import CROP_SIZE, apply
 
 
@@ -52,9 +54,13 @@ class Shot:
 class Studio:
     """Draws pictures; all randomness comes from the generators that are passed in."""
 
-    def __init__(self, head: Head, config: StudioConfig | None = None) -> None:
+    def __init__(
+        self, head: Head, config: StudioConfig | None = None, people: Population | RigPopulation | None = None
+    ) -> None:
+        """`people` are by default those of `head`."""
         self.config = config or StudioConfig()
-        self.people = Population(head)
+        self.people: Any = people or Population(head)
+        """What `shoot` takes are its people."""
 
     def sample_camera(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Draw a camera of this studio, see `cameras.sample_camera`."""
@@ -101,7 +107,7 @@ class Studio:
         if person.mane is not None:
             self._draw_mane(image, person.mane, rotation, position, to_picture, light[0].mean())
         projected = np.concatenate([to_picture(body), body[:, 2:]], 1).astype(np.float32)
-        fragments = rasterize_numba(torch.from_numpy(projected[None]), people.head.faces, (size, size))
+        fragments = rasterize_numba(torch.from_numpy(projected[None]), torch.from_numpy(people.faces), (size, size))
         gloss = rng.uniform(0, 0.35) if rng.random() < 0.6 else 0.0
         draw.shade(
             image,

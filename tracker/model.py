@@ -20,7 +20,7 @@ from selftrack.tracker.landmarks.base import LandmarkSource, landmark_source, lo
 from selftrack.tracker.network.i2znet import Heads, I2ZNet, to_tensor
 from selftrack.tracker.network.weights import BUNDLED, ClipFit, load_weights, network_beside, save_adapted
 from selftrack.tracker.refinement.refiner import Refiner
-from selftrack.tracker.refinement.subject import Subject, find_subject
+from selftrack.tracker.refinement.subject import Person, Subject, find_subject
 
 
 @dataclass(frozen=True)
@@ -145,13 +145,18 @@ class Model:
         return pictures, torch.from_numpy(faces.points).float().to(self.device)
 
     @torch.no_grad()
-    def subject(self, faces: Crops) -> Subject:
+    def subject(self, faces: Crops, neutral: np.ndarray | None = None, known: Person | None = None) -> Subject:
         """The subject of crops of one person.
 
         By the un-adapted network: adaptation trains no other person's identity.
+
+        Args:
+            faces: the crops.
+            neutral: (N,) bool, those that show the face at rest; None: where that is not known.
+            known: the person where that is known, so that the camera alone is found.
         """
         network = self.unadapted().network
-        return find_subject(network, self.refiner, network.features(*self.tensors(faces)))
+        return find_subject(network, self.refiner, network.features(*self.tensors(faces)), neutral, known)
 
     @torch.no_grad()
     def landmark_distance(self, faces: Crops, subject: Subject) -> float:

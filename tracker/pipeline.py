@@ -27,6 +27,7 @@ from selftrack.tracker.results.track_file import Track
 from selftrack.tracker.sources.base import FrameSource
 from selftrack.tracker.sources.opening import open_source
 from selftrack.tracker.stopwatch import Stopwatch
+from selftrack.tracker.subjects import PersonConfig, find_in_clip
 from selftrack.tracker.tracker import Tracker, TrackerConfig
 
 CONFIG = "config.yaml"
@@ -60,8 +61,8 @@ class TrackConfig(TrackerConfig):
     """Whether to write overlay.mp4."""
     overlay_style: OverlayConfig = field(default_factory=OverlayConfig)
     """How it is drawn."""
-    samples: int = 24
-    """Frames over which the identity is pooled."""
+    person: PersonConfig = field(default_factory=PersonConfig)
+    """How it is found who is seen."""
     threads: int = 1
     """Of torch on the CPU. The bundled networks are small: more threads mostly wait for each other."""
 
@@ -202,8 +203,7 @@ def _for_clip(
         return model, None, notes
     if fit is None and config.identity == "per-frame":
         return model, None, notes
-    faces = sample_faces(source, model, config, progress)
-    subject = model.subject(faces) if len(faces) else None
+    subject, faces = find_in_clip(source, model, config, config.person, progress)
     if fit is not None:
         model = model.elsewhere()
         if subject is not None and not _fits(model, faces, subject):
@@ -215,29 +215,6 @@ def _for_clip(
 def _fits(model: Model, faces: Crops, subject: Subject) -> bool:
     """Whether an adapted model brings the mesh no farther from the detected landmarks than the un-adapted one."""
     return model.landmark_distance(faces, subject) <= model.unadapted().landmark_distance(faces, subject)
-
-
-def sample_faces(
-    source: FrameSource,
-    model: Model,
-    config: TrackConfig,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Crops:
-    """Crops of the frames with a face among `config.samples` that are spread evenly over the clip."""
-    count = source.count()
-    if not source.repeatable or count is None:
-        return Crops.around(())
-    rows = np.unique(np.linspace(0, count - 1, config.samples + 2)[1:-1].round().astype(int))
-    follower = model.landmarks.follower(config.detect)
-
-    def faces() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        for done, frame in enumerate(source.frames(only=set(rows.tolist())), 1):
-            found = follower.detect_once(frame.image)
-            if found is not None:
-                yield frame.image, found.points
-            progress(done, len(rows))
-
-    return Crops.around(faces())
 
 
 def _calibrated(fit: ClipFit, track: Track) -> ClipFit:

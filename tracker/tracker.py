@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from selftrack.decoders.arkit import ARKIT_NAMES
 from selftrack.decoders.base import Decoder
 from selftrack.errors import UserError
 from selftrack.tracker.geometry import crop as crops
@@ -23,9 +24,9 @@ from selftrack.tracker.network.i2znet import Codes, Features, I2ZNet
 from selftrack.tracker.refinement.flow import View
 from selftrack.tracker.refinement.refiner import Refined
 from selftrack.tracker.refinement.sequence import Refinement
-from selftrack.tracker.refinement.subject import PersonFit, Subject
+from selftrack.tracker.refinement.subject import Person, PersonFit, Subject
 from selftrack.tracker.results.confidence import StreamConfidence, sharpness
-from selftrack.tracker.results.track_file import Track, hold
+from selftrack.tracker.results.track_file import Track, hold, resting
 from selftrack.tracker.sources.base import Frame, FrameSource
 from selftrack.tracker.sources.prefetch import prefetch
 from selftrack.tracker.stopwatch import Stopwatch
@@ -153,18 +154,22 @@ class Tracker:
             subject = fit.subject
         self._subject = subject
         self._inverse_distance = subject.inverse_distance if subject else 0.0
+        self._rest = subject.rest.numpy() if subject and model.refiner else np.zeros(len(ARKIT_NAMES), np.float32)
+        self._decoder = resting(model.decoder, self._rest)
         self._pool = SubjectPool(model.unadapted().network)
         refiner = model.refiner
         if refiner is not None and self._adapted:
             refiner = refiner.adapted()
-        self._refinement = Refinement(refiner.through(self._inverse_distance)) if refiner else None
+        if refiner is not None:
+            refiner = refiner.resting(self._rest).through(self._inverse_distance)
+        self._refinement = Refinement(refiner) if refiner else None
         self._person: PersonFit | None = None
         self._person_time = -np.inf
         self._follower = model.landmarks.follower(self.config.detect)
         self._stabiliser = CropStabiliser(self.config.crop)
         self._held: _Values | None = None
         self._confidence = StreamConfidence(
-            model.decoder, model.landmarks.points, self._inverse_distance, fit.log_odds if fit else 0.0
+            self._decoder, model.landmarks.points, self._inverse_distance, fit.log_odds if fit else 0.0
         )
         self._results: list[FrameResult] = []
         self._size: tuple[int, int] | None = None
@@ -229,6 +234,7 @@ class Tracker:
             curve_values=curves,
             curve_names=tuple(model.decoder.curve_names),
             identity=(z[ok] if ok.any() else z)[:, model.decoder.identity].mean(axis=0),
+            rest=self._rest,
             inverse_distance=self._inverse_distance,
             size=self._size or (0, 0),
             clip=_place(source) if source else "",
@@ -298,7 +304,7 @@ class Tracker:
             sharpness=sharp,
             landmarks=landmarks,
             curves=self._curves(values.z),
-            decoder=self.model.decoder,
+            decoder=self._decoder,
             inverse_distance=self._inverse_distance,
             **values._asdict(),
         )
@@ -342,7 +348,7 @@ class Tracker:
             return network
         said = network.double().numpy()
         if self._person is None:
-            self._person = PersonFit(self.model.refiner, said)
+            self._person = PersonFit(self.model.refiner, Person(said, np.zeros(len(ARKIT_NAMES)), 0.0))
             return network
         return torch.from_numpy(self._person.solve(said).identity).to(network)
 

@@ -31,9 +31,12 @@ class Data(Protocol):
     """(P,S,478,2) true landmarks, crop frame."""
     codes: Tensor
     """(P,S,Z) true codes."""
+    detected: Tensor
+    """(P,S,478,2) what the detector finds, crop frame; NaN where that is not known."""
 
-    def batch(self, people: Tensor, device: torch.device) -> tuple[list[Tensor], Tensor, Tensor]:
-        """Take people (P,) by their numbers: maps, points and codes, see `objective.Objective.forward`."""
+    def batch(self, people: Tensor, device: torch.device) -> tuple[list[Tensor], Tensor, Tensor, Tensor]:
+        """Take people (P,) by their numbers: maps, points, codes and detected points, see
+        `objective.Objective.forward`."""
 
 
 class Source(Protocol):
@@ -66,13 +69,14 @@ class Dataset:
 
     def __init__(self, paths: Sequence[Path], network: I2ZNet, progress: Loading | None = None) -> None:
         maps: list[list[Tensor]] = []
-        points, codes = [], []
+        points, codes, detected = [], [], []
         stream = stream_hash(network.perceptual) if network.perceptual is not None else ""
         for done, path in enumerate(paths, 1):
             shard = load_shard(path, pictures=False)
             people, moments, views = shard.points.shape[:3]
             maps.append(_maps(path, network, stream))
             points.append(torch.from_numpy(shard.points).reshape(people, moments * views, -1, 2))
+            detected.append(torch.from_numpy(shard.detected).reshape(people, moments * views, -1, 2))
             identity = torch.from_numpy(np.repeat(shard.identity[:, None], moments, 1))
             appearance = torch.from_numpy(np.repeat(shard.appearance[:, None], moments, 1))
             code = torch.cat([identity, torch.from_numpy(shard.expression), appearance], -1)
@@ -80,14 +84,16 @@ class Dataset:
             if progress:
                 progress(done, len(paths))
         self.points, self.codes = torch.cat(points), torch.cat(codes).float()
+        self.detected = torch.cat(detected)
         self.maps = [torch.cat([m[i] for m in maps]) for i in range(len(maps[0]))] if maps else []
 
-    def batch(self, people: Tensor, device: torch.device) -> tuple[list[Tensor], Tensor, Tensor]:
+    def batch(self, people: Tensor, device: torch.device) -> tuple[list[Tensor], Tensor, Tensor, Tensor]:
         """See `Data`."""
         shots = self.points.shape[1]
         rows = (people[:, None] * shots + torch.arange(shots)).flatten()
         maps = [m[rows].to(device) for m in self.maps]
-        return maps, self.points[people].to(device), self.codes[people].to(device)
+        points, codes, detected = (values[people].to(device) for values in (self.points, self.codes, self.detected))
+        return maps, points, codes, detected
 
 
 def stream_hash(stream: nn.Module) -> str:

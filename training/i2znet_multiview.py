@@ -77,6 +77,7 @@ class CaptureData:
         self.points = torch.from_numpy(np.stack(points))
         z = codes(decoder, capture, np.array(used)).cpu()
         self.codes = z[:, None].expand(-1, config.views, -1)
+        self.detected = torch.full_like(self.points, torch.nan)
 
     @staticmethod
     def _shoot(
@@ -93,11 +94,12 @@ class CaptureData:
     def _pictures(shots: list[tuple[np.ndarray, np.ndarray]]) -> Tensor:
         return to_tensor(torch.from_numpy(np.stack([picture for picture, _ in shots])))
 
-    def batch(self, people: Tensor, device: torch.device) -> tuple[list[Tensor], Tensor, Tensor]:
+    def batch(self, people: Tensor, device: torch.device) -> tuple[list[Tensor], Tensor, Tensor, Tensor]:
         """See `dataset.Data`; which cameras are a pair (Eq. 4) is random."""
         order = torch.randperm(self.points.shape[1])
         maps = [m[people][:, order].flatten(0, 1).to(device) for m in self.maps]
-        return maps, self.points[people][:, order].to(device), self.codes[people].to(device)
+        points, detected = (values[people][:, order].to(device) for values in (self.points, self.detected))
+        return maps, points, self.codes[people].to(device), detected
 
 
 def network_config(decoder: Dam, config: I2ZConfig | None = None) -> I2ZConfig:

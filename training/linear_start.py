@@ -51,8 +51,8 @@ def solve_linear(objective: Objective, data: Data) -> None:
     coordinates, linear = heads.coordinates, heads.linear
     assert coordinates is not None and linear is not None, "the network reads no coordinates"
     people, shots = data.points.shape[:2]
-    points, codes = data.points.to(device), data.codes.to(device)
-    x = coordinates.standardise(objective.detect(points, codes))
+    points, codes, detected = (values.to(device) for values in (data.points, data.codes, data.detected))
+    x = coordinates.standardise(objective.detect(points, codes, detected))
     truth, code = points.flatten(0, 1), codes.flatten(0, 1)
 
     def fit(layer: nn.Linear, inputs: Tensor, targets: Tensor) -> None:

@@ -20,6 +20,9 @@ class ObjectiveConfig:
     """The terms and what disturbs the input."""
 
     noise: NoiseConfig = field(default_factory=NoiseConfig)
+    detected: float = 0.5
+    """Share of people whose points are those that the detector found in their pictures, where these are known; the
+    others' are the true ones, with noise."""
     z: float = 4.0
     """Weight of Eq. 2, lambda_z."""
     pose: float = 0.3
@@ -62,13 +65,18 @@ class Objective(nn.Module):
         self.register_buffer("millimetres", code_millimetres(decoder, config.appearance_mm))
         self.register_buffer("pairs", torch.tensor(OPENINGS))
 
-    def detect(self, points: Tensor, code: Tensor) -> Tensor:
-        """Draw what a detector finds (P*S,L,2) of true landmarks (P,S,478,2) of faces with codes (P,S,Z): the L points
-        that the network reads."""
+    def detect(self, points: Tensor, code: Tensor, detected: Tensor) -> Tensor:
+        """Draw what a detector finds (P*S,L,2) of true landmarks (P,S,478,2) of faces with codes (P,S,Z), or take what
+        it did find (P,S,478,2): the L points that the network reads."""
         neutral = neutral_points(self.landmarks, points.flatten(0, 1), code.flatten(0, 1), self.expression)
-        return choose_points(self.noise(points, neutral.view_as(points)).flatten(0, 1), self.network.config.points)
+        drawn = self.noise(points, neutral.view_as(points))
+        count = self.network.config.points
+        if count == points.shape[2]:  # the points of another detector err otherwise
+            real = torch.rand(len(points), 1, 1, 1, device=points.device) < self.config.detected
+            drawn = detected.where(real & detected.isfinite(), drawn)
+        return choose_points(drawn.flatten(0, 1), count)
 
-    def forward(self, maps: list[Tensor], points: Tensor, code: Tensor) -> dict[str, Tensor]:
+    def forward(self, maps: list[Tensor], points: Tensor, code: Tensor, detected: Tensor) -> dict[str, Tensor]:
         """Compute the losses by name.
 
         The network predicts twice, conditioned on each shot's own identity and on a pooled one, and both count.
@@ -77,16 +85,17 @@ class Objective(nn.Module):
             maps: per depth (P*S,C,s,s); or the pictures (P*S,S,S,3) of a network that trains its trunk, too.
             points: (P,S,478,2) true landmarks, crop frame.
             code: (P,S,Z) true codes.
+            detected: (P,S,478,2) what the detector finds, crop frame; NaN where that is not known.
         """
         if self.network.trains_trunk:
             maps = self.network.perceive(to_tensor(maps[0]))
         people, shots = points.shape[:2]
         truth, target = points.flatten(0, 1), code.flatten(0, 1)
-        detected = self.detect(points, code)
-        keep = torch.rand(len(detected), 1, 1, 1, device=detected.device) >= self.config.perceptual_dropout
+        seen = self.detect(points, code, detected)
+        keep = torch.rand(len(seen), 1, 1, 1, device=seen.device) >= self.config.perceptual_dropout
         perceived = [m.float() * keep for m in maps]
         heads = self.network.heads
-        features = heads.features(self.network.compressed(None, detected, perceived), detected)
+        features = heads.features(self.network.compressed(None, seen, perceived), seen)
         single = heads.regress(features)
         pooled = heads.pool(features, single.subject, self._pools(people, shots))
         pooling = heads.regress(features, self._condition(single.z, target, pooled))

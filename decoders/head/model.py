@@ -6,6 +6,7 @@ population the model was built from; expression is in ARKit units (0..1). See AS
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import zipfile
 import zlib
@@ -93,6 +94,13 @@ class Head(Decoder):
     def shapes(self) -> Tensor:
         """(112,V,3) metres: a standard deviation of each identity component, then each expression at 1."""
         return self._shapes
+
+    def resting(self, rest: Tensor) -> Self:
+        """Return the head of a person whose face at rest has these expressions (52,), see `Decoder.resting`."""
+        other = copy.copy(self)
+        moved = torch.tensordot(rest.to(self._mean), self._shapes[self.expression], 1)
+        other._buffers = self._buffers | {"_mean": self._mean + moved}
+        return other
 
     def curves(self, z: Tensor) -> Tensor:
         """Compute ARKit values (B,52) in 0..1 of codes z (B,128)."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
+import torch
 import typer
 from scipy.spatial.transform import Rotation
 
@@ -52,9 +53,11 @@ def judge(track: Track, performance: Performance) -> Meaning:
     """Hold a track against the performance that it is of."""
     ok = track.ok
     turned = Rotation.from_euler("xyz", track.H_image[ok, 1:4]) * apparent(performance)[ok].inv()
-    head = load_head()
+    head, decoder = load_head(), track.model()
     face, mean = face_vertices(head), head.mean.numpy().astype(float)
-    person = mean + np.tensordot(track.identity.astype(float), head.shapes[head.identity].numpy(), 1)
+    at_rest = torch.zeros(1, decoder.size)
+    at_rest[0, decoder.identity] = torch.from_numpy(track.identity)
+    person = decoder.geometry(at_rest)[0].numpy().astype(float)
     surface = performance.neutral.astype(float), performance.faces
     return Meaning(
         CurveSums.of(performance.curves[ok], track.curve_values[ok]),

@@ -60,6 +60,14 @@ def track(
     identity: Annotated[
         str | None, typer.Option(help="Estimate one identity for the clip, or one per-frame (default clip).")
     ] = None,
+    neutral: Annotated[
+        float | None,
+        typer.Option(help="The face is at rest at this second of the clip (default: where it is least active)."),
+    ] = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(help="Take the person's face and rest from this clip or earlier track of the same person."),
+    ] = None,
     weights: Annotated[
         Path | None, typer.Option(help="Use this file of weights, such as an adapted.safetensors (default: bundled).")
     ] = None,
@@ -99,6 +107,8 @@ def track(
 ) -> None:
     """Track a face through a clip and write curves, pose, mesh and an overlay into a folder."""
     _check_clip(video)
+    if calibration is not None:
+        _check_clip(str(calibration))
     named = {
         "track.start": start,
         "track.duration": duration,
@@ -106,6 +116,8 @@ def track(
         "track.detect.face": face,
         "track.landmarks": landmarks,
         "track.identity": identity,
+        "track.person.neutral": neutral,
+        "track.person.calibration": None if calibration is None else str(calibration),
         "track.weights": None if weights is None else str(weights),
         "track.decoder": None if decoder is None else str(decoder.resolve()),
         "track.device": device,

@@ -26,19 +26,26 @@ _Device = Annotated[str, typer.Option(help="Compute on cpu or cuda (default cpu)
 def captures(
     folder: Annotated[Path, typer.Argument(help="Where the captures go; those there are kept.", metavar="DIR")],
     people: Annotated[int, typer.Option(help="Draw so many people, 12 pictures each; 2400 take 6 GB.", min=1)] = 2400,
+    rig: Annotated[
+        Path | None,
+        typer.Option(help="Draw people of this rig, such as ICT-FaceKit's .npz (default: the bundled head's)."),
+    ] = None,
     workers: Annotated[int, typer.Option(help="Draw in so many processes.", min=1)] = 2,
     seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
 ) -> None:
     """Draw synthetic captures to train from."""
     from selftrack.synthetic.captures import make_captures
 
+    if rig is not None and not rig.is_file():
+        raise UserError(f"{rig}: no such file; name ICT-FaceKit's .npz or a .glb, see docs/training.md")
     with Stages() as stages:
-        make_captures(folder, people, seed, workers, progress=partial(stages.show, "captures"))
+        make_captures(folder, people, seed, workers, progress=partial(stages.show, "captures"), rig=rig)
 
 
 def i2znet(
-    folder: Annotated[
-        Path | None, typer.Argument(help="Captures, of track-train captures (not for a personal model).", metavar="DIR")
+    folders: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Captures, of track-train captures (not for a personal model).", metavar="DIR..."),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="The file of weights to write (default: beside the model).")
@@ -62,11 +69,11 @@ def i2znet(
     """
     changes = _changes(config, set, steps=steps, seed=seed)
     if decoder or capture:
-        if folder or not (decoder and capture):
+        if folders or not (decoder and capture):
             raise UserError("a network for a personal model takes --decoder and --capture, and no DIR")
         print(_network_of_capture(decoder, capture, output, changes, device))
         return
-    if folder is None or output is None:
+    if not folders or output is None:
         raise UserError("a network for the bundled head takes DIR, from track-train captures, and -o")
     from selftrack.synthetic.captures import find_captures
     from selftrack.training.dataset import Shards
@@ -75,7 +82,8 @@ def i2znet(
     settings = changed(TrainConfig(), changes)
     with Stages() as stages:
         loading = partial(stages.show, "features")
-        train(Shards(find_captures(folder)), output, settings, partial(stages.show, "training"), loading, device)
+        shards = [path for folder in folders for path in find_captures(folder)]
+        train(Shards(shards), output, settings, partial(stages.show, "training"), loading, device)
     print(output)
 
 

@@ -55,7 +55,7 @@ def test_one_setting_changes_and_no_other() -> None:
         ({"slack": 1}, r"did you mean .*track\.crop\.slack"),
         ({"crop": 1}, r"track\.crop is a group of settings: track\.crop\.size, "),
         ({"crop.slack": "much"}, r"track\.crop\.slack: .*valid number.*; got 'much'"),
-        ({"samples": 1.5}, r"track\.samples: .*integer.*; got 1\.5"),
+        ({"person.samples": 1.5}, r"track\.person\.samples: .*integer.*; got 1\.5"),
         ({"identity": "both"}, "identity must be one of clip, per-frame; got 'both'"),
     ],
 )

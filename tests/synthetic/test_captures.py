@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from selftrack.decoders.head.model import load_head
-from selftrack.synthetic.captures import Captures, find_captures, load_shard, make_captures
+from selftrack.synthetic.captures import Captures, detect, find_captures, load_shard, make_captures
 from selftrack.synthetic.expressions import sample_expression
+from selftrack.synthetic.rigs import points
 from selftrack.synthetic.studio import Studio, StudioConfig
+from selftrack.tracker.landmarks.attention_mesh import LandmarkNet
 
 CONFIG = StudioConfig(picture=48, moments=2, views=2)
 
@@ -69,3 +71,26 @@ def test_other_settings_are_refused_by_their_names(shard: Path) -> None:
 def test_a_folder_without_captures(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no captures there; make them with"):
         find_captures(tmp_path)
+
+
+def test_the_detectors_points_are_kept(tmp_path: Path) -> None:
+    """Near the true ones where it sees a face, and none where it sees none."""
+    [path] = make_captures(tmp_path, 2, seed=3, workers=1, config=StudioConfig(moments=2))
+    captures = load_shard(path)
+    seen = np.isfinite(captures.detected[..., 0, 0])
+    assert seen.mean() > 0.6
+    iod = np.linalg.norm(captures.points[..., 33, :] - captures.points[..., 263, :], axis=-1)
+    off = np.linalg.norm(captures.detected - captures.points, axis=-1).mean(-1)
+    assert np.median(off[seen] / iod[seen]) < 0.06
+    assert np.isnan(detect(LandmarkNet(), np.full((192, 192, 3), 120, np.uint8))).all()
+
+
+def test_people_of_a_rig(ict: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(points, "PEOPLE", 3)
+    [path] = make_captures(tmp_path / "rig", 2, seed=5, workers=1, config=CONFIG, rig=ict)
+    captures = load_shard(path)
+    assert captures.points.shape == (2, 2, 2, 478, 2) and np.isfinite(captures.points).all()
+    assert (tmp_path / "rig" / "rig_points.npz").exists()
+    assert make_captures(tmp_path / "rig", 2, seed=5, workers=1, config=CONFIG, rig=ict) == [path]
+    with pytest.raises(ValueError, match=r"rig was \w+ and is None"):
+        make_captures(tmp_path / "rig", 2, seed=5, workers=1, config=CONFIG)

@@ -48,10 +48,11 @@ class Convolution(nn.Module):
 
 def test_a_batch_has_all_shots_of_its_people_in_order(shard: Path, network: I2ZNet) -> None:
     data, captures = Dataset([shard], network), load_shard(shard)
-    maps, points, codes = data.batch(torch.tensor([2, 0]), torch.device("cpu"))
+    maps, points, codes, detected = data.batch(torch.tensor([2, 0]), torch.device("cpu"))
     assert [len(m) for m in maps] == [8, 8, 8] and points.shape == (2, 4, 478, 2) and codes.shape == (2, 4, 128)
     assert_equal(maps, [m[[8, 9, 10, 11, 0, 1, 2, 3]] for m in maps_of(network, shard)])
     torch.testing.assert_close(points[0, 2], torch.from_numpy(captures.points[2, 1, 0]))
+    torch.testing.assert_close(detected[1, 3], torch.from_numpy(captures.detected[0, 1, 1]), equal_nan=True)
     expected = torch.from_numpy(captures.expression[2, 1])
     torch.testing.assert_close(codes[0, 2, 60:112], expected)
     torch.testing.assert_close(codes[0, 3, 60:112], expected)  # the moment's other view

@@ -46,8 +46,23 @@ def test_losses_vanish_for_the_truth(monkeypatch: pytest.MonkeyPatch) -> None:
     unit = (pose - heads.pose_mean) / heads.pose_spread
     monkeypatch.setattr(heads.pose, "forward", lambda v: unit)
     maps = [torch.zeros(8, c, s, s) for c, s in zip((64, 128, 128), (24, 12, 6), strict=True)]
-    losses = objective(maps, points, code)
+    unknown = torch.full_like(points, torch.nan)
+    losses = objective(maps, points, code, unknown)
     assert all(loss < 1e-5 for loss in losses.values())
-    moved = objective(maps, points + torch.tensor([0.8, 0.0]), code)  # 0.8 px = 1 % of 80 px, in x alone
+    moved = objective(maps, points + torch.tensor([0.8, 0.0]), code, unknown)  # 0.8 px = 1 % of 80 px, in x alone
     assert moved["pose"].item() == pytest.approx(2.3 * 0.5, rel=1e-3)
     assert moved["opening"] < 1e-5
+
+
+def test_the_detectors_own_points_are_taken_for_some_people() -> None:
+    """Where they are known; the others' are the true ones with noise, here none."""
+    settings = ObjectiveConfig(noise=QUIET, detected=0.5)
+    code = torch.zeros(400, 2, 128)
+    points = torch.rand(400, 2, 478, 2) * 100 + 78
+    detected = points + 5
+    detected[:, 1] = torch.nan
+    torch.manual_seed(0)
+    seen = Objective(I2ZNet(I2ZConfig()), settings).detect(points, code, detected).view_as(points)
+    moved = (seen - points).abs().amax((2, 3))  # (400,2)
+    assert moved[:, 1].max() < 1e-3 and 150 < (moved[:, 0] > 4.9).sum() < 250
+    assert ((moved[:, 0] < 1e-3) | (moved[:, 0] > 4.9)).all()

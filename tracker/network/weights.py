@@ -87,7 +87,9 @@ def load_weights(path: Path = WEIGHTS, device: torch.device | str = "cpu") -> We
             fit = ClipFit(
                 metadata["clip_hash"],
                 int(metadata["face"]),
-                Subject(state.pop("subject"), state.pop("identity"), float(state.pop("inverse_distance"))),
+                Subject(
+                    state.pop("subject"), state.pop("identity"), float(state.pop("inverse_distance")), state.pop("rest")
+                ),
                 log_odds=float(state.pop("log_odds")),
             )
             before = _base_of(path, metadata)
@@ -119,6 +121,7 @@ def save_adapted(path: Path, heads: Heads, base: Path, fit: ClipFit, config: I2Z
     state = {k: v.cpu() for k, v in heads.state_dict().items()}
     changed = {k: v.half().contiguous() for k, v in state.items() if not torch.equal(v, before[k])}
     changed |= {"subject": fit.subject.network.cpu(), "identity": fit.subject.identity.cpu().clone()}
+    changed |= {"rest": fit.subject.rest.cpu()}
     changed |= {"inverse_distance": torch.tensor(fit.subject.inverse_distance), "log_odds": torch.tensor(fit.log_odds)}
     metadata = {"base": file_hash(base), "base_file": base.name if base.parent == ASSETS else str(base.resolve())}
     metadata |= {"config": yaml.safe_dump(asdict(config)), "clip_hash": fit.clip_hash, "face": str(fit.face)}

@@ -25,6 +25,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from selftrack.decoders.arkit import ARKIT_NAMES
 from selftrack.decoders.base import Decoder
 from selftrack.decoders.landmarks import (
     BROWS,
@@ -49,6 +50,8 @@ _LIDS = ((159, 145, 33, 133), (386, 374, 362, 263))
 """Upper and lower lid and the corners of each eye, the image's left one first; the right eye first."""
 _BLINKS = np.array([controls.NAMES.index("eyeBlinkRight"), controls.NAMES.index("eyeBlinkLeft")])
 _GAZE = np.arange(controls.COUNT)[controls.GAZE]
+RESTING = np.array([not name.startswith(("eyeLook", "eyeBlink", "tongue", "cheekPuff")) for name in ARKIT_NAMES])
+"""(52,) bool, the curves that tell one face at rest from another: some brows are higher, some lips thicker."""
 
 
 @dataclass(frozen=True)
@@ -163,6 +166,7 @@ class Refiner:
         self.mean = embedding(decoder.mean[None])[0].double().cpu().numpy()
         self.people = _by_axis(shapes[decoder.identity])
         self.acts = _by_axis(shapes[decoder.expression])
+        self._personal = np.concatenate([self.people, self.acts[:, RESTING]], 1)
         self._own = np.ascontiguousarray(self.acts[:, ~controls.EYES])
         self._looks = np.ascontiguousarray(self.acts[:, controls.EYES])
         eyes = decoder.landmarks478(decoder.mean[None])[0, list(OUTER_EYE_CORNERS)].double()
@@ -184,6 +188,12 @@ class Refiner:
         """Return the refiner for a camera, 1/metres."""
         other = copy.copy(self)
         other.inverse_distance = inverse_distance
+        return other
+
+    def resting(self, rest: np.ndarray) -> Refiner:
+        """Return the refiner of a person whose face at rest has these curves (52,): those it finds are on top."""
+        other = copy.copy(self)
+        other.mean = self.mean + _moved(rest, self.acts)
         return other
 
     def adapted(self) -> Refiner:
@@ -252,11 +262,15 @@ class Refiner:
         face: np.ndarray,
         rest: float = 0.0,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Compute the normal equations (K+1,K+1) and (K+1,) of a step of the identity and the camera's inverse distance
-        from a fitted frame `now`, from which its own curves and pose are eliminated; `rest` is how many times more its
-        curves, but the eyes', are held at 0; the other arguments are those of a call."""
+        """Compute the normal equations (N,N) and (N,) of a step of the person from a fitted frame `now`, from which its
+        own curves and pose are eliminated.
+
+        The N numbers are the identity, of the face at rest the curves that are `RESTING`, and the camera's inverse
+        distance. `rest` is how many times more the frame's curves, but the eyes', are held at 0; the other arguments
+        are those of a call.
+        """
         evidence = self.evidence(points, now, face, self.visible_gaze(points))
-        person = (self.seen_in(self.people, evidence), evidence.by_lens)
+        person = (self.seen_in(self._personal, evidence), evidence.by_lens)
         jacobian = np.concatenate([self._jacobian(evidence, now), *person], 1)
         normal, right = normal_equations(jacobian, evidence)
         normal[:_N, :_N] += self.precision

@@ -9,14 +9,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from selftrack.decoders.arkit import ARKIT_NAMES
 from selftrack.tracker.network.i2znet import Features, I2ZNet
 from selftrack.tracker.refinement import controls
-from selftrack.tracker.refinement.refiner import Refined, Refiner
+from selftrack.tracker.refinement.refiner import RESTING, Refined, Refiner
+
+_ACTS = np.array([not name.startswith(("eye", "gaze", "vergence")) for name in controls.NAMES], float)
+"""(47,) 1 for what is not of the eyes."""
 
 INDEPENDENT = 20.0
 """Frames of one clip say the same again: they count as no more than so many."""
 PEOPLE = 10.0
 """Weight of what the network says, in deviations of people: the detector's constant errors look like identity, too."""
+RESTS = 0.05
+"""Standard deviation of a curve of the face at rest."""
 LENS = (0.8, 0.8)
 """Mean and standard deviation of the inverse distance of cameras, 1/metres."""
 NEAREST = 3.0
@@ -24,6 +30,10 @@ NEAREST = 3.0
 ROUNDS = 4
 REST = 40.0
 """How many times more the curves of a face that is surely at rest are held at 0."""
+ACTIVE = 2.0
+"""Sum of the curves, but the eyes', of a face that is hardly at rest."""
+VARIED = 0.5
+"""By how much this sum changes in a clip that shows more than one expression."""
 
 
 class Subject(NamedTuple):
@@ -36,6 +46,8 @@ class Subject(NamedTuple):
     """(60,) of the face; (0,) for a personal model."""
     inverse_distance: float = 0.0
     """Of the camera, 1/metres."""
+    rest: Tensor = torch.zeros(len(ARKIT_NAMES))
+    """(52,) curves of the face at rest: what the identity's components leave out. Tracked curves are on top."""
 
 
 class Shot(NamedTuple):
@@ -52,8 +64,14 @@ class Person(NamedTuple):
 
     identity: np.ndarray
     """(K,)"""
+    rest: np.ndarray
+    """(52,) curves of the face at rest."""
     inverse_distance: float
     """Of the camera, 1/metres."""
+
+    def seen_by(self, refiner: Refiner) -> Refiner:
+        """Return the refiner for this person's face at rest and camera."""
+        return refiner.resting(self.rest).through(self.inverse_distance)
 
 
 class PersonFit:
@@ -64,71 +82,131 @@ class PersonFit:
     found together with those of all frames: a face that is always a little so is so at rest, for that costs once.
     """
 
-    def __init__(self, refiner: Refiner, identity: np.ndarray, lens: bool = False) -> None:
-        """`identity` (K,) is the first guess, `refiner` has that of the camera, which is found with `lens`."""
-        self._person = Person(identity.astype(float), refiner.inverse_distance)
-        self._lens, self._refiner = lens, refiner
-        size = len(identity) + 1
+    def __init__(self, refiner: Refiner, person: Person, finds: Sequence[str] = ("identity",)) -> None:
+        """`person` is the first guess, of whose fields those named in `finds` are found."""
+        self._person, self._refiner = person, person.seen_by(refiner)
+        parts = {"identity": len(person.identity), "rest": int(RESTING.sum()), "inverse_distance": 1}
+        self._free = np.repeat([name in finds for name in parts], list(parts.values()))
+        size = len(self._free)
         self._normal, self._right = np.zeros((size, size)), np.zeros(size)
         self._count = 0
 
     def add(self, points: np.ndarray, network: Refined, frame: Refined, rest: float = 0.0) -> None:
-        """Add a frame with points (L,2) and the network's answer, as it is fitted with the present identity; `rest`
+        """Add a frame with points (L,2) and the network's answer, as it is fitted with the present person; `rest`
         tells how surely it shows the face at rest, 0..1."""
         face = self._refiner.face(self._person.identity)
         normal, right = self._refiner.eliminated(points, network, frame, face, REST * rest)
         self._count += 1
         self._normal += (normal - self._normal) / self._count
-        self._right += (right + normal @ np.append(*self._person) - self._right) / self._count
+        self._right += (right + normal @ self._unknowns() - self._right) / self._count
 
     def solve(self, network: np.ndarray) -> Person:
         """Find the person by the frames added so far, near what the `network` (K,) says of the identity."""
+        people = len(network)
+        curves = len(self._free) - people - 1
         share = min(self._count, INDEPENDENT)
         usual, spread = LENS
-        precision = np.append(np.full(len(network), PEOPLE), spread**-2)
+        precision = np.concatenate([np.full(people, PEOPLE), np.full(curves, RESTS**-2), [spread**-2]])
         normal = share * self._normal + np.diag(precision)
-        right = share * self._right + precision * np.append(network, usual)
-        distance = self._person.inverse_distance
-        if self._lens:
-            distance = float(np.linalg.solve(normal, right)[-1].clip(0, NEAREST))
-        identity = np.linalg.solve(normal[:-1, :-1], right[:-1] - normal[:-1, -1] * distance)
-        self._person = Person(identity, distance)
+        right = share * self._right + precision * np.concatenate([network, np.zeros(curves), [usual]])
+        found, free = self._unknowns(), self._free.copy()
+
+        def solve() -> np.ndarray:
+            held = right[free] - normal[np.ix_(free, ~free)] @ found[~free]
+            return np.linalg.solve(normal[np.ix_(free, free)], held)
+
+        if free[-1]:
+            found[-1], free[-1] = solve()[-1].clip(0, NEAREST), False
+        if free.any():
+            found[free] = solve()
+        rest = np.zeros(len(RESTING))
+        rest[RESTING] = found[people:-1]
+        self._person = Person(found[:people], rest, float(found[-1]))
         return self._person
 
+    def _unknowns(self) -> np.ndarray:
+        """The present person as one vector (K+R+1,)."""
+        return np.concatenate([self._person.identity, self._person.rest[RESTING], [self._person.inverse_distance]])
 
-def fit_person(refiner: Refiner, shots: Sequence[Shot], network: np.ndarray) -> Person:
+
+def fit_person(
+    refiner: Refiner,
+    shots: Sequence[Shot],
+    network: np.ndarray,
+    neutral: np.ndarray | None = None,
+    known: Person | None = None,
+) -> Person:
     """Find a person and the camera by frames of a clip, together with each frame's curves and pose.
 
-    `network` (K,) is what the network says of the identity.
+    Args:
+        refiner: of the face model.
+        shots: the frames.
+        network: (K,) what the network says of the identity.
+        neutral: (N,) bool, the frames that show the face at rest, where that is known.
+        known: the person where that is known, so that the camera alone is found.
     """
-    person, poses = Person(network.astype(float), refiner.inverse_distance), [shot.network.pose for shot in shots]
-    rest = at_rest(np.array([shot.network.controls for shot in shots]))
+    person = known or Person(network.astype(float), np.zeros(len(RESTING)), refiner.inverse_distance)
+    finds = Person._fields if known is None else ("inverse_distance",)
+    poses = [shot.network.pose for shot in shots]
+    rest = at_rest(np.array([shot.network.controls for shot in shots])) if neutral is None else neutral.astype(float)
+    frames: list[Refined] = []
     for _ in range(ROUNDS if shots else 0):
-        through = refiner.through(person.inverse_distance)
-        fit = PersonFit(through, person.identity, lens=True)
-        for row, shot in enumerate(shots):
-            start = shot.network._replace(pose=poses[row])
-            frame = through(shot.points, start, through.face(person.identity))
+        fit = PersonFit(refiner, person, finds)
+        frames = _fitted(refiner, shots, person, poses)
+        for row, (shot, frame) in enumerate(zip(shots, frames, strict=True)):
             fit.add(shot.points, shot.network, frame, rest[row])
-            poses[row] = frame.pose
+        poses = [frame.pose for frame in frames]
         person = fit.solve(network)
+    if known is None and rest.any():
+        found = np.array([frame.controls for frame in _fitted(refiner, shots, person, poses)])
+        person = person._replace(rest=person.rest + _left_at_rest(found, rest, surely=neutral is not None))
     return person
+
+
+def _fitted(refiner: Refiner, shots: Sequence[Shot], person: Person, poses: Sequence[np.ndarray]) -> list[Refined]:
+    """The frames as they are fitted with a person, from poses."""
+    through = person.seen_by(refiner)
+    face = through.face(person.identity)
+    starts = (shot.network._replace(pose=pose) for shot, pose in zip(shots, poses, strict=True))
+    return [through(shot.points, start, face) for shot, start in zip(shots, starts, strict=True)]
+
+
+def _left_at_rest(found: np.ndarray, rest: np.ndarray, surely: bool) -> np.ndarray:
+    """The curves (52,) that frames with controls (N,47) still have where they show the face at rest (N,), 0..1.
+
+    They are the person's as far as that is sure: a face that is active throughout, or the same throughout, may act.
+    """
+    mean = (rest / rest.sum() @ found) * _ACTS
+    sure = 1.0 if surely else np.exp(-((mean.sum() / ACTIVE) ** 2)) * _extent(found @ _ACTS)[1]
+    return controls.to_curves(sure * mean)
 
 
 def at_rest(said: np.ndarray) -> np.ndarray:
     """Tell how surely each of N frames shows a face at rest (N,), 0..1, by what the network says of their controls
-    (N,47): the least active tenth of a clip do, if they are not very active."""
+    (N,47): the least active tenth of a clip do, if they are not very active, and the others are more so."""
     if not len(said):
         return np.zeros(0)
-    others = [not name.startswith(("eye", "gaze", "vergence")) for name in controls.NAMES]
-    activity = said[:, others].sum(1)
-    least = np.quantile(activity, 0.1)
-    return np.exp(-(((activity - least).clip(0) / 0.25) ** 2) - (least / 2) ** 2)
+    activity = said @ _ACTS
+    least, varied = _extent(activity)
+    return varied * np.exp(-(((activity - least).clip(0) / 0.25) ** 2) - (least / ACTIVE) ** 2)
+
+
+def _extent(activity: np.ndarray) -> tuple[float, float]:
+    """The least of the activity (N,) of a clip's frames, and how surely that is another than the most, 0..1."""
+    least, most = np.quantile(activity, [0.1, 0.9])
+    return float(least), 1 - float(np.exp(-(((most - least) / VARIED) ** 2)))
 
 
 @torch.no_grad()
-def find_subject(network: I2ZNet, refiner: Refiner | None, features: Features) -> Subject:
-    """Find the subject of N frames of one person, by the un-adapted network and, where there is one, the refiner."""
+def find_subject(
+    network: I2ZNet,
+    refiner: Refiner | None,
+    features: Features,
+    neutral: np.ndarray | None = None,
+    known: Person | None = None,
+) -> Subject:
+    """Find the subject of N frames of one person, by the un-adapted network and, where there is one, the refiner;
+    `neutral` and `known` as for `fit_person`."""
     heads = network.heads
     pooled = heads.pool(features, heads.regress(features).subject)[0]
     identity = pooled[: network.config.identity]
@@ -138,5 +216,6 @@ def find_subject(network: I2ZNet, refiner: Refiner | None, features: Features) -
     curves = codes.z[:, network.config.identity :][:, : network.config.expression].cpu().numpy()
     pairs = zip(features.points.double().cpu().numpy(), curves, codes.pose.cpu().numpy(), strict=True)
     shots = [Shot(points, Refined.of(curve, pose)) for points, curve, pose in pairs]
-    found = fit_person(refiner, shots, identity.cpu().numpy())
-    return Subject(pooled, torch.from_numpy(found.identity).to(pooled), found.inverse_distance)
+    found = fit_person(refiner, shots, identity.cpu().numpy(), neutral, known)
+    rest = torch.from_numpy(found.rest).float()
+    return Subject(pooled, torch.from_numpy(found.identity).to(pooled), found.inverse_distance, rest)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import zipfile
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from selftrack.decoders.arkit import ARKIT_NAMES
 from selftrack.errors import UserError
 from selftrack.io import atomic_path
 
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
     from selftrack.decoders.base import Decoder
 
 NAME = "track.npz"
-VERSION = 4
-_NEW = ("curve_names", "curve_values", "decoder_path")  # fields that version 3 has not
+VERSION = 5
+_NEW = {3: ("curve_names", "curve_values", "decoder_path", "rest"), 4: ("rest",)}
+"""Fields that earlier versions have not."""
 _CHUNK = 64  # frames decoded at a time
 
 
@@ -56,6 +58,8 @@ class Track:
     decoder_hash: str
     decoder_path: str  # of its file; empty: the bundled head
     config: str  # JSON, the resolved settings
+    # (52,) float32, curves of the person's face at rest, on top of which those of z are
+    rest: np.ndarray = field(default_factory=lambda: np.zeros(len(ARKIT_NAMES), np.float32))
     version: int = VERSION
 
     def __len__(self) -> int:
@@ -87,7 +91,7 @@ class Track:
                 f"made with decoder {self.decoder} {self.decoder_hash}, but {decoder.name} {decoder.hash} is "
                 "installed: track the clip again"
             )
-        return decoder
+        return resting(decoder, self.rest)
 
     def curves(self) -> dict[str, np.ndarray]:
         """The 52 ARKit curves by name, (T,) float32 in 0..1 each; Left and Right are the subject's own.
@@ -133,7 +137,7 @@ def load(path: Path | str) -> Track:
     """Read a track from its folder or its file.
 
     Raises:
-        UserError: there is none, or it is not a track file of version 3 or 4.
+        UserError: there is none, or it is not a track file of version 3 to 5.
     """
     path = Path(path)
     path = path / NAME if path.is_dir() else path
@@ -146,8 +150,8 @@ def load(path: Path | str) -> Track:
     except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
         raise UserError(f"{path}: not a track file") from error
     version, expected = int(values.get("version", 0)), {f.name for f in fields(Track)}
-    if version not in (3, VERSION) or set(values) != expected - (set(_NEW) if version == 3 else set()):
-        raise UserError(f"{path}: not a track file of version 3 or {VERSION}; track the clip again")
+    if version not in (*_NEW, VERSION) or set(values) != expected - set(_NEW.get(version, ())):
+        raise UserError(f"{path}: not a track file of version 3 to {VERSION}; track the clip again")
     values["size"] = tuple(int(n) for n in values["size"])
     scalars = {k: v.item() for k, v in values.items() if isinstance(v, np.ndarray) and v.ndim == 0}
     values |= scalars
@@ -158,7 +162,7 @@ def load(path: Path | str) -> Track:
 
 
 def _curves_of_version_3(values: dict[str, Any]) -> dict[str, Any]:
-    """The fields `_NEW` of a track of version 3, whose curves were left to the decoder.
+    """The fields of a track of version 3 whose curves were left to the decoder.
 
     Raises:
         UserError: the decoder's file is gone or has changed.
@@ -174,6 +178,13 @@ def _curves_of_version_3(values: dict[str, Any]) -> dict[str, Any]:
     with torch.no_grad():
         curves = decoder.curves(torch.from_numpy(values["z"])).numpy()
     return {"curve_names": decoder.curve_names, "curve_values": curves, "decoder_path": path}
+
+
+def resting(decoder: Decoder, rest: np.ndarray) -> Decoder:
+    """The decoder of a person with these curves (52,) at rest."""
+    import torch
+
+    return decoder.resting(torch.from_numpy(rest)) if rest.any() else decoder
 
 
 def hold(values: np.ndarray, ok: np.ndarray, fallback: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from selftrack.tracker.geometry.pose import project
 from selftrack.tracker.refinement import controls
 from selftrack.tracker.refinement.refiner import Before, RefineConfig, Refined, Refiner
 from selftrack.tracker.refinement.sequence import Refinement
-from selftrack.tracker.refinement.subject import PersonFit, Shot, fit_person
+from selftrack.tracker.refinement.subject import Person, PersonFit, Shot, fit_person
 
 POSE = np.array([7.2, 0.1, -0.3, 0.05, 320.0, 240.0])
 
@@ -185,18 +185,64 @@ def test_identity_is_found_from_turns(head: Head, refiner: Refiner) -> None:
         points = points_of(head, controls.to_curves(act), pose, identity) + rng.normal(0, 0.3, (478, 2))
         shots.append(Shot(points, Refined(act, pose)))
         frames.append(Refined(act, pose))
-    found = fit_person(refiner, shots, np.zeros(60)).identity
+    nobody = Person(np.zeros(60), np.zeros(52), 0.0)
 
-    def off(code: np.ndarray) -> float:
+    def off(person: Person) -> float:
         """Root mean square distance of the points at rest, similarity not removed, metres."""
-        return float(np.sqrt(((refiner.face(code) - refiner.face(identity)) ** 2).sum(1).mean()))
+        placed = person.seen_by(refiner).face(person.identity)
+        return float(np.sqrt(((placed - refiner.face(identity)) ** 2).sum(1).mean()))
 
-    assert off(found) < 0.6 * off(np.zeros(60))
-    stream = PersonFit(refiner, np.zeros(60))
+    assert off(fit_person(refiner, shots, np.zeros(60))) < 0.6 * off(nobody)
+    stream = PersonFit(refiner, nobody)
     for shot, frame in zip(shots, frames, strict=True):
         stream.add(shot.points, shot.network, frame)
         so_far = stream.solve(np.zeros(60))
-    assert off(so_far.identity) < 0.6 * off(np.zeros(60)) and so_far.inverse_distance == 0
+    assert off(so_far) < 0.6 * off(nobody) and so_far.inverse_distance == 0 and not so_far.rest.any()
+
+
+REST = controls_of(browInnerUp=0.3, browOuterUpLeft=0.25, browOuterUpRight=0.25, mouthPucker=0.25)
+
+
+def acting(head: Head, acts: list[np.ndarray]) -> list[Shot]:
+    """Frames of a face with these controls on top of `REST`, of which a network sees a part."""
+    rng = np.random.default_rng(2)
+    shots = []
+    for act, yaw in zip(acts, np.linspace(-0.4, 0.4, len(acts)), strict=True):
+        pose = POSE + np.array([0, 0, yaw, 0, 0, 0])
+        points = points_of(head, controls.to_curves(REST) + controls.to_curves(act), pose)
+        shots.append(Shot(points + rng.normal(0, 0.3, (478, 2)), Refined(0.4 * act, pose)))
+    return shots
+
+
+def tracked(refiner: Refiner, shots: list[Shot], neutral: np.ndarray | None = None) -> np.ndarray:
+    """The controls (N,47) that are found with the person that these frames show."""
+    person = fit_person(refiner, shots, np.zeros(60), neutral)
+    through = person.seen_by(refiner)
+    return np.array([through(s.points, s.network, through.face(person.identity)).controls for s in shots])
+
+
+def test_what_a_face_has_at_rest_is_no_act(head: Head, refiner: Refiner) -> None:
+    smile = controls_of(mouthSmileLeft=0.8, mouthSmileRight=0.8, jawOpen=0.3)
+    found = tracked(refiner, acting(head, [0 * ACT, 0 * ACT, 0 * ACT, smile, smile, 0 * ACT, ACT, smile, ACT]))
+    others = np.array([not name.startswith(("eye", "gaze", "vergence")) for name in controls.NAMES])
+    assert found[[0, 1, 2, 5]][:, others].max() < 0.1
+    strong = controls.NAMES.index("mouthSmileLeft")
+    assert found[[3, 4, 7], strong].min() > 0.6
+
+
+def test_a_face_that_smiles_throughout_still_smiles(head: Head, refiner: Refiner) -> None:
+    smile = controls_of(mouthSmileLeft=0.8, mouthSmileRight=0.8, mouthUpperUpLeft=0.4, mouthUpperUpRight=0.4)
+    found = tracked(refiner, acting(head, [smile] * 9))
+    assert found[:, controls.NAMES.index("mouthSmileLeft")].min() > 0.4
+
+
+def test_a_neutral_frame_that_is_named_is_at_rest(head: Head, refiner: Refiner) -> None:
+    """Even if the network takes another for it."""
+    smile = controls_of(mouthSmileLeft=0.6, mouthSmileRight=0.6)
+    shots = acting(head, [smile] * 5 + [0 * ACT] * 4)
+    named = np.arange(9) == 2
+    found = tracked(refiner, shots, named)[:, controls.NAMES.index("mouthSmileLeft")]
+    assert found[2] < 0.05
 
 
 def test_an_adapted_network_is_believed_more(head: Head, refiner: Refiner) -> None:

@@ -43,6 +43,7 @@ def make_track(
         decoder_hash=HEAD.hash,
         decoder_path="",
         config='{"start": 0.0, "duration": null}',
+        rest=rng.uniform(-0.2, 0.3, 52).astype(np.float32),
     )
 
 
@@ -63,7 +64,7 @@ def test_a_track_of_version_3_is_read(tmp_path: Path) -> None:
     old = load(DATA / "track_v3.npz")
     with np.load(DATA / "track_v3.npz") as data:
         raw = {name: data[name] for name in data.files}
-    assert raw["version"] == 3 and "curve_values" not in raw and old.version == 4
+    assert raw["version"] == 3 and "curve_values" not in raw and old.version == 5 and not old.rest.any()
     expected = raw["z"][:, 60:112].clip(0, 1)
     np.testing.assert_allclose(np.stack(list(old.curves().values()), 1), expected, atol=1e-6)
     assert list(old.curves()) == list(HEAD.expression_names) and 0.2 < old.curves()["mouthSmileLeft"].max() < 1
@@ -74,6 +75,16 @@ def test_a_track_of_version_3_is_read(tmp_path: Path) -> None:
     again = load(tmp_path)
     for f in fields(Track):
         np.testing.assert_array_equal(getattr(again, f.name), getattr(old, f.name), err_msg=f.name)
+
+
+def test_a_track_of_version_4_is_read(tmp_path: Path) -> None:
+    """It has no rest of its own."""
+    track = make_track()
+    values = {f.name: np.asarray(getattr(track, f.name)) for f in fields(Track) if f.name != "rest"}
+    np.savez(tmp_path / "track.npz", **values | {"version": np.asarray(4)})
+    old = load(tmp_path)
+    assert old.version == 5 and old.rest.shape == (52,) and not old.rest.any()
+    np.testing.assert_array_equal(old.z, track.z)
 
 
 def test_hold_repeats_the_last_good_row() -> None:
@@ -98,7 +109,7 @@ def test_vertices_follow_the_projection_formula() -> None:
     about_x = np.array([[1, 0, 0], [0, np.cos(rx), -np.sin(rx)], [0, np.sin(rx), np.cos(rx)]])
     about_y = np.array([[np.cos(ry), 0, np.sin(ry)], [0, 1, 0], [-np.sin(ry), 0, np.cos(ry)]])
     about_z = np.array([[np.cos(rz), -np.sin(rz), 0], [np.sin(rz), np.cos(rz), 0], [0, 0, 1]])
-    code = track.z[1, :112].astype(float)
+    code = track.z[1, :112].astype(float) + np.concatenate([np.zeros(60), track.rest])
     shape = HEAD.mean.numpy() + np.tensordot(code, HEAD.shapes.numpy().astype(float), 1)
     expected = np.exp(f) * shape @ (about_z @ about_y @ about_x).T + (tx, ty, 0)
     np.testing.assert_allclose(track.vertices()[1], expected, atol=1e-3)

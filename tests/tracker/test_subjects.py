@@ -1,0 +1,89 @@
+"""Who is seen in a clip: at rest where that is said, and as an earlier take of the person has it."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from selftrack.decoders.arkit import ARKIT_NAMES
+from selftrack.errors import UserError
+from selftrack.tracker.model import Model
+from selftrack.tracker.pipeline import TrackConfig, track_clip
+from selftrack.tracker.results.track_file import Track, load
+from selftrack.tracker.sources.opening import open_source
+from selftrack.tracker.subjects import PersonConfig, find_in_clip
+
+CLIP = Path(__file__).parents[1] / "data" / "smile.mp4"
+TRACKING = TrackConfig()
+ACTS = [row for row, name in enumerate(ARKIT_NAMES) if not name.startswith("eye")]
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return Model.load()
+
+
+@pytest.fixture(scope="module")
+def at_smile(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Track:
+    """A stretch of the smile whose first frame is said to be the rest."""
+    folder = tmp_path_factory.mktemp("at_smile")
+    person = PersonConfig(neutral=1.0)
+    track_clip(CLIP, folder, TrackConfig(start=1.0, duration=0.4, overlay=False, person=person), model=model)
+    return load(folder)
+
+
+def test_what_is_said_to_be_the_rest_is_no_act(at_smile: Track) -> None:
+    assert at_smile.rest.any() and at_smile.curve_values[0, ACTS].max() < 0.1
+
+
+def test_curves_on_top_of_the_rest_are_the_mesh(at_smile: Track) -> None:
+    """The file has what its vertices need."""
+    rest = at_smile.z.copy()
+    rest[:, at_smile.model().expression] = 0
+    moved = at_smile.vertices() - replace(at_smile, z=rest).vertices()
+    shapes = at_smile.model().blendshapes.numpy()
+    scale = np.exp(at_smile.H_image[:, 0, None, None])
+    expected = scale * np.tensordot(at_smile.curve_values, shapes, 1)
+    np.testing.assert_allclose(np.linalg.norm(moved, axis=2).mean(), np.linalg.norm(expected, axis=2).mean(), rtol=0.15)
+
+
+def test_a_person_is_taken_from_an_earlier_track(model: Model, at_smile: Track, tmp_path: Path) -> None:
+    at_smile.save(tmp_path)
+    known = PersonConfig(calibration=str(tmp_path), samples=4)
+    with open_source(CLIP) as source:
+        subject, faces = find_in_clip(source, model, TRACKING, known)
+    assert subject is not None and len(faces) == 4
+    np.testing.assert_allclose(subject.identity.numpy(), at_smile.identity, atol=1e-5)
+    np.testing.assert_allclose(subject.rest.numpy(), at_smile.rest, atol=1e-6)
+    assert 0 <= subject.inverse_distance <= 3
+
+
+def test_a_person_is_taken_from_another_clip(model: Model) -> None:
+    own, same = PersonConfig(neutral=0.2, samples=4), PersonConfig(neutral=0.2, samples=4, calibration=str(CLIP))
+    with open_source(CLIP) as source:
+        (first, _), (second, _) = (find_in_clip(source, model, TRACKING, config) for config in (own, same))
+    assert first is not None and second is not None
+    np.testing.assert_allclose(second.identity.numpy(), first.identity.numpy(), atol=1e-5)
+    np.testing.assert_allclose(second.rest.numpy(), first.rest.numpy(), atol=1e-6)
+
+
+def test_what_cannot_be_is_one_line(
+    model: Model, at_smile: Track, tmp_path: Path, make_clip: Callable[..., Path]
+) -> None:
+    nobody = make_clip("nobody.mp4", [np.full((96, 96, 3), 90, np.uint8)] * 3)
+    other, same = tmp_path / "other", tmp_path / "same"
+    for folder, track in ((other, replace(at_smile, decoder_hash="cd" * 8)), (same, at_smile)):
+        folder.mkdir()
+        track.save(folder)
+    wrong = {
+        "--neutral 90: no face was found at that second": PersonConfig(neutral=90.0),
+        "nobody.mp4: no face was found; calibrate with": PersonConfig(calibration=str(nobody)),
+        "other: tracked with another face model": PersonConfig(calibration=str(other)),
+        "same is a track, whose rest is known": PersonConfig(calibration=str(same), neutral=0.2),
+    }
+    with open_source(CLIP) as source:
+        for words, config in wrong.items():
+            with pytest.raises(UserError, match=words):
+                find_in_clip(source, model, TRACKING, replace(config, samples=2))
