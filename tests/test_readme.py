@@ -9,6 +9,7 @@ import pytest
 from selftrack.eval.metrics import METRICS
 from selftrack.tracker.pipeline import TrackConfig, track_clip
 from selftrack.tracker.sources.opening import open_source
+from selftrack.tracker.subjects import PersonConfig
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -48,7 +49,7 @@ def test_every_block_runs(block: str, smile: Path, tmp_path: Path, monkeypatch: 
     monkeypatch.chdir(tmp_path)
     Path("my.mp4").symlink_to(smile)
     Path("clip.mp4").symlink_to(smile)
-    track_clip("my.mp4", "my_track", TrackConfig(overlay=False, duration=0.2, samples=2))
+    track_clip("my.mp4", "my_track", TrackConfig(overlay=False, duration=0.2, person=PersonConfig(samples=2)))
     with open_source(smile, duration=0.1) as source:
         frames = [frame.image for frame in source]
     exec(block, {"frames": frames})

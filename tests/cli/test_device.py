@@ -26,6 +26,7 @@ from selftrack.tracker.landmarks.detectors import AttentionMesh
 from selftrack.tracker.model import Model
 from selftrack.tracker.network.weights import WEIGHTS, load_network
 from selftrack.tracker.pipeline import TrackConfig, open_clip, track_clip
+from selftrack.tracker.subjects import PersonConfig
 from selftrack.tracker.tracker import Tracker
 
 DEVICE = torch.device("meta")
@@ -125,7 +126,7 @@ def test_tracking_and_adaptation_stay_on_their_device(
     """Every tensor follows the models' device, and what comes out is what the CPU says."""
     # the emulation holds in the thread that began it only
     monkeypatch.setattr(Tracker, "stream", lambda tracker, frames: map(tracker, frames))
-    config = TrackConfig(overlay=False, duration=0.4, samples=2)
+    config = TrackConfig(overlay=False, duration=0.4, person=PersonConfig(samples=2))
 
     def on(device: str) -> Model:
         place = torch.device(device)

@@ -29,6 +29,7 @@ from selftrack.tracker.network.weights import WEIGHTS, load_network, network_bes
 from selftrack.tracker.pipeline import TrackConfig, load_model, open_clip, track_clip
 from selftrack.tracker.results import track_file
 from selftrack.tracker.results.overlay import OverlayConfig
+from selftrack.tracker.subjects import PersonConfig
 from selftrack.training.dam import DamTraining, fit_curves, prepare
 from selftrack.training.i2znet_multiview import (
     CaptureConfig,
@@ -116,8 +117,8 @@ def test_a_network_for_a_model_trains(stage: Studio, model: Path, tmp_path: Path
 
 
 def test_tracking_with_a_model(model: Path, network: Path, smile: Path, tmp_path: Path) -> None:
-    style = OverlayConfig(mode="textured")
-    config = TrackConfig(decoder=str(model), duration=0.3, samples=2, overlay=True, overlay_style=style)
+    style, two = OverlayConfig(mode="textured"), PersonConfig(samples=2)
+    config = TrackConfig(decoder=str(model), duration=0.3, person=two, overlay=True, overlay_style=style)
     track_clip(smile, tmp_path / "out", config)
     track, dam = track_file.load(tmp_path / "out"), Dam.load(model)
     assert track.decoder == "dam" and track.z.shape[1] == 128 and track.identity.shape == (0,)

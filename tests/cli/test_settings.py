@@ -85,12 +85,12 @@ def test_files_and_presets(tmp_path: Path) -> None:
 
 def test_a_result_is_reproduced_by_its_config(run: Callable, smile: Path) -> None:
     """Un-adapted: an option of its own, --set and a file count in this order."""
-    Path("mine.yaml").write_text("track: {duration: 9.0, crop: {slack: 0.3}, samples: 3}\nexport: [csv]\n")
+    Path("mine.yaml").write_text("track: {duration: 9.0, crop: {slack: 0.3}, person: {samples: 3}}\nexport: [csv]\n")
     first = ("track", smile, "-o", "a", "--config", "mine.yaml", "--set", "track.crop.slack=0.4", "--duration", 0.2)
     assert run(*first, "--no-overlay")[0] == 0
     written = yaml.safe_load(Path("a/config.yaml").read_text())
     assert written["track"]["crop"]["slack"] == 0.4 and written["track"]["duration"] == 0.2
-    assert (written["track"]["samples"], written["adapt"], written["export"]) == (3, None, ["csv"])
+    assert (written["track"]["person"]["samples"], written["adapt"], written["export"]) == (3, None, ["csv"])
     assert set(flat(written["track"])) == set(flat(asdict(TrackConfig())))
     assert run("track", smile, "-o", "b", "--config", "a/config.yaml")[0] == 0
     for name in ("config.yaml", "curves.csv", "smile.csv"):

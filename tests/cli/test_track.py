@@ -145,7 +145,7 @@ def test_export_refuses_what_it_does_not_know(run: Callable) -> None:
 
 def test_adapt_and_reuse(run: Callable, smile: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`--adapt` writes its files and one line of verdict; the clip tracked with them is the same, another one works."""
-    tiny = AdaptConfig(steps=40, groups=3, texels=400, texture=64, refresh=20, evaluate=20)
+    tiny = AdaptConfig(steps=40, groups=6, texels=800, texture=64, refresh=20, evaluate=20, worse=0.5)
     monkeypatch.setattr(adaptation, "load_preset", lambda name: tiny)
     monkeypatch.setattr(Refiner, "of", lambda *_: None)  # of the network alone forty steps make something better
     status, out, _ = run("track", smile, "-o", "a", "--adapt", "--textured")

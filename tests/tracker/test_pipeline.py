@@ -17,6 +17,7 @@ from selftrack.tracker.pipeline import TrackConfig, load_model, track_clip
 from selftrack.tracker.results.overlay import OverlayConfig, write_overlay
 from selftrack.tracker.results.track_file import Track, load
 from selftrack.tracker.sources.opening import open_source
+from selftrack.tracker.subjects import PersonConfig
 
 HEAD = load_head()
 QUICK = TrackConfig(overlay=False)
@@ -48,13 +49,13 @@ def test_what_is_tracked_is_what_was_there(numbered_clip: Path, tmp_path: Path, 
 
 
 def test_settings_lie_beside_the_results(numbered_clip: Path, tmp_path: Path, fake_model: FakeModel) -> None:
-    config = TrackConfig(start=0.2, duration=0.4, overlay=False, samples=3)
+    config = TrackConfig(start=0.2, duration=0.4, overlay=False, person=PersonConfig(samples=3))
     track_clip(numbered_clip, tmp_path / "out", config, model=fake_model())
     track = load(tmp_path / "out")
     np.testing.assert_allclose(track.times, np.arange(5, 15) / 25, atol=1e-9)
     np.testing.assert_allclose(track.H_image[:, 4], 60 + np.arange(5, 15), atol=0.02)
     assert yaml.safe_load((tmp_path / "out" / "config.yaml").read_text())["track"] == track.settings()
-    assert track.settings()["samples"] == 3 and track.settings()["crop"]["size"] == 256
+    assert track.settings()["person"]["samples"] == 3 and track.settings()["crop"]["size"] == 256
 
 
 def test_lost_frames_hold_the_last_good_values(numbered_clip: Path, tmp_path: Path, fake_model: FakeModel) -> None:
@@ -94,7 +95,7 @@ def test_per_frame_identity(numbered_clip: Path, tmp_path: Path, fake_model: Fak
 
 def test_identity_of_a_face_that_the_sample_missed(numbered_clip: Path, tmp_path: Path, fake_model: FakeModel) -> None:
     model = fake_model(lost=set(range(20)) - {12, 14})
-    track_clip(numbered_clip, tmp_path / "out", TrackConfig(overlay=False, samples=1), model=model)
+    track_clip(numbered_clip, tmp_path / "out", TrackConfig(overlay=False, person=PersonConfig(samples=1)), model=model)
     assert model.network.heads.pooled == []
     assert (load(tmp_path / "out").z[:, HEAD.identity] == 0.5).all()
 

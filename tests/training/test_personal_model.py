@@ -14,6 +14,7 @@ from selftrack.tracker.pipeline import TrackConfig, track_clip
 from selftrack.tracker.results import track_file
 from selftrack.tracker.results.texture import EYES, clip_texture, own_texture, texels_of
 from selftrack.tracker.results.track_file import Track
+from selftrack.tracker.subjects import PersonConfig
 from selftrack.training import personal_model as own_model
 from selftrack.training.clip_capture import ClipCapture
 from selftrack.training.dam import DamTraining, split_frames
@@ -25,7 +26,7 @@ SMILE = Path(__file__).parents[1] / "data" / "smile.mp4"
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `track` writes of twelve frames."""
     folder = tmp_path_factory.mktemp("clip") / "dam_track"
-    track_clip(SMILE, folder, TrackConfig(duration=0.4, samples=2, overlay=False))
+    track_clip(SMILE, folder, TrackConfig(duration=0.4, person=PersonConfig(samples=2), overlay=False))
     return folder
 
 
@@ -72,7 +73,11 @@ def test_model_of_a_clip(track: Track, folder: Path, tmp_path: Path) -> None:
     settings = DamTraining(DamConfig(texture=32, hidden=32), steps=3, batch=2)
     errors = own_model.model_of_clip(SMILE, out, settings, network_steps=3)
     assert np.isfinite(errors.texture) and network_beside(out).exists()
-    track_clip(SMILE, tmp_path / "own", TrackConfig(duration=0.4, samples=2, overlay=False, decoder=str(out)))
+    track_clip(
+        SMILE,
+        tmp_path / "own",
+        TrackConfig(duration=0.4, person=PersonConfig(samples=2), overlay=False, decoder=str(out)),
+    )
     own = track_file.load(tmp_path / "own")
     assert own.decoder_hash == Dam.load(out).hash
     judged = likeness(own)

@@ -78,7 +78,7 @@ class RefineConfig:
     """Standard deviation of how far skin is followed from one frame to the next, in inter-ocular distances."""
     robust: float = 6.0
     """Errors of so many standard deviations count half."""
-    prior: float = 0.7
+    prior: float = 1.3
     """Weight of the prior: acts that no recording has are made, too."""
     pose: tuple[float, ...] = (np.inf,) * _POSE
     """Standard deviation of the pose around the network's: its logarithmic scale, angles (radians) and place

@@ -178,7 +178,7 @@ def _left_at_rest(found: np.ndarray, rest: np.ndarray, surely: bool) -> np.ndarr
     """
     mean = (rest / rest.sum() @ found) * _ACTS
     sure = 1.0 if surely else np.exp(-((mean.sum() / ACTIVE) ** 2)) * _extent(found @ _ACTS)[1]
-    return controls.to_curves(sure * mean)
+    return controls.to_curves(sure * mean) * RESTING
 
 
 def at_rest(said: np.ndarray) -> np.ndarray:
