@@ -19,7 +19,7 @@ Image frame: pixels, x right, y down; any similarity of it gives the same curves
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -196,6 +196,12 @@ class Refiner:
         other.mean = self.mean + _moved(rest, self.acts)
         return other
 
+    def turned_within(self, deviation: float) -> Refiner:
+        """Return the refiner that holds the head's turn near the network's, by this standard deviation in radians."""
+        other = copy.copy(self)
+        other.config = replace(self.config, pose=(np.inf, *(3 * (deviation,)), np.inf, np.inf))
+        return other
+
     def adapted(self) -> Refiner:
         """Return the refiner for a network that has been adapted to the clip."""
         other = copy.copy(self)
@@ -276,6 +282,7 @@ class Refiner:
         normal[:_N, :_N] += self.precision
         right[:_N] += self.precision @ (network.controls - now.controls)
         right[: controls.SIDE] -= self.config.act
+        self._add_anchor(normal, right, now, network)
         tie = rest * self.at_rest
         tie[controls.UP, controls.UP] += 1 / self.config.ahead**2
         normal[:_N, :_N] += tie

@@ -28,6 +28,9 @@ LENS = (0.8, 0.8)
 NEAREST = 3.0
 """The largest inverse distance: nobody holds a camera nearer."""
 ROUNDS = 4
+TURN = 0.01
+"""Standard deviation (radians) of the head's turn from the network's, with which the person is found: a detector's
+points lie as if faces were turned up, and the network has learned by how much."""
 REST = 40.0
 """How many times more the curves of a face that is surely at rest are held at 0."""
 ACTIVE = 2.0
@@ -84,7 +87,7 @@ class PersonFit:
 
     def __init__(self, refiner: Refiner, person: Person, finds: Sequence[str] = ("identity",)) -> None:
         """`person` is the first guess, of whose fields those named in `finds` are found."""
-        self._person, self._refiner = person, person.seen_by(refiner)
+        self._person, self._refiner = person, person.seen_by(refiner).turned_within(TURN)
         parts = {"identity": len(person.identity), "rest": int(RESTING.sum()), "inverse_distance": 1}
         self._free = np.repeat([name in finds for name in parts], list(parts.values()))
         size = len(self._free)
@@ -147,28 +150,23 @@ def fit_person(
     """
     person = known or Person(network.astype(float), np.zeros(len(RESTING)), refiner.inverse_distance)
     finds = Person._fields if known is None else ("inverse_distance",)
-    poses = [shot.network.pose for shot in shots]
     rest = at_rest(np.array([shot.network.controls for shot in shots])) if neutral is None else neutral.astype(float)
-    frames: list[Refined] = []
     for _ in range(ROUNDS if shots else 0):
         fit = PersonFit(refiner, person, finds)
-        frames = _fitted(refiner, shots, person, poses)
-        for row, (shot, frame) in enumerate(zip(shots, frames, strict=True)):
+        for row, (shot, frame) in enumerate(zip(shots, _fitted(refiner, shots, person), strict=True)):
             fit.add(shot.points, shot.network, frame, rest[row])
-        poses = [frame.pose for frame in frames]
         person = fit.solve(network)
     if known is None and rest.any():
-        found = np.array([frame.controls for frame in _fitted(refiner, shots, person, poses)])
+        found = np.array([frame.controls for frame in _fitted(refiner, shots, person)])
         person = person._replace(rest=person.rest + _left_at_rest(found, rest, surely=neutral is not None))
     return person
 
 
-def _fitted(refiner: Refiner, shots: Sequence[Shot], person: Person, poses: Sequence[np.ndarray]) -> list[Refined]:
-    """The frames as they are fitted with a person, from poses."""
-    through = person.seen_by(refiner)
+def _fitted(refiner: Refiner, shots: Sequence[Shot], person: Person) -> list[Refined]:
+    """The frames as they are fitted with a person, near the network's turn of the head."""
+    through = person.seen_by(refiner).turned_within(TURN)
     face = through.face(person.identity)
-    starts = (shot.network._replace(pose=pose) for shot, pose in zip(shots, poses, strict=True))
-    return [through(shot.points, start, face) for shot, start in zip(shots, starts, strict=True)]
+    return [through(shot.points, shot.network, face) for shot in shots]
 
 
 def _left_at_rest(found: np.ndarray, rest: np.ndarray, surely: bool) -> np.ndarray:

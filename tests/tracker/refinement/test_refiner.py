@@ -233,7 +233,7 @@ def test_what_a_face_has_at_rest_is_no_act(head: Head, refiner: Refiner) -> None
 def test_a_face_that_smiles_throughout_still_smiles(head: Head, refiner: Refiner) -> None:
     smile = controls_of(mouthSmileLeft=0.8, mouthSmileRight=0.8, mouthUpperUpLeft=0.4, mouthUpperUpRight=0.4)
     found = tracked(refiner, acting(head, [smile] * 9))
-    assert found[:, controls.NAMES.index("mouthSmileLeft")].min() > 0.4
+    assert found[:, controls.NAMES.index("mouthSmileLeft")].min() > 0.35
 
 
 def test_a_neutral_frame_that_is_named_is_at_rest(head: Head, refiner: Refiner) -> None:
@@ -243,6 +243,19 @@ def test_a_neutral_frame_that_is_named_is_at_rest(head: Head, refiner: Refiner) 
     named = np.arange(9) == 2
     found = tracked(refiner, shots, named)[:, controls.NAMES.index("mouthSmileLeft")]
     assert found[2] < 0.05
+
+
+def test_points_that_nod_are_a_face_and_no_turn(head: Head, refiner: Refiner) -> None:
+    """Heads whose points always lie as if they looked up by 0.06 more than the network says."""
+    shots = []
+    for yaw in np.linspace(-0.4, 0.4, 9):
+        pose = POSE + np.array([0, 0, yaw, 0, 0, 0])
+        nodding = pose + np.array([0, 0.06, 0, 0, 0, 0])
+        shots.append(Shot(points_of(head, np.zeros(52), nodding), Refined(np.zeros(controls.COUNT), pose)))
+    person = fit_person(refiner, shots, np.zeros(60))
+    through = person.seen_by(refiner)
+    off = [through(s.points, s.network, through.face(person.identity)).pose[1] - POSE[1] for s in shots]
+    assert 0 < np.mean(off) < 0.04
 
 
 def test_an_adapted_network_is_believed_more(head: Head, refiner: Refiner) -> None:
