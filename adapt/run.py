@@ -119,8 +119,6 @@ def adapt(
     config, tracking = config or load_preset(), tracking or TrackerConfig()
     if model.base is not None:
         raise UserError("these weights have been adapted already; adapt from the weights that they were made from")
-    if model.network.config.landmarks == "fan":
-        raise UserError(f"{model.weights}: a network that sees FAN's heatmaps cannot be adapted")
     if tracking.identity != "clip":
         raise UserError("--adapt learns one identity for the clip; use it without --identity per-frame")
     torch.manual_seed(config.seed)

@@ -65,7 +65,8 @@ class Shards:
 
 
 class Dataset:
-    """Shards in memory with the frozen perceptual maps in half precision, or with the pictures if none is frozen."""
+    """Shards in memory, with the frozen perceptual maps in half precision, or with the pictures where the network reads
+    these (`I2ZNet.reads_pictures`)."""
 
     def __init__(self, paths: Sequence[Path], network: I2ZNet, progress: Loading | None = None) -> None:
         maps: list[list[Tensor]] = []
@@ -108,10 +109,10 @@ def stream_hash(stream: nn.Module) -> str:
 
 def _maps(path: Path, network: I2ZNet, stream: str) -> list[Tensor]:
     """Compute the maps of a shard's pictures, or read them from the cache beside it."""
+    if network.reads_pictures:
+        return [torch.from_numpy(load_shard(path).pictures).flatten(0, 2)]
     if network.perceptual is None:
         return []
-    if network.trains_trunk:
-        return [torch.from_numpy(load_shard(path).pictures).flatten(0, 2)]
     cache, key = path.with_suffix(f".{network.config.perceptual}.safetensors"), f"{stream} {shard_hash(path)}"
     maps = _read_maps(cache, key)
     if maps is None:

@@ -41,7 +41,8 @@ class CaptureConfig:
 
 
 class CaptureData:
-    """Crops of a capture's frames and cameras: points, codes and the frozen perceptual maps; a `dataset.Data`."""
+    """Crops of a capture's frames and cameras: points, codes and the frozen perceptual maps, or the pictures where the
+    network reads these; a `dataset.Data`."""
 
     def __init__(
         self,
@@ -66,7 +67,11 @@ class CaptureData:
             if front:
                 chosen = rng.choice(front, config.views, replace=len(front) < config.views)
                 shots = [self._shoot(capture, decoder, int(frame), int(v), rng, config.crop) for v in chosen]
-                maps.append([m.half().cpu() for m in network.perceive(self._pictures(shots).to(device))])
+                pictures = torch.from_numpy(np.stack([picture for picture, _ in shots]))
+                if network.reads_pictures:
+                    maps.append([pictures])
+                else:
+                    maps.append([m.half().cpu() for m in network.perceive(to_tensor(pictures).to(device))])
                 points.append(np.stack([at for _, at in shots]))
                 used.append(int(frame))
             if progress:
@@ -89,10 +94,6 @@ class CaptureData:
         transform = sample_crop(rng, at, config)
         picture = crops.warp(capture.image(frame, camera), transform)
         return lens_and_sensor(rng, picture / 255), crops.apply(transform, at).astype(np.float32)
-
-    @staticmethod
-    def _pictures(shots: list[tuple[np.ndarray, np.ndarray]]) -> Tensor:
-        return to_tensor(torch.from_numpy(np.stack([picture for picture, _ in shots])))
 
     def batch(self, people: Tensor, device: torch.device) -> tuple[list[Tensor], Tensor, Tensor, Tensor]:
         """See `dataset.Data`; which cameras are a pair (Eq. 4) is random."""

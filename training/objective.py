@@ -82,20 +82,22 @@ class Objective(nn.Module):
         The network predicts twice, conditioned on each shot's own identity and on a pooled one, and both count.
 
         Args:
-            maps: per depth (P*S,C,s,s); or the pictures (P*S,S,S,3) of a network that trains its trunk, too.
+            maps: per depth (P*S,C,s,s); or the pictures (P*S,S,S,3) uint8 of a network that reads these.
             points: (P,S,478,2) true landmarks, crop frame.
             code: (P,S,Z) true codes.
             detected: (P,S,478,2) what the detector finds, crop frame; NaN where that is not known.
         """
-        if self.network.trains_trunk:
-            maps = self.network.perceive(to_tensor(maps[0]))
+        images = None
+        if self.network.reads_pictures:
+            images = to_tensor(maps[0])
+            maps = self.network.perceive(images)
         people, shots = points.shape[:2]
         truth, target = points.flatten(0, 1), code.flatten(0, 1)
         seen = self.detect(points, code, detected)
         keep = torch.rand(len(seen), 1, 1, 1, device=seen.device) >= self.config.perceptual_dropout
         perceived = [m.float() * keep for m in maps]
         heads = self.network.heads
-        features = heads.features(self.network.compressed(None, seen, perceived), seen)
+        features = heads.features(self.network.compressed(images, seen, perceived), seen)
         single = heads.regress(features)
         pooled = heads.pool(features, single.subject, self._pools(people, shots))
         pooling = heads.regress(features, self._condition(single.z, target, pooled))

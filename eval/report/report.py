@@ -36,6 +36,7 @@ from selftrack.tracker.network.weights import load_network
 from selftrack.tracker.pipeline import ADAPTATION, ADAPTED, REPORT, REPORT_DATA, TrackConfig, track_clip
 from selftrack.tracker.results.confidence import LIMIT
 from selftrack.tracker.results.track_file import Track
+from selftrack.tracker.subjects import PersonConfig
 
 ASSETS = files("selftrack.eval.report") / "assets"
 SAME = 0.005
@@ -309,7 +310,9 @@ def _settings(track: Track) -> TrackConfig:
     settings = track.settings()
     detect = settings["detect"]
     detect |= {"box": BoxConfig(**detect["box"]), "region": CropConfig(**detect["region"])}
-    nested = {"detect": DetectConfig(**detect), "crop": CropConfig(**settings["crop"])}
+    earlier = {"samples": settings.pop("samples")} if "samples" in settings else {}  # of a track of version 3 or 4
+    person = PersonConfig(**settings.get("person", earlier))
+    nested = {"detect": DetectConfig(**detect), "crop": CropConfig(**settings["crop"]), "person": person}
     return TrackConfig(**settings | nested | {"overlay": False})
 
 

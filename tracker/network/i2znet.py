@@ -37,11 +37,13 @@ from selftrack.decoders.head.model import N_APPEARANCE, N_IDENTITY
 from selftrack.decoders.landmarks import IBUG_68
 from selftrack.errors import UserError
 from selftrack.tracker.geometry.crop import CROP_SIZE
-from selftrack.tracker.network.streams import LANDMARK_STREAMS, PERCEPTUAL_STREAMS, ScratchTrunk
+from selftrack.tracker.network.streams import LANDMARK_STREAMS, PERCEPTUAL_STREAMS, Fan, ScratchTrunk
 
 # Centre and spread of H over faces in a crop; the heads regress in these units.
 POSE_MEAN = (6.9, 0.0, 0.0, 0.0, (CROP_SIZE - 1) / 2, (CROP_SIZE - 1) / 2)
 POSE_SPREAD = (0.2, 0.3, 0.5, 0.15, 12.0, 12.0)
+LARGEST_MAPS = 500_000
+"""Bytes of a picture's perceptual maps in half precision that training keeps in memory: five times a picture's."""
 
 
 @dataclass(frozen=True)
@@ -282,6 +284,14 @@ class I2ZNet(nn.Module):
         for stream in self._frozen():
             stream.requires_grad_(False)
         self.train(self.training)
+
+    @property
+    def reads_pictures(self) -> bool:
+        """Whether training needs the pictures themselves, and not the perceptual maps alone, computed once: for a trunk
+        that is trained, for FAN's heatmaps, or since the maps are too large to be kept."""
+        stream = self.perceptual
+        numbers = sum(c * s**2 for c, s in zip(stream.channels, stream.sizes, strict=True)) if stream else 0
+        return self.trains_trunk or isinstance(self.landmarks, Fan) or 2 * numbers > LARGEST_MAPS
 
     def _frozen(self) -> list[nn.Module]:
         """The streams that are not trained."""

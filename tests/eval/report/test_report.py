@@ -19,11 +19,13 @@ from selftrack.eval.metrics import TrackedClip, measure
 from selftrack.eval.metrics.landmarks import projected_landmarks
 from selftrack.eval.report.pictures import Crop, _Sheet, worst_frames
 from selftrack.eval.report.plots import most_active
+from selftrack.eval.report.report import _settings as settings_of
 from selftrack.eval.report.report import write_report
 from selftrack.tracker import load
 from selftrack.tracker.network.weights import WEIGHTS, ClipFit, load_network, save_adapted
 from selftrack.tracker.refinement.subject import Subject
 from selftrack.tracker.results.track_file import Track
+from selftrack.tracker.subjects import PersonConfig
 
 ADAPTATION = {
     "kept": True,
@@ -200,3 +202,12 @@ def test_a_crop_maps_pixels_where_it_shows_them() -> None:
     y, x = np.unravel_index(crop.picture[..., 0].astype(int).argmax(), crop.picture.shape[:2])
     np.testing.assert_allclose(crop.points(np.array([141.0, 88])), [x, y], atol=1)
     assert Crop(np.array([[100.0, 50], [180, 130]]), image).scale == pytest.approx(1, abs=0.01)
+
+
+def test_settings_of_an_earlier_version_are_read(folder: Path) -> None:
+    """Version 4 had `samples` beside the others, not in a group."""
+    track = load(folder)
+    settings = track.settings()
+    del settings["person"]
+    old = replace(track, config=json.dumps(settings | {"samples": 7}))
+    assert settings_of(old).person == PersonConfig(samples=7)

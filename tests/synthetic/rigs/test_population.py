@@ -28,7 +28,7 @@ def test_points_are_placed_where_the_heads_own_are(ict: Path, monkeypatch: pytes
     placed = (rig.neutral[corners] * weights[..., None]).sum(1)
     off = 1000 * np.linalg.norm(placed - HEAD.landmarks478(HEAD.mean[None])[0].numpy(), axis=1)
     inside = np.setdiff1d(np.arange(478), [*FACE_OVAL, *EARS])
-    assert np.median(off[inside]) < 2.5 and np.quantile(off[inside], 0.95) < 8
+    assert np.median(off[inside]) < 2.5 and np.quantile(off[inside], 0.95) < 10
     np.testing.assert_allclose(weights.sum(1), 1, atol=1e-5)
 
 
