@@ -38,6 +38,8 @@ def assert_equal(a: list[Tensor], b: list[Tensor]) -> None:
 class Convolution(nn.Module):
     """A stream of another kind, with weights that can be changed."""
 
+    channels, sizes = (4,), (24,)
+
     def __init__(self) -> None:
         super().__init__()
         self.convolution = nn.Conv2d(3, 4, 3, stride=8).requires_grad_(False)
