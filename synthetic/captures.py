@@ -171,9 +171,11 @@ def find_captures(folder: Path) -> list[Path]:
 
 
 def load_shard(path: Path, pictures: bool = True) -> Captures:
-    """Read one shard; without its `pictures` that is much faster."""
+    """Read one shard; without its `pictures` that is much faster. Raises UserError of one of an earlier version."""
     with np.load(path, allow_pickle=False) as data:
         arrays: dict[str, Any] = {name: data[name] for name in data.files if pictures or name != "pictures"}
+    if "detected" not in arrays:
+        raise UserError(f"{path}: captures of an earlier version; draw them again with: track-train captures")
     return Captures(**{"pictures": None} | arrays)
 
 

@@ -201,6 +201,8 @@ def _for_clip(
     notes: list[str] = []
     if fit is not None and (fit.clip_hash, fit.face) == (source.fingerprint(), config.detect.face):
         return model, None, notes
+    if config.identity == "per-frame" and (config.person.neutral is not None or config.person.calibration is not None):
+        raise UserError("--neutral and --calibration are for one identity; use them without --identity per-frame")
     if fit is None and config.identity == "per-frame":
         return model, None, notes
     subject, faces = find_in_clip(source, model, config, config.person, progress)

@@ -60,8 +60,11 @@ def find_in_clip(
         The subject, and the crops that are spread over the clip.
 
     Raises:
-        UserError: no face at the neutral moment, or none in the calibration, or that is of another decoder.
+        UserError: no face at the neutral moment, or none in the calibration; or that is of another decoder, or of one
+            whose rest cannot be told.
     """
+    if model.refiner is None and (config.neutral is not None or config.calibration is not None):
+        raise UserError("this face model has no rest of its own; leave --neutral and --calibration out")
     spread = list(_spread_faces(source, model, tracking, config.samples, progress))
     known, at_rest = None, list[Face]()
     if config.calibration is not None:

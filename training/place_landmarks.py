@@ -10,6 +10,7 @@ from selftrack.decoders.base import Embedding
 from selftrack.decoders.capture import Capture
 from selftrack.decoders.landmarks import POINTS
 from selftrack.errors import UserError
+from selftrack.synthetic.rigs.points import nearest_to_median
 from selftrack.tracker.landmarks.detectors import AttentionMesh
 from selftrack.tracker.landmarks.follower import DetectConfig
 from selftrack.tracker.results.skin_points import pin
@@ -48,8 +49,5 @@ def place_landmarks(capture: Capture, pictures: int = 24) -> Embedding:
         weights.append(share)
     if not corners:
         raise UserError("the detector found no face in the capture's pictures, so its points cannot be placed")
-    places = np.stack([(mean[at] * share[..., None]).sum(1) for at, share in zip(corners, weights, strict=True)])
-    best = np.linalg.norm(places - np.median(places, 0), axis=2).argmin(0)
-    every = np.arange(POINTS)
-    chosen = np.stack(corners)[best, every], np.stack(weights)[best, every]
+    chosen = nearest_to_median(mean, np.stack(corners), np.stack(weights))
     return Embedding(torch.from_numpy(chosen[0]).long(), torch.from_numpy(chosen[1]).float())

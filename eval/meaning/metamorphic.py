@@ -65,10 +65,10 @@ def _shifted(image: np.ndarray) -> np.ndarray:
 
 
 def _doubled(frames: list[Frame]) -> Iterator[Frame]:
-    step = _step(frames) / 2
+    times = [frame.time for frame in frames] + [frames[-1].time + _step(frames)]
     for number, frame in enumerate(frames):
         yield replace(frame, index=2 * number)
-        yield replace(frame, index=2 * number + 1, time=frame.time + step)
+        yield replace(frame, index=2 * number + 1, time=(times[number] + times[number + 1]) / 2)
 
 
 def _backwards(frames: list[Frame]) -> Iterator[Frame]:

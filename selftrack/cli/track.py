@@ -117,7 +117,7 @@ def track(
         "track.landmarks": landmarks,
         "track.identity": identity,
         "track.person.neutral": neutral,
-        "track.person.calibration": None if calibration is None else str(calibration),
+        "track.person.calibration": None if calibration is None else str(calibration.resolve()),
         "track.weights": None if weights is None else str(weights),
         "track.decoder": None if decoder is None else str(decoder.resolve()),
         "track.device": device,

@@ -12,7 +12,7 @@ from selftrack.decoders.arkit import ARKIT_NAMES
 from selftrack.decoders.head.model import Head
 from selftrack.decoders.mesh.closest import closest_points
 from selftrack.errors import UserError
-from selftrack.synthetic.rigs.rig import Eyeball, Rig
+from selftrack.synthetic.rigs.rig import Eyeball, Rig, eyeball
 
 _AXES = np.array([0.01, -0.01, -0.01])  # centimetres, y up, z to the viewer -> head frame
 _UNSEEN = ("M_LacrimalFluid", "M_EyeBlend", "M_EyeOcclusion", "M_EyeLashes")  # transparent ones
@@ -70,9 +70,7 @@ def _shape(name: str, expression: dict[str, np.ndarray], neutral: np.ndarray) ->
 
 def _eyeball(side: str, neutral: np.ndarray, faces: np.ndarray, material: np.ndarray) -> Eyeball:
     vertices = np.unique(faces[np.isin(material, (f"M_Sclera{side}", f"M_Iris{side}"))])
-    sclera = neutral[np.unique(faces[material == f"M_Sclera{side}"])]
-    middle = (sclera.min(0) + sclera.max(0)) / 2
-    return Eyeball(side, vertices, middle, float(middle[2] - neutral[vertices, 2].min()))
+    return eyeball(side, neutral, vertices, np.unique(faces[material == f"M_Sclera{side}"]))
 
 
 def _corners(

@@ -13,7 +13,7 @@ from selftrack.errors import UserError
 from selftrack.synthetic.rigs.gltf import read_gltf
 from selftrack.synthetic.rigs.ict import read_ict
 from selftrack.synthetic.rigs.metric import to_metres
-from selftrack.synthetic.rigs.rig import Eyeball, Rig
+from selftrack.synthetic.rigs.rig import Eyeball, Rig, eyeball
 
 _LOOKS = [name.startswith("eyeLook") for name in ARKIT_NAMES]
 
@@ -44,10 +44,5 @@ def _eyeballs(rig: Rig) -> tuple[Eyeball, ...]:
         return ()
     x = rig.neutral[vertices, 0]
     sides = x < (x.min() + x.max()) / 2  # the subject's right is to the picture's left
-    return tuple(_eyeball(rig.neutral, vertices[chosen], side) for side, chosen in (("Right", sides), ("Left", ~sides)))
-
-
-def _eyeball(neutral: np.ndarray, vertices: np.ndarray, side: str) -> Eyeball:
-    low, high = neutral[vertices].min(0), neutral[vertices].max(0)
-    middle = (low + high) / 2
-    return Eyeball(side, vertices, middle, float(middle[2] - low[2]))
+    each = {"Right": vertices[sides], "Left": vertices[~sides]}
+    return tuple(eyeball(side, rig.neutral, chosen, chosen) for side, chosen in each.items())

@@ -33,6 +33,13 @@ class Eyeball:
     """Metres from the middle to the iris."""
 
 
+def eyeball(side: str, neutral: np.ndarray, vertices: np.ndarray, ball: np.ndarray) -> Eyeball:
+    """Make the eyeball of `vertices` (N,), which turns about the middle of the box around those of its `ball` (M,)."""
+    low, high = neutral[ball].min(0), neutral[ball].max(0)
+    middle = (low + high) / 2
+    return Eyeball(side, vertices, middle, float(middle[2] - neutral[vertices, 2].min()))
+
+
 @dataclass(frozen=True)
 class Rig:
     """A face with ARKit's shapes. Its eyeballs turn by themselves, as ARKit's do."""

@@ -94,3 +94,10 @@ def test_people_of_a_rig(ict: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert make_captures(tmp_path / "rig", 2, seed=5, workers=1, config=CONFIG, rig=ict) == [path]
     with pytest.raises(ValueError, match=r"rig was \w+ and is None"):
         make_captures(tmp_path / "rig", 2, seed=5, workers=1, config=CONFIG)
+
+
+def test_captures_of_an_earlier_version_are_refused(shard: Path, tmp_path: Path) -> None:
+    with np.load(shard) as data:
+        np.savez(tmp_path / shard.name, **{name: data[name] for name in data.files if name != "detected"})
+    with pytest.raises(ValueError, match="of an earlier version; draw them again"):
+        load_shard(tmp_path / shard.name)

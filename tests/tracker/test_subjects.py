@@ -87,3 +87,12 @@ def test_what_cannot_be_is_one_line(
         for words, config in wrong.items():
             with pytest.raises(UserError, match=words):
                 find_in_clip(source, model, TRACKING, replace(config, samples=2))
+
+
+def test_what_would_not_count_is_refused(model: Model) -> None:
+    """A face model without a rest, and an identity for each frame."""
+    with open_source(CLIP) as source, pytest.raises(UserError, match="has no rest of its own"):
+        find_in_clip(source, replace(model, refiner=None), TRACKING, PersonConfig(neutral=0.2))
+    per_frame = TrackConfig(identity="per-frame", overlay=False, person=PersonConfig(neutral=0.2))
+    with pytest.raises(UserError, match="without --identity per-frame"):
+        track_clip(CLIP, "unused", per_frame, model=model)

@@ -22,6 +22,7 @@ from selftrack.tracker.model import Model
 from selftrack.tracker.network import streams
 from selftrack.tracker.network.i2znet import I2ZConfig
 from selftrack.tracker.network.weights import load_network
+from selftrack.tracker.refinement.refiner import Refiner
 from selftrack.tracker.sources.opening import open_source
 from selftrack.tracker.tracker import Tracker
 from selftrack.training.dataset import Shards, stream_hash
@@ -117,6 +118,4 @@ def test_it_is_trained_tracks_and_adapts(preset: str, shard: list[Path], random_
 
 def _of_fewer_points(path: Path) -> Model:
     model = Model.load()
-    from selftrack.tracker.refinement.refiner import Refiner
-
     return replace(model, network=load_network(path), landmarks=Fewer(), refiner=Refiner.of(model.decoder, 68))
