@@ -80,6 +80,7 @@ class Model:
         decoder: Path | str | None = None,
         landmarks: str = "mediapipe",
         device: str = "auto",
+        streams: Path | str | None = None,
     ) -> Model:
         """Load a model.
 
@@ -89,9 +90,11 @@ class Model:
             decoder: file of a decoder, such as a personal model; by default the bundled head.
             landmarks: name of a landmark source, see `landmarks.base.LANDMARK_SOURCES`.
             device: cpu, cuda, or auto: cuda where there is one.
+            streams: file of `track-train streams`, for weights whose network reads VGG-16 or FAN's heatmaps.
 
         Raises:
-            UserError: no such device, file or landmark source; or weights for another decoder or other landmarks.
+            UserError: no such device, file or landmark source; or weights for another decoder, other landmarks or other
+                streams.
         """
         place = choose_device(device)
         points = landmark_source(landmarks).points
@@ -99,7 +102,7 @@ class Model:
         if weights is None:
             weights = network_beside(Path(decoder)) if decoder else BUNDLED[points]
         path = Path(weights)
-        network, before, fit = load_weights(path, place)
+        network, before, fit = load_weights(path, place, Path(streams) if streams else None)
         if network.config.coordinates and network.config.points != points:
             raise UserError(
                 f"{path}: reads {network.config.points} landmarks, but {landmarks} gives {points}; train a "

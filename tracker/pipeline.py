@@ -53,6 +53,8 @@ class TrackConfig(TrackerConfig):
     """Source of the landmarks: mediapipe (478 points) or fan (68 points)."""
     weights: str | None = None
     """File of I2ZNet weights; None for the bundled ones."""
+    streams: str | None = None
+    """File of `track-train streams`, for weights whose network reads VGG-16 or FAN's heatmaps."""
     decoder: str | None = None
     """File of a personal model, beside which its network lies; None for the bundled head."""
     device: str = "auto"
@@ -96,7 +98,7 @@ class Summary:
 
 def load_model(config: TrackConfig) -> Model:
     """The model that the settings name; see `Model.load`."""
-    return Model.load(config.weights, config.decoder, config.landmarks, config.device)
+    return Model.load(config.weights, config.decoder, config.landmarks, config.device, config.streams)
 
 
 def open_clip(path: Path | str, config: TrackConfig) -> FrameSource:

@@ -53,6 +53,7 @@ def train(
     device: str = "cpu",
     decoder: Decoder | None = None,
     base: Path | None = None,
+    streams: Path | None = None,
 ) -> Path:
     """Train a network and write its heads to `out`; an interrupted run goes on from `<out>.checkpoint`.
 
@@ -65,9 +66,11 @@ def train(
         device: "cpu" or "cuda".
         decoder: of the codes, by default the head.
         base: a file of weights from which the part that does not depend on the decoder begins.
+        streams: file of `track-train streams` with the frozen streams' weights, see `I2ZNet`.
 
     Raises:
-        UserError: the checkpoint is of a run with other settings or other data.
+        UserError: the checkpoint is of a run with other settings or other data; or a frozen stream's weights are not
+            there.
     """
     world, decoder = World.join(device), decoder or load_decoder()
     config = replace(config, network=replace(config.network, decoder=decoder.hash))
@@ -75,13 +78,13 @@ def train(
     checkpoint = Checkpoint.beside(out, settings, config.checkpoint_every)
     saved = checkpoint.load()
     torch.manual_seed(config.seed)
-    network = I2ZNet(config.network).to(world.device).train()
+    network = I2ZNet(config.network, streams).to(world.device).train()
     data = source.load(network, world, loading)
     if base is None:
         standardise(network, data)
     else:
         begin_as(network, base)
-    objective = Objective(network, config.objective, decoder).to(world.device)
+    objective = Objective(network, config.objective, decoder, bfloat16=world.device.type == "cuda").to(world.device)
     if network.heads.linear is not None and saved is None:
         solve_linear(objective, data)
     heads = network.heads

@@ -142,6 +142,7 @@ def train_on_capture(
     loading: Loading | None = None,
     device: str = "cpu",
     data: CaptureConfig | None = None,
+    streams: Path | None = None,
 ) -> Path:
     """Train a network for the decoder on the capture's frames that are not held out.
 
@@ -151,4 +152,4 @@ def train_on_capture(
     decoder.landmarks478  # noqa: B018  raises where nobody has placed them, before anything is drawn
     base = WEIGHTS if network_config(decoder) == config.network else None
     source = CaptureSource(capture, decoder, data or CaptureConfig())
-    return train(source, out, config, progress, loading, device, decoder.copy_to(device), base)
+    return train(source, out, config, progress, loading, device, decoder.copy_to(device), base, streams)

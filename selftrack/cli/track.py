@@ -71,6 +71,10 @@ def track(
     weights: Annotated[
         Path | None, typer.Option(help="Use this file of weights, such as an adapted.safetensors (default: bundled).")
     ] = None,
+    streams: Annotated[
+        Path | None,
+        typer.Option(help="Take weights of VGG-16 and FAN from this file of track-train streams (default: caches)."),
+    ] = None,
     decoder: Annotated[
         Path | None, typer.Option(help="Use this personal model, made by track-train dam (default: the bundled head).")
     ] = None,
@@ -119,6 +123,7 @@ def track(
         "track.person.neutral": neutral,
         "track.person.calibration": None if calibration is None else str(calibration.resolve()),
         "track.weights": None if weights is None else str(weights),
+        "track.streams": None if streams is None else str(streams.resolve()),
         "track.decoder": None if decoder is None else str(decoder.resolve()),
         "track.device": device,
         "track.overlay": overlay,

@@ -20,6 +20,10 @@ _Seed = Annotated[int | None, typer.Option(help="Random seed (default 0).")]
 _Steps = Annotated[
     int | None, typer.Option(help="Take so many optimisation steps (default: as the settings say).", min=1)
 ]
+_Streams = Annotated[
+    Path | None,
+    typer.Option(help="Take weights of VGG-16 and FAN from this file of track-train streams (default: caches)."),
+]
 _Device = Annotated[str, typer.Option(help="Compute on cpu or cuda (default cpu).")]
 
 
@@ -42,6 +46,25 @@ def captures(
         make_captures(folder, people, seed, workers, progress=partial(stages.show, "captures"), rig=rig)
 
 
+def streams(
+    output: Annotated[Path, typer.Option("-o", "--output", help="The file to write.")],
+    vgg: Annotated[
+        Path | None, typer.Option(help="torchvision's VGG-16, vgg16-397923af.pth (default: left out).")
+    ] = None,
+    fan: Annotated[
+        Path | None, typer.Option(help="face-alignment's FAN, 2DFAN4-11f355bf06.pth.tar (default: left out).")
+    ] = None,
+) -> None:
+    """Pack public weights of frozen streams into one file, for the network of the paper. Nothing is downloaded."""
+    from selftrack.tracker.network.published import FAN, VGG16
+    from selftrack.tracker.network.streams import pack_streams
+
+    given = {published: path for published, path in ((VGG16, vgg), (FAN, fan)) if path is not None}
+    if not given:
+        raise UserError(f"name a file with --vgg ({VGG16.url}) or --fan ({FAN.url})")
+    print(pack_streams(output, given))
+
+
 def i2znet(
     folders: Annotated[
         list[Path] | None,
@@ -56,6 +79,7 @@ def i2znet(
     capture: Annotated[
         Path | None, typer.Option(help="With --decoder: the capture that the model was made from.")
     ] = None,
+    streams: _Streams = None,
     steps: _Steps = None,
     device: _Device = "cpu",
     seed: _Seed = None,
@@ -65,13 +89,13 @@ def i2znet(
     """Train the heads of an I2ZNet; goes on where it was interrupted. Under torchrun on several devices.
 
     Settings are those of selftrack.training.i2znet.TrainConfig, such as objective.noise.point; presets of the
-    architecture are i2znet_small, i2znet_fan and i2znet_paper.
+    architecture are i2znet_small, i2znet_fan, i2znet_imagenet and i2znet_paper.
     """
     changes = _changes(config, set, steps=steps, seed=seed)
     if decoder or capture:
         if folders or not (decoder and capture):
             raise UserError("a network for a personal model takes --decoder and --capture, and no DIR")
-        print(_network_of_capture(decoder, capture, output, changes, device))
+        print(_network_of_capture(decoder, capture, output, changes, device, streams))
         return
     if not folders or output is None:
         raise UserError("a network for the bundled head takes DIR, from track-train captures, and -o")
@@ -83,12 +107,18 @@ def i2znet(
     with Stages() as stages:
         loading = partial(stages.show, "features")
         shards = [path for folder in folders for path in find_captures(folder)]
-        train(Shards(shards), output, settings, partial(stages.show, "training"), loading, device)
+        training = partial(stages.show, "training")
+        train(Shards(shards), output, settings, training, loading, device, streams=streams)
     print(output)
 
 
 def _network_of_capture(
-    decoder: Path, capture: Path, output: Path | None, changes: Mapping[str, Any], device: str
+    decoder: Path,
+    capture: Path,
+    output: Path | None,
+    changes: Mapping[str, Any],
+    device: str,
+    streams: Path | None,
 ) -> Path:
     """Train a network for a personal model; returns the file of weights."""
     from selftrack.decoders.capture import open_capture
@@ -101,7 +131,8 @@ def _network_of_capture(
     with Stages() as stages:
         loading, training = partial(stages.show, "features"), partial(stages.show, "training")
         place = output or network_beside(decoder)
-        return train_on_capture(open_capture(capture), model, place, settings, training, loading, device)
+        source = open_capture(capture)
+        return train_on_capture(source, model, place, settings, training, loading, device, streams=streams)
 
 
 def studio(
@@ -189,4 +220,4 @@ def _changes(config: str | None, assignments: list[str] | None, **named: object)
 def main() -> None:
     """Run the console script `track-train`."""
     about = "Draw captures, train networks, make personal models."
-    run("track-train", about, captures=captures, i2znet=i2znet, studio=studio, dam=dam)
+    run("track-train", about, captures=captures, streams=streams, i2znet=i2znet, studio=studio, dam=dam)

@@ -24,6 +24,7 @@ import copy
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.resources import files
+from pathlib import Path
 from typing import NamedTuple, cast
 
 import torch
@@ -37,13 +38,13 @@ from selftrack.decoders.head.model import N_APPEARANCE, N_IDENTITY
 from selftrack.decoders.landmarks import IBUG_68
 from selftrack.errors import UserError
 from selftrack.tracker.geometry.crop import CROP_SIZE
-from selftrack.tracker.network.streams import LANDMARK_STREAMS, PERCEPTUAL_STREAMS, Fan, ScratchTrunk
+from selftrack.tracker.network.streams import LANDMARK_STREAMS, PERCEPTUAL_STREAMS, Fan, ScratchTrunk, load_stream
 
 # Centre and spread of H over faces in a crop; the heads regress in these units.
 POSE_MEAN = (6.9, 0.0, 0.0, 0.0, (CROP_SIZE - 1) / 2, (CROP_SIZE - 1) / 2)
 POSE_SPREAD = (0.2, 0.3, 0.5, 0.15, 12.0, 12.0)
 LARGEST_MAPS = 500_000
-"""Bytes of a picture's perceptual maps in half precision that training keeps in memory: five times a picture's."""
+"""Bytes of a picture's perceptual maps in half precision that training keeps on disk: five times a picture's."""
 
 
 @dataclass(frozen=True)
@@ -261,12 +262,25 @@ class Heads(nn.Module):
 class I2ZNet(nn.Module):
     """Frozen streams and trained heads; see the module's docstring."""
 
-    def __init__(self, config: I2ZConfig, pretrained: bool = True) -> None:
-        """`pretrained` False leaves the streams that would download weights random, for tests of shape."""
+    def __init__(self, config: I2ZConfig, streams: Path | None = None, pretrained: bool = True) -> None:
+        """Make a network with untrained heads.
+
+        Args:
+            config: the architecture.
+            streams: file of `track-train streams` with the published weights of frozen streams; by default these are
+                looked for where the libraries that they belong to keep them.
+            pretrained: False leaves streams random whose weights are not bundled.
+
+        Raises:
+            UserError: weights of a stream are not there, or not those of it.
+        """
         super().__init__()
         self.config = config
-        self.perceptual = PERCEPTUAL_STREAMS[config.perceptual](pretrained) if config.perceptual else None
-        self.landmarks = LANDMARK_STREAMS[config.landmarks](pretrained) if config.landmarks else None
+        self.perceptual = PERCEPTUAL_STREAMS[config.perceptual]() if config.perceptual else None
+        self.landmarks = LANDMARK_STREAMS[config.landmarks]() if config.landmarks else None
+        for stream in (self.perceptual, self.landmarks) if pretrained else ():
+            if stream is not None:
+                load_stream(stream, streams)
         sizes: tuple[int, ...] = (24, 12, 6) if self.landmarks else ()
         if self.perceptual:
             sizes = self.perceptual.sizes
@@ -281,17 +295,21 @@ class I2ZNet(nn.Module):
         self.trains_trunk = isinstance(self.perceptual, ScratchTrunk)
         if self.trains_trunk:
             self.heads.trunk = self.perceptual  # learned and saved with them
-        for stream in self._frozen():
-            stream.requires_grad_(False)
+        for frozen in self._frozen():
+            frozen.requires_grad_(False)
         self.train(self.training)
 
     @property
     def reads_pictures(self) -> bool:
         """Whether training needs the pictures themselves, and not the perceptual maps alone, computed once: for a trunk
         that is trained, for FAN's heatmaps, or since the maps are too large to be kept."""
+        return self.trains_trunk or isinstance(self.landmarks, Fan) or self.map_bytes > LARGEST_MAPS
+
+    @property
+    def map_bytes(self) -> int:
+        """Bytes of one picture's perceptual maps in half precision."""
         stream = self.perceptual
-        numbers = sum(c * s**2 for c, s in zip(stream.channels, stream.sizes, strict=True)) if stream else 0
-        return self.trains_trunk or isinstance(self.landmarks, Fan) or 2 * numbers > LARGEST_MAPS
+        return 2 * sum(c * s**2 for c, s in zip(stream.channels, stream.sizes, strict=True)) if stream else 0
 
     def _frozen(self) -> list[nn.Module]:
         """The streams that are not trained."""
@@ -311,14 +329,18 @@ class I2ZNet(nn.Module):
         with torch.set_grad_enabled(self.trains_trunk and torch.is_grad_enabled()):
             return self.perceptual(crops) if self.perceptual else []
 
-    def compressed(self, crops: Tensor | None, points: Tensor | None, perceived: list[Tensor]) -> list[Tensor]:
-        """Per level (B,N): the perceptual maps, which may be cached, and those of the landmark stream, each normalised,
-        as their scales differ (Sec. A.2), concatenated and compressed."""
+    def levels(self, crops: Tensor | None, points: Tensor | None, perceived: list[Tensor]) -> list[Tensor]:
+        """Per level (B,C,s,s): the perceptual maps, which may be cached, and those of the landmark stream, each
+        normalised, as their scales differ (Sec. A.2), concatenated."""
         maps: list[list[Tensor]] = [[m] for m in perceived[self.used]] if perceived else [[] for _ in self.sizes]
         if self.landmarks is not None:
             for level, heat in zip(maps, self.landmarks(crops, points, self.sizes), strict=True):
                 level.append(heat)
-        return self.heads.compress([torch.cat([functional.group_norm(m, 1) for m in level], 1) for level in maps])
+        return [torch.cat([functional.group_norm(m, 1) for m in level], 1) for level in maps]
+
+    def compressed(self, crops: Tensor | None, points: Tensor | None, perceived: list[Tensor]) -> list[Tensor]:
+        """Per level (B,N): the `levels`, compressed."""
+        return self.heads.compress(self.levels(crops, points, perceived))
 
     def features(self, crops: Tensor, points: Tensor | None, perceived: list[Tensor] | None = None) -> Features:
         """What the levels read from crops (B,3,256,256), RGB in 0..1, with their landmarks (B,L,2) in the crop frame.

