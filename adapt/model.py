@@ -1,5 +1,8 @@
 """What adaptation trains: a copy of I2ZNet's heads, one identity of the clip, its colour correction and one inverse
-camera distance. The streams stay frozen, and the convolutions that compress their maps."""
+camera distance.
+
+The streams stay frozen; so do the convolutions that compress their maps, unless the clip keeps these.
+"""
 
 from __future__ import annotations
 
@@ -37,15 +40,21 @@ class Adapted(nn.Module):
     rest: Tensor
     """(52,) curves of the face at rest; those of the prediction are on top."""
 
-    def __init__(self, network: I2ZNet, subject: Subject, arkit: bool = False) -> None:
-        """`subject` is the un-adapted tracker's; `arkit` is whether the curves are ARKit's, and so stay within what
-        these can be."""
+    def __init__(self, network: I2ZNet, subject: Subject, arkit: bool = False, compression: bool = False) -> None:
+        """Copy the heads.
+
+        Args:
+            network: the un-adapted one.
+            subject: the un-adapted tracker's.
+            arkit: whether the curves are ARKit's, and so stay within what these can be.
+            compression: whether the convolutions that compress the maps are trained, too.
+        """
         super().__init__()
         self.arkit = arkit
         self.heads = copy.deepcopy(network.heads).requires_grad_(True)
-        # The clip keeps what is compressed; the first estimate is of the subject, which is fixed, and of appearance,
-        # which no loss depends on.
-        for part in (*(level.compress for level in self.heads.levels), self.heads.first, self.heads.attention):
+        # The first estimate is of the subject, which is fixed, and of appearance, which no loss depends on.
+        fixed = [] if compression else [level.compress for level in self.heads.levels]
+        for part in (*fixed, self.heads.first, self.heads.attention):
             if part is not None:
                 part.requires_grad_(False)
         self.identity = nn.Parameter(subject.identity.clone())
@@ -62,9 +71,7 @@ class Adapted(nn.Module):
 
     def forward(self, clip: Clip, rows: Tensor) -> Prediction:
         """Predict frames `rows` (B,) of the clip."""
-        points = clip.crop_points[rows]
-        features = self.heads.features([maps[rows] for maps in clip.compressed], points)
-        codes = self.heads.regress(features, self.condition.expand(len(rows), -1))
+        codes = self.heads.regress(clip.features(self.heads, rows), self.condition.expand(len(rows), -1))
         curves = codes.z[:, self.expression]
         identity = self.identity.expand(len(rows), -1)
         z = torch.cat([identity, bound(curves) if self.arkit else curves, codes.z[:, self.expression.stop :]], 1)

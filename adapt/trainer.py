@@ -132,7 +132,7 @@ class Trainer:
         if refiner is not None:
             decoder, refiner = decoder.resting(subject.rest), refiner.resting(subject.rest.double().numpy())
         self.face, self.refiner = Face(decoder, clip.points.shape[1], config.texture, str(self.device)), refiner
-        self.model = Adapted(network, subject, arkit=refiner is not None).to(self.device)
+        self.model = Adapted(network, subject, refiner is not None, config.clip.maps).to(self.device)
         unadapted = self.model.predict_all(clip)
         if refiner is not None:
             unadapted = refine(clip, unadapted, self.face.decoder, refiner.through(subject.inverse_distance))
@@ -151,8 +151,7 @@ class Trainer:
     def _find_subject(self, network: I2ZNet, refiner: Refiner | None) -> Subject:
         """Find who is seen, by the un-adapted tracker."""
         some = self.train_rows[torch.linspace(0, len(self.train_rows) - 1, 24).round().long().unique()]
-        points = self.clip.crop_points[some]
-        features = network.heads.features([maps[some] for maps in self.clip.compressed], points)
+        features = self.clip.features(network.heads, some)
         return find_subject(network, refiner, features)
 
     def tracked(self) -> Prediction:

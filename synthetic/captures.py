@@ -179,6 +179,20 @@ def load_shard(path: Path, pictures: bool = True) -> Captures:
     return Captures(**{"pictures": None} | arrays)
 
 
+def map_pictures(path: Path) -> np.ndarray:
+    """Map a shard's pictures (P,M,V,S,S,3) uint8 into memory: they are read from the disk when they are looked at."""
+    with zipfile.ZipFile(path) as archive:
+        entry = archive.getinfo("pictures.npy")
+        with archive.open(entry) as member:
+            np.lib.format.read_magic(member)
+            shape, _, dtype = np.lib.format.read_array_header_1_0(member)
+            header = member.tell()
+    with path.open("rb") as file:  # the entry's name stands between its own header and the array, which is not packed
+        file.seek(entry.header_offset + 26)
+        between = sum(int.from_bytes(file.read(2), "little") for _ in ("name", "extra"))
+    return np.memmap(path, dtype, "c", entry.header_offset + 30 + between + header, shape)
+
+
 def shard_hash(path: Path) -> str:
     """SHA-256, in hex, of names, sizes and checksums of a shard's arrays, as its directory has them: the same for the
     same content, and found without reading the arrays."""

@@ -54,11 +54,14 @@ class Objective(nn.Module):
     pairs: Tensor
     """(P,2) points whose difference is an opening."""
 
-    def __init__(self, network: I2ZNet, config: ObjectiveConfig, decoder: Decoder | None = None) -> None:
-        """`decoder` is that of the codes, by default the head."""
+    def __init__(
+        self, network: I2ZNet, config: ObjectiveConfig, decoder: Decoder | None = None, bfloat16: bool = False
+    ) -> None:
+        """`decoder` is that of the codes, by default the head; `bfloat16` is whether what the network makes of maps is
+        computed in mixed precision. Points, codes and losses are not: a bfloat16 is a third of a pixel."""
         super().__init__()
         decoder = decoder or load_head()
-        self.network, self.config = network, config
+        self.network, self.config, self.mixed = network, config, bfloat16
         self.identity, self.expression = decoder.identity, decoder.expression
         self.landmarks = SurfacePoints.landmarks(decoder)
         self.noise = LandmarkNoise(decoder, config.noise)
@@ -87,17 +90,10 @@ class Objective(nn.Module):
             code: (P,S,Z) true codes.
             detected: (P,S,478,2) what the detector finds, crop frame; NaN where that is not known.
         """
-        images = None
-        if self.network.reads_pictures:
-            images = to_tensor(maps[0])
-            maps = self.network.perceive(images)
         people, shots = points.shape[:2]
         truth, target = points.flatten(0, 1), code.flatten(0, 1)
-        seen = self.detect(points, code, detected)
-        keep = torch.rand(len(seen), 1, 1, 1, device=seen.device) >= self.config.perceptual_dropout
-        perceived = [m.float() * keep for m in maps]
-        heads = self.network.heads
-        features = heads.features(self.network.compressed(images, seen, perceived), seen)
+        seen, heads = self.detect(points, code, detected), self.network.heads
+        features = heads.features(self._compressed(maps, seen), seen)
         single = heads.regress(features)
         pooled = heads.pool(features, single.subject, self._pools(people, shots))
         pooling = heads.regress(features, self._condition(single.z, target, pooled))
@@ -108,6 +104,18 @@ class Objective(nn.Module):
         return {name: (losses[0][name] + losses[1][name]) / 2 for name in losses[0]} | {
             "view": (by_view[:, :, 0] - by_view[:, :, 1]).square().mean()  # Eq. 4
         }
+
+    def _compressed(self, maps: list[Tensor], points: Tensor) -> list[Tensor]:
+        """Per level (P*S,N): what the network makes of maps, or of pictures; a random share loses its perceptual
+        maps."""
+        with torch.autocast(points.device.type, torch.bfloat16, enabled=self.mixed):
+            images = None
+            if self.network.reads_pictures:
+                images = to_tensor(maps[0])
+                maps = self.network.perceive(images)
+            keep = torch.rand(len(points), 1, 1, 1, device=points.device) >= self.config.perceptual_dropout
+            flat = self.network.compressed(images, points, [m.float() * keep for m in maps])
+        return [level.float() for level in flat]
 
     def _supervised(self, codes: Codes, z: Tensor, truth: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Compute the losses against the truth, of codes whose z is judged as `z` (B,Z).

@@ -13,9 +13,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import torch
@@ -25,12 +25,16 @@ from torch import Tensor
 from selftrack.adapt.clip import Clip, ClipConfig, Pixels, read_clip
 from selftrack.adapt.loop import Adaptation
 from selftrack.adapt.run import load_preset
+from selftrack.adapt.sampling import Batch
+from selftrack.adapt.state import State
 from selftrack.adapt.trainer import AdaptConfig, Trainer
 from selftrack.command import run
 from selftrack.decoders.head.model import load_head
 from selftrack.decoders.mesh.rasterizer import Fragments, rasterize
-from selftrack.io import markdown_table
+from selftrack.eval.checks.agreement import Check, Figure, gradient_check, loss_checks, relative, table
+from selftrack.eval.checks.gpu_training import compare_training
 from selftrack.tracker import load
+from selftrack.tracker.geometry.crop import CROP_SIZE
 from selftrack.tracker.geometry.pose import project
 from selftrack.tracker.model import Model
 from selftrack.tracker.pipeline import TrackConfig, load_model, open_clip, track_clip
@@ -38,33 +42,12 @@ from selftrack.tracker.results.track_file import Track
 
 CLIP = Path(__file__).parents[2] / "tests" / "data" / "smile.mp4"
 TIE = 1e-3  # pixels from an edge, or difference in depth, within which rounding may choose either triangle
-CODES, PIXELS, LOSSES = 0.02, 0.1, 0.02
-"""Tolerances: of a code (in standard deviations or ARKit's unit), of a vertex in pixels, of a loss relative to it."""
+CODES, PIXELS = 0.02, 0.1
+"""Tolerances: of a code (in standard deviations or ARKit's unit), and of a vertex in pixels."""
+SLOPES = 0.25
+"""Of a slope against a finite difference: textures are bilinear between pixels, so that slopes jump."""
+TEXTURE_TERMS = ("cftc", "motc")
 HEADS = 16  # drawn together, as adaptation does
-
-
-@dataclass(frozen=True)
-class Check:
-    """One comparison of the CPU with the GPU."""
-
-    name: str
-    difference: float
-    tolerance: float
-    unit: str
-
-    @property
-    def passed(self) -> bool:
-        """NaN does not pass."""
-        return self.difference <= self.tolerance
-
-
-@dataclass(frozen=True)
-class Speed:
-    """How often per second each does something."""
-
-    name: str
-    cpu: float
-    gpu: float
 
 
 def edge_distance(vertices: Tensor, faces: Tensor, pixel: Tensor) -> float:
@@ -100,11 +83,6 @@ def track_checks(a: Track, b: Track) -> list[Check]:
     ]
 
 
-def loss_checks(a: dict[str, float], b: dict[str, float]) -> list[Check]:
-    """Compare the terms of one adaptation step and its gradient, relatively; a term near 0 counts absolutely."""
-    return [Check(f"adaptation, {n}", abs(a[n] - b[n]) / max(abs(a[n]), 1e-3), LOSSES, "of it") for n in a]
-
-
 def rasterizer_check(device: str) -> Check:
     """Draw random people in random poses on the CPU and on `device`."""
     generator, head, size = torch.Generator().manual_seed(0), load_head(), (256, 256)
@@ -122,17 +100,55 @@ def moved(clip: Clip, device: str) -> Clip:
     pixels = Pixels()
     pixels.values, pixels.start, pixels.place = clip.pixels.values, clip.pixels.start, clip.pixels.place
     tensors = {name: getattr(clip, name).to(device) for name in ("points", "iod", "transform")}
-    compressed = [level.to(device) for level in clip.compressed]
-    return replace(clip, compressed=compressed, pixels=pixels.to(device), **tensors)
+    levels = [level.to(device) for level in clip.levels]
+    return replace(clip, levels=levels, pixels=pixels.to(device), **tensors)
 
 
-def step_terms(clip: Clip, model: Model, config: AdaptConfig) -> dict[str, float]:
-    """Compute the terms of the first step of an adaptation, and the length of the gradient of what is trained."""
+class Step(NamedTuple):
+    """The first step of an adaptation."""
+
+    terms: dict[str, float]
+    """The terms of the loss."""
+    gradients: dict[str, np.ndarray]
+    """Gradient (N,) of each term of texture, through the vertices, by what is trained."""
+    slopes: dict[str, tuple[float, float]]
+    """Of each term of texture by the head's pose, down its own gradient: by that, and by finite differences."""
+
+
+def first_step(clip: Clip, model: Model, config: AdaptConfig) -> Step:
+    """Compute the terms of the first step of an adaptation, and what their gradients say."""
     trainer = Trainer(clip, model.network, config, model.decoder, model.refiner)
-    terms = trainer.losses(trainer.renew(), trainer.draw())
-    trainer.total(terms).backward()
-    gradients = [p.grad.square().sum().item() for p in trainer.model.parameters() if p.grad is not None]
-    return {name: term.item() for name, term in terms.items()} | {"gradient": sum(gradients) ** 0.5}
+    state, batch = trainer.renew(), trainer.draw()
+    trained = [p for p in trainer.model.parameters() if p.requires_grad]
+    terms = trainer.losses(state, batch)
+    gradients, slopes = {}, {}
+    for name in TEXTURE_TERMS:
+        parts = torch.autograd.grad(terms[name], trained, retain_graph=True, allow_unused=True)
+        gradients[name] = torch.cat([part.flatten() for part in parts if part is not None]).cpu().numpy()
+        slopes[name] = _slope(trainer, name, state, batch)
+    return Step({name: term.item() for name, term in terms.items()}, gradients, slopes)
+
+
+def _slope(trainer: Trainer, name: str, state: State, batch: Batch, step: float = 2e-3) -> tuple[float, float]:
+    """Measure how steep a term is along its gradient by the last layer's bias of the pose; what is visible is held."""
+    bias = trainer.model.heads.pose.get_parameter("4.bias")
+    [gradient] = torch.autograd.grad(trainer.losses(state, batch)[name], [bias])
+    start, direction, values = bias.detach().clone(), gradient / gradient.norm(), []
+    with torch.no_grad():
+        for sign in (-1, 1):
+            bias.copy_(start + sign * step * direction)
+            values.append(trainer.losses(state, batch)[name].item())
+        bias.copy_(start)
+    return gradient.norm().item(), (values[1] - values[0]) / (2 * step)
+
+
+def step_checks(a: Step, b: Step) -> list[Check]:
+    """Compare the first step of an adaptation on two devices, and the second's gradients with finite differences."""
+    checks = loss_checks("adaptation", a.terms, b.terms)
+    for name, gradient in a.gradients.items():
+        checks.append(gradient_check(f"adaptation, gradient of {name}", gradient, b.gradients[name]))
+        checks.append(relative(f"adaptation, slope of {name} and its finite difference", *b.slopes[name], SLOPES))
+    return checks
 
 
 def steps_per_second(clip: Clip, model: Model, config: AdaptConfig) -> float:
@@ -146,17 +162,30 @@ def steps_per_second(clip: Clip, model: Model, config: AdaptConfig) -> float:
     return config.steps / (time.perf_counter() - began)
 
 
+@torch.no_grad()
+def crops_per_second(model: Model, count: int = 64, times: int = 5) -> float:
+    """Time the network on so many crops at once, streams and heads."""
+    crops = torch.rand(count, 3, CROP_SIZE, CROP_SIZE, device=model.device)
+    points = CROP_SIZE * torch.rand(count, model.landmarks.points, 2, device=model.device)
+    model.network(crops, points).z.cpu()  # to warm up
+    began = time.perf_counter()
+    for _ in range(times):
+        model.network(crops, points)
+    model.network(crops[:1], points[:1]).z.cpu()  # waits for all before it
+    return count * times / (time.perf_counter() - began)
+
+
 def compare(
     clip: Path,
     steps: int,
     devices: tuple[str, str] = ("cpu", "cuda"),
     make_model: Callable[[TrackConfig], Model] = load_model,
     duration: float | None = None,
-) -> tuple[list[Check], list[Speed]]:
+) -> tuple[list[Check], list[Figure]]:
     """Do all checks and time two devices on a clip."""
-    checks, tracks, fps, rates = [rasterizer_check(devices[1])], [], [], []
+    checks, tracks, fps, rates, network = [rasterizer_check(devices[1])], [], [], [], []
     shared: Clip | None = None
-    terms: list[dict[str, float]] = []
+    first: list[Step] = []
     with tempfile.TemporaryDirectory() as folder:
         for number, device in enumerate(devices):
             config = TrackConfig(device=device, overlay=False, duration=duration)
@@ -170,26 +199,17 @@ def compare(
                 shared = shared or read_clip(source, model, config, ClipConfig())
             mine = moved(shared, device)
             adaptation = replace(load_preset("fast"), steps=steps)
-            terms.append(step_terms(mine, model, adaptation))
+            first.append(first_step(mine, model, adaptation))
+            network.append(crops_per_second(model))
             rates.append(steps_per_second(mine, model, adaptation))
-    checks += track_checks(*tracks) + loss_checks(*terms)
-    return checks, [Speed("feed-forward, frames/s", *fps), Speed("adaptation, steps/s", *rates)]
-
-
-def table(checks: list[Check], speeds: list[Speed], machine: str) -> str:
-    """Write Markdown."""
-    rows = [
-        [
-            check.name,
-            f"{check.difference:.3g} {check.unit}".strip(),
-            f"{check.tolerance:g} {check.unit}".strip(),
-            "same" if check.passed else "**differs**",
-        ]
-        for check in checks
+    checks += track_checks(*tracks) + step_checks(*first)
+    seconds = [load_preset("fast").steps / rate for rate in rates]
+    return checks, [
+        Figure("a clip from file to track.npz, frames/s", fps[0], fps[1]),
+        Figure("the network on crops, frames/s", network[0], network[1], goal="1000"),
+        Figure("adaptation, steps/s", rates[0], rates[1]),
+        Figure("adaptation of the preset fast, s", seconds[0], seconds[1], goal="5"),
     ]
-    compared = markdown_table(["CPU against GPU", "difference", "tolerance", ""], rows)
-    timed = [[speed.name, f"{speed.cpu:.1f}", f"{speed.gpu:.1f}"] for speed in speeds]
-    return f"{machine}\n\n{compared}\n{markdown_table(['speed', 'CPU', 'GPU'], timed)}"
 
 
 def processor() -> str:
@@ -213,8 +233,11 @@ def main(
     if not torch.cuda.is_available():
         print("no CUDA GPU was found: there is nothing to compare with the CPU", file=sys.stderr)
         sys.exit(2)
-    checks, speeds = compare(clip, steps)
-    print(table(checks, speeds, machine()), end="")
+    checks, figures = compare(clip, steps)
+    with tempfile.TemporaryDirectory() as folder:
+        more_checks, more_figures = compare_training(Path(folder))
+    checks, figures = [*checks, *more_checks], [*figures, *more_figures]
+    print(table(checks, figures, machine()), end="")
     sys.exit(0 if all(check.passed for check in checks) else 1)
 
 

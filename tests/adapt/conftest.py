@@ -81,7 +81,7 @@ def clip(network: I2ZNet, truth: Truth) -> Clip:
         iod=torch.from_numpy(inter_ocular(points.numpy())),
         transform=torch.from_numpy(np.stack(transforms)).float(),
         grey=np.stack([View.of(*seen).grey for seen in zip(pictures, transforms, strict=True)]),
-        compressed=compressed,
+        levels=compressed,
         pixels=pixels,
         size=SIZE[::-1],
         total=COUNT,

@@ -92,14 +92,15 @@ def test_brighter_is_not_another_shot() -> None:
     assert shots.numbers().tolist() == [0, 0, 0, 0, 0, 1]
 
 
-def test_reading_the_bundled_clip(smile: Path) -> None:
+@pytest.mark.parametrize("maps", [False, True])
+def test_reading_the_bundled_clip(smile: Path, maps: bool) -> None:
     model, track = load_model(TrackConfig()), TrackConfig(duration=0.4)
     with open_clip(smile, track) as source:
-        clip = read_clip(source, model, track, ClipConfig())
+        clip = read_clip(source, model, track, ClipConfig(maps=maps))
     assert len(clip) == clip.total == 12 and clip.size == (640, 360) and (clip.shot == 0).all()
     at = clip.crop_points
     assert (at > 0).all() and (at < 255).all()
-    assert [len(level) for level in clip.compressed] == [12, 12, 12]
+    assert [level.shape[0] for level in clip.levels] == [12, 12, 12]
     with open_source(smile, duration=0.4) as reader, torch.no_grad():
         crops = np.stack([warp(f.image, t.numpy()) for f, t in zip(reader, clip.transform, strict=True)])
         images = to_tensor(torch.from_numpy(crops))
@@ -107,7 +108,8 @@ def test_reading_the_bundled_clip(smile: Path) -> None:
         whole = model.network(images, at, subject.network)
         kept = Adapted(model.network, subject)(clip, torch.arange(12))
     # what is kept of the frames says what the whole network says of their pictures
-    assert torch.allclose(kept.z, whole.z, atol=1e-3) and torch.allclose(kept.pose, whole.pose, atol=1e-2)
+    close = 5e-3 if maps else 1e-3  # maps are kept in half precision
+    assert torch.allclose(kept.z, whole.z, atol=close) and torch.allclose(kept.pose, whole.pose, atol=10 * close)
 
 
 def test_a_clip_without_a_face_is_refused(make_clip, tmp_path: Path) -> None:  # noqa: ANN001

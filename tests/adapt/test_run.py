@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from selftrack.adapt.clip import read_clip
+from selftrack.adapt.clip import ClipConfig, read_clip
 from selftrack.adapt.run import adapt, load_preset
 from selftrack.adapt.trainer import AdaptConfig, Trainer
 from selftrack.errors import UserError
@@ -43,12 +43,18 @@ def off(tmp_path: Path) -> Path:
     return path
 
 
-def test_the_model_that_it_is_made_from_stays(smile: Path, quick: AdaptConfig, off: Path, tmp_path: Path) -> None:
-    """Its weights, what it tracks, and that of the adapted model's un-adapted one; the file gives the same again."""
+@pytest.mark.parametrize("maps", [False, True])
+def test_the_model_that_it_is_made_from_stays(
+    smile: Path, quick: AdaptConfig, off: Path, tmp_path: Path, maps: bool
+) -> None:
+    """Its weights, what it tracks, and that of the adapted model's un-adapted one; the file gives the same again. With
+    the maps kept, the convolutions that compress them are adapted, too."""
     model = replace(Model.load(off, device="cpu"), refiner=None)  # it would take the head back to its place
     weights, before = copy.deepcopy(model.network.state_dict()), tracked(model, smile)
     with open_source(smile) as source:
-        adapted, verdict = adapt(model, source, quick)
+        adapted, verdict = adapt(model, source, replace(quick, clip=ClipConfig(maps=maps)))
+    compress = adapted.network.heads.levels[0].compress[0].weight
+    assert torch.equal(compress, weights["heads.levels.0.compress.0.weight"]) != maps
     assert all(torch.equal(value, weights[name]) for name, value in model.network.state_dict().items())
     assert verdict.kept and adapted is not model and adapted.unadapted() is model
     assert verdict.after.landmarks < 0.8 * verdict.before.landmarks and verdict.history[-1]["step"] == verdict.steps

@@ -20,7 +20,7 @@ from torch.utils._pytree import tree_flatten, tree_map
 from selftrack.adapt.clip import ClipConfig, read_clip
 from selftrack.adapt.trainer import AdaptConfig
 from selftrack.decoders.head.model import load_head
-from selftrack.eval.checks.gpu import loss_checks, moved, rasterizer_check, step_terms, track_checks
+from selftrack.eval.checks.gpu import first_step, moved, rasterizer_check, step_checks, track_checks
 from selftrack.tracker import load
 from selftrack.tracker.landmarks.detectors import AttentionMesh
 from selftrack.tracker.model import Model
@@ -133,7 +133,7 @@ def test_tracking_and_adaptation_stay_on_their_device(
         return Model(load_network(device=device), load_head().to(place), AttentionMesh(place), place, WEIGHTS)
 
     here, there = on("cpu"), on(emulated)
-    tracks, terms = [], []
+    tracks, steps = [], []
     for name, model in (("here", here), ("there", there)):
         track_clip(smile, tmp_path / name, config, model=model)
         tracks.append(load(tmp_path / name))
@@ -141,6 +141,6 @@ def test_tracking_and_adaptation_stay_on_their_device(
         clip = read_clip(source, here, config, ClipConfig())
     quick = AdaptConfig(groups=2, texels=200, texture=64)
     for model in (here, there):
-        terms.append(step_terms(moved(clip, str(model.device)), model, quick))
-    checks = track_checks(*tracks) + loss_checks(*terms)
+        steps.append(first_step(moved(clip, str(model.device)), model, quick))
+    checks = track_checks(*tracks) + step_checks(*steps)
     assert all(check.passed for check in checks), [check for check in checks if not check.passed]

@@ -9,9 +9,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from selftrack.errors import UserError
 from selftrack.synthetic.captures import load_shard
 from selftrack.tracker.network.i2znet import I2ZConfig, I2ZNet, to_tensor
-from selftrack.training.dataset import Dataset, Shards, stream_hash
+from selftrack.tracker.network.streams import stream_hash
+from selftrack.training.dataset import Dataset, Shards
 from selftrack.training.loop import World
 
 
@@ -24,6 +26,11 @@ def shard(shards: list[Path], tmp_path: Path) -> Path:
 @pytest.fixture
 def network() -> I2ZNet:
     return I2ZNet(I2ZConfig(vector=8, hidden=8))
+
+
+def maps_in(shards: list[Path], network: I2ZNet) -> list[Tensor]:
+    data = Dataset(shards, network)
+    return data.batch(torch.arange(len(data.points)), torch.device("cpu"))[0]
 
 
 def maps_of(network: I2ZNet, shard: Path) -> list[Tensor]:
@@ -61,18 +68,47 @@ def test_a_batch_has_all_shots_of_its_people_in_order(shard: Path, network: I2ZN
 
 
 def test_maps_are_read_from_the_cache(shard: Path, network: I2ZNet, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = Dataset([shard], network).maps
+    first = maps_in([shard], network)
     monkeypatch.setattr(network, "perceive", lambda crops: pytest.fail("computed again"))
-    assert_equal(Dataset([shard], network).maps, first)
+    assert_equal(maps_in([shard], network), first)
+
+
+def test_people_of_several_shards_are_their_own(shard: Path, other_shards: list[Path], network: I2ZNet) -> None:
+    """Three people in the one, two in the other; the fifth is the second of the other."""
+    [other] = other_shards
+    maps, points, _, _ = Dataset([shard, other], network).batch(torch.tensor([4, 1]), torch.device("cpu"))
+    assert_equal([m[:4] for m in maps], [m[4:] for m in maps_of(network, other)])
+    assert_equal([m[4:] for m in maps], [m[4:8] for m in maps_of(network, shard)])
+    torch.testing.assert_close(points[0, 0], torch.from_numpy(load_shard(other).points[1, 0, 0]))
+
+
+def test_a_network_that_reads_pictures_gets_them(shard: Path) -> None:
+    network = I2ZNet(I2ZConfig(perceptual="scratch", vector=8, hidden=8))
+    [pictures] = maps_in([shard], network)
+    assert pictures.dtype == torch.uint8
+    assert torch.equal(pictures, torch.from_numpy(load_shard(shard).pictures).flatten(0, 2))
+    assert list(shard.parent.iterdir()) == [shard]  # nothing is kept beside it
+
+
+def test_a_disk_without_room_is_refused(shard: Path, network: I2ZNet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The room that is asked for is what the maps take: 12 pictures of three depths."""
+    taken = 12 * sum(2 * m[0].numel() for m in maps_of(network, shard))
+    usage = type(shutil.disk_usage(shard.parent))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10**9, 10**9, taken - 1))
+    with pytest.raises(UserError, match=r"maps of 1 files of captures take 0.00 GB, but .* make room"):
+        Dataset([shard], network)
+    assert list(shard.parent.iterdir()) == [shard]
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10**9, 10**9, taken))
+    Dataset([shard], network)
 
 
 def test_a_damaged_cache_is_made_anew(shard: Path, network: I2ZNet) -> None:
-    expected = Dataset([shard], network).maps
+    expected = maps_in([shard], network)
     [cache] = set(shard.parent.iterdir()) - {shard}
     whole = cache.read_bytes()
     for damaged in (b"", whole[:5], whole[:1000], b"nothing" * 100):
         cache.write_bytes(damaged)
-        assert_equal(Dataset([shard], network).maps, expected)
+        assert_equal(maps_in([shard], network), expected)
     assert cache.read_bytes() == whole
 
 
@@ -89,13 +125,13 @@ def test_an_interrupted_writing_leaves_nothing(shard: Path, network: I2ZNet, mon
 
 def test_another_stream_has_other_maps(shard: Path, network: I2ZNet) -> None:
     """One of another kind, and one with other weights; all are called the same."""
-    before = Dataset([shard], network).maps
+    before = maps_in([shard], network)
     network.perceptual = Convolution()
-    kind = Dataset([shard], network).maps
+    kind = maps_in([shard], network)
     assert_equal(kind, maps_of(network, shard))
     assert len(kind) == 1 != len(before)
     network.perceptual.convolution.weight.mul_(2)
-    weights = Dataset([shard], network).maps
+    weights = maps_in([shard], network)
     assert_equal(weights, maps_of(network, shard))
     assert not torch.equal(weights[0], kind[0])
 
@@ -103,7 +139,7 @@ def test_another_stream_has_other_maps(shard: Path, network: I2ZNet) -> None:
 def test_another_shard_of_the_same_name_has_other_maps(shard: Path, network: I2ZNet, other_shards: list[Path]) -> None:
     Dataset([shard], network)
     shutil.copy(other_shards[0], shard)
-    assert_equal(Dataset([shard], network).maps, maps_of(network, other_shards[0]))
+    assert_equal(maps_in([shard], network), maps_of(network, other_shards[0]))
 
 
 def test_a_streams_hash_is_that_of_its_kind_and_weights(network: I2ZNet) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +14,11 @@ import torch
 from torch import Tensor, multiprocessing, nn
 
 from selftrack.errors import UserError
+from selftrack.tracker.network.i2znet import I2ZConfig, I2ZNet
+from selftrack.training.dataset import Dataset
+from selftrack.training.landmark_noise import NoiseConfig
 from selftrack.training.loop import Checkpoint, Loop, Progress, RunningAverage, World
+from selftrack.training.objective import Objective, ObjectiveConfig
 
 SETTINGS = {"rate": 0.1, "noise": {"point": 0.4}, "workers": 0}
 
@@ -177,13 +182,17 @@ def train_together(world: World, out: Path) -> None:
         torch.save(loop.trained.state_dict(), out / f"{name}{world.rank}.pt")
 
 
-def test_two_processes_train_as_one(tmp_path: Path) -> None:
-    """Half of each batch for each gives the gradients of the whole, and so the same weights in both; an interrupted run
-    ends as one that was not, for every process goes on with its own random draws."""
+def in_two_processes(out: Path, work: Callable[[World, Path], None]) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    multiprocessing.spawn(in_process, (2, port, tmp_path, train_together), nprocs=2)
+    multiprocessing.spawn(in_process, (2, port, out, work), nprocs=2)
+
+
+def test_two_processes_train_as_one(tmp_path: Path) -> None:
+    """Half of each batch for each gives the gradients of the whole, and so the same weights in both; an interrupted run
+    ends as one that was not, for every process goes on with its own random draws."""
+    in_two_processes(tmp_path, train_together)
     alone = make_loop(World(torch.device("cpu")), noise=0)
     alone.run(batches, 30, 7, Checkpoint.beside(tmp_path / "alone", SETTINGS, every=30))
 
@@ -195,3 +204,48 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
         assert torch.equal(weights("quiet0")[name], weights("quiet1")[name])
         assert torch.equal(weights("parts0")[name], weights("whole0")[name])
         assert not torch.equal(weights("whole0")[name], weights("quiet0")[name])
+
+
+class Undisturbed(Objective):
+    """Without what is drawn at random: each shot is conditioned on the mean of the person's."""
+
+    def _pools(self, people: int, shots: int) -> Tensor:
+        return torch.ones(people, shots, shots)
+
+    def _condition(self, single: Tensor, true: Tensor, pooled: Tensor) -> Tensor:
+        return pooled
+
+
+def step_of_the_papers_network(world: World, out: Path, shards: list[Path]) -> None:
+    """Two steps from the same weights, each process with its own of two people."""
+    torch.manual_seed(0)
+    network = I2ZNet(replace(I2ZConfig.load("i2znet_paper"), vector=8, hidden=8), pretrained=False).train()
+    network.landmarks.network.num_modules = 1  # of four hourglasses, to save time
+    quiet = NoiseConfig(identity=0, identity_point=0, frame=0, point=0, brows=0, lips=0, outliers=0, missed=0)
+    objective = Undisturbed(network, ObjectiveConfig(noise=quiet, detected=0.0, perceptual_dropout=0.0))
+    optimizer = torch.optim.SGD(network.heads.parameters(), 1e-3)
+    schedule = torch.optim.lr_scheduler.ConstantLR(optimizer, 1.0)
+    loop = Loop(objective, network.heads, ObjectiveConfig().weights, optimizer, schedule, world)
+    data = Dataset(shards, network)
+    people = torch.tensor(list(world.share(range(2))))
+    for step in (1, 2):
+        loop._improve(data.batch(people, world.device))
+        gradients = {name: value.grad for name, value in network.heads.named_parameters() if value.grad is not None}
+        torch.save(gradients, out / f"step{step}_{world.rank}_of_{world.size}.pt")
+
+
+def test_two_processes_train_the_papers_network_as_one(shards: list[Path], tmp_path: Path) -> None:
+    """VGG-16 and FAN on pictures, with random weights: the gradients of two steps are those of one process that has
+    both people."""
+    work = partial(step_of_the_papers_network, shards=shards)
+    in_two_processes(tmp_path, work)
+    work(World(torch.device("cpu")), tmp_path)
+    for step in (1, 2):
+        one, other, alone = (
+            torch.load(tmp_path / f"step{step}_{name}.pt", weights_only=True) for name in ("0_of_2", "1_of_2", "0_of_1")
+        )
+        assert one.keys() == alone.keys() and "levels.0.compress.0.weight" in one
+        rounding = 1e-6 * max(value.abs().max().item() for value in alone.values())
+        for name, value in alone.items():
+            assert torch.equal(one[name], other[name])
+            torch.testing.assert_close(one[name], value, rtol=2e-3, atol=rounding)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -9,6 +11,7 @@ from selftrack.decoders.base import SurfacePoints
 from selftrack.decoders.head.model import load_head
 from selftrack.tracker.geometry.pose import project
 from selftrack.tracker.network.i2znet import Features, I2ZConfig, I2ZNet
+from selftrack.training.dataset import Dataset
 from selftrack.training.landmark_noise import NoiseConfig
 from selftrack.training.objective import Objective, ObjectiveConfig, code_millimetres
 
@@ -66,3 +69,22 @@ def test_the_detectors_own_points_are_taken_for_some_people() -> None:
     moved = (seen - points).abs().amax((2, 3))  # (400,2)
     assert moved[:, 1].max() < 1e-3 and 150 < (moved[:, 0] > 4.9).sum() < 250
     assert ((moved[:, 0] < 1e-3) | (moved[:, 0] > 4.9)).all()
+
+
+def test_mixed_precision_changes_hardly_anything(shards: list[Path]) -> None:
+    """What is made of maps may be rounded, points and losses may not: these are the same to a few parts in a thousand,
+    where a bfloat16 has three digits and a point of a crop needs five."""
+    torch.manual_seed(0)
+    network = I2ZNet(I2ZConfig()).train()
+    batch = Dataset(shards, network).batch(torch.arange(3), torch.device("cpu"))
+    found = []
+    for bfloat16 in (False, True):
+        torch.manual_seed(1)
+        losses = Objective(network, ObjectiveConfig(), bfloat16=bfloat16)(*batch)
+        network.zero_grad()
+        losses["pose"].backward()
+        gradient = torch.cat([p.grad.flatten() for p in network.heads.parameters() if p.grad is not None])
+        found.append(({name: loss.item() for name, loss in losses.items()}, gradient))
+    (exact, gradient), (mixed, rounded) = found
+    assert mixed != exact and all(mixed[name] == pytest.approx(exact[name], rel=5e-3) for name in exact)
+    assert torch.nn.functional.cosine_similarity(gradient, rounded, 0) > 0.999

@@ -19,13 +19,14 @@ from selftrack.tracker.landmarks.base import Detection, Follower, LandmarkSource
 from selftrack.tracker.landmarks.detectors import AttentionMesh
 from selftrack.tracker.landmarks.follower import DetectConfig
 from selftrack.tracker.model import Model
-from selftrack.tracker.network import streams
 from selftrack.tracker.network.i2znet import I2ZConfig
+from selftrack.tracker.network.published import VGG16, Published, State
+from selftrack.tracker.network.streams import LANDMARK_STREAMS, Fan, Vgg16, stream_hash
 from selftrack.tracker.network.weights import load_network
 from selftrack.tracker.refinement.refiner import Refiner
 from selftrack.tracker.sources.opening import open_source
 from selftrack.tracker.tracker import Tracker
-from selftrack.training.dataset import Shards, stream_hash
+from selftrack.training.dataset import Shards
 from selftrack.training.i2znet import TrainConfig, train
 
 SMILE = Path(__file__).parents[1] / "data" / "smile.mp4"
@@ -72,21 +73,20 @@ def shard(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.fixture
 def random_streams(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """VGG-16 and FAN with random weights, the same each time."""
+    """VGG-16 and FAN with random weights, the same each time; FAN has one of its four hourglasses, to save time."""
 
-    def seeded(kind: type) -> object:
-        def make(pretrained: bool = True) -> torch.nn.Module:
-            with torch.random.fork_rng():
-                torch.manual_seed(0)
-                stream = kind(False)
-            if kind is streams.Fan:
-                stream.network.num_modules = 1  # of four hourglasses, to save time
-            return stream
+    def find(published: Published, packed: Path | None = None) -> State:
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            return Vgg16().features.state_dict() if published is VGG16 else Fan().network.state_dict()
 
-        return make
+    def first_hourglass() -> Fan:
+        stream = Fan()
+        stream.network.num_modules = 1
+        return stream
 
-    monkeypatch.setitem(streams.PERCEPTUAL_STREAMS, "vgg16", seeded(streams.Vgg16))
-    monkeypatch.setitem(streams.LANDMARK_STREAMS, "fan", seeded(streams.Fan))
+    monkeypatch.setattr(Published, "find", find)
+    monkeypatch.setitem(LANDMARK_STREAMS, "fan", first_hourglass)
     yield
 
 

@@ -11,16 +11,9 @@ import torch
 
 from selftrack.decoders.mesh.rasterizer import Fragments, rasterize
 from selftrack.eval.checks import gpu
-from selftrack.eval.checks.gpu import (
-    Check,
-    Speed,
-    compare,
-    edge_distance,
-    loss_checks,
-    table,
-    track_checks,
-    wrong_pixels,
-)
+from selftrack.eval.checks.agreement import Check, Figure, gradient_check, loss_checks, table
+from selftrack.eval.checks.gpu import compare, edge_distance, track_checks, wrong_pixels
+from selftrack.eval.checks.gpu_training import compare_training
 from selftrack.tracker import load
 
 SQUARE = torch.tensor([[[1.0, 1, 5], [9, 1, 5], [9, 9, 5], [1, 9, 5]]])  # its diagonal runs through pixel centres
@@ -62,17 +55,22 @@ def test_tracks_differ_where_they_differ(plain_folder: Path) -> None:
 
 def test_losses_are_relative() -> None:
     a = {"cftc": 2.0, "anchor": 0.0}
-    near, far = loss_checks(a, {"cftc": 2.02, "anchor": 1e-6}), loss_checks(a, {"cftc": 2.2, "anchor": 1e-3})
+    near, far = loss_checks("", a, {"cftc": 2.02, "anchor": 1e-6}), loss_checks("", a, {"cftc": 2.2, "anchor": 1e-3})
     assert [c.passed for c in near] == [True, True] and near[0].difference == pytest.approx(0.01)
     assert [c.passed for c in far] == [False, False]
-    assert not loss_checks(a, {"cftc": np.nan, "anchor": 0.0})[0].passed
+    assert not loss_checks("", a, {"cftc": np.nan, "anchor": 0.0})[0].passed
+    slope = np.array([3.0, 4.0])
+    assert gradient_check("", slope, slope + [0.05, 0]).difference == pytest.approx(0.01)
+    assert not gradient_check("", slope, -slope).passed
 
 
 def test_the_table_names_machine_and_failures() -> None:
-    text = table([Check("a", 0.5, 1, "px"), Check("b", 2, 1, "")], [Speed("frames/s", 30, 300)], "GPU 9000; 2 x CPU")
+    text = table(
+        [Check("a", 0.5, 1, "px"), Check("b", 2, 1, "")], [Figure("frames/s", np.nan, 300, "1000")], "GPU 9000; 2 x CPU"
+    )
     assert text.startswith("GPU 9000")
     assert "| a | 0.5 px | 1 px | same |" in text and "| b | 2 | 1 | **differs** |" in text
-    assert "| frames/s | 30.0 | 300.0 |" in text
+    assert "| frames/s | - | 300.0 | 1000 |" in text
 
 
 def test_without_a_gpu_one_line_and_exit_code_2(
@@ -86,9 +84,16 @@ def test_without_a_gpu_one_line_and_exit_code_2(
 
 
 def test_the_cpu_agrees_with_itself(smile: Path) -> None:
-    checks, speeds = compare(smile, 2, ("cpu", "cpu"), duration=0.4)
-    assert {check.difference for check in checks} == {0}
-    assert all(speed.cpu > 0 and speed.gpu > 0 for speed in speeds)
+    checks, figures = compare(smile, 2, ("cpu", "cpu"), duration=0.4)
+    assert {check.difference for check in checks if "finite" not in check.name} == {0}
+    assert all(check.passed for check in checks), checks
+    assert all(figure.cpu > 0 and figure.gpu > 0 for figure in figures)
+
+
+def test_trainings_agree_with_themselves(tmp_path: Path) -> None:
+    checks, figures = compare_training(tmp_path, ("cpu", "cpu"), ["i2znet_small"], people=1, texture=64, steps=1)
+    assert {check.difference for check in checks} == {0} and len(checks) == 6
+    assert all(figure.gpu > 0 for figure in figures)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
