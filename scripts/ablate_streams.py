@@ -1,9 +1,10 @@
-"""What each part of the bundled I2ZNet is worth: train without it, track real clips, compare.
+"""What each part of the bundled I2ZNet is worth: train without it, compare on known people and on real clips.
 
-    python scripts/ablate_streams.py CAPTURES OUT CLIP [CLIP ...] --steps 1500
+    python scripts/ablate_streams.py CAPTURES KNOWN OUT CLIP [CLIP ...] --steps 2000
 
-CAPTURES is a folder of `track-train`. Every variant sees the same captures, steps and seed. The tracks are left in
-OUT/<variant>/<clip>, so that any scorer can be run on them.
+CAPTURES and KNOWN are folders of `track-train captures`; nobody of KNOWN, such as people of another rig, is learned
+from. Every variant sees the same captures, steps and seed. The tracks are left in OUT/<variant>/<clip>, so that any
+scorer can be run on them.
 """
 
 from __future__ import annotations
@@ -12,38 +13,77 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 import typer
 
+from selftrack.decoders.head.model import load_head
 from selftrack.eval.checks.likeness import skin_colour
 from selftrack.eval.compare.reference import skin_windows
+from selftrack.eval.meaning.curves import CurveSums
 from selftrack.eval.metrics import METRICS, TrackedClip, measure
 from selftrack.io import markdown_table
 from selftrack.synthetic.captures import find_captures
 from selftrack.tracker import load
-from selftrack.tracker.network.i2znet import I2ZConfig
+from selftrack.tracker.network.i2znet import I2ZConfig, I2ZNet, to_tensor
+from selftrack.tracker.network.weights import load_network
 from selftrack.tracker.pipeline import TrackConfig, track_clip
-from selftrack.training.dataset import Shards
+from selftrack.tracker.refinement.controls import bound
+from selftrack.training.dataset import Dataset, Shards
 from selftrack.training.i2znet import TrainConfig, train
 
-VARIANTS: dict[str, dict[str, object]] = {
-    "full": {},
-    "without the perceptual stream": {"perceptual": None},
-    "without the landmark stream": {"landmarks": None, "coordinates": False},
-    "without coordinates": {"coordinates": False},
-    "without heatmaps": {"landmarks": None},
+FULL = I2ZConfig.load("i2znet_small")
+VARIANTS: dict[str, I2ZConfig] = {
+    "full": FULL,
+    "without the perceptual stream": replace(FULL, perceptual=None),
+    "without heatmaps": replace(FULL, landmarks=None),
+    "without the landmark stream": replace(FULL, landmarks=None, coordinates=False),
+    "without coordinates": replace(FULL, coordinates=False),
+    "ImageNet's features": I2ZConfig.load("i2znet_imagenet"),
+    "ImageNet's features, without coordinates": replace(I2ZConfig.load("i2znet_imagenet"), coordinates=False),
 }
 
 
-def main(captures: Path, out: Path, clips: list[Path], steps: int = 1500, config: str = "i2znet_small") -> None:
-    """Train, track and print a Markdown table, means over the clips."""
-    shards, windows, table = Shards(find_captures(captures)), {}, []
-    for variant, change in VARIANTS.items():
+@torch.no_grad()
+def known_curves(network: I2ZNet, shards: list[Path]) -> dict[str, float]:
+    """Correlation, gain and mean error of what the network itself says of people whose curves are known, each with the
+    subject pooled over the person's pictures; points are the detector's."""
+    data, expression, sums, errors = Dataset(shards, network), load_head().expression, None, []
+    for person in range(len(data.points)):
+        maps, _, codes, detected = data.batch(torch.tensor([person]), torch.device("cpu"))
+        seen = detected[0].isfinite().all(2).all(1)
+        if seen.sum() < 2:
+            continue
+        points, maps = detected[0][seen], [depth[seen] for depth in maps]
+        images = to_tensor(maps[0]) if network.reads_pictures else None
+        perceived = [m.float() for m in maps] if images is None else network.perceive(images)
+        features = network.heads.features(network.compressed(images, points, perceived), points)
+        subject = network.heads.pool(features, network.heads.regress(features).subject)
+        said = bound(network.heads.regress(features, subject.expand(len(points), -1)).z[:, expression])
+        true = codes[0][seen][:, expression]
+        errors.append((said - true).abs().mean().item())
+        one = CurveSums.of(true.numpy(), said.numpy())
+        sums = one if sums is None else sums + one
+    assert sums is not None, "no face was found"
+    return {
+        "known curves, r": float(np.nanmean(sums.correlation()[sums.moving])),
+        "known curves, gain": float(np.nanmean(sums.gain()[sums.moving])),
+        "known curves, error": float(np.mean(errors)),
+    }
+
+
+def main(captures: Path, known: Path, out: Path, clips: list[Path], steps: int = 2000, only: str = "") -> None:
+    """Train, track and print a Markdown table, means over the clips; `only` the variants whose names have that in
+    them."""
+    torch.set_num_threads(1)
+    shards, judged, windows, table = Shards(find_captures(captures)), find_captures(known), {}, []
+    for variant, architecture in VARIANTS.items():
+        if only not in variant:
+            continue
         folder = out / variant.replace(" ", "_")
         folder.mkdir(parents=True, exist_ok=True)
         weights = folder / "weights.safetensors"
-        network = replace(I2ZConfig.load(config), **change)
         if not weights.exists():
-            train(shards, weights, TrainConfig(network=network, steps=steps))
+            train(shards, weights, TrainConfig(network=architecture, steps=steps), lambda *at: print(*at, flush=True))
         rows = []
         for clip in clips:
             result = folder / clip.stem
@@ -53,10 +93,11 @@ def main(captures: Path, out: Path, clips: list[Path], steps: int = 1500, config
                 windows[clip] = skin_windows(track)
             rows.append(measure(TrackedClip.of(track, windows[clip])) | {"skin colour": skin_colour(track)})
         figures = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
-        known = [name for name, value in figures.items() if name not in METRICS or np.isfinite(value)]
-        table.append([variant, *(f"{figures[name]:.2f}" for name in known)])
+        figures |= known_curves(load_network(weights), judged)
+        names = [name for name, value in figures.items() if name not in METRICS or np.isfinite(value)]
+        table.append([variant, *(f"{figures[name]:.3f}" for name in names)])
         print(variant, figures, flush=True)
-    print(markdown_table(["variant", *known], table), end="")
+    print(markdown_table(["variant", *names], table), end="")
 
 
 if __name__ == "__main__":

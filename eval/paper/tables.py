@@ -25,6 +25,7 @@ import typer
 from selftrack.adapt.run import load_preset
 from selftrack.adapt.terms import TERMS
 from selftrack.command import run
+from selftrack.errors import UserError
 from selftrack.eval.checks.benchmark import tracked
 from selftrack.eval.compare.reference import skin_windows
 from selftrack.eval.compare.score import cell
@@ -74,10 +75,6 @@ TABLE3 = {
     "texture": "texture from undisturbed",
     "geometry": "geometry, mm from truth",
 }
-NOT_RUN = {
-    "VGG-16 + skip": "VGG-16's ImageNet weights, a download, were not here",
-    "VGG-16 + skip + FAN": "nor were FAN's",
-}
 Row = dict[str, float]
 Rows = dict[str, Row]
 Lines = dict[str, Row | str]
@@ -90,6 +87,12 @@ Seed = Annotated[int, typer.Option(help="Random seed (default 0).", min=0)]
 Training = Annotated[
     bool, typer.Option("--train/--no-train", help="Train what is not in OUT, or leave it out (default: train).")
 ]
+
+
+Streams = Annotated[
+    Path | None, typer.Option(help="Take weights of VGG-16 and FAN from this file of track-train streams.")
+]
+Device = Annotated[str, typer.Option(help="Train on cpu or cuda (default cpu).")]
 
 
 def markdown(rows: Mapping[Any, Mapping[str, float] | str], columns: dict[str, str], first: str) -> str:
@@ -166,18 +169,20 @@ def table2(
     clip: Annotated[Path, typer.Option(help="Clip for the temporal stability (default: the bundled one).")] = CLIP,
     seed: Seed = 0,
     training: Training = True,
+    streams: Streams = None,
+    device: Device = "cpu",
 ) -> None:
     """I2ZNet: scratch, frozen, + skip, + skip + key, on people that are not in its training data (Table 2)."""
     shots, rows = held_out_shots(people, 2, seed, ())[NONE], Lines()
-    for name, weights in _weights(captures, out, steps, seed, training).items():
-        if weights.exists():
-            still = stability(weights, clip, out / "tracks" / name)
-            rows[LABELS[name]] = accuracy(load_network(weights), shots) | {"temporal": still}
+    for name, trained in _trained(captures, out, steps, seed, training, streams, device).items():
+        if isinstance(trained, Path):
+            still = stability(trained, clip, out / "tracks" / name, streams)
+            rows[LABELS[name]] = accuracy(load_network(trained, streams=streams), shots) | {"temporal": still}
         else:
-            rows[LABELS[name]] = "not trained in the time there was"
+            rows[LABELS[name]] = trained
     bundled = load_network()
     rows["bundled weights"] = accuracy(bundled, shots)
-    _finish("table2", out, markdown({**rows, **NOT_RUN}, TABLE2, "network"))
+    _finish("table2", out, markdown(rows, TABLE2, "network"))
 
 
 def table3(
@@ -187,20 +192,25 @@ def table3(
     people: People = 24,
     seed: Seed = 0,
     training: Training = True,
+    streams: Streams = None,
+    device: Device = "cpu",
 ) -> None:
     """The same networks when view, colour, light, crop or background change (supplementary Table 3)."""
     shots = held_out_shots(people, 2, seed)
-    rows: dict[str, dict[str, Row] | None] = {}
-    for name, weights in _weights(captures, out, steps, seed, training).items():
-        rows[LABELS[name]] = robustness(load_network(weights), shots, NONE) if weights.exists() else None
+    rows: dict[str, dict[str, Row] | str] = {}
+    for name, trained in _trained(captures, out, steps, seed, training, streams, device).items():
+        if isinstance(trained, Path):
+            rows[LABELS[name]] = robustness(load_network(trained, streams=streams), shots, NONE)
+        else:
+            rows[LABELS[name]] = trained
     rows["bundled weights"] = robustness(load_network(), shots, NONE)
     tables = []
     for column, title in TABLE3.items():
         lines: Lines = {
-            network: "not trained in the time there was" if row is None else {p: row[p][column] for p in PERTURBATIONS}
+            network: row if isinstance(row, str) else {p: row[p][column] for p in PERTURBATIONS}
             for network, row in rows.items()
         }
-        tables.append(markdown({**lines, **NOT_RUN}, {p: p for p in PERTURBATIONS}, title))
+        tables.append(markdown(lines, {p: p for p in PERTURBATIONS}, title))
     _finish("table3", out, *tables)
 
 
@@ -221,14 +231,20 @@ def figure10(
     write_plot(captures, real, out / "resolution.png")
 
 
-def _weights(captures: Path, out: Path, steps: int, seed: int, training: bool) -> dict[str, Path]:
-    """The file of weights of each variant; train it first if that is wanted."""
+def _trained(
+    captures: Path, out: Path, steps: int, seed: int, training: bool, streams: Path | None, device: str
+) -> dict[str, Path | str]:
+    """The file of weights of each variant, or why there is none; train it first if that is wanted."""
     torch.set_num_threads(1)
-    shards, files = find_captures(captures), {}
+    shards, files = find_captures(captures), dict[str, Path | str]()
     for name in VARIANTS:
-        files[name] = out / "i2znet" / f"{name}.safetensors"
-        if training:
-            train_variant(name, shards, files[name], TrainConfig(steps=steps, seed=seed))
+        weights = out / "i2znet" / f"{name}.safetensors"
+        try:
+            if training:
+                train_variant(name, shards, weights, TrainConfig(steps=steps, seed=seed), streams, device)
+            files[name] = weights if weights.exists() else "not trained in the time there was"
+        except UserError as error:  # weights of a frozen stream are not there
+            files[name] = str(error)
     return files
 
 

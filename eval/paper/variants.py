@@ -29,15 +29,38 @@ VARIANTS = {
     "frozen": replace(PAPER, landmarks=None, depths=1),
     "skip": replace(PAPER, landmarks=None),
     "skip_key": PAPER,
+    "imagenet_skip": replace(PAPER, perceptual="efficientnet", landmarks=None),
+    "imagenet_skip_key": replace(PAPER, perceptual="efficientnet"),
+    "vgg_skip": replace(PAPER, perceptual="vgg16", landmarks=None),
+    "vgg_skip_key": replace(PAPER, perceptual="vgg16", landmarks="fan"),
 }
-LABELS = {"scratch": "scratch", "frozen": "frozen", "skip": "frozen + skip", "skip_key": "frozen + skip + key"}
+LABELS = {
+    "scratch": "scratch",
+    "frozen": "frozen",
+    "skip": "frozen + skip",
+    "skip_key": "frozen + skip + key",
+    "imagenet_skip": "ImageNet's EfficientNet-Lite0 + skip",
+    "imagenet_skip_key": "ImageNet's EfficientNet-Lite0 + skip + key",
+    "vgg_skip": "VGG-16 + skip",
+    "vgg_skip_key": "VGG-16 + skip + FAN",
+}
 Row = dict[str, float]
 
 
-def train_variant(name: str, captures: list[Path], weights: Path, config: TrainConfig) -> Path:
+def train_variant(
+    name: str,
+    captures: list[Path],
+    weights: Path,
+    config: TrainConfig,
+    streams: Path | None = None,
+    device: str = "cpu",
+) -> Path:
     """Train a variant if its weights are not there; an interrupted training goes on.
 
     No shot loses its perceptual maps, without which the variants without landmarks have no input.
+
+    Raises:
+        UserError: weights of a frozen stream are not there.
     """
     if not weights.exists():
         weights.parent.mkdir(parents=True, exist_ok=True)
@@ -47,7 +70,7 @@ def train_variant(name: str, captures: list[Path], weights: Path, config: TrainC
         def progress(step: int, steps: int, losses: dict[str, float]) -> None:
             print(name, f"{step}/{steps}", *(f"{k} {v:.3g}" for k, v in losses.items()), flush=True)
 
-        train(Shards(captures), weights, settings, progress)
+        train(Shards(captures), weights, settings, progress, device=device, streams=streams)
     return weights
 
 
@@ -117,8 +140,10 @@ def robustness(network: I2ZNet, shots: dict[str, Shots], undisturbed: str) -> di
     return rows
 
 
-def stability(weights: Path, clip: Path, folder: Path) -> float:
+def stability(weights: Path, clip: Path, folder: Path, streams: Path | None = None) -> float:
     """Measure Eq. 10 in the image, mean of ratios, of a clip tracked frame by frame."""
-    track_clip(clip, folder, TrackConfig(weights=str(weights), overlay=False, identity="per-frame"), overwrite=True)
+    given = str(streams) if streams else None
+    config = TrackConfig(weights=str(weights), streams=given, overlay=False, identity="per-frame")
+    track_clip(clip, folder, config, overwrite=True)
     track = load(folder)
     return mesh_stability(track.vertices, track.ok, median_iod(track.landmarks))[0].mean.value()

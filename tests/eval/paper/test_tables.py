@@ -130,12 +130,14 @@ def test_shots_are_seeded_and_their_points_are_near_the_detectors(few: dict[str,
 
 
 def test_variants_differ_in_one_part_each() -> None:
-    networks = {name: I2ZNet(config) for name, config in VARIANTS.items()}
-    assert [networks[n].sizes for n in VARIANTS] == [[6], [6], [24, 12, 6], [24, 12, 6]]
+    networks = {name: I2ZNet(config, pretrained=False) for name, config in VARIANTS.items()}
+    pyramid, paper = [24, 12, 6], [64, 32, 16, 8]
+    assert [networks[n].sizes for n in VARIANTS] == [[6], [6], *[pyramid] * 4, *[paper] * 2]
     assert isinstance(networks["frozen"].perceptual, MeshTrunk) and networks["skip_key"].landmarks is not None
     assert networks["scratch"].heads.levels[0].to_z.in_features == networks["frozen"].heads.levels[0].to_z.in_features
     images = torch.rand(2, 3, 256, 256)
-    for name, network in networks.items():
+    for name in ("scratch", "frozen", "skip", "skip_key", "imagenet_skip", "imagenet_skip_key"):
+        network = networks[name]
         network.train()(images, torch.rand(2, 478, 2)).z.sum().backward()
         trunk = [p for p in network.perceptual.parameters() if p.grad is not None and p.grad.abs().sum() > 0]
         assert bool(trunk) == (name == "scratch"), name
@@ -156,14 +158,16 @@ def test_tables_2_and_3_end_to_end(
 ) -> None:
     """Two people to train on, two to test on, two steps, two variants. What is there is not made again."""
     captures = tmp_path / "captures"
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
     for module in (tables, variants):
-        monkeypatch.setattr(module, "VARIANTS", {name: VARIANTS[name] for name in ("scratch", "skip_key")})
+        monkeypatch.setattr(module, "VARIANTS", {name: VARIANTS[name] for name in ("scratch", "skip_key", "vgg_skip")})
     monkeypatch.setattr(tables, "held_out_shots", lambda people, moments, seed, perturbations=(): few)
     make_captures(captures, 2, workers=1, config=replace(StudioConfig(), moments=1))
-    monkeypatch.setattr(tables, "stability", lambda weights, clip, folder: 1.5)
+    monkeypatch.setattr(tables, "stability", lambda weights, clip, folder, streams: 1.5)
     tables.table2(captures, tmp_path / "out", 2, 1, smile, 0, True)
     text = (tmp_path / "out" / "table2.md").read_text()
-    assert "| frozen + skip + key |" in text and text.count("not run") == 2 and "nan" not in text
+    assert "| frozen + skip + key |" in text and text.count("not run") == 1 and "nan" not in text
+    assert "| VGG-16 + skip | not run: vgg16-397923af.pth: not in " in text
     times = {p: p.stat().st_mtime_ns for p in (tmp_path / "out" / "i2znet").glob("*.safetensors")}
     assert len(times) == 2
     tables.table3(captures, tmp_path / "out", 2, 1, 0, True)
