@@ -28,6 +28,7 @@ from selftrack.command import run
 from selftrack.decoders.base import Decoder
 from selftrack.decoders.capture import open_capture
 from selftrack.decoders.dam.model import Dam
+from selftrack.decoders.dam.networks import DamConfig
 from selftrack.decoders.head.model import load_head
 from selftrack.eval.metrics.stability import stability
 from selftrack.eval.metrics.subject import truth_path
@@ -39,6 +40,7 @@ from selftrack.synthetic.people import face_vertices
 from selftrack.synthetic.scene import Stage
 from selftrack.synthetic.truth import Truth, load_truth
 from selftrack.tracker.geometry.crop import inter_ocular
+from selftrack.tracker.network.i2znet import I2ZConfig
 from selftrack.tracker.network.weights import ClipFit, network_beside
 from selftrack.tracker.pipeline import TrackConfig, load_model, open_clip, track_clip
 from selftrack.tracker.results import track_file
@@ -62,6 +64,13 @@ class Effort:
     network_steps: int = 2500
     views: int = 4
     """Cameras per moment that the network learns from."""
+    texture: int = 256
+    """Side of the models' textures."""
+    network: str = "i2znet_small"
+    """Preset of the networks' architecture."""
+    streams: Path | None = None
+    """File of `track-train streams`, for an architecture that reads VGG-16 and FAN."""
+    device: str = "cpu"
 
 
 @dataclass(frozen=True)
@@ -138,24 +147,28 @@ def run_actor(folder: Path, seed: int, effort: Effort, report: Callable[[str], N
         make_studio(folder, seed, effort.lab)
     capture = open_capture(folder)
     if not decoder.exists():
-        settings = DamTraining(steps=effort.dam_steps)
-        errors = train_dam(capture, decoder, settings, lambda s, n, _: report(f"dam {s}/{n}") if s % 500 == 0 else None)
+        settings = DamTraining(DamConfig(texture=effort.texture), effort.dam_steps)
+        progress = partial(_report_steps, report, "dam")
+        errors = train_dam(capture, decoder, settings, progress, effort.device)
         report(str(errors))
     if not network_beside(decoder).exists():
         model = Dam.load(decoder)
-        training = dam_training(network_config(model), effort.network_steps)
+        architecture = network_config(model, I2ZConfig.load(effort.network))
         train_on_capture(
             capture,
             model,
             network_beside(decoder),
-            training,
-            lambda s, n, losses: report(f"i2znet {s}/{n} {losses}") if s % 500 == 0 else None,
+            dam_training(architecture, effort.network_steps),
+            partial(_report_steps, report, "i2znet"),
+            device=effort.device,
             data=CaptureConfig(views=effort.views),
+            streams=effort.streams,
         )
     if not truth_path(clip).exists():
         make_clip(clip, seed, 90 + seed, effort.frames, WILD, cast(Stage(LAB), seed))
     truth = load_truth(truth_path(clip))
-    config = TrackConfig(decoder=str(decoder.resolve()), overlay=False)
+    streams = str(effort.streams) if effort.streams else None
+    config = TrackConfig(decoder=str(decoder.resolve()), streams=streams, device=effort.device, overlay=False)
     full = for_personal_model(load_preset("fast"))
     results = {}
     for name in ADAPTATIONS:
@@ -172,6 +185,11 @@ def run_actor(folder: Path, seed: int, effort: Effort, report: Callable[[str], N
     results["truth"] = {"temporal": stability(truth.in_image()[:, face, :2], ok).mean.value()}
     write_text(done, json_text(results))
     return results
+
+
+def _report_steps(report: Callable[[str], None], what: str, step: int, steps: int, losses: dict[str, float]) -> None:
+    if step % 500 == 0:
+        report(f"{what} {step}/{steps} {losses}")
 
 
 def table(actors: list[dict[str, dict[str, float]]]) -> str:
@@ -194,9 +212,25 @@ def main(
     network_steps: Annotated[
         int, typer.Option(help="Steps of the networks' training (default 2500).", min=1)
     ] = Effort.network_steps,
+    texture: Annotated[int, typer.Option(help="Side of the models' textures, to 1024 (default 256).")] = Effort.texture,
+    network: Annotated[
+        str, typer.Option(help="Architecture of the networks, such as i2znet_paper (default i2znet_small).")
+    ] = Effort.network,
+    streams: Annotated[
+        Path | None, typer.Option(help="Take weights of VGG-16 and FAN from this file of track-train streams.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="Train and track on cpu or cuda (default cpu).")] = Effort.device,
 ) -> None:
     """Capture, train, film, track and measure virtual actors."""
-    effort = Effort(frames=frames, dam_steps=dam_steps, network_steps=network_steps)
+    effort = Effort(
+        frames=frames,
+        dam_steps=dam_steps,
+        network_steps=network_steps,
+        texture=texture,
+        network=network,
+        streams=streams,
+        device=device,
+    )
     results = []
     for seed in range(actors):
         print(f"actor {seed}", flush=True)
