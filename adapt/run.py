@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ import yaml
 from selftrack.adapt.clip import Clip, read_clip
 from selftrack.adapt.held_out import HeldOut, held_out_error
 from selftrack.adapt.loop import Adaptation
+from selftrack.adapt.model import Prediction
 from selftrack.adapt.trainer import AdaptConfig, Trainer
 from selftrack.errors import UserError
 from selftrack.io import PRIVATE, file_hash, json_text
@@ -63,6 +65,8 @@ class Verdict:
     before: HeldOut
     after: HeldOut
     steps: int
+    trained: bool = True
+    """Whether the network that was trained is used, beside the key frames."""
     history: list[dict[str, float]] = field(default_factory=list, repr=False)
     """Errors on the selecting blocks and the loss terms, by step."""
     settings: dict[str, Any] = field(default_factory=dict, repr=False)
@@ -84,7 +88,13 @@ class Verdict:
     def report(self) -> dict[str, Any]:
         """The content of `adaptation.json`."""
         errors = {"before": vars(self.before), "after": vars(self.after)}
-        return {"kept": self.kept, **errors, "history": self.history, "settings": self.settings}
+        return {
+            "kept": self.kept,
+            "trained": self.trained,
+            **errors,
+            "history": self.history,
+            "settings": self.settings,
+        }
 
 
 def adapt(
@@ -135,17 +145,17 @@ def adapt(
         run.resume(checkpoint, settings)
     with _all_cores():
         run(lambda step, steps, figures: progress("adapt", step, steps, figures), checkpoint, settings)
-    verdict = replace(judge(run), history=run.history, settings=settings)
+    tracked = run.trainer.tracked()
+    verdict = replace(judge(run, tracked.said), history=run.history, settings=settings)
     if not verdict.kept:
         return model, verdict
-    adapted = run.trainer.model
-    fit = ClipFit(
-        clip_hash,
-        tracking.detect.face,
-        adapted.subject(),
-        tuple(windows),
-    )
-    return model.adapted(adapted.heads, fit), verdict
+    heads, subject, used = copy.deepcopy(model.network.heads), run.subject, run.trainer.keyed
+    if verdict.trained:
+        heads, subject, used = run.trainer.model.heads, run.trainer.model.subject(), tracked
+    # the verdict is on frames that are no key frames; now all may be
+    keys = None if used.keys is None else run.trainer.key_frames(used.said, subject)
+    fit = ClipFit(clip_hash, tracking.detect.face, subject, tuple(windows), keys, verdict.trained)
+    return model.adapted(heads, fit), verdict
 
 
 def adapt_clip(
@@ -188,13 +198,33 @@ def held_out_windows(source: FrameSource, clip: Clip) -> list[Window]:
     return find_windows(((f.index, cv2.cvtColor(f.image, cv2.COLOR_RGB2GRAY)) for f in frames), landmarks)
 
 
-def judge(run: Adaptation) -> Verdict:
-    """Compare on the reporting blocks: adaptation helped if skin and texture are better on average and neither is much
-    worse."""
-    after = held_out_error(run.trainer, run.trainer.report_rows, run.windows, run.trainer.tracked())
-    ratios = after.relative_to(run.before)
-    better = run.best_step > 0 and bool(np.nanmean(ratios) < 1 and np.nanmax(ratios) < 1 + run.config.worse)
-    return Verdict(better, run.before, after, run.step)
+def judge(run: Adaptation, tracked: Prediction) -> Verdict:
+    """Compare on held-out blocks: adaptation helped if skin and texture are better on average and neither is much
+    worse.
+
+    The selecting blocks tell whether the network that was trained, by which all frames are `tracked`, is used beside
+    the key frames: where it is better than these alone by more than a tie, and its landmarks are not much worse. Then
+    the reporting blocks give the verdict; of key frames alone, by which nothing was chosen, all of them do.
+    """
+    if _network_helps(run, tracked):
+        trained, before = True, run.before
+        after = held_out_error(run.trainer, run.trainer.report_rows, run.windows, tracked)
+    else:
+        trained, before, after = False, run.all_before, run.all_keyed
+    ratios = after.relative_to(before)
+    better = bool(np.nanmean(ratios) < 1 and np.nanmax(ratios) < 1 + run.config.worse)
+    return Verdict(better, before, after, run.step, trained)
+
+
+def _network_helps(run: Adaptation, tracked: Prediction) -> bool:
+    """Whether the network that was trained is better than what there is without it."""
+    if run.best_step == 0:
+        return False
+    if run.trainer.keyed.keys is None:  # a personal model: what there is without it is the un-adapted network
+        return True
+    error = held_out_error(run.trainer, run.trainer.select_rows, run.windows, tracked)
+    gained = bool(np.nanmean(error.relative_to(run.keyed)) < 1 - run.config.tie)
+    return gained and error.landmarks < (1 + run.config.worse) * run.keyed.landmarks
 
 
 def _cores() -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -24,16 +24,22 @@ from selftrack.io import flat, nested
 from selftrack.tracker.geometry.pose import through
 from selftrack.tracker.network.i2znet import I2ZNet
 from selftrack.tracker.refinement.flow import View
+from selftrack.tracker.refinement.keys import KeyFrames
 from selftrack.tracker.refinement.refiner import Refined, Refiner
 from selftrack.tracker.refinement.sequence import Refinement
 from selftrack.tracker.refinement.subject import Subject, find_subject
+
+KEYS = 120
+"""Key frames, at most."""
+ROUNDS = 2
+"""Times that key frames are made and followed from."""
 
 
 @dataclass(frozen=True)
 class AdaptConfig:
     """Settings of an adaptation."""
 
-    steps: int = 1200
+    steps: int = 600
     """Steps of gradient descent."""
     clip: ClipConfig = field(default_factory=ClipConfig)
     """What is kept of the clip."""
@@ -86,9 +92,11 @@ class AdaptConfig:
         return AdaptConfig(**nested(flat(asdict(self)) | flat(fields)))
 
 
-def refine(clip: Clip, said: Prediction, decoder: Decoder, refiner: Refiner) -> Prediction:
+def refine(
+    clip: Clip, said: Prediction, decoder: Decoder, refiner: Refiner, keys: KeyFrames | None = None
+) -> Prediction:
     """Refine what a network says as a tracker does: one frame after the other, anew after a gap."""
-    refinement = Refinement(refiner)
+    refinement = Refinement(refiner, keys)
     identity = said.z[0, decoder.identity].double().cpu().numpy()
     curves, poses = (part.cpu().numpy() for part in (said.z[:, decoder.expression], said.pose_image))
     points, transforms = clip.points.cpu().numpy(), clip.transform.cpu().numpy()
@@ -101,6 +109,14 @@ def refine(clip: Clip, said: Prediction, decoder: Decoder, refiner: Refiner) -> 
     z, pose = said.z.clone(), torch.from_numpy(np.stack([frame.pose for frame in found])).to(said.z)
     z[:, decoder.expression] = torch.from_numpy(np.stack([frame.curves for frame in found])).to(z)
     return Prediction(z, through(pose, clip.transform), pose)
+
+
+class Tracked(NamedTuple):
+    """What a tracker says of all frames of a clip."""
+
+    said: Prediction
+    keys: KeyFrames | None
+    """The key frames that it follows the skin from."""
 
 
 class Trainer:
@@ -133,10 +149,15 @@ class Trainer:
             decoder, refiner = decoder.resting(subject.rest), refiner.resting(subject.rest.double().numpy())
         self.face, self.refiner = Face(decoder, clip.points.shape[1], config.texture, str(self.device)), refiner
         self.model = Adapted(network, subject, refiner is not None, config.clip.maps).to(self.device)
-        unadapted = self.model.predict_all(clip)
+        self.unadapted = unadapted = self.model.predict_all(clip)
+        """What the tracker says without adaptation."""
+        self.keyed = Tracked(unadapted, None)
+        """The same with key frames: the reference of the terms."""
         if refiner is not None:
-            unadapted = refine(clip, unadapted, self.face.decoder, refiner.through(subject.inverse_distance))
-        self.context = ClipContext(clip, self.face, self.model, config, unadapted, self.train_rows)
+            through = refiner.through(subject.inverse_distance)
+            self.unadapted = refine(clip, unadapted, self.face.decoder, through)
+            self.keyed = self._with_keys(unadapted, self.unadapted, through)
+        self.context = ClipContext(clip, self.face, self.model, config, self.keyed.said, self.train_rows)
         self.sampler = Sampler(groups, len(self.face.skin), len(self.face.vertices), config, self.device)
         used = [name for name, weight in config.weights.items() if weight]
         if not used:
@@ -154,13 +175,41 @@ class Trainer:
         features = self.clip.features(network.heads, some)
         return find_subject(network, refiner, features)
 
-    def tracked(self) -> Prediction:
-        """What a tracker with the present model says of all frames."""
+    def tracked(self) -> Tracked:
+        """What a tracker with the present model says of all frames, with key frames of those to learn from."""
         said = self.model.predict_all(self.clip)
         if self.refiner is None:
-            return said
+            return Tracked(said, None)
         refiner = self.refiner.adapted().through(self.model.inverse_distance.item())
-        return refine(self.clip, said, self.face.decoder, refiner)
+        return self._with_keys(said, refine(self.clip, said, self.face.decoder, refiner), refiner)
+
+    def _with_keys(self, said: Prediction, tracked: Prediction, refiner: Refiner) -> Tracked:
+        """Refine what a network `said` with key frames of what was `tracked`, in turns; none of them is held out."""
+        keys, rows = None, self.train_rows.cpu().numpy()
+        for _ in range(ROUNDS):
+            keys = self._key_frames(tracked, refiner, rows)
+            tracked = refine(self.clip, said, self.face.decoder, refiner, keys)
+        return Tracked(tracked, keys)
+
+    def key_frames(self, tracked: Prediction, subject: Subject) -> KeyFrames:
+        """Make key frames of all frames, as they were tracked with a subject."""
+        assert self.refiner is not None, "a personal model is not refined"
+        return self._key_frames(tracked, self.refiner.through(subject.inverse_distance), np.arange(len(self.clip)))
+
+    def _key_frames(self, tracked: Prediction, refiner: Refiner, rows: np.ndarray) -> KeyFrames:
+        """Make key frames of some of the `rows` (R,), at most `KEYS` spread evenly, with the mesh as it was tracked."""
+        clip, decoder = self.clip, self.face.decoder
+        chosen = rows[np.unique(np.linspace(0, len(rows) - 1, min(KEYS, len(rows))).round().astype(int))]
+        face = refiner.face(tracked.z[0, decoder.identity].double().cpu().numpy())
+        curves, poses = (part.cpu().numpy() for part in (tracked.z[:, decoder.expression], tracked.pose_image))
+        placed = [refiner.place(Refined.of(curves[row], poses[row]), face) for row in chosen]
+        return KeyFrames(
+            clip.times[chosen],
+            clip.grey[chosen],
+            clip.transform.cpu().numpy()[chosen],
+            clip.points.cpu().numpy()[chosen],
+            np.stack(placed).astype(np.float32),
+        )
 
     def renew(self) -> State:
         """Measure what the losses take for known with the present model."""

@@ -158,11 +158,12 @@ class Tracker:
         self._decoder = resting(model.decoder, self._rest)
         self._pool = SubjectPool(model.unadapted().network)
         refiner = model.refiner
-        if refiner is not None and self._adapted:
+        if refiner is not None and fit is not None and self._adapted and fit.trained:
             refiner = refiner.adapted()
         if refiner is not None:
             refiner = refiner.resting(self._rest).through(self._inverse_distance)
-        self._refinement = Refinement(refiner) if refiner else None
+        keys = fit.keys if fit is not None and self._adapted else None
+        self._refinement = Refinement(refiner, keys) if refiner else None
         self._person: PersonFit | None = None
         self._person_time = -np.inf
         self._follower = model.landmarks.follower(self.config.detect)

@@ -9,7 +9,7 @@ import pytest
 
 from selftrack.adapt import run
 from selftrack.adapt.held_out import HeldOut
-from selftrack.adapt.trainer import AdaptConfig
+from selftrack.adapt.trainer import AdaptConfig, Tracked
 
 BEFORE = HeldOut(skin=0.5, texture=0.01, landmarks=1.0)
 
@@ -37,8 +37,31 @@ def test_adaptation_helped_if_better_on_average_and_neither_much_worse(
     monkeypatch: pytest.MonkeyPatch, skin: float, texture: float, kept: bool
 ) -> None:
     monkeypatch.setattr(run, "held_out_error", lambda *_: HeldOut(skin, texture, 1.0))
-    trainer = SimpleNamespace(report_rows=None, tracked=lambda: None)
+    trainer = SimpleNamespace(report_rows=None, keyed=Tracked(None, None))
     ended = SimpleNamespace(
         trainer=trainer, windows=[], before=BEFORE, best_step=50, step=100, config=AdaptConfig(worse=0.1)
     )
-    assert run.judge(ended).kept is kept
+    assert run.judge(ended, None).kept is kept
+
+
+@pytest.mark.parametrize(
+    ("network", "trained", "kept"),
+    [
+        (HeldOut(0.3, 0.008, 1.05), True, True),  # better than key frames alone by a fifth
+        (HeldOut(0.39, 0.0098, 1.0), False, True),  # a tie
+        (HeldOut(0.3, 0.008, 1.2), False, True),  # better, but away from the landmarks
+        (HeldOut(np.nan, 0.001, 1.0), False, True),  # it has diverged
+    ],
+)
+def test_the_network_is_used_where_it_gains_on_key_frames(
+    monkeypatch: pytest.MonkeyPatch, network: HeldOut, trained: bool, kept: bool
+) -> None:
+    monkeypatch.setattr(run, "held_out_error", lambda *_: network)
+    trainer = SimpleNamespace(report_rows=None, select_rows=None, keyed=Tracked(None, "keys"))
+    keyed = HeldOut(0.4, 0.01, 1.0)
+    ended = SimpleNamespace(trainer=trainer, windows=[], best_step=50, step=100, config=AdaptConfig(worse=0.1))
+    ended.before = ended.all_before = BEFORE
+    ended.keyed = ended.all_keyed = keyed
+    verdict = run.judge(ended, None)
+    assert verdict.trained is trained and verdict.kept is kept
+    assert verdict.after is (network if trained else keyed)

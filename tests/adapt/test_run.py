@@ -10,7 +10,7 @@ import torch
 
 from selftrack.adapt.clip import ClipConfig, read_clip
 from selftrack.adapt.run import adapt, load_preset
-from selftrack.adapt.trainer import AdaptConfig, Trainer
+from selftrack.adapt.trainer import KEYS, AdaptConfig, Trainer
 from selftrack.errors import UserError
 from selftrack.tracker.model import Model
 from selftrack.tracker.network.weights import ClipFit, load_network, save_heads
@@ -71,11 +71,17 @@ def test_the_model_that_it_is_made_from_stays(
         adapt(loaded, source, quick)
 
 
-def test_where_it_diverges_the_model_is_returned_as_it_was(smile: Path, quick: AdaptConfig) -> None:
+@pytest.mark.parametrize("refined", [False, True])
+def test_where_it_diverges_the_network_is_left_as_it_was(smile: Path, quick: AdaptConfig, refined: bool) -> None:
+    """Without a refinement there is nothing else to gain by, and the model is returned itself."""
     model = Model.load(device="cpu")
+    model = model if refined else replace(model, refiner=None)
     with open_source(smile, duration=1.2) as source:
         result, verdict = adapt(model, source, replace(quick, rate=1.0, rate_clip=1.0, steps=10, evaluate=5))
-    assert result is model and not verdict.kept and "no better" in str(verdict)
+    heads = result.network.heads.state_dict().items()
+    assert all(torch.equal(value, model.network.heads.state_dict()[name]) for name, value in heads)
+    assert not (verdict.kept and verdict.trained)
+    assert refined or (result is model and not verdict.kept and "no better" in str(verdict))
 
 
 def test_one_identity_per_frame_cannot_be_adapted(smile: Path) -> None:
@@ -97,8 +103,8 @@ def test_the_tracker_places_the_face_as_the_adaptation_does(smile: Path, quick: 
         for bias in (learned.heads.expression[-1].bias, learned.heads.pose[-1].bias):
             bias += 0.05 * torch.randn(bias.shape, generator=generator)
         learned.heads.load_state_dict({k: v.half().float() for k, v in learned.heads.state_dict().items()})
-        expected = trainer.tracked()
-    fit = ClipFit("", 0, learned.subject())
+        expected, keys = trainer.tracked()
+    fit = ClipFit("", 0, learned.subject(), keys=keys)
     track = tracked(model.adapted(copy.deepcopy(learned.heads), fit), smile)
     expected = expected.select(torch.arange(len(track)))
     own = slice(0, model.decoder.expression.stop)
@@ -109,8 +115,37 @@ def test_the_tracker_places_the_face_as_the_adaptation_does(smile: Path, quick: 
     assert np.abs(curves - tracked(model, smile).z[:, model.decoder.expression]).max() > 0.02
 
 
+def test_key_frames_alone_help_and_are_kept_in_the_file(smile: Path, quick: AdaptConfig, tmp_path: Path) -> None:
+    """Where training gains nothing: the network is the un-adapted one, and the file gives the same track again."""
+    model = Model.load(device="cpu")
+    with open_source(smile) as source:
+        adapted, verdict = adapt(model, source, replace(quick, rate=1e-9, rate_clip=1e-9))
+    assert verdict.kept and not verdict.trained and verdict.after.skin < verdict.before.skin
+    heads, before = adapted.network.heads.state_dict(), model.network.heads.state_dict()
+    assert all(torch.equal(value, before[name]) for name, value in heads.items())
+    assert 40 < len(adapted.fit.keys) <= KEYS
+    loaded = Model.load(adapted.save(tmp_path / "adapted.safetensors"), device="cpu")
+    assert not loaded.fit.trained
+    after = tracked(adapted, smile)
+    np.testing.assert_array_equal(tracked(loaded, smile).z, after.z)
+    assert np.abs(after.z - tracked(model, smile).z).max() > 1e-3
+    assert loaded.elsewhere().fit is None
+
+
+def test_held_out_frames_are_no_key_frames(smile: Path, quick: AdaptConfig) -> None:
+    """Until the verdict has been given."""
+    model = Model.load(device="cpu")
+    with open_source(smile) as source:
+        clip = read_clip(source, model, TrackerConfig(), quick.clip)
+    trainer = Trainer(clip, model.network, quick, model.decoder, model.refiner)
+    train = clip.times[trainer.train_rows]
+    for keys in (trainer.keyed.keys, trainer.tracked().keys):
+        assert set(keys.times) <= set(train)
+    assert set(trainer.key_frames(trainer.keyed.said, trainer.model.subject()).times) > set(train)
+
+
 def test_the_reference_of_the_adaptation_is_the_refined_track(smile: Path, quick: AdaptConfig) -> None:
-    """What the terms call un-adapted is what a tracker says of the clip with the same subject."""
+    """What the verdict calls un-adapted is what a tracker says of the clip with the same subject."""
     model = Model.load(device="cpu")
     with open_source(smile) as source:
         clip = read_clip(source, model, TrackerConfig(), quick.clip)
@@ -118,7 +153,7 @@ def test_the_reference_of_the_adaptation_is_the_refined_track(smile: Path, quick
     tracker = Tracker(model, subject=trainer.model.subject())
     with open_source(smile, duration=0.2) as source:
         rows = [tracker(frame) for frame in source]
-    said = trainer.context.unadapted
+    said = trainer.unadapted
     own = slice(0, model.decoder.expression.stop)
     np.testing.assert_allclose(np.stack([row.z[own] for row in rows]), said.z[: len(rows), own], atol=2e-3)
     np.testing.assert_allclose(

@@ -73,7 +73,7 @@ def test_assignments_are_values_of_yaml() -> None:
 
 
 def test_files_and_presets(tmp_path: Path) -> None:
-    assert read_config(None) == {} and read_config("adapt_fast") == {"adapt.steps": 1200}
+    assert read_config(None) == {} and read_config("adapt_fast") == {"adapt.steps": 600}
     (tmp_path / "mine.yaml").write_text("track:\n  crop: {slack: 0.4}\n")
     assert read_config(str(tmp_path / "mine.yaml")) == {"track.crop.slack": 0.4}
     (tmp_path / "list.yaml").write_text("- 1\n")

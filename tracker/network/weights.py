@@ -22,6 +22,7 @@ from selftrack.errors import UserError
 from selftrack.io import atomic_path, file_hash
 from selftrack.tracker.network.i2znet import Heads, I2ZConfig, I2ZNet
 from selftrack.tracker.network.streams import stream_hash
+from selftrack.tracker.refinement.keys import KeyFrames
 from selftrack.tracker.refinement.subject import Subject
 from selftrack.tracker.results.skin_points import Window
 
@@ -30,6 +31,7 @@ WEIGHTS = ASSETS / "i2znet_small.safetensors"
 BUNDLED = {478: WEIGHTS, 68: ASSETS / "i2znet_fan.safetensors"}
 """The bundled weights by the number of landmarks that they read."""
 _STREAMS = "streams"  # in the metadata
+_KEYS = "keys."  # begins the names of tensors
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,10 @@ class ClipFit:
     one's."""
     windows: tuple[Window, ...] = ()
     """Skin points of frames that it did not learn from; not in the file."""
+    keys: KeyFrames | None = None
+    """Frames of the clip with the mesh as it was fitted, from which the skin of all frames is followed."""
+    trained: bool = True
+    """Whether the network was trained; else the key frames alone are what was found out."""
     log_odds: float = 0.0
     """Of the confidence, on top of what its model says, see `confidence.clip_shift`."""
 
@@ -95,6 +101,8 @@ def load_weights(path: Path = WEIGHTS, device: torch.device | str = "cpu", strea
                 Subject(
                     state.pop("subject"), state.pop("identity"), float(state.pop("inverse_distance")), state.pop("rest")
                 ),
+                keys=_pop_keys(path, state),
+                trained=metadata["trained"] == "1",
                 log_odds=float(state.pop("log_odds")),
             )
             before = _base_of(path, metadata)
@@ -136,11 +144,22 @@ def save_adapted(path: Path, heads: Heads, base: Path, fit: ClipFit, config: I2Z
     changed |= {"rest": fit.subject.rest.cpu()}
     changed |= {"inverse_distance": torch.tensor(fit.subject.inverse_distance), "log_odds": torch.tensor(fit.log_odds)}
     metadata = {"base": file_hash(base), "base_file": base.name if base.parent == ASSETS else str(base.resolve())}
+    changed |= {f"{_KEYS}{name}": torch.from_numpy(v) for name, v in (fit.keys._asdict() if fit.keys else {}).items()}
     metadata |= {"config": yaml.safe_dump(asdict(config)), "clip_hash": fit.clip_hash, "face": str(fit.face)}
+    metadata |= {"trained": str(int(fit.trained))}
     metadata[_STREAMS] = of_base.get(_STREAMS, "{}")
     with atomic_path(path) as part:
         save_file(changed, part, metadata)
     return path
+
+
+def _pop_keys(path: Path, state: dict[str, Tensor]) -> KeyFrames | None:
+    """Take the key frames out of the tensors of a file, in the types that they were written in."""
+    names = [f"{_KEYS}{name}" for name in KeyFrames._fields]
+    if any(state.pop(name, None) is None for name in names):
+        return None
+    with safe_open(path, "pt") as file:
+        return KeyFrames(*(file.get_tensor(name).numpy() for name in names))
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:

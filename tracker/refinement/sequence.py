@@ -8,6 +8,7 @@ import numpy as np
 
 from selftrack.tracker.refinement import controls
 from selftrack.tracker.refinement.flow import Followed, View, follow, skin_rows
+from selftrack.tracker.refinement.keys import KeyFollower, KeyFrames, merged
 from selftrack.tracker.refinement.refiner import Before, Refined, Refiner
 
 
@@ -24,10 +25,12 @@ class _Seen(NamedTuple):
 class Refinement:
     """Refines frames one after the other; all memory is here."""
 
-    def __init__(self, refiner: Refiner) -> None:
+    def __init__(self, refiner: Refiner, keys: KeyFrames | None = None) -> None:
+        """`keys` are key frames of the same clip, from which the skin is followed, too."""
         self._refiner = refiner
         self._time, self._identity, self._face = -np.inf, np.zeros(0), refiner.mean
         self._skin = skin_rows(len(refiner.mean))
+        self._keys = KeyFollower(keys, self._skin) if keys is not None and len(self._skin) else None
         self.reset()
 
     def reset(self) -> None:
@@ -53,7 +56,7 @@ class Refinement:
         before = self._before
         if before is not None:
             before = before._replace(seconds=time - self._time)
-        found = self._refiner(points, network, self._face, before, self._follow(points, view))
+        found = self._refiner(points, network, self._face, before, self._follow(points, view, time))
         gaze = found.controls[controls.GAZE]
         if before is not None and self._refiner.visible_gaze(points) < 1:
             gaze = before.gaze
@@ -61,10 +64,20 @@ class Refinement:
         self._seen = None if view is None else _Seen(view, points, self._refiner.place(found, self._face))
         return found
 
-    def _follow(self, points: np.ndarray, view: View | None) -> Followed | None:
-        """Follow the skin to a frame with detected points (L,2)."""
+    def _follow(self, points: np.ndarray, view: View | None, time: float) -> Followed | None:
+        """Follow the skin to a frame with detected points (L,2), from the frame before and from key frames."""
+        if view is None:
+            return None
+        near = self._follow_last(points, view)
+        if self._keys is None:
+            return near
+        guess = points if near is None else np.where(near.weight[:, None] > 0, near.points, points)
+        return merged(near, self._keys(points, view, time, guess, self._refiner.config.flow))
+
+    def _follow_last(self, points: np.ndarray, view: View) -> Followed | None:
+        """Follow the skin from the frame before."""
         seen, rows = self._seen, self._skin
-        if seen is None or view is None or not len(rows):
+        if seen is None or not len(rows):
             return None
         start = seen.placed[rows]
         target, weight = points.copy(), np.zeros(len(points))
