@@ -66,7 +66,7 @@ class Adapted(nn.Module):
 
     def subject(self) -> Subject:
         """Who is seen, and through which camera, as it is learned so far."""
-        identity, rest = self.identity.detach().cpu(), self.rest.cpu()
+        identity, rest = self.identity.detach().cpu().clone(), self.rest.cpu()
         return Subject(self.condition.cpu(), identity, self.inverse_distance.item(), rest)
 
     def forward(self, clip: Clip, rows: Tensor) -> Prediction:

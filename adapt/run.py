@@ -82,7 +82,8 @@ class Verdict:
         parts = [change("landmarks", "% IOD"), change("texture", "grey levels", 255)]
         if np.isfinite(self.before.skin):
             parts.insert(0, change("skin", "% IOD"))
-        end = "" if self.kept else "; this is no better, so the un-adapted weights were kept"
+        end = "" if self.trained else "; by key frames alone, the network stays as it was"
+        end = end if self.kept else "; this is no better, so the un-adapted tracker is kept"
         return f"held-out frames: {', '.join(parts)}{end}"
 
     def report(self) -> dict[str, Any]:
@@ -117,7 +118,7 @@ def adapt(
         tracking: settings of the tracker that finds the face.
         progress: called as progress(stage, done, total, figures).
         checkpoint: file from which an interrupted run with the same settings goes on.
-        person: how it is found who is seen; by default in the frames to learn from.
+        person: how it is found who is seen, see `subjects.find_in_clip`.
 
     Returns:
         The adapted model, and the verdict of frames that it did not learn from; where these say that it is no better,
@@ -135,8 +136,8 @@ def adapt(
     clip = read_clip(source, model, tracking, config.clip, lambda done, total: progress("read", done, total, {}))
     windows = held_out_windows(source, clip)
     subject = None
-    if person is not None and (person.neutral is not None or person.calibration is not None):
-        subject, _ = find_in_clip(source, model, tracking, person)
+    if model.refiner is not None:  # as the un-adapted tracker sees the person, or the verdict would compare two people
+        subject, _ = find_in_clip(source, model, tracking, person or PersonConfig())
     run = Adaptation(Trainer(clip, model.network, config, model.decoder, model.refiner, subject), windows)
     clip_hash = source.fingerprint()
     settings: dict[str, Any] = {"clip": clip_hash, "base": file_hash(model.weights)}
@@ -204,16 +205,19 @@ def judge(run: Adaptation, tracked: Prediction) -> Verdict:
 
     The selecting blocks tell whether the network that was trained, by which all frames are `tracked`, is used beside
     the key frames: where it is better than these alone by more than a tie, and its landmarks are not much worse. Then
-    the reporting blocks give the verdict; of key frames alone, by which nothing was chosen, all of them do.
+    the reporting blocks give the verdict. Key frames alone, by which nothing was chosen, are judged on all blocks.
     """
     if _network_helps(run, tracked):
-        trained, before = True, run.before
         after = held_out_error(run.trainer, run.trainer.report_rows, run.windows, tracked)
-    else:
-        trained, before, after = False, run.all_before, run.all_keyed
+        if _better(run, run.before, after) or run.trainer.keyed.keys is None:
+            return Verdict(_better(run, run.before, after), run.before, after, run.step)
+    kept = _better(run, run.all_before, run.all_keyed)
+    return Verdict(kept, run.all_before, run.all_keyed, run.step, trained=False)
+
+
+def _better(run: Adaptation, before: HeldOut, after: HeldOut) -> bool:
     ratios = after.relative_to(before)
-    better = bool(np.nanmean(ratios) < 1 and np.nanmax(ratios) < 1 + run.config.worse)
-    return Verdict(better, before, after, run.step, trained)
+    return bool(np.nanmean(ratios) < 1 and np.nanmax(ratios) < 1 + run.config.worse)
 
 
 def _network_helps(run: Adaptation, tracked: Prediction) -> bool:

@@ -16,6 +16,7 @@ from selftrack.tracker.model import Model
 from selftrack.tracker.network.weights import ClipFit, load_network, save_heads
 from selftrack.tracker.results.track_file import Track
 from selftrack.tracker.sources.opening import open_source
+from selftrack.tracker.subjects import PersonConfig, find_in_clip
 from selftrack.tracker.tracker import Tracker, TrackerConfig
 
 
@@ -119,11 +120,14 @@ def test_key_frames_alone_help_and_are_kept_in_the_file(smile: Path, quick: Adap
     """Where training gains nothing: the network is the un-adapted one, and the file gives the same track again."""
     model = Model.load(device="cpu")
     with open_source(smile) as source:
-        adapted, verdict = adapt(model, source, replace(quick, rate=1e-9, rate_clip=1e-9))
+        adapted, verdict = adapt(model, source, replace(quick, rate=1e-9))
     assert verdict.kept and not verdict.trained and verdict.after.skin < verdict.before.skin
     heads, before = adapted.network.heads.state_dict(), model.network.heads.state_dict()
     assert all(torch.equal(value, before[name]) for name, value in heads.items())
     assert 40 < len(adapted.fit.keys) <= KEYS
+    with open_source(smile) as source:
+        subject, _ = find_in_clip(source, model, TrackerConfig(), PersonConfig())
+    assert torch.equal(adapted.fit.subject.identity, subject.identity)  # nor is it that of the training
     loaded = Model.load(adapted.save(tmp_path / "adapted.safetensors"), device="cpu")
     assert not loaded.fit.trained
     after = tracked(adapted, smile)

@@ -26,14 +26,14 @@ class KeyConfig:
 
     nearest: int = 6
     """From so many of them, whose detected points lie most alike."""
-    alike: float = 0.04
+    alike: float = 0.1
     """Root mean square, in inter-ocular distances, by which the points of a key frame lie otherwise that counts a
     third."""
     apart: float = 0.2
     """Seconds that these are away at least: a frame says nothing of itself."""
     error: float = 0.002
     """Standard deviation of how far skin is followed from a key frame, in inter-ocular distances."""
-    reach: float = 0.025
+    reach: float = 0.06
     """Inter-ocular distances from where a point should be by the frame before, at which it counts a third."""
 
 

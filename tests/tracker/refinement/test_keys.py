@@ -61,7 +61,7 @@ def test_what_is_near_in_time_or_looks_otherwise_counts_nothing(points: np.ndarr
     assert not follow(key(points, points, time=0.9), points, 1.0).weight.any()
     assert follow(key(points, points, picture=noise(1)), points, 1.0).weight.sum() < 0.05 * usual
     grimace = points + np.random.default_rng(0).normal(0, 12, points.shape)
-    assert follow(key(grimace, points), points, 1.0).weight.sum() < 0.01 * usual
+    assert follow(key(grimace, points), points, 1.0).weight.sum() < 0.1 * usual
 
 
 def test_both_are_weighed() -> None:
