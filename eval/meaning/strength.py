@@ -118,6 +118,8 @@ def main(
         detected = np.load(landmarks, allow_pickle=False)
     except (OSError, ValueError) as error:
         raise UserError(f"{landmarks}: no .npy of points ({error})") from error
+    if not isinstance(detected, np.ndarray):
+        raise UserError(f"{landmarks}: holds several arrays ({', '.join(detected.files)}); give one of them as an .npy")
     if detected.ndim != 3 or detected.shape[1] != POINTS or len(detected) != len(track):
         raise UserError(f"{landmarks}: expected points ({len(track)},{POINTS},2), got {detected.shape}")
     found = strength(mesh_points(track), detected[..., :2], track.ok)

@@ -25,6 +25,7 @@ from selftrack.tracker.network.streams import LANDMARK_STREAMS, Fan, Vgg16, stre
 from selftrack.tracker.network.weights import load_network
 from selftrack.tracker.refinement.refiner import Refiner
 from selftrack.tracker.sources.opening import open_source
+from selftrack.tracker.subjects import PersonConfig
 from selftrack.tracker.tracker import Tracker
 from selftrack.training.dataset import Shards
 from selftrack.training.i2znet import TrainConfig, train
@@ -108,7 +109,7 @@ def test_it_is_trained_tracks_and_adapts(preset: str, shard: list[Path], random_
 
     tiny = AdaptConfig(steps=2, groups=2, texels=200, texture=64, refresh=1, evaluate=1, clip=ClipConfig(frames=80))
     with open_source(SMILE, duration=40 / 30) as source:
-        _, verdict = adapt(model, source, tiny)
+        _, verdict = adapt(model, source, tiny, person=PersonConfig(samples=4))
     assert [row["step"] for row in verdict.history] == [0, 1, 2]
     assert all(np.isfinite(value) for name, value in verdict.history[-1].items() if name != "skin")  # too short a clip
     assert verdict.history[-1]["landmarks"] != verdict.history[0]["landmarks"]  # the heads have moved

@@ -71,6 +71,9 @@ def test_the_command(make_track: Callable[..., Track], tmp_path: Path, capsys: p
     np.save(tmp_path / "short.npy", np.zeros((5, 478, 2)))
     with pytest.raises(UserError, match="expected points \\(6,478,2\\), got \\(5, 478, 2\\)"):
         main(tmp_path, tmp_path / "short.npy")
+    np.savez(tmp_path / "many.npz", clip=np.zeros((6, 478, 2)))
+    with pytest.raises(UserError, match=r"many.npz: holds several arrays \(clip\)"):
+        main(tmp_path, tmp_path / "many.npz")
 
 
 @pytest.mark.skipif(not BENCH.exists(), reason="the independent scorer is not in the repository")
