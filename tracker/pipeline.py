@@ -208,7 +208,12 @@ def _for_clip(
     if fit is None and config.identity == "per-frame":
         return model, None, notes
     subject, faces = find_in_clip(source, model, config, config.person, progress)
-    if fit is not None:
+    if fit is not None and not fit.trained:
+        notes.append(
+            f"{config.weights}: holds key frames of another clip and no network of its own; they were left out"
+        )
+        model = model.unadapted()
+    elif fit is not None:
         model = model.elsewhere()
         if subject is not None and not _fits(model, faces, subject):
             notes.append(f"{config.weights}: fits this clip worse than the weights it was adapted from; they were used")

@@ -192,6 +192,20 @@ def test_adapted_weights_that_fit_another_clip_worse_are_not_used(
     np.testing.assert_array_equal(load("spoiled").z, load("plain").z)
 
 
+def test_key_frames_alone_say_nothing_of_another_clip(
+    run: Callable, smile: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    network = load_network()
+    fit = ClipFit("ab", 0, Subject(torch.zeros(112), torch.zeros(60), 0.5), trained=False)
+    save_adapted(tmp_path / "keys.safetensors", network.heads, WEIGHTS, fit, network.config)
+    short = ("track", smile, "--duration", 0.2, "--no-overlay")
+    status, out, _ = run(*short, "-o", "keyed", "--weights", "keys.safetensors")
+    assert status == 0 and "keys.safetensors: holds key frames of another clip" in out
+    assert run(*short, "-o", "plain")[0] == 0
+    np.testing.assert_array_equal(load("keyed").z, load("plain").z)
+
+
 def test_adapted_weights_of_another_base_are_refused(run: Callable, smile: Path, tmp_path: Path) -> None:
     network = load_network()
     fit = ClipFit("ab", 0, Subject(torch.zeros(112), torch.zeros(60), 0.0))
