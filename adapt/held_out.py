@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from selftrack.adapt.model import Prediction
 from selftrack.adapt.terms.texture import match_exposure, texture_difference, weighted_mean
-from selftrack.adapt.trainer import Trainer
+from selftrack.adapt.trainer import Tracked, Trainer
 from selftrack.decoders.mesh.unwrap import confidence
+from selftrack.tracker.geometry.pose import project
 from selftrack.tracker.results.skin_points import Window, skin_error
 
 
@@ -34,12 +35,17 @@ class HeldOut:
 
 
 @torch.no_grad()
-def held_out_error(trainer: Trainer, rows: Tensor, windows: list[Window], said: Prediction | None = None) -> HeldOut:
-    """Compute the errors on the frames `rows` (positions in the clip) of the present model's network, or of what else
-    is `said` of all frames through the present model's camera."""
-    clip, face, model = trainer.clip, trainer.face, trainer.model
-    prediction = model(clip, rows) if said is None else said.select(rows)
-    vertices = model.vertices(face.decoder, prediction)
+def held_out_error(trainer: Trainer, rows: Tensor, windows: list[Window], tracked: Tracked | None = None) -> HeldOut:
+    """Compute the errors on the frames `rows` (positions in the clip) of the present model's network, or of what was
+    `tracked`."""
+    clip, face = trainer.clip, trainer.face
+    if tracked is None:
+        tracked = Tracked(trainer.model(clip, rows), trainer.model.subject())
+    else:
+        tracked = tracked._replace(said=tracked.said.select(rows))
+    prediction = tracked.said
+    place = partial(project, pose=prediction.pose_image, inverse_distance=tracked.subject.inverse_distance)
+    vertices = place(face.decoder.geometry(prediction.z))
     where = {int(clip.rows[row]): i for i, row in enumerate(rows.tolist())}
 
     def of(window: slice) -> np.ndarray:
@@ -56,7 +62,7 @@ def held_out_error(trainer: Trainer, rows: Tensor, windows: list[Window], said: 
         ]
     )
     index = torch.arange(0, len(face.skin), 8, device=trainer.device)
-    at = model.in_image(face.skin(prediction.z, index), prediction)[..., :2]
+    at = place(face.skin(prediction.z, index))[..., :2]
     texture, inside = clip.pixels.sample(rows, at)
     weight = visibility[:, index] * inside
     held = rows.cpu().numpy()
@@ -64,7 +70,7 @@ def held_out_error(trainer: Trainer, rows: Tensor, windows: list[Window], said: 
     both = (weight[1:] * weight[:-1])[near]
     matched = match_exposure(texture[:-1][near], texture[1:][near], both)
     change = texture_difference(texture[1:][near], matched, both)
-    landmarks = model.in_image(face.landmarks(prediction.z), prediction)[..., :2]
+    landmarks = place(face.landmarks(prediction.z))[..., :2]
     distance = (landmarks - clip.points[rows]).norm(dim=2).mean(1) / clip.iod[rows]
     known = bool((both > 0).any())
     texture_error = weighted_mean(change, both).sqrt().item() if known else float("nan")

@@ -23,8 +23,6 @@ class Adaptation:
     def __init__(self, trainer: Trainer, windows: list[Window]) -> None:
         """`windows` are the skin points of held-out frames, by their rows in the clip."""
         self.trainer, self.windows, self.config = trainer, windows, trainer.config
-        self.subject = trainer.model.subject()
-        """Who is seen, by the un-adapted tracker."""
         model, config = trainer.model, trainer.config
         heads = [p for p in model.heads.parameters() if p.requires_grad]
         free = [model.identity, model.colour, model.inverse_distance]
@@ -34,13 +32,7 @@ class Adaptation:
         rate = partial(warmup_cosine, steps=config.steps)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, rate)
         self.best, self.least, self.best_step, self.step = copy.deepcopy(model.state_dict()), np.inf, 0, 0
-        # measured now, while the model's camera is the un-adapted tracker's
         self.unadapted = held_out_error(trainer, trainer.select_rows, windows, trainer.unadapted)
-        self.before = held_out_error(trainer, trainer.report_rows, windows, trainer.unadapted)
-        self.keyed = held_out_error(trainer, trainer.select_rows, windows, trainer.keyed.said)
-        held = torch.cat([trainer.select_rows, trainer.report_rows]).sort().values
-        self.all_before = held_out_error(trainer, held, windows, trainer.unadapted)
-        self.all_keyed = held_out_error(trainer, held, windows, trainer.keyed.said)
         self.history: list[dict[str, float]] = [{"step": 0, **vars(self.unadapted)}]
 
     def __call__(

@@ -15,12 +15,12 @@ import cv2
 import numpy as np
 import torch
 import yaml
+from torch import Tensor
 
 from selftrack.adapt.clip import Clip, read_clip
 from selftrack.adapt.held_out import HeldOut, held_out_error
 from selftrack.adapt.loop import Adaptation
-from selftrack.adapt.model import Prediction
-from selftrack.adapt.trainer import AdaptConfig, Trainer
+from selftrack.adapt.trainer import AdaptConfig, Tracked, Trainer
 from selftrack.errors import UserError
 from selftrack.io import PRIVATE, file_hash, json_text
 from selftrack.tracker.model import Model
@@ -146,16 +146,16 @@ def adapt(
         run.resume(checkpoint, settings)
     with _all_cores():
         run(lambda step, steps, figures: progress("adapt", step, steps, figures), checkpoint, settings)
-    tracked = run.trainer.tracked()
-    verdict = replace(judge(run, tracked.said), history=run.history, settings=settings)
+    used = run.trainer.tracked()
+    verdict = replace(judge(run, used), history=run.history, settings=settings)
     if not verdict.kept:
         return model, verdict
-    heads, subject, used = copy.deepcopy(model.network.heads), run.subject, run.trainer.keyed
-    if verdict.trained:
-        heads, subject, used = run.trainer.model.heads, run.trainer.model.subject(), tracked
+    heads = run.trainer.model.heads
+    if not verdict.trained:
+        heads, used = copy.deepcopy(model.network.heads), run.trainer.keyed
     # the verdict is on frames that are no key frames; now all may be
-    keys = None if used.keys is None else run.trainer.key_frames(used.said, subject)
-    fit = ClipFit(clip_hash, tracking.detect.face, subject, tuple(windows), keys, verdict.trained)
+    keys = run.trainer.key_frames(used)
+    fit = ClipFit(clip_hash, tracking.detect.face, used.subject, tuple(windows), keys, verdict.trained)
     return model.adapted(heads, fit), verdict
 
 
@@ -199,7 +199,7 @@ def held_out_windows(source: FrameSource, clip: Clip) -> list[Window]:
     return find_windows(((f.index, cv2.cvtColor(f.image, cv2.COLOR_RGB2GRAY)) for f in frames), landmarks)
 
 
-def judge(run: Adaptation, tracked: Prediction) -> Verdict:
+def judge(run: Adaptation, tracked: Tracked) -> Verdict:
     """Compare on held-out blocks: adaptation helped if skin and texture are better on average and neither is much
     worse.
 
@@ -207,28 +207,32 @@ def judge(run: Adaptation, tracked: Prediction) -> Verdict:
     the key frames: where it is better than these alone by more than a tie, and its landmarks are not much worse. Then
     the reporting blocks give the verdict. Key frames alone, by which nothing was chosen, are judged on all blocks.
     """
+    trainer = run.trainer
     if _network_helps(run, tracked):
-        after = held_out_error(run.trainer, run.trainer.report_rows, run.windows, tracked)
-        if _better(run, run.before, after) or run.trainer.keyed.keys is None:
-            return Verdict(_better(run, run.before, after), run.before, after, run.step)
-    kept = _better(run, run.all_before, run.all_keyed)
-    return Verdict(kept, run.all_before, run.all_keyed, run.step, trained=False)
+        verdict = _verdict(run, trainer.report_rows, tracked, trained=True)
+        if verdict.kept or tracked.keys is None:
+            return verdict
+    return _verdict(run, trainer.held_rows, trainer.keyed, trained=False)
 
 
-def _better(run: Adaptation, before: HeldOut, after: HeldOut) -> bool:
+def _verdict(run: Adaptation, rows: Tensor, tracked: Tracked, trained: bool) -> Verdict:
+    """Compare with the un-adapted tracker on frames `rows`."""
+    before, after = (held_out_error(run.trainer, rows, run.windows, one) for one in (run.trainer.unadapted, tracked))
     ratios = after.relative_to(before)
-    return bool(np.nanmean(ratios) < 1 and np.nanmax(ratios) < 1 + run.config.worse)
+    better = bool(np.nanmean(ratios) < 1 and np.nanmax(ratios) < 1 + run.config.worse)
+    return Verdict(better, before, after, run.step, trained)
 
 
-def _network_helps(run: Adaptation, tracked: Prediction) -> bool:
+def _network_helps(run: Adaptation, tracked: Tracked) -> bool:
     """Whether the network that was trained is better than what there is without it."""
     if run.best_step == 0:
         return False
-    if run.trainer.keyed.keys is None:  # a personal model: what there is without it is the un-adapted network
+    if tracked.keys is None:  # a personal model: what there is without it is the un-adapted network
         return True
-    error = held_out_error(run.trainer, run.trainer.select_rows, run.windows, tracked)
-    gained = bool(np.nanmean(error.relative_to(run.keyed)) < 1 - run.config.tie)
-    return gained and error.landmarks < (1 + run.config.worse) * run.keyed.landmarks
+    rows = run.trainer.select_rows
+    keyed, error = (held_out_error(run.trainer, rows, run.windows, one) for one in (run.trainer.keyed, tracked))
+    gained = bool(np.nanmean(error.relative_to(keyed)) < 1 - run.config.tie)
+    return gained and error.landmarks < (1 + run.config.worse) * keyed.landmarks
 
 
 def _cores() -> int:

@@ -115,7 +115,9 @@ class Tracked(NamedTuple):
     """What a tracker says of all frames of a clip."""
 
     said: Prediction
-    keys: KeyFrames | None
+    subject: Subject
+    """As whom it sees the person, and through which camera."""
+    keys: KeyFrames | None = None
     """The key frames that it follows the skin from."""
 
 
@@ -149,20 +151,24 @@ class Trainer:
             decoder, refiner = decoder.resting(subject.rest), refiner.resting(subject.rest.double().numpy())
         self.face, self.refiner = Face(decoder, clip.points.shape[1], config.texture, str(self.device)), refiner
         self.model = Adapted(network, subject, refiner is not None, config.clip.maps).to(self.device)
-        self.unadapted = unadapted = self.model.predict_all(clip)
-        """What the tracker says without adaptation."""
-        self.keyed = Tracked(unadapted, None)
-        """The same with key frames: the reference of the terms."""
+        subject, said = self.model.subject(), self.model.predict_all(clip)
+        self.unadapted = self.keyed = Tracked(said, subject)
+        """What the tracker says without adaptation; and the same with key frames, the reference of the terms."""
         if refiner is not None:
             through = refiner.through(subject.inverse_distance)
-            self.unadapted = refine(clip, unadapted, self.face.decoder, through)
-            self.keyed = self._with_keys(unadapted, self.unadapted, through)
+            self.unadapted = Tracked(refine(clip, said, self.face.decoder, through), subject)
+            self.keyed = self._with_keys(said, self.unadapted, through)
         self.context = ClipContext(clip, self.face, self.model, config, self.keyed.said, self.train_rows)
         self.sampler = Sampler(groups, len(self.face.skin), len(self.face.vertices), config, self.device)
         used = [name for name, weight in config.weights.items() if weight]
         if not used:
             raise UserError("all terms of the loss have weight 0: there is nothing to adapt by")
         self.terms = {name: TERMS[name].prepare(self.context, config.terms.get(name)) for name in used}
+
+    @property
+    def held_rows(self) -> Tensor:
+        """Positions of all held-out frames, in order."""
+        return torch.cat([self.select_rows, self.report_rows]).sort().values
 
     def _positions(self, rows: np.ndarray) -> Tensor:
         """Positions in the clip of those of the frames `rows` that show a face."""
@@ -177,31 +183,32 @@ class Trainer:
 
     def tracked(self) -> Tracked:
         """What a tracker with the present model says of all frames, with key frames of those to learn from."""
-        said = self.model.predict_all(self.clip)
+        said, subject = self.model.predict_all(self.clip), self.model.subject()
         if self.refiner is None:
-            return Tracked(said, None)
-        refiner = self.refiner.adapted().through(self.model.inverse_distance.item())
-        return self._with_keys(said, refine(self.clip, said, self.face.decoder, refiner), refiner)
+            return Tracked(said, subject)
+        refiner = self.refiner.adapted().through(subject.inverse_distance)
+        return self._with_keys(said, Tracked(refine(self.clip, said, self.face.decoder, refiner), subject), refiner)
 
-    def _with_keys(self, said: Prediction, tracked: Prediction, refiner: Refiner) -> Tracked:
+    def _with_keys(self, said: Prediction, tracked: Tracked, refiner: Refiner) -> Tracked:
         """Refine what a network `said` with key frames of what was `tracked`, in turns; none of them is held out."""
-        keys, rows = None, self.train_rows.cpu().numpy()
         for _ in range(ROUNDS):
-            keys = self._key_frames(tracked, refiner, rows)
-            tracked = refine(self.clip, said, self.face.decoder, refiner, keys)
-        return Tracked(tracked, keys)
+            keys = self._key_frames(tracked, refiner, self.train_rows.cpu().numpy())
+            tracked = tracked._replace(said=refine(self.clip, said, self.face.decoder, refiner, keys), keys=keys)
+        return tracked
 
-    def key_frames(self, tracked: Prediction, subject: Subject) -> KeyFrames:
-        """Make key frames of all frames, as they were tracked with a subject."""
-        assert self.refiner is not None, "a personal model is not refined"
-        return self._key_frames(tracked, self.refiner.through(subject.inverse_distance), np.arange(len(self.clip)))
+    def key_frames(self, tracked: Tracked) -> KeyFrames | None:
+        """Make key frames of all frames; None for what has none, as a personal model."""
+        if tracked.keys is None or self.refiner is None:
+            return None
+        refiner = self.refiner.through(tracked.subject.inverse_distance)
+        return self._key_frames(tracked, refiner, np.arange(len(self.clip)))
 
-    def _key_frames(self, tracked: Prediction, refiner: Refiner, rows: np.ndarray) -> KeyFrames:
+    def _key_frames(self, tracked: Tracked, refiner: Refiner, rows: np.ndarray) -> KeyFrames:
         """Make key frames of some of the `rows` (R,), at most `KEYS` spread evenly, with the mesh as it was tracked."""
-        clip, decoder = self.clip, self.face.decoder
+        clip, decoder, said = self.clip, self.face.decoder, tracked.said
         chosen = rows[np.unique(np.linspace(0, len(rows) - 1, min(KEYS, len(rows))).round().astype(int))]
-        face = refiner.face(tracked.z[0, decoder.identity].double().cpu().numpy())
-        curves, poses = (part.cpu().numpy() for part in (tracked.z[:, decoder.expression], tracked.pose_image))
+        face = refiner.face(said.z[0, decoder.identity].double().cpu().numpy())
+        curves, poses = (part.cpu().numpy() for part in (said.z[:, decoder.expression], said.pose_image))
         placed = [refiner.place(Refined.of(curves[row], poses[row]), face) for row in chosen]
         return KeyFrames(
             clip.times[chosen],

@@ -36,12 +36,18 @@ def test_what_was_not_known_does_not_count_and_what_is_lost_is_infinitely_worse(
 def test_adaptation_helped_if_better_on_average_and_neither_much_worse(
     monkeypatch: pytest.MonkeyPatch, skin: float, texture: float, kept: bool
 ) -> None:
-    monkeypatch.setattr(run, "held_out_error", lambda *_: HeldOut(skin, texture, 1.0))
-    trainer = SimpleNamespace(report_rows=None, keyed=Tracked(None, None))
-    ended = SimpleNamespace(
-        trainer=trainer, windows=[], before=BEFORE, best_step=50, step=100, config=AdaptConfig(worse=0.1)
-    )
-    assert run.judge(ended, None).kept is kept
+    """Of a personal model, which has no key frames."""
+    unadapted, tracked = (Tracked(name, None) for name in ("before", "after"))
+    errors = {"before": BEFORE, "after": HeldOut(skin, texture, 1.0)}
+    assert run.judge(ended(monkeypatch, errors, unadapted, unadapted), tracked).kept is kept
+
+
+def ended(monkeypatch: pytest.MonkeyPatch, errors: dict[str, HeldOut], unadapted: Tracked, keyed: Tracked) -> object:
+    """A run that has ended; errors are by what is said of the frames."""
+    monkeypatch.setattr(run, "held_out_error", lambda trainer, rows, windows, tracked: errors[tracked.said])
+    rows = dict.fromkeys(("select_rows", "report_rows", "held_rows"))
+    trainer = SimpleNamespace(unadapted=unadapted, keyed=keyed, **rows)
+    return SimpleNamespace(trainer=trainer, windows=[], best_step=50, step=100, config=AdaptConfig(worse=0.1))
 
 
 @pytest.mark.parametrize(
@@ -56,12 +62,9 @@ def test_adaptation_helped_if_better_on_average_and_neither_much_worse(
 def test_the_network_is_used_where_it_gains_on_key_frames(
     monkeypatch: pytest.MonkeyPatch, network: HeldOut, trained: bool, kept: bool
 ) -> None:
-    monkeypatch.setattr(run, "held_out_error", lambda *_: network)
-    trainer = SimpleNamespace(report_rows=None, select_rows=None, keyed=Tracked(None, "keys"))
     keyed = HeldOut(0.4, 0.01, 1.0)
-    ended = SimpleNamespace(trainer=trainer, windows=[], best_step=50, step=100, config=AdaptConfig(worse=0.1))
-    ended.before = ended.all_before = BEFORE
-    ended.keyed = ended.all_keyed = keyed
-    verdict = run.judge(ended, None)
+    errors = {"before": BEFORE, "keyed": keyed, "network": network}
+    after = ended(monkeypatch, errors, Tracked("before", None), Tracked("keyed", None, "keys"))
+    verdict = run.judge(after, Tracked("network", None, "keys"))
     assert verdict.trained is trained and verdict.kept is kept
     assert verdict.after is (network if trained else keyed)

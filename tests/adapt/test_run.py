@@ -104,8 +104,8 @@ def test_the_tracker_places_the_face_as_the_adaptation_does(smile: Path, quick: 
         for bias in (learned.heads.expression[-1].bias, learned.heads.pose[-1].bias):
             bias += 0.05 * torch.randn(bias.shape, generator=generator)
         learned.heads.load_state_dict({k: v.half().float() for k, v in learned.heads.state_dict().items()})
-        expected, keys = trainer.tracked()
-    fit = ClipFit("", 0, learned.subject(), keys=keys)
+        expected, subject, keys = trainer.tracked()
+    fit = ClipFit("", 0, subject, keys=keys)
     track = tracked(model.adapted(copy.deepcopy(learned.heads), fit), smile)
     expected = expected.select(torch.arange(len(track)))
     own = slice(0, model.decoder.expression.stop)
@@ -145,7 +145,7 @@ def test_held_out_frames_are_no_key_frames(smile: Path, quick: AdaptConfig) -> N
     train = clip.times[trainer.train_rows]
     for keys in (trainer.keyed.keys, trainer.tracked().keys):
         assert set(keys.times) <= set(train)
-    assert set(trainer.key_frames(trainer.keyed.said, trainer.model.subject()).times) > set(train)
+    assert set(trainer.key_frames(trainer.keyed).times) > set(train)
 
 
 def test_the_reference_of_the_adaptation_is_the_refined_track(smile: Path, quick: AdaptConfig) -> None:
@@ -157,7 +157,7 @@ def test_the_reference_of_the_adaptation_is_the_refined_track(smile: Path, quick
     tracker = Tracker(model, subject=trainer.model.subject())
     with open_source(smile, duration=0.2) as source:
         rows = [tracker(frame) for frame in source]
-    said = trainer.unadapted
+    said = trainer.unadapted.said
     own = slice(0, model.decoder.expression.stop)
     np.testing.assert_allclose(np.stack([row.z[own] for row in rows]), said.z[: len(rows), own], atol=2e-3)
     np.testing.assert_allclose(
