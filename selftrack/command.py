@@ -9,7 +9,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from importlib.metadata import version
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, NoReturn, get_type_hints
 
 import typer
 
@@ -19,6 +19,9 @@ _QUIET, _PLAIN, _VERBOSE = logging.ERROR, logging.WARNING, logging.INFO
 _INTERRUPTED = 130
 """Exit status after Ctrl-C."""
 _log = logging.getLogger("selftrack")
+_Misuse: Any = typer.BadParameter.__mro__[1]
+"""click's UsageError, under whatever name this version of typer has it: an option or argument that is not known,
+missing, or not of its type."""
 
 
 def quiet() -> bool:
@@ -34,12 +37,14 @@ def verbose() -> bool:
 def run(name: str, about: str | None = None, /, **commands: Callable[..., None]) -> None:
     """Run a command, or one of several by their names; what the user can mend is one line on stderr and exit status 2.
 
-    Options and help texts are those of the functions' annotations; `about` is the help text of several. All have
-    --help, --version, --verbose and --quiet; scripts also install completions of the shell.
+    Options and help texts are those of the functions' annotations, shown as they are; `about` is the help text of
+    several. All have --help, --version, --verbose and --quiet; scripts also install completions of the shell.
     """
     app = typer.Typer(
         add_completion=" " not in name,  # `python -m ...` is no script that a shell could complete
         pretty_exceptions_enable=False,
+        rich_markup_mode=None,  # markup would take what is in brackets for its own
+        no_args_is_help=False,
         help=about,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
@@ -50,16 +55,24 @@ def run(name: str, about: str | None = None, /, **commands: Callable[..., None])
     before = _log.level
     try:
         with warnings.catch_warnings():
-            app(prog_name=name)
+            status = app(prog_name=name, standalone_mode=False)
     except UserError as error:
-        print(f"{name}: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
-    except SystemExit as stop:
-        if stop.code == _INTERRUPTED:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # pressed again, Ctrl-C would break what is ending
-        raise
+        _refuse(name, str(error))
+    except _Misuse as error:
+        command = error.ctx.command_path if error.ctx else name
+        message = error.format_message().rstrip(".")
+        _refuse(name, f"{message[0].lower()}{message[1:]}; see: {command} --help")
     finally:
         _log.setLevel(before)
+    if status == _INTERRUPTED:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # pressed again, Ctrl-C would break what is ending
+    sys.exit(status)
+
+
+def _refuse(name: str, why: str) -> NoReturn:
+    """End a command with one line that says why."""
+    print(f"{name}: {' '.join(why.split())}", file=sys.stderr)
+    sys.exit(2)
 
 
 def _show_version(wanted: bool) -> None:

@@ -49,6 +49,8 @@ class TrackConfig(TrackerConfig):
     """How much to track, seconds; None for all."""
     fps: float | None = None
     """Frames per second of a sequence of pictures; None for 24. A video has times of its own."""
+    stream: int | None = None
+    """Number of the video to track in a file with several; None for the default one, else the largest."""
     landmarks: str = "mediapipe"
     """Source of the landmarks: mediapipe (478 points) or fan (68 points)."""
     weights: str | None = None
@@ -97,13 +99,15 @@ class Summary:
 
 
 def load_model(config: TrackConfig) -> Model:
-    """The model that the settings name; see `Model.load`."""
-    return Model.load(config.weights, config.decoder, config.landmarks, config.device, config.streams)
+    """The model that the settings name; see `Model.load`. Raises UserError, too, of streams that it does not read."""
+    model = Model.load(config.weights, config.decoder, config.landmarks, config.device, config.streams)
+    model.network.config.check_streams(Path(config.streams) if config.streams else None)
+    return model
 
 
 def open_clip(path: Path | str, config: TrackConfig) -> FrameSource:
     """The window of a clip that the settings name; see `open_source`."""
-    return open_source(path, config.start, config.duration, config.fps)
+    return open_source(path, config.start, config.duration, config.fps, config.stream)
 
 
 def track_clip(
@@ -165,7 +169,7 @@ def track_clip(
             with watch("export"):
                 export.write(track, to, results / name, ExportOptions(folder=results))
         lost = int((~track.ok).sum())
-        notes += [source.warning] if source.warning else []
+        notes += source.notes
         if lost == len(track):
             if overwrite and (output.path / track_file.NAME).exists():
                 raise UserError(f"{path}: no face was found in any frame; the earlier results in {output.path} stay")

@@ -18,6 +18,7 @@ from selftrack.synthetic.people import face_vertices
 from selftrack.tracker import load
 from selftrack.tracker.geometry.crop import inter_ocular
 from selftrack.tracker.geometry.pose import project
+from selftrack.tracker.model import Model
 from selftrack.tracker.network.i2znet import Codes, I2ZConfig, I2ZNet, to_tensor
 from selftrack.tracker.pipeline import TrackConfig, track_clip
 from selftrack.training.dataset import Shards
@@ -142,8 +143,8 @@ def robustness(network: I2ZNet, shots: dict[str, Shots], undisturbed: str) -> di
 
 def stability(weights: Path, clip: Path, folder: Path, streams: Path | None = None) -> float:
     """Measure Eq. 10 in the image, mean of ratios, of a clip tracked frame by frame."""
-    given = str(streams) if streams else None
-    config = TrackConfig(weights=str(weights), streams=given, overlay=False, identity="per-frame")
-    track_clip(clip, folder, config, overwrite=True)
+    model = Model.load(weights, streams=streams)  # of the variants some read none of them
+    config = TrackConfig(weights=str(weights), overlay=False, identity="per-frame")
+    track_clip(clip, folder, config, model=model, overwrite=True)
     track = load(folder)
     return mesh_stability(track.vertices, track.ok, median_iod(track.landmarks))[0].mean.value()

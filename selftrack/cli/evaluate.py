@@ -44,6 +44,9 @@ def evaluate(
     ):
         if value and for_one != alone:
             raise UserError(f"{name} goes with {'one folder of `track`' if for_one else 'several tracks'}")
+    for name, value in (("--before", before), ("--points", points)):
+        if value and annotate:
+            raise UserError(f"{name} is for a report, and --annotate writes none: leave one of them out")
     for path in paths:
         if not path.exists():
             raise UserError(f"{path}: no such file or folder")

@@ -1,4 +1,4 @@
-"""`track-export`: a track in the format of another tool."""
+"""`track-export`: a track in the formats of other tools."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from selftrack.tracker.export import FORMATS
 
 def export(
     folder: Annotated[Path, typer.Argument(help="Folder that `track` has written.", metavar="DIR")],
-    to: Annotated[str, typer.Option(help=f"Write this format: {', '.join(sorted(FORMATS))}.")],
+    to: Annotated[
+        list[str],
+        typer.Option(help=f"Write these formats, such as livelink,glb. Known are {', '.join(sorted(FORMATS))}."),
+    ],
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="The file to write (default: in DIR, named after the clip).")
     ] = None,
@@ -30,8 +33,10 @@ def export(
         int | None, typer.Option(help="With --clean: the row of a resting face, which becomes 0 (default: none).")
     ] = None,
 ) -> None:
-    """Write a track in the format of another tool."""
-    exports.known([to])
+    """Write a track in the formats of other tools."""
+    formats = exports.known(to)
+    if not formats or (output is not None and len(formats) > 1):
+        raise UserError(f"--to names {len(formats)} formats; name one{' for the file of -o' if formats else ''}")
     if neutral_frame is not None and not clean:
         raise UserError("--neutral-frame is a part of the clean-up: add --clean")
     if not folder.exists():
@@ -40,7 +45,8 @@ def export(
     from selftrack.tracker.results.smoothing import CleanConfig
 
     cleaning = CleanConfig(neutral_frame=neutral_frame) if clean else None
-    print(exports.export(folder, to, output, ExportOptions(focal=focal), cleaning))
+    for name in formats:
+        print(exports.export(folder, name, output, ExportOptions(focal=focal), cleaning))
 
 
 def main() -> None:

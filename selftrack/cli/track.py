@@ -25,7 +25,7 @@ from selftrack.command import quiet, run, verbose
 from selftrack.errors import UserError
 from selftrack.io import OutputFolder
 from selftrack.tracker.export import FORMATS, default_path, known, require
-from selftrack.tracker.sources.names import source_name
+from selftrack.tracker.sources.names import place_of, source_name
 
 if TYPE_CHECKING:
     from selftrack.adapt.trainer import AdaptConfig
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
 _ROOTS = ("track", "adapt", "export")
+_STYLE = "track.overlay_style."
 _FORMATS = ", ".join(sorted(FORMATS))
 
 
@@ -50,6 +51,10 @@ def track(
     duration: Annotated[float | None, typer.Option(help="Track so many seconds (default: to the end).")] = None,
     fps: Annotated[
         float | None, typer.Option(help="Pictures per second of a folder or pattern of pictures (default 24).")
+    ] = None,
+    stream: Annotated[
+        int | None,
+        typer.Option(help="Track this video of a file with several (default: the file's own, else the largest).", min=0),
     ] = None,
     face: Annotated[
         int | None, typer.Option(help="Follow this face: 0 is the largest, 1 the next (default 0).", min=0)
@@ -100,7 +105,7 @@ def track(
         bool, typer.Option("--report", help="Write report.html, too, as track-eval does (default: no).")
     ] = False,
     export: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(help=f"Write these formats, too, such as livelink,glb (default: none). Known are {_FORMATS}."),
     ] = None,
     config: ConfigOption = None,
@@ -117,6 +122,7 @@ def track(
         "track.start": start,
         "track.duration": duration,
         "track.fps": fps,
+        "track.stream": stream,
         "track.detect.face": face,
         "track.landmarks": landmarks,
         "track.identity": identity,
@@ -129,12 +135,13 @@ def track(
         "track.overlay": overlay,
         "track.overlay_style.mode": None if textured is None else "textured" if textured else "shaded",
     }
-    from_file = read_config(config)
-    changes = from_file | read_assignments(set) | {name: value for name, value in named.items() if value is not None}
+    from_file, assigned = read_config(config), read_assignments(set)
+    changes = from_file | assigned | {name: value for name, value in named.items() if value is not None}
     check_roots(changes, _ROOTS)
-    exports = known(changes.get("export") or [] if export is None else [name for name in export.split(",") if name])
+    exports = known(_listed(changes.get("export") if export is None else export))
     adapts = bool(under(from_file, "adapt")) if adapt is None else adapt
-    _check_adapted(adapts, preset, bool(under(changes, "adapt")) and adapt is None)
+    _check_adapted(adapts, preset, bool(under(assigned, "adapt")))
+    _check_drawn(changes.get("track.overlay") is not False, textured, assigned)
     summary, verdict = _run(video, output, changes, exports, (preset or "fast") if adapts else None, overwrite)
     if not quiet():
         print(summary)
@@ -148,6 +155,7 @@ def track(
 
 def _check_clip(video: str) -> None:
     """Refuse a clip that is not there before anything is loaded: that takes seconds."""
+    place_of(video)
     pattern = any(sign in Path(video).name for sign in "%*?[")
     if not Path(video).exists() and not (pattern and Path(video).parent.is_dir()):
         raise UserError(f"{video}: no such file")
@@ -158,6 +166,23 @@ def _check_adapted(adapts: bool, preset: str | None, sets: bool) -> None:
     for given, words in ((sets, "--set changes"), (preset is not None, "--preset chooses settings of")):
         if given and not adapts:
             raise UserError(f"{words} the adaptation, but there is none: add --adapt")
+
+
+def _check_drawn(drawn: bool, textured: bool | None, assigned: Mapping[str, Any]) -> None:
+    """Refuse a style of an overlay that is not drawn; its texture is that of texture.png, too."""
+    style = [name for name in assigned if name.startswith(_STYLE) and not name.startswith(f"{_STYLE}texture")]
+    names = [f"--set {name}" for name in style]
+    if textured is not None:
+        names.append("--textured" if textured else "--shaded")
+    if names and not drawn:
+        raise UserError(f"{names[0]} is how the overlay is drawn, but there is none: leave --no-overlay out")
+
+
+def _listed(value: object) -> list[str]:
+    """A setting of none, one or several texts."""
+    if value is None:
+        return []
+    return [str(one) for one in value] if isinstance(value, list) else [str(value)]
 
 
 def _run(

@@ -24,18 +24,23 @@ _Streams = Annotated[
     Path | None,
     typer.Option(help="Take weights of VGG-16 and FAN from this file of track-train streams (default: caches)."),
 ]
-_Device = Annotated[str, typer.Option(help="Compute on cpu or cuda (default cpu).")]
+_Device = Annotated[str, typer.Option(help="Compute on cpu or cuda (default cpu).", show_default=False)]
 
 
 def captures(
     folder: Annotated[Path, typer.Argument(help="Where the captures go; those there are kept.", metavar="DIR")],
-    people: Annotated[int, typer.Option(help="Draw so many people, 12 pictures each; 2400 take 6 GB.", min=1)] = 2400,
+    people: Annotated[
+        int,
+        typer.Option(
+            help="Draw so many people, 12 pictures each (default 2400, which take 6 GB).", min=1, show_default=False
+        ),
+    ] = 2400,
     rig: Annotated[
         Path | None,
         typer.Option(help="Draw people of this rig, such as ICT-FaceKit's .npz (default: the bundled head's)."),
     ] = None,
-    workers: Annotated[int, typer.Option(help="Draw in so many processes.", min=1)] = 2,
-    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
+    workers: Annotated[int, typer.Option(help="Draw in so many processes (default 2).", min=1, show_default=False)] = 2,
+    seed: Annotated[int, typer.Option(help="Random seed (default 0).", show_default=False)] = 0,
 ) -> None:
     """Draw synthetic captures to train from."""
     from selftrack.synthetic.captures import make_captures
@@ -55,7 +60,10 @@ def streams(
         Path | None, typer.Option(help="face-alignment's FAN, 2DFAN4-11f355bf06.pth.tar (default: left out).")
     ] = None,
 ) -> None:
-    """Pack public weights of frozen streams into one file, for the network of the paper. Nothing is downloaded."""
+    """Pack public weights of frozen streams into one file.
+
+    They are for the network of the paper. Nothing is downloaded.
+    """
     from selftrack.tracker.network.published import FAN, VGG16
     from selftrack.tracker.network.streams import pack_streams
 
@@ -86,10 +94,11 @@ def i2znet(
     config: ConfigOption = None,
     set: SetOption = None,
 ) -> None:
-    """Train the heads of an I2ZNet; goes on where it was interrupted. Under torchrun on several devices.
+    """Train the heads of an I2ZNet.
 
-    Settings are those of selftrack.training.i2znet.TrainConfig, such as objective.noise.point; presets of the
-    architecture are i2znet_small, i2znet_fan, i2znet_imagenet and i2znet_paper.
+    Goes on where it was interrupted. Under torchrun on several devices. Settings are those of
+    selftrack.training.i2znet.TrainConfig, such as objective.noise.point; presets of the architecture are i2znet_small,
+    i2znet_fan, i2znet_imagenet and i2znet_paper.
     """
     changes = _changes(config, set, steps=steps, seed=seed)
     if decoder or capture:
@@ -104,6 +113,7 @@ def i2znet(
     from selftrack.training.i2znet import TrainConfig, train
 
     settings = changed(TrainConfig(), changes)
+    settings.network.check_streams(streams)
     with Stages() as stages:
         loading = partial(stages.show, "features")
         shards = [path for folder in folders for path in find_captures(folder)]
@@ -128,6 +138,7 @@ def _network_of_capture(
 
     model = Dam.load(decoder)
     settings = changed(dam_training(network_config(model)), changes)
+    settings.network.check_streams(streams)
     with Stages() as stages:
         loading, training = partial(stages.show, "features"), partial(stages.show, "training")
         place = output or network_beside(decoder)
@@ -137,10 +148,13 @@ def _network_of_capture(
 
 def studio(
     folder: Annotated[Path, typer.Argument(help="Where the capture goes.", metavar="DIR")],
-    seed: Annotated[int, typer.Option(help="Which virtual actor.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Which virtual actor (default 0).", min=0, show_default=False)] = 0,
     frames: Annotated[int | None, typer.Option(help="Capture so many moments of acting (default 280).", min=5)] = None,
 ) -> None:
-    """Capture a virtual actor in a synthetic light stage; its pictures are drawn when they are needed."""
+    """Capture a virtual actor in a synthetic light stage.
+
+    Its pictures are drawn when they are needed.
+    """
     from selftrack.synthetic.lab import LabConfig, make_studio
 
     print(make_studio(folder, seed, LabConfig(frames=frames or LabConfig.frames)))
@@ -151,7 +165,10 @@ def dam(
         Path | None, typer.Argument(help="A capture: of track-train studio, or Multiface's.", metavar="CAPTURE")
     ] = None,
     from_video: Annotated[Path | None, typer.Option(help="Make it from this clip of the person instead.")] = None,
-    output: Annotated[Path, typer.Option("-o", "--output", help="The model to write.")] = Path("dam.safetensors"),
+    output: Annotated[
+        Path,
+        typer.Option("-o", "--output", help="The model to write (default dam.safetensors).", show_default=False),
+    ] = Path("dam.safetensors"),
     texture: Annotated[
         int | None, typer.Option(help="Side of the texture: 256 or 512 on the CPU, 1024 (default 256).")
     ] = None,
@@ -164,10 +181,10 @@ def dam(
     config: ConfigOption = None,
     set: SetOption = None,
 ) -> None:
-    """Train a personal model (a deep appearance model); goes on where it was interrupted. Under torchrun on several
-    devices.
+    """Train a personal model (a deep appearance model).
 
-    Settings are those of selftrack.training.dam.DamTraining, such as kl.
+    Goes on where it was interrupted. Under torchrun on several devices. Settings are those of
+    selftrack.training.dam.DamTraining, such as kl.
     """
     named = {"model.texture": texture, "workers": workers, "steps": steps, "seed": seed}
     changes = _changes(config, set, **named)

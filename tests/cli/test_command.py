@@ -1,21 +1,30 @@
 """What all commands have in common: help, version, verbosity, completion, and no wait before an error."""
 
+import inspect
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from typing import Annotated, Any, get_type_hints
 
 import numpy as np
 import pytest
+import typer
 
 import selftrack
-from selftrack.cli import progress
+from selftrack.cli import evaluate, export, progress, track, train
 from selftrack.cli.progress import Stages
+from selftrack.command import run as run_command
 from selftrack.tracker.export import FORMATS
 
 COMMANDS = ("track", "track-eval", "track-export", "track-train")
+HELPED = {
+    ("track",): track.track,
+    ("track-eval",): evaluate.evaluate,
+    ("track-export",): export.export,
+} | {("track-train", f.__name__): f for f in (train.captures, train.streams, train.i2znet, train.studio, train.dam)}
 HEAVY = ("torch", "cv2", "numba", "av", "scipy", "matplotlib")
 
 
@@ -26,6 +35,74 @@ def test_help(run: Callable, command: str, option: str) -> None:
     assert status == 0 and err == "" and f"Usage: {command}" in out
     if command == "track-export":
         assert all(name in out for name in FORMATS)
+
+
+def options(function: Callable) -> dict[str, Any]:
+    """The options and arguments of a command by the names of their parameters, as they are annotated."""
+    hints = get_type_hints(function, include_extras=True)
+    return {name: hint.__metadata__[0] for name, hint in hints.items() if hasattr(hint, "__metadata__")}
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+@pytest.mark.parametrize("words", HELPED, ids=" ".join)
+def test_help_has_every_word_of_every_option(
+    run: Callable, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], width: int
+) -> None:
+    """However wide the terminal is; what is in brackets is no markup."""
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("TERMINAL_WIDTH", str(width))
+    shown = "".join(run(*words, "--help")[1].split())
+    function = HELPED[words]
+    texts = [option.help for option in options(function).values()] + inspect.getdoc(function).split("\n\n")
+    assert len(texts) > 3
+    for text in texts:
+        assert "".join(text.split()) in shown, text
+
+
+def test_brackets_in_help_are_no_markup(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    def bracketed(
+        value: Annotated[int, typer.Option(help="So many [default: all] of [bold]x[/bold].")] = 1,
+    ) -> None:
+        """Take what pip install '.[paper]' brings [red]."""
+
+    monkeypatch.setattr(sys, "argv", ["bracketed", "--help"])
+    with pytest.raises(SystemExit):
+        run_command("bracketed", bracketed=bracketed)
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "So many [default: all] of [bold]x[/bold]." in shown and "'.[paper]' brings [red]." in shown
+
+
+@pytest.mark.parametrize("words", HELPED, ids=" ".join)
+def test_help_names_every_default_once(run: Callable, words: tuple[str, ...]) -> None:
+    function = HELPED[words]
+    defaults = {name: p.default for name, p in inspect.signature(function).parameters.items()}
+    for name, option in options(function).items():
+        if defaults[name] not in (inspect.Parameter.empty, None):
+            assert "(default" in option.help, name
+    assert "[default" not in run(*words, "--help")[1]
+
+
+def test_the_list_of_commands_is_not_cut_off(run: Callable) -> None:
+    listed = run("track-train", "--help")[1].partition("Commands:")[2]
+    assert len(listed.splitlines()) == 6 and "..." not in listed
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("track",), "track: missing argument 'CLIP'; see: track --help"),
+        (("track", "--stert", "3", "x.mp4"), "no such option: --stert"),
+        (("track", "--start"), "track: option '--start' requires an argument; see: track --help"),
+        (("track", "x.mp4", "--start", "soon"), "invalid value for '--start'"),
+        (("track", "x.mp4", "y.mp4"), "y.mp4"),
+        (("track-train",), "track-train: missing command; see: track-train --help"),
+        (("track-train", "dma"), "track-train: no such command 'dma'"),
+        (("track-train", "studio"), "track-train: missing argument 'DIR'; see: track-train studio --help"),
+    ],
+)
+def test_misuse_is_one_line(run: Callable, words: tuple[str, ...], message: str) -> None:
+    status, out, err = run(*words)
+    assert (status, out) == (2, "") and len(err.splitlines()) == 1 and message in err, err
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -48,9 +48,39 @@ def test_several_formats_with_the_track(run: Callable, smile: Path) -> None:
     assert len(Path("out/smile.csv").read_text().splitlines()) == 7
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        ["--export", "livelink", "--export", "csv"],
+        ["--export", "livelink, csv"],
+        ["--export", " LiveLink ,CSV,,csv"],
+        ["--set", "export=LIVELINK"],
+        ["--set", "export=[livelink, csv]"],
+    ],
+)
+def test_formats_are_named_in_any_way(run: Callable, smile: Path, given: list[str]) -> None:
+    status, _, err = run("track", smile, "-o", "out", "--duration", 0.1, "--no-overlay", *given)
+    assert status == 0, err
+    written = {p.name for p in Path("out").iterdir() if p.name.startswith("smile")}
+    assert written == {"smile_livelink.csv", "smile.csv"} or (given[1] == "export=LIVELINK" and len(written) == 1)
+
+
+def test_several_formats_of_a_track_that_is_there(run: Callable, wink: Track) -> None:
+    Path("t").mkdir()
+    wink.save(Path("t"))
+    status, out, _ = run("track-export", "t", "--to", "CSV, livelink", "--to", "npz")
+    names = ["t/take {1}.csv", "t/take {1}_livelink.csv", "t/take {1}.npz"]
+    assert status == 0 and out.splitlines() == names and all(Path(name).exists() for name in names)
+    for wrong in (["--to", "csv,npz", "-o", "a.csv"], ["--to", " ,"]):
+        status, _, err = run("track-export", "t", *wrong)
+        assert status == 2 and "name one" in err and len(err.splitlines()) == 1
+
+
 def test_an_unknown_format_is_refused_before_tracking(run: Callable, smile: Path) -> None:
-    status, out, err = run("track", smile, "-o", "out", "--export", "livelink,fbx")
-    assert status == 2 and "unknown format 'fbx'" in err and len(err.splitlines()) == 1 and not Path("out").exists()
+    for given in (["--export", "livelink,fbx"], ["--export", "csv", "--export", "FBX"], ["--set", "export=fbx"]):
+        status, _, err = run("track", smile, "-o", "out", *given)
+        assert status == 2 and "unknown format 'fbx'; known: blender, csv, glb" in err and len(err.splitlines()) == 1
+        assert not Path("out").exists()
 
 
 def test_a_file_of_the_users_is_not_replaced(run: Callable, smile: Path) -> None:

@@ -64,6 +64,7 @@ def test_trackers_side_by_side(run: Callable, plain_folder: Path, smile: Path, t
         (["EMPTY", "--filters"], "--filters goes with several tracks"),
         (["EMPTY", "--json", "a.json"], "--json goes with several tracks"),
         (["EMPTY", "EMPTY", "--annotate"], "--annotate goes with one folder"),
+        (["TRACK", "--annotate", "--points", "a.csv"], "--points is for a report, and --annotate writes none"),
         (["TRACK", "--points", "nowhere.csv"], "nowhere.csv: cannot be read"),
         (["TRACK", "--before", "EMPTY"], "no such file"),
         (["LOST", "TRACK"], "is not the clip of the tracks"),

@@ -54,7 +54,7 @@ def write(track: Track, to: str, path: Path, options: ExportOptions | None = Non
         UserError: a format that is not known, a track that it cannot hold, a path that is a track's own file, or a
             file that cannot be written.
     """
-    known([to])
+    (to,) = known([to])
     path = Path(path)
     if path.name in _results() and path.with_name(_results()[0]).exists():
         raise UserError(f"{path}: would replace a part of the track there; name another file with -o")
@@ -85,7 +85,7 @@ def export(
     from selftrack.tracker.results.smoothing import clean
     from selftrack.tracker.results.track_file import load
 
-    known([to])
+    (to,) = known([to])
     track, options = load(folder), replace(options or ExportOptions(), folder=Path(folder))
     if cleaning:
         track, options = clean(track, cleaning), replace(options, raw=track)

@@ -72,12 +72,13 @@ def exporter(name: str, file: str, needs: Iterable[Need] = (), package: str = ""
 
 
 def known(names: Iterable[str]) -> tuple[str, ...]:
-    """Return the names, once each.
+    """Return the names, once each and in small letters; one text may hold several with commas between them.
 
     Raises:
         UserError: one of them is no format, or needs a package that is not installed.
     """
-    names = tuple(dict.fromkeys(names))
+    single = [name.strip().lower() for several in names for name in several.split(",")]
+    names = tuple(dict.fromkeys(name for name in single if name))
     for name in names:
         if name not in FORMATS:
             raise UserError(f"unknown format {name!r}; known: {', '.join(sorted(FORMATS))}")

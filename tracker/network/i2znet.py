@@ -71,6 +71,13 @@ class I2ZConfig:
             raise UserError(f"no preset {name!r}; there are {', '.join(sorted(presets))}")
         return I2ZConfig(**yaml.safe_load(presets[name].read_text(encoding="utf-8"))["network"])
 
+    def check_streams(self, streams: Path | None) -> None:
+        """Make sure that a file of `track-train streams` is of use. Raises UserError where no stream needs it."""
+        used = [PERCEPTUAL_STREAMS[self.perceptual]] if self.perceptual else []
+        used += [LANDMARK_STREAMS[self.landmarks]] if self.landmarks else []
+        if streams is not None and all(stream.published is None for stream in used):
+            raise UserError(f"{streams}: the network in use reads neither VGG-16 nor FAN; leave --streams out")
+
 
 class Features(NamedTuple):
     """What the levels read from a batch of frames, before it is regressed."""

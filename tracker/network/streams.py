@@ -6,7 +6,7 @@ A stream whose weights are public but not bundled is random when it is made, and
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -245,10 +245,10 @@ def stream_hash(stream: nn.Module) -> str:
     return digest.hexdigest()
 
 
-PERCEPTUAL_STREAMS: dict[str, Callable[[], PerceptualStream]] = {
+PERCEPTUAL_STREAMS: dict[str, type[PerceptualStream]] = {
     "mesh": MeshTrunk,
     "scratch": ScratchTrunk,
     "vgg16": Vgg16,
     "efficientnet": EfficientNetLite,
 }
-LANDMARK_STREAMS: dict[str, Callable[[], Stream]] = {"points": PointHeatmaps, "fan": Fan}
+LANDMARK_STREAMS: dict[str, type[Stream]] = {"points": PointHeatmaps, "fan": Fan}

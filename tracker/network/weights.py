@@ -92,7 +92,10 @@ def load_weights(path: Path = WEIGHTS, device: torch.device | str = "cpu", strea
     network, base, fit = I2ZNet(config, streams), None, None
     if _published(network) != json.loads(metadata.get(_STREAMS, "{}")):
         place = streams or "the libraries' cache"
-        raise UserError(f"{path}: was trained on other weights of the frozen streams than those of {place}")
+        raise UserError(
+            f"{path}: was trained on other weights of the frozen streams than those of {place}; name theirs, as "
+            "track-train streams packs them, with --streams"
+        )
     try:
         if "base" in metadata:
             fit = ClipFit(
