@@ -10,7 +10,7 @@ from selftrack.adapt.terms.context import ClipContext, StepContext
 from selftrack.adapt.terms.registry import term
 
 
-@term("anchor", weight=4.0)
+@term("anchor", weight=1000.0)
 def anchor(step: StepContext) -> Tensor:
     """Squared difference of the expression from the un-adapted one, in its own units: in millimetres, a curve that
     hardly moves the skin could go anywhere."""
