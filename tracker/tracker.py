@@ -217,7 +217,10 @@ class Tracker:
         def held(name: str) -> np.ndarray:
             return hold(stack(name), ok, getattr(rows[0], name))
 
-        window = {"start": source.window.start, "duration": source.window.duration, "fps": source.fps} if source else {}
+        window: dict[str, Any] = {}
+        if source:
+            window = {name: getattr(source.window, name) for name in ("start", "duration")}
+            window |= {"fps": source.fps, "stream": source.stream}
         z = held("z")
         with torch.no_grad():
             curves = model.decoder.curves(torch.from_numpy(z).to(model.device)).cpu().numpy()

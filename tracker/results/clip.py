@@ -20,7 +20,8 @@ def open_clip(track: Track, verify: bool = False) -> FrameSource:
     if not track.clip:
         raise UserError("this track is of pictures from memory, which cannot be read again")
     settings = track.settings()
-    window = {name: settings[name] for name in ("start", "duration", "fps") if settings.get(name) is not None}
+    names = ("start", "duration", "fps", "stream")
+    window = {name: settings[name] for name in names if settings.get(name) is not None}
     try:
         source = open_source(track.clip, **window)
     except UserError as error:

@@ -41,6 +41,7 @@ class SourceInfo:
     duration: float | None  # seconds, None where the source does not say
     time_base: Fraction  # seconds per tick of the source's timestamps
     has_audio: bool = False
+    shifts: tuple[Fraction, ...] = ()  # seconds added to the second, third ... part, where time stamps start again
 
 
 @dataclass(frozen=True)
@@ -66,19 +67,23 @@ class Window:
 class FrameSource(ABC):
     """Frames of one clip or camera, in order, read ahead in a background thread. Use it as a context manager.
 
-    Times increase strictly. After a pass `warning` says in one line what the user should know of it, such as damage.
+    Times increase strictly. `notes` say what the user should know, one line each: what was found, what was done, and
+    what to do. After a pass they have what was found in it, such as damage, too.
     """
 
     info: SourceInfo
     window: Window
     fps: float | None = None
     """Of a sequence of pictures, how many are shown a second."""
-    warning: str | None = None
+    stream: int | None = None
+    """Of a file with several videos, the number of the one that was asked for."""
+    notes: tuple[str, ...] = ()
     repeatable: bool = True
     """Whether `frames` can be called more than once."""
 
     def __init__(self) -> None:
         self._passes: list[Generator[Frame, None, None]] = []
+        self._on_opening: tuple[str, ...] = ()  # notes that hold for every pass
 
     def __enter__(self) -> FrameSource:
         return self
@@ -95,7 +100,7 @@ class FrameSource(ABC):
         Args:
             only: row numbers whose frames are wanted; the others are dropped, which is cheaper.
         """
-        self.warning = None
+        self.notes = self._on_opening
         frames = prefetch(self._read(only))
         self._passes.append(frames)
         return frames

@@ -39,7 +39,7 @@ class CameraSource(FrameSource):
     """A camera's frames as they come; of those that arrive while one is worked on, all but the newest are dropped.
 
     Times are seconds since the first frame of the pass, by the clock at which each arrived. There is one pass. It ends
-    after `duration`, or with a warning when the camera gives no more frames or frames of another size.
+    after `duration`, or with a note when the camera gives no more frames or frames of another size.
     """
 
     repeatable = False
@@ -122,7 +122,7 @@ class CameraSource(FrameSource):
             while True:
                 arrived = self._take()
                 if arrived is None:
-                    self.warning = f"{self.info.name}: gave no more pictures after {max(previous, 0):.1f} s"
+                    self.notes = (f"{self.info.name}: gave no more pictures after {max(previous, 0):.1f} s",)
                     return
                 at, image = arrived
                 began = at if index == 0 else began
@@ -132,7 +132,7 @@ class CameraSource(FrameSource):
                 height, width = image.shape[:2]
                 if (width, height) != (self.info.width, self.info.height):
                     size = f"{self.info.width}x{self.info.height} to {width}x{height}"
-                    self.warning = f"{self.info.name}: ended at {seconds:.1f} s, when its picture changed from {size}"
+                    self.notes = (f"{self.info.name}: ended at {seconds:.1f} s, when its picture changed from {size}",)
                     return
                 if only is None or index in only:
                     yield Frame(index, seconds, cv2.cvtColor(image, cv2.COLOR_BGR2RGB))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,6 +13,8 @@ from selftrack.errors import UserError
 
 # Their timeline starts at 0 by definition; other containers (MPEG-TS) start their clock anywhere.
 ZERO_BASED = ("mov", "mp4", "matroska", "webm")
+_TS_DISCONT, _NO_TIMESTAMPS = 0x200, 0x80  # AVFMT_* of libavformat: what a format says of itself
+_STILL = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
 
 
 def open_container(path: Path) -> InputContainer:
@@ -37,15 +39,58 @@ def open_container(path: Path) -> InputContainer:
     return container
 
 
-def video_stream(container: InputContainer, path: Path) -> av.VideoStream:
-    """Return the first video stream that is not a cover picture. Raises UserError where there is none."""
-    for stream in container.streams.video:
-        if not stream.disposition & av.stream.Disposition.attached_pic:
-            if stream.codec_context is None:
-                raise UserError(f"{path}: its video codec is not known here")
-            stream.thread_type = "AUTO"
+def video_streams(container: InputContainer) -> list[av.VideoStream]:
+    """List the videos of a file; covers and thumbnails are none."""
+    return [stream for stream in container.streams.video if not stream.disposition & _STILL]
+
+
+def video_stream(container: InputContainer, path: Path, number: int | None = None) -> av.VideoStream:
+    """Return a video of a file: the one with that number, by default the one marked as default, else the largest.
+
+    Raises:
+        UserError: there is none, or its codec is not known.
+    """
+    streams = video_streams(container)
+    if not streams:
+        raise UserError(f"{path}: has no video stream")
+    stream = _numbered(streams, path, number) if number is not None else _best(streams)
+    if stream.codec_context is None:
+        raise UserError(f"{path}: its video codec is not known here")
+    stream.thread_type = "AUTO"
+    return stream
+
+
+def described(streams: Sequence[av.VideoStream]) -> str:
+    """Name videos by number and size: "0 (160x90), 1 (512x512)"."""
+    return ", ".join(f"{s.index} ({s.width}x{s.height})" if s.codec_context else f"{s.index}" for s in streams)
+
+
+def _numbered(streams: Sequence[av.VideoStream], path: Path, number: int) -> av.VideoStream:
+    for stream in streams:
+        if stream.index == number:
             return stream
-    raise UserError(f"{path}: has no video stream")
+    raise UserError(f"{path}: has no video stream {number}; its video streams are {described(streams)}")
+
+
+def _best(streams: Sequence[av.VideoStream]) -> av.VideoStream:
+    """The one that can be decoded, is marked as default and has the largest picture, in that order."""
+
+    def rank(stream: av.VideoStream) -> tuple[bool, bool, int]:
+        known = stream.codec_context is not None
+        default = bool(stream.disposition & av.stream.Disposition.default)
+        return known, default, stream.width * stream.height if known else 0
+
+    return max(streams, key=rank)
+
+
+def clock_leaps(container: InputContainer) -> bool:
+    """Whether the format's time stamps may start anywhere and jump, as those of MPEG-TS."""
+    return bool(container.format.flags & _TS_DISCONT)
+
+
+def has_stamps(container: InputContainer) -> bool:
+    """Whether the format has time stamps at all; raw streams have none."""
+    return not container.format.flags & _NO_TIMESTAMPS
 
 
 def origin(container: InputContainer) -> Fraction:

@@ -56,6 +56,7 @@ class ImageSequence(FrameSource):
         )
         if not self.count():
             raise UserError(f"{path}: no pictures from {start} s on; they last {self.info.duration:.2f} s")
+        self.notes = self._on_opening = self._gap()
 
     def count(self) -> int:
         """Return how many pictures are in the window."""
@@ -67,7 +68,6 @@ class ImageSequence(FrameSource):
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
     def _read(self, only: Container[int] | None) -> Iterator[Frame]:
-        self.warning = self._gap()
         for index, (time, file) in enumerate(self._rows):
             if only is None or index in only:
                 image = read_picture(file)
@@ -84,14 +84,14 @@ class ImageSequence(FrameSource):
         timed = [(float(i / self.info.rate), file) for i, file in enumerate(self.files)]
         return [(time, file) for time, file in timed if not (self.window.is_before(time) or self.window.is_over(time))]
 
-    def _gap(self) -> str | None:
-        """A line about the first picture that is missing, where all others are numbered in equal steps."""
+    def _gap(self) -> tuple[str, ...]:
+        """A note about the first picture that is missing, where all others are numbered in equal steps."""
         numbers = [int(found[-1]) if (found := re.findall(r"\d+", file.stem)) else 0 for file in self.files]
         steps = np.diff(numbers)
         if len(steps) == 0 or steps.min() < 1 or steps.min() == steps.max():
-            return None
+            return ()
         before = self.files[int(np.argmax(steps > steps.min()))]
-        return f"{self.path}: pictures are missing after {before.name}; those that are there were taken one by one"
+        return (f"{self.path}: pictures are missing after {before.name}; those that are there were taken one by one",)
 
 
 def _rate(fps: float) -> Fraction:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from selftrack.errors import UserError
+
 Spec = str | Path | int
 """A path or pattern, or the number of a camera."""
 SUFFIXES = (".png", ".jpg", ".jpeg", ".exr")
+URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+(.*)")  # two letters at least: one is a drive
 NUMBER = re.compile(r"%(?:0(\d+))?d")
 
 
@@ -20,9 +23,12 @@ def source_name(spec: Spec) -> str:
 
 
 def place_of(spec: Spec) -> Path | int:
-    """The number of a camera, an int or digits that name no file; else the path."""
+    """The number of a camera, an int or digits that name no file; else the path. Raises UserError for a URL."""
     if isinstance(spec, int):
         return spec
+    url = URL.match(str(spec))
+    if url:  # a path has lost a slash of it
+        raise UserError(f"{url[1]}://{url[2]}: URLs are not read; download the file and name it")
     path = Path(spec)
     return int(spec) if isinstance(spec, str) and spec.isdecimal() and not path.exists() else path
 

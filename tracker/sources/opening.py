@@ -12,24 +12,34 @@ from selftrack.tracker.sources.names import Spec, camera_name, is_sequence, plac
 from selftrack.tracker.sources.video import VideoFile
 
 
-def open_source(spec: Spec, start: float = 0.0, duration: float | None = None, fps: float | None = None) -> FrameSource:
+def open_source(
+    spec: Spec,
+    start: float = 0.0,
+    duration: float | None = None,
+    fps: float | None = None,
+    stream: int | None = None,
+) -> FrameSource:
     """Open a video file, a sequence of pictures or a camera.
 
     Args:
         spec: a video file; a folder of pictures, or a pattern such as img%04d.png or img*.png; the number of a camera.
         start, duration: window in seconds of the source's own time; a camera has no start.
         fps: pictures per second of a sequence, 24 by default.
+        stream: number of the video in a file with several; by default the one marked as default, else the largest.
 
     Raises:
         UserError: it cannot be opened, or a setting does not go with it.
     """
     place = place_of(spec)
-    if isinstance(place, Path) and is_sequence(place):
+    video = isinstance(place, Path) and not is_sequence(place)
+    if stream is not None and not video:
+        raise UserError(f"{spec}: has no stream {stream}; only a video file has several")
+    if isinstance(place, Path) and not video:
         return ImageSequence(place, start, duration, fps)
     if fps is not None:
         raise UserError(f"{spec}: has frame times of its own; only a sequence of pictures takes a number per second")
     if isinstance(place, Path):
-        return VideoFile(place, start, duration)
+        return VideoFile(place, start, duration, stream)
     if start:
         raise UserError(f"{camera_name(place)}: cannot start at {start} s; a camera shows what is there now")
     return CameraSource(place, duration)

@@ -1,7 +1,7 @@
 """Video files through PyAV, forward only, in bounded memory.
 
-Frames are as displayed: rotation metadata applied, square pixels. Times are the presentation timestamps, with edit
-lists applied, never frame_index / fps.
+Frames are as displayed: rotation metadata applied, square pixels, progressive, in the range of a usual screen. Times
+are the presentation timestamps, with edit lists applied, never frame_index / fps.
 """
 
 from __future__ import annotations
@@ -9,60 +9,173 @@ from __future__ import annotations
 import itertools
 from collections.abc import Container, Iterator
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 
 import av
-import numpy as np
 from av.container import InputContainer
-from av.video.reformatter import VideoReformatter
 
 from selftrack.errors import UserError
 from selftrack.io import file_hash
 from selftrack.tracker.sources.base import Frame, FrameSource, SourceInfo, Window
-from selftrack.tracker.sources.container import open_container, origin, packets, time_base, video_stream
+from selftrack.tracker.sources.container import (
+    clock_leaps,
+    described,
+    has_stamps,
+    open_container,
+    origin,
+    packets,
+    time_base,
+    video_stream,
+    video_streams,
+)
+from selftrack.tracker.sources.pictures import HDR, Deinterlacer, Renderer, Shape, orientation
+from selftrack.tracker.sources.timeline import DEFAULT_RATE, Stamps, Timeline
 
+_NAMED = 3  # times that a note lists
 MAX_ASPECT = 4  # a sample aspect ratio beyond 1:4 or 4:1 is taken for broken metadata
 
 
-def orientation(frame: av.VideoFrame) -> np.ndarray:
-    """(2,2) integer matrix taking stored (x, y) directions to displayed ones; identity without metadata.
+class _Reading:
+    """One file that is open for one pass over a video in it, and what was found so far."""
 
-    Read from the display matrix (ISO 14496-12, 8.3.2), rounded to the nearest quarter turn or mirror.
-    """
-    try:
-        a, b, _, c, d = np.frombuffer(frame.side_data["DISPLAYMATRIX"], "<i4")[:5]  # type: ignore[typeddict-item]
-    except KeyError:
-        return np.eye(2, dtype=int)
-    if abs(int(a)) >= abs(int(b)):
-        return np.array([[-1 if a < 0 else 1, 0], [0, -1 if d < 0 else 1]])
-    return np.array([[0, -1 if c < 0 else 1], [-1 if b < 0 else 1, 0]])
+    def __init__(self, container: InputContainer, path: Path, number: int | None) -> None:
+        """Choose the video, see `video_stream`. Raises UserError where there is none."""
+        self.container, self.path = container, path
+        self.stream, self.zero = video_stream(container, path, number), origin(container)
+        self.stamped = has_stamps(container)
+        self.timeline = Timeline(clock_leaps(container), 1 / self.rate)
+        self.stamps, self.deinterlacer = Stamps(1 / self.rate), Deinterlacer()
+        self.renderer: Renderer | None = None
+        self._aspects: dict[tuple[int, int], Fraction] = {}
+        self.decoded = self.damaged = self.failed = 0
+        self.broken_off = False
 
+    @cached_property
+    def known_rate(self) -> Fraction | None:
+        """Frames/s; of a raw stream, what its header says: the format's own rate is an assumption there."""
+        if self.stamped:
+            return self.stream.average_rate or self.stream.guessed_rate
+        return self.stream.codec_context.framerate or None
 
-def orient(image: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """Turn a stored image (H,W,3) the way `orientation` says it is displayed."""
-    if matrix[0, 0] == 0:
-        image = image.transpose(1, 0, 2)
-    flip_x, flip_y = matrix.sum(axis=1) < 0
-    return np.ascontiguousarray(image[:: -1 if flip_y else 1, :: -1 if flip_x else 1])
+    @property
+    def rate(self) -> Fraction:
+        """Frames/s, `DEFAULT_RATE` where nothing says it."""
+        return self.known_rate or DEFAULT_RATE
+
+    def aspect(self, frame: av.VideoFrame) -> Fraction:
+        """Width of a frame's pixels over their height; the file says it of the first size, the codec of others."""
+        size, codec = (frame.width, frame.height), self.stream.codec_context
+        if size not in self._aspects:
+            own = codec.sample_aspect_ratio if self._aspects else self.stream.sample_aspect_ratio
+            self._aspects[size] = own if own and Fraction(1, MAX_ASPECT) <= own <= MAX_ASPECT else Fraction(1)
+        return self._aspects[size]
+
+    def packet_times(self) -> Iterator[Fraction | None]:
+        """Times in seconds of what will be shown, in decoding order; None where there is no time stamp."""
+        shown = (packet for packet in packets(self.container, self.stream) if packet.size and not packet.is_discard)
+        for number, packet in enumerate(map(self.timeline, shown)):
+            if not self.stamped:
+                yield number / self.rate
+            else:
+                yield None if packet.pts is None else packet.pts * time_base(packet) - self.zero
+
+    def frames(self) -> Iterator[av.VideoFrame]:
+        """Every frame that decodes; damaged packets are passed over and counted."""
+        broken, packet = False, None
+        for packet in map(self.timeline, packets(self.container, self.stream)):
+            try:
+                for frame in packet.decode():
+                    broken = frame.is_corrupt or (broken and not frame.key_frame)
+                    self.aspect(frame)  # now: the codec soon speaks of the frames that follow
+                    self.decoded, self.damaged = self.decoded + 1, self.damaged + broken
+                    yield frame
+            except av.FFmpegError:
+                self.failed += 1
+        if packet is not None and packet.size:  # no closing packet: demuxing broke off
+            self.broken_off = True
+            yield from self.stream.decode(None)
+
+    def timed(self) -> Iterator[tuple[float, av.VideoFrame]]:
+        """(time in seconds, progressive frame), times strictly increasing."""
+        return self.stamps((self._stamp(frame), frame) for frame in self.deinterlacer(self.frames()))
+
+    def _stamp(self, frame: av.VideoFrame) -> Fraction | None:
+        if frame.pts is None or not self.stamped:
+            return None
+        return frame.pts * time_base(frame) - self.zero
+
+    def notes(self) -> Iterator[str]:
+        """What the user should know of the pass so far."""
+        yield from self.join_notes()
+        if self.renderer is not None:
+            yield from _picture_notes(self.path, self.renderer.hdr, self.deinterlacer.used)
+            if self.renderer.others:
+                sizes = ", ".join(f"{width}x{height}" for width, height in self.renderer.others)
+                yield (
+                    f"{self.path}: its picture changes its size to {sizes}; all frames were made as large as the "
+                    "first; cut the clip there if that is not wanted"
+                )
+        if self.stamps.mended:
+            yield (
+                f"{self.path}: {self.stamps.mended} time stamps repeat or go back; those frames were placed between "
+                "their neighbours; look at the overlay there"
+            )
+        if self.failed or self.damaged:
+            yield (
+                f"{self.path}: {self.damaged} of {self.decoded} frames are damaged and were taken as they are, "
+                f"{self.failed} did not decode; track a clean copy if there is one"
+            )
+        if self.broken_off:
+            yield f"{self.path}: cut off or damaged; read as far as it goes; track a whole copy if there is one"
+
+    def join_notes(self) -> Iterator[str]:
+        """What the user should know of parts that were joined."""
+        if self.timeline.joins:
+            joins = ", ".join(f"{float(time - self.zero):.2f} s" for time in self.timeline.joins[:_NAMED])
+            more = f" and {len(self.timeline.joins) - _NAMED} more" if len(self.timeline.joins) > _NAMED else ""
+            yield (
+                f"{self.path}: its time stamps start again at {joins}{more}; the parts were taken one after the other; "
+                "look at the overlay there"
+            )
+
+    def cut_note(self, duration: float | None, last: float) -> Iterator[str]:
+        """A note of a video whose last frame is more than two frames before where the container says it ends.
+
+        Args:
+            duration: seconds that the container says.
+            last: seconds, of the last frame.
+        """
+        if self.broken_off or self.timeline.joins or duration is None or clock_leaps(self.container):
+            return  # it is known already, or there is no such promise
+        if self.stream.duration is None and self.container.streams.audio:
+            return  # only the file's length is known, and it may be the sound's
+        began = (self.stream.start_time or 0) * time_base(self.stream) - self.zero
+        promised = float(began) + duration
+        if last + 3 / self.rate < promised:
+            ends = f"{last:.2f} s of {promised:.2f} s"
+            yield f"{self.path}: cut off; it ends at {ends}; track a whole copy if there is one"
 
 
 class VideoFile(FrameSource):
-    """A clip in a media file.
+    """A clip in a media file. Frames that are damaged are yielded all the same, and notes tell of them."""
 
-    After a pass `warning` tells of damage; frames that decode are yielded all the same.
-    """
+    def __init__(
+        self, path: Path, start: float = 0.0, duration: float | None = None, stream: int | None = None
+    ) -> None:
+        """Open the file.
 
-    def __init__(self, path: Path, start: float = 0.0, duration: float | None = None) -> None:
-        """Open the file; `start` and `duration` are a window in seconds of the clip's own time.
+        Args:
+            path: a media file.
+            start, duration: window in seconds of the clip's own time.
+            stream: number of the video in the file, by default the one marked as default, else the largest.
 
         Raises:
             UserError: missing file, not a video, no video stream, no frame that decodes, nothing in the window.
         """
         super().__init__()
-        self.path, self.window = Path(path), Window(float(start), duration)
-        self._last_time = self.window.start
-        self._reformat = VideoReformatter()
-        self.info, self._stored, self._matrix = self._probe()
+        self.path, self.window, self.stream = Path(path), Window(float(start), duration), stream
+        self.info, self._shape = self._probe()
         if self.info.duration is not None and self.window.start >= self.info.duration:
             raise self._empty_window()
 
@@ -72,107 +185,109 @@ class VideoFile(FrameSource):
         Exact for sound files; a damaged file can yield fewer.
         """
         with open_container(self.path) as container:
-            stream, zero = video_stream(container, self.path), origin(container)
-            number = 0
-            for packet in packets(container, stream):
-                if packet.size and not packet.is_discard:
-                    # what has no timestamp is counted
-                    time = self.window.start if packet.pts is None else float(packet.pts * packet.time_base - zero)
-                    number += not self.window.is_before(time) and not self.window.is_over(time)
-            return number
+            times = _Reading(container, self.path, self.stream).packet_times()
+            # what has no time stamp is counted
+            seconds = (self.window.start if time is None else float(time) for time in times)
+            return sum(not self.window.is_before(time) and not self.window.is_over(time) for time in seconds)
 
     def fingerprint(self) -> str:
         """Return the SHA-256 of the file's bytes."""
         return file_hash(self.path)
 
-    def _probe(self) -> tuple[SourceInfo, tuple[int, int], np.ndarray]:
-        """Info, stored size in square pixels, orientation: only a decoded frame has the display matrix."""
+    def _probe(self) -> tuple[SourceInfo, Shape]:
+        """What the file says, and the first frame: only a decoded one has the display matrix."""
         with open_container(self.path) as container:
-            stream = video_stream(container, self.path)
-            first = next(self._decode(container, stream), None)
+            reading = _Reading(container, self.path, self.stream)
+            first = next(reading.frames(), None)
             if first is None:
                 raise UserError(f"{self.path}: has no frame that decodes")
-            matrix = orientation(first)
-            aspect = stream.sample_aspect_ratio or Fraction(1)
-            if not Fraction(1, MAX_ASPECT) <= aspect <= MAX_ASPECT:
-                aspect = Fraction(1)
-            stored = max(1, round(first.width * aspect)), first.height
-            width, height = stored if matrix[0, 0] else stored[::-1]
-            seconds = _duration(container, stream)
-            rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+            notes = list(self._first_notes(reading, first))
+            duration, shifts = _duration(container, reading.stream), tuple[Fraction, ...]()
+            if clock_leaps(container):
+                duration, shifts, joins = self._walk()
+                notes += joins
+            self._seekable = reading.stamped and not shifts
+            self.notes = self._on_opening = tuple(notes)
+            shape = Shape((first.width, first.height), orientation(first), reading.aspect(first))
             info = SourceInfo(
                 name=self.path.stem,
                 path=self.path.resolve(),
-                width=width,
-                height=height,
-                rate=rate,
-                duration=seconds,
-                time_base=time_base(stream),
+                width=shape.displayed[0],
+                height=shape.displayed[1],
+                rate=reading.rate,
+                duration=duration,
+                time_base=time_base(reading.stream),
                 has_audio=bool(container.streams.audio),
+                shifts=shifts,
             )
-            return info, stored, matrix
+            return info, shape
 
-    def _decode(self, container: InputContainer, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
-        """Every frame that decodes; damaged packets are passed over and noted."""
-        packet = None
-        for packet in packets(container, stream):
-            try:
-                yield from packet.decode()
-            except av.FFmpegError:
-                self.warning = f"{self.path}: damaged; some frames did not decode"
-        if packet is not None and packet.size:  # no closing packet: demuxing broke off
-            self.warning = f"{self.path}: cut off or damaged; read as far as it goes"
-            yield from stream.decode(None)
+    def _walk(self) -> tuple[float, tuple[Fraction, ...], list[str]]:
+        """Go through all packets: seconds that the clip lasts, its parts' shifts (see `Timeline`), notes of them."""
+        with open_container(self.path) as container:
+            reading = _Reading(container, self.path, self.stream)
+            for _ in reading.packet_times():
+                pass
+            timeline = reading.timeline
+            return float(timeline.end - reading.zero), tuple(timeline.shifts), list(reading.join_notes())
 
-    def _timed(self) -> Iterator[tuple[float, av.VideoFrame]]:
-        """(time in seconds, frame) from the start of the window on, times strictly increasing."""
-        for seek in (self.window.start > 0, False):
+    def _first_notes(self, reading: _Reading, first: av.VideoFrame) -> Iterator[str]:
+        """What is known before a pass."""
+        streams = video_streams(reading.container)
+        if len(streams) > 1:
+            yield (
+                f"{self.path}: has several videos, {described(streams)}; {reading.stream.index} was taken; "
+                "name another with --stream"
+            )
+        if not reading.stamped and reading.known_rate:
+            yield (
+                f"{self.path}: has no time stamps; the {float(reading.rate):g} frames/s of its header were taken; "
+                "put it into an mp4 or mkv if that is wrong"
+            )
+        elif not reading.stamped:
+            yield (
+                f"{self.path}: has neither time stamps nor a rate; {float(reading.rate):g} frames/s were taken; "
+                "put it into an mp4 or mkv with the right rate"
+            )
+        yield from _picture_notes(self.path, HDR.get(first.color_trc), bool(first.interlaced_frame))
+
+    def _read(self, only: Container[int] | None) -> Iterator[Frame]:
+        for seek in (self.window.start > 0 and self._seekable, False):
             with open_container(self.path) as container:
-                stream, zero = video_stream(container, self.path), origin(container)
+                reading = _Reading(container, self.path, self.stream)
                 if seek:
-                    container.seek(int((Fraction(self.window.start) + zero) / time_base(stream)), stream=stream)
-                timed = _strictly_increasing(self._decode(container, stream), stream, zero)
+                    target = (Fraction(self.window.start) + reading.zero) / time_base(reading.stream)
+                    container.seek(int(target), stream=reading.stream)
+                timed = reading.timed()
                 first = next(timed, None)
                 if seek and (first is None or first[0] > self.window.start):
                     continue  # the seek went too far (or past the end): read from the beginning
-                if first is not None:
-                    yield from itertools.chain([first], timed)
-                    self._check_end(container, stream)
+                yield from self._rendered(reading, itertools.chain([first] if first else [], timed), only)
                 return
 
-    def _read(self, only: Container[int] | None) -> Iterator[Frame]:
-        index = 0
-        for time, frame in self._timed():
+    def _rendered(
+        self, reading: _Reading, timed: Iterator[tuple[float, av.VideoFrame]], only: Container[int] | None
+    ) -> Iterator[Frame]:
+        """The pictures of the window; at its end or the file's, the notes of the pass."""
+        index, time, notes = 0, self.window.start, list[str]()
+        render = reading.renderer = Renderer(self._shape)
+        for time, frame in timed:
             if self.window.is_before(time):
                 continue
             if self.window.is_over(time):
                 break
             if only is None or index in only:
-                yield Frame(index, time, self._image(frame))
-            self._last_time = time
+                yield Frame(index, time, render(frame, reading.aspect(frame)))
             index += 1
+        else:
+            notes += reading.cut_note(self.info.duration, time)
         if index == 0:
             raise self._empty_window()
+        self.notes = tuple(dict.fromkeys([*self._on_opening, *reading.notes(), *notes]))
 
     def _empty_window(self) -> UserError:
         length = "" if self.info.duration is None else f"; the clip is {self.info.duration:.2f} s long"
         return UserError(f"{self.path}: no frames from {self.window.start} s on{length}")
-
-    def _image(self, frame: av.VideoFrame) -> np.ndarray:
-        width, height = self._stored
-        rgb = self._reformat.reformat(frame, width=width, height=height, format="rgb24")
-        return orient(rgb.to_ndarray(), self._matrix)
-
-    def _check_end(self, container: InputContainer, stream: av.VideoStream) -> None:
-        """Note a stream that ended more than two frames before the container says it does."""
-        if self.warning is not None or self.info.duration is None:
-            return
-        if stream.duration is None and container.streams.audio:
-            return  # only the file's length is known, and it may be the sound's
-        began = (stream.start_time or 0) * time_base(stream) - origin(container)
-        promised = float(began) + self.info.duration
-        if self._last_time + 3 / self.info.rate < promised:
-            self.warning = f"{self.path}: cut off; it ends at {self._last_time:.2f} s of {promised:.2f} s"
 
 
 def _duration(container: InputContainer, stream: av.VideoStream) -> float | None:
@@ -181,17 +296,12 @@ def _duration(container: InputContainer, stream: av.VideoStream) -> float | None
     return None if container.duration is None else container.duration / av.time_base
 
 
-def _strictly_increasing(
-    frames: Iterator[av.VideoFrame], stream: av.VideoStream, zero: Fraction
-) -> Iterator[tuple[float, av.VideoFrame]]:
-    """Pair frames with their times; missing or repeated timestamps are placed after the previous frame."""
-    step = 1 / (stream.average_rate or stream.guessed_rate or Fraction(25))
-    previous: Fraction | None = None
-    for frame in frames:
-        time = None if frame.pts is None else frame.pts * time_base(frame) - zero
-        if time is None:
-            time = Fraction(0) if previous is None else previous + step
-        elif previous is not None and time <= previous:
-            time = previous + time_base(stream)
-        previous = time
-        yield float(time), frame
+def _picture_notes(path: Path, hdr: str | None, interlaced: bool) -> Iterator[str]:
+    """What was done to the pictures."""
+    if hdr is not None:
+        yield f"{path}: is HDR ({hdr}) and was tone-mapped to SDR; convert it yourself if its colours look wrong"
+    if interlaced:
+        yield (
+            f"{path}: is interlaced; one picture was made of each two fields; deinterlace it to twice the rate "
+            "yourself for every field"
+        )

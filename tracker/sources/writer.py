@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from fractions import Fraction
-from math import floor
+from math import floor, inf
 from pathlib import Path
 
 import av
 import numpy as np
-from av.container import InputContainer, OutputContainer
+from av.container import OutputContainer
 
 from selftrack.tracker.sources.base import SourceInfo, Window
-from selftrack.tracker.sources.container import open_container, origin, packets, time_base
+from selftrack.tracker.sources.container import clock_leaps, open_container, origin, packets, time_base
+from selftrack.tracker.sources.timeline import Timeline
 
+_OVERLAP = Fraction(1, 100)  # seconds by which sound may overlap with the sound before it: stamps are rounded
 # Audio codecs that players read inside an mp4; every other one is re-encoded to AAC.
 MP4_AUDIO = ("aac", "mp3", "ac3", "eac3", "opus", "flac", "alac")
 
@@ -51,6 +53,7 @@ class VideoWriter:
         self._stream.codec_context.time_base = self._tick
         for name in ("colorspace", "color_primaries", "color_trc", "color_range"):
             setattr(self._stream.codec_context, name, 1)  # BT.709, limited range
+        self._last = -1  # ticks, of the frame before
         self._audio = _audio_packets(source, self._out, window)
         self._pending = next(self._audio, None)
 
@@ -78,7 +81,8 @@ class VideoWriter:
         frame = frame.reformat(format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG")
         frame.time_base = self._tick
         # half a tick always goes up: rounded to even, two frames would get one time
-        frame.pts = floor((Fraction(time) - Fraction(self.start)) / self._tick + Fraction(1, 2))
+        ticks = floor((Fraction(time) - Fraction(self.start)) / self._tick + Fraction(1, 2))
+        frame.pts = self._last = max(ticks, self._last + 1)  # times closer than a tick get the next one
         self._out.mux(self._stream.encode(frame))
         self._mux_audio(time - self.start)
 
@@ -104,11 +108,12 @@ def _audio_packets(
         if stream is None:
             return
         start = window.start
-        if start > 0:
+        if start > 0 and not source.shifts:
             container.seek(int((start + float(origin(container))) * av.time_base))
         shift = origin(container) + Fraction(start)
         take = _copied if stream.codec.canonical_name in MP4_AUDIO else _encoded
-        for time, packet in take(container, stream, out, shift):
+        timeline = Timeline(clock_leaps(container), known=source.shifts)
+        for time, packet in take(map(timeline, packets(container, stream)), stream, out, shift):
             if start > 0 and time < 0:
                 continue
             if window.duration is not None and time >= window.duration:
@@ -117,13 +122,14 @@ def _audio_packets(
 
 
 def _copied(
-    container: InputContainer, stream: av.AudioStream, out: OutputContainer, shift: Fraction
+    read: Iterator[av.Packet], stream: av.AudioStream, out: OutputContainer, shift: Fraction
 ) -> Iterator[tuple[float, av.Packet]]:
     target = out.add_stream_from_template(stream)
-    ticks = round(shift / time_base(stream))
-    for packet in packets(container, stream):
-        if packet.dts is None or packet.pts is None:
+    ticks, last = round(shift / time_base(stream)), -inf
+    for packet in read:
+        if packet.dts is None or packet.pts is None or packet.dts <= last:  # a part's sound can begin before its video
             continue
+        last = packet.dts
         packet.pts -= ticks
         packet.dts -= ticks
         time = float(packet.pts * time_base(packet))
@@ -132,20 +138,22 @@ def _copied(
 
 
 def _encoded(
-    container: InputContainer, stream: av.AudioStream, out: OutputContainer, shift: Fraction
+    read: Iterator[av.Packet], stream: av.AudioStream, out: OutputContainer, shift: Fraction
 ) -> Iterator[tuple[float, av.Packet]]:
     rate = stream.rate if stream.rate in (48_000, 44_100, 32_000, 22_050, 16_000, 8_000) else 48_000
     target = out.add_stream("aac", rate=rate, layout="stereo" if stream.channels > 1 else "mono")
     resampler = av.AudioResampler(format="fltp", layout=target.layout, rate=rate)
-    for packet in packets(container, stream):
+    end = Fraction(0)
+    for packet in read:
         try:
             decoded = packet.decode()
         except av.FFmpegError:
             continue
         for frame in decoded:
             assert isinstance(frame, av.AudioFrame)
-            if frame.pts is None or (time := frame.pts * time_base(frame) - shift) < 0:
-                continue
+            if frame.pts is None or (time := frame.pts * time_base(frame) - shift) < max(end - _OVERLAP, 0):
+                continue  # before the window, or before the end of the part before
+            end = time + Fraction(frame.samples, frame.sample_rate)
             frame.pts, frame.time_base = round(time * frame.sample_rate), Fraction(1, frame.sample_rate)
             for piece in resampler.resample(frame):
                 yield from _stamped(target.encode(piece))

@@ -113,7 +113,7 @@ def test_a_camera_that_falls_silent_ends_the_pass(open_camera: Callable, monkeyp
         next(frames)
         clock.now += 1.0
         assert next(frames, None) is None
-    assert source.warning == "camera0: gave no more pictures after 0.0 s"
+    assert source.notes == ("camera0: gave no more pictures after 0.0 s",)
     assert fake.released.wait(2)
 
 
@@ -127,7 +127,7 @@ def test_it_ends_after_its_duration(open_camera: Callable) -> None:
             assert next(frames).time == pytest.approx(seconds, abs=1e-5)
         clock.now = 100.3
         fake.allowed.release()
-        assert next(frames, None) is None and source.warning is None
+        assert next(frames, None) is None and source.notes == ()
 
 
 def test_another_size_ends_it_with_a_warning(open_camera: Callable) -> None:
@@ -138,7 +138,7 @@ def test_another_size_ends_it_with_a_warning(open_camera: Callable) -> None:
         next(frames)
         fake.allowed.release()
         assert next(frames, None) is None
-    assert source.warning is not None and "from 6x4 to 8x8" in source.warning
+    assert len(source.notes) == 1 and "from 6x4 to 8x8" in source.notes[0]
 
 
 def test_one_pass(open_camera: Callable) -> None:

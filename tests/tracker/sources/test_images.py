@@ -43,7 +43,7 @@ def test_a_clip_written_as_png_has_its_very_pixels(smile: Path, tmp_path: Path) 
         with ImageSequence(path, fps=30) as source:
             assert (source.info.width, source.info.height, source.info.rate) == (640, 360, 30)
             read = list(source)
-        assert [f.index for f in read] == list(range(9)) and source.warning is None
+        assert [f.index for f in read] == list(range(9)) and source.notes == ()
         np.testing.assert_allclose([f.time for f in read], [f.time for f in frames], atol=1e-9)
         for one, other in zip(read, frames, strict=True):
             np.testing.assert_array_equal(one.image, other.image)
@@ -107,11 +107,11 @@ def test_gaps_in_the_numbering_are_told(tmp_path: Path) -> None:
     save(tmp_path / "gap", levels(5), [f"img{n:03d}.png" for n in (1, 2, 5, 6, 9)])
     with ImageSequence(tmp_path / "gap", fps=10) as source:
         assert [frame.time for frame in source] == pytest.approx([0, 0.1, 0.2, 0.3, 0.4])
-        assert "missing after img002.png" in source.warning and "\n" not in source.warning
+        assert "missing after img002.png" in source.notes[0] and "\n" not in source.notes[0]
     for name, numbers in (("every other", (2, 4, 6)), ("one", (7,)), ("two takes", (8, 9, 1))):
         save(tmp_path / name, levels(len(numbers)), [f"{i // 2}_{n:03d}.png" for i, n in enumerate(numbers)])
         with ImageSequence(tmp_path / name) as source:
-            assert len(list(source)) == len(numbers) and source.warning is None
+            assert len(list(source)) == len(numbers) and source.notes == ()
 
 
 def test_times_and_windows(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def test_bundled_clip(smile: Path) -> None:
     assert [f.index for f in frames] == list(range(72))
     np.testing.assert_allclose([f.time for f in frames], np.arange(72) / 30, atol=1e-9)
     assert all(f.image.shape == (360, 640, 3) and f.image.dtype == np.uint8 for f in frames)
-    assert reader.warning is None and reader.count() == 72
+    assert reader.notes == () and reader.count() == 72
     assert reader.fingerprint() == hashlib.sha256(smile.read_bytes()).hexdigest()
 
 
@@ -161,13 +161,13 @@ def test_truncated_file_yields_what_is_there(make_clip: MakeClip, name: str) -> 
         frames = list(reader)
     assert 15 < len(frames) < 40
     assert (np.diff([f.time for f in frames]) > 0).all()
-    assert reader.warning and "\n" not in reader.warning and clip.name in reader.warning
+    assert reader.notes and all("\n" not in note and clip.name in note for note in reader.notes)
 
 
 def test_whole_file_is_not_called_truncated(make_clip: MakeClip) -> None:
     for name in ("whole.mp4", "whole.mkv", "whole.avi", "whole.ts"):
         with VideoFile(make_clip(name, counting(20))) as reader:
-            assert len(list(reader)) == 20 and reader.warning is None
+            assert len(list(reader)) == 20 and reader.notes == ()
 
 
 def bad_files(folder: Path, smile: Path) -> dict[str, Path]:
