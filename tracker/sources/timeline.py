@@ -37,27 +37,42 @@ class Timeline:
         self._leaps, self._step, self._known = leaps, step, known
         self._last: Fraction | None = None  # decoding time of the packet before, as it was
 
-    def __call__(self, packet: av.Packet) -> av.Packet:
-        """Move a packet in place and return it."""
-        tick = time_base(packet)
+    def __call__(self, packets: Iterable[av.Packet]) -> Iterator[av.Packet]:
+        """Move packets in place and yield them."""
+        for packet, following in _with_next(packets):
+            wrong = self._is_elsewhere(packet, BACK)
+            if wrong and (following is None or self._is_elsewhere(following, Fraction(0))):
+                self._begin_part(packet)
+                wrong = False
+            if self.shifts:
+                ticks = round(self.shifts[-1] / time_base(packet))
+                packet.dts = None if packet.dts is None else packet.dts + ticks
+                packet.pts = None if packet.pts is None else packet.pts + ticks
+            if not wrong:  # else a single wrong stamp
+                self._note_end(packet)
+            yield packet
+
+    def _is_elsewhere(self, packet: av.Packet, back: Fraction) -> bool:
+        """Whether the decoding time of a packet, as it was, is more than `back` before the last one, or leaps."""
+        if packet.dts is None or self._last is None:
+            return False
+        decoded = packet.dts * time_base(packet)
+        return decoded < self._last - back or (self._leaps and decoded > self._last + LEAP)
+
+    def _begin_part(self, packet: av.Packet) -> None:
+        stamp, number = packet.dts if packet.pts is None else packet.pts, len(self.shifts)
+        assert stamp is not None
+        own = self.end - stamp * time_base(packet)
+        self.shifts.append(self._known[number] if number < len(self._known) else own)
+        self.joins.append(self.end)
+
+    def _note_end(self, packet: av.Packet) -> None:
+        """Remember how far the timeline has come with a packet that has been moved."""
+        tick, shift = time_base(packet), self.shifts[-1] if self.shifts else Fraction(0)
         if packet.dts is not None:
-            self._check(packet.dts * tick, (packet.dts if packet.pts is None else packet.pts) * tick)
-        if self.shifts:
-            ticks = round(self.shifts[-1] / tick)
-            packet.dts = None if packet.dts is None else packet.dts + ticks
-            packet.pts = None if packet.pts is None else packet.pts + ticks
+            self._last = packet.dts * tick - shift
         if packet.pts is not None:
             self.end = max(self.end, packet.pts * tick + (packet.duration * tick if packet.duration else self._step))
-        return packet
-
-    def _check(self, decoded: Fraction, shown: Fraction) -> None:
-        """Begin a new part where the decoding time goes back, or leaps."""
-        last, self._last = self._last, decoded
-        if last is None or not (decoded < last - BACK or (self._leaps and decoded > last + LEAP)):
-            return
-        number = len(self.shifts)
-        self.shifts.append(self._known[number] if number < len(self._known) else self.end - shown)
-        self.joins.append(self.end)
 
 
 class Stamps:

@@ -74,7 +74,7 @@ class _Reading:
     def packet_times(self) -> Iterator[Fraction | None]:
         """Times in seconds of what will be shown, in decoding order; None where there is no time stamp."""
         shown = (packet for packet in packets(self.container, self.stream) if packet.size and not packet.is_discard)
-        for number, packet in enumerate(map(self.timeline, shown)):
+        for number, packet in enumerate(self.timeline(shown)):
             if not self.stamped:
                 yield number / self.rate
             else:
@@ -83,7 +83,7 @@ class _Reading:
     def frames(self) -> Iterator[av.VideoFrame]:
         """Every frame that decodes; damaged packets are passed over and counted."""
         broken, packet = False, None
-        for packet in map(self.timeline, packets(self.container, self.stream)):
+        for packet in self.timeline(packets(self.container, self.stream)):
             try:
                 for frame in packet.decode():
                     broken = frame.is_corrupt or (broken and not frame.key_frame)

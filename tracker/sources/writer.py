@@ -113,7 +113,7 @@ def _audio_packets(
         shift = origin(container) + Fraction(start)
         take = _copied if stream.codec.canonical_name in MP4_AUDIO else _encoded
         timeline = Timeline(clock_leaps(container), known=source.shifts)
-        for time, packet in take(map(timeline, packets(container, stream)), stream, out, shift):
+        for time, packet in take(timeline(packets(container, stream)), stream, out, shift):
             if start > 0 and time < 0:
                 continue
             if window.duration is not None and time >= window.duration:
