@@ -171,10 +171,11 @@ def make_clip(tmp_path: Path) -> Callable[..., Path]:
 
 
 def _write_click(out: av.container.OutputContainer, click: float) -> None:
-    """Two seconds of 48 kHz PCM silence with one loud 10 ms block at `click` seconds."""
+    """Two seconds of 48 kHz silence with one loud 10 ms block at `click` seconds; PCM, in MPEG-TS AAC."""
     sound = np.zeros((1, 96_000), np.int16)
     sound[:, int(click * 48_000) :][:, :480] = 20_000
-    stream = out.add_stream("pcm_s16le", rate=48_000, layout="mono")
+    codec = "aac" if out.format.name == "mpegts" else "pcm_s16le"
+    stream = out.add_stream(codec, rate=48_000, layout="mono")
     for first in range(0, 96_000, 1_000):
         frame = av.AudioFrame.from_ndarray(sound[:, first : first + 1_000], format="s16", layout="mono")
         frame.sample_rate, frame.pts, frame.time_base = 48_000, first, Fraction(1, 48_000)

@@ -96,13 +96,20 @@ class Stamps:
                 previous = time or Fraction(0)
             elif time is None:
                 previous += self._step
-            elif after is not None and previous < after and not previous < time <= after:
+            elif after is not None and self._is_wrong(previous, time, after):
                 previous, self.mended = (previous + after) / 2, self.mended + 1
             elif time <= previous:
                 previous, self.mended = previous + self._step, self.mended + 1
             else:
                 previous = time
             yield float(previous), shown
+
+    def _is_wrong(self, previous: Fraction, time: Fraction, after: Fraction) -> bool:
+        """Whether a time does not lie between its neighbours, which do increase."""
+        if not previous < after or previous < time <= after:
+            return False
+        # of two that are the wrong way round, the one farther from where it would be at an even rate
+        return time <= previous or abs(time - previous - self._step) > abs(after - previous - 2 * self._step)
 
 
 def _with_next(items: Iterable[T]) -> Iterator[tuple[T, T | None]]:

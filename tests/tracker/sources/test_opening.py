@@ -52,6 +52,21 @@ def test_what_cannot_be_opened(pictures: Path, smile: Path, tmp_path: Path) -> N
         open_source(smile, fps=24)
 
 
+@pytest.mark.parametrize("spec", ["https://host/a.mp4", Path("https://host/a.mp4")])
+def test_a_url_is_refused_whole(spec: str | Path) -> None:
+    with pytest.raises(UserError) as error:
+        open_source(spec)
+    assert str(error.value) == "https://host/a.mp4: URLs are not read; download the file and name it"
+
+
+def test_only_files_have_streams(pictures: Path, smile: Path) -> None:
+    with open_source(smile, stream=0, duration=0.1) as source:
+        assert source.stream == 0 and source.count() == 3
+    for spec in (pictures, 0):
+        with pytest.raises(UserError, match="has no stream 1; only a video file has several"):
+            open_source(spec, stream=1)
+
+
 def test_names_of_results(pictures: Path, smile: Path) -> None:
     names = [source_name(spec) for spec in (smile, pictures, pictures / "img%02d.png", pictures / "*.png", 2)]
     assert names == ["smile", "take", "img", "take", "camera2"]

@@ -66,6 +66,8 @@ def test_a_single_wrong_stamp_is_no_new_part(wrong: int) -> None:
         ([0, 1, 1, 3], [0, 1, 2, 3], 1),
         ([0, 1, 0, 3], [0, 1, 2, 3], 1),
         ([0, 1, 50, 3], [0, 1, 2, 3], 1),
+        ([0, 1, 3, 2.5, 5], [0, 1, 1.75, 2.5, 5], 1),
+        ([0, 1, 2, 1.5, 4], [0, 1, 2, 3, 4], 1),
         ([0, 0, 2, 2, 4, 4], [0, 1, 2, 3, 4, 5], 3),
         ([0, 0, 0, 0], [0, 1, 2, 3], 3),
         ([None, None, None], [0, 1, 2], 0),
@@ -73,7 +75,7 @@ def test_a_single_wrong_stamp_is_no_new_part(wrong: int) -> None:
     ],
 )
 def test_stamps_that_are_wrong_lie_between_their_neighbours(
-    stamps: list[int | None], times: list[int], mended: int
+    stamps: list[float | None], times: list[float], mended: int
 ) -> None:
     fixed = Stamps(Fraction(1))
     timed = [(None if stamp is None else Fraction(stamp), number) for number, stamp in enumerate(stamps)]

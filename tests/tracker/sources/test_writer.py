@@ -1,6 +1,6 @@
 """Videos out: times, sizes, colours and the sound of what was read."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from fractions import Fraction
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import av
 import numpy as np
 import pytest
 
-from selftrack.tracker.sources.base import SourceInfo, Window
+from selftrack.tracker.sources.base import Frame, SourceInfo, Window
 from selftrack.tracker.sources.video import VideoFile
 from selftrack.tracker.sources.writer import VideoWriter
 
@@ -20,9 +20,9 @@ def counting(n: int, height: int = 32, width: int = 48) -> list[np.ndarray]:
     return [np.full((height, width, 3), 5 * i + 5, np.uint8) for i in range(n)]
 
 
-def numbers(reader: VideoFile) -> list[int]:
+def numbers_of(frames: Iterable[Frame]) -> list[int]:
     """The numbers that `counting` wrote into the frames."""
-    return [round(float(frame.image.mean()) / 5) - 1 for frame in reader]
+    return [round(float(frame.image.mean()) / 5) - 1 for frame in frames]
 
 
 def info_of(path: Path) -> SourceInfo:
@@ -38,7 +38,7 @@ def test_writer_keeps_times_and_pads_odd_sizes(make_clip: MakeClip, tmp_path: Pa
             writer.write(frame.image, frame.time)
     with VideoFile(written) as reader:
         frames = list(reader)
-        assert numbers(reader) == list(range(6))
+        assert numbers_of(reader) == list(range(6))
     assert frames[0].image.shape == (34, 48, 3)
     assert [f.time for f in frames] == pytest.approx(np.array(ticks) / 1000, abs=1e-6)
 
@@ -81,6 +81,45 @@ def test_writer_reencodes_sound_in_sync(make_clip: MakeClip, tmp_path: Path, sta
     loud = np.concatenate(at)[np.abs(np.concatenate([s for _, s in decoded])) > 0.3]
     assert loud.min() == pytest.approx(1.0 - start, abs=0.005)
     assert np.concatenate(at).max() == pytest.approx(1.2, abs=0.05)
+
+
+@pytest.mark.parametrize("copied", [True, False])
+def test_sound_of_joined_streams_stays_with_the_picture(
+    make_clip: MakeClip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, copied: bool
+) -> None:
+    """Two seconds with a click at one second, twice: picture and sound go on after the first."""
+    if not copied:
+        monkeypatch.setattr("selftrack.tracker.sources.writer.MP4_AUDIO", ())
+    part, clip, written = make_clip("click.ts", counting(50), click=1.0), tmp_path / "joined.ts", tmp_path / "out.mp4"
+    clip.write_bytes(part.read_bytes() * 2)
+    with VideoFile(clip) as reader, VideoWriter(written, (48, 32), reader.info) as writer:
+        for frame in reader:
+            writer.write(frame.image, frame.time)
+        begins = reader.info.shifts[0]
+    with VideoFile(written) as reader:
+        frames = list(reader)
+    assert numbers_of(frames) == [*range(50)] * 2
+    at, loud = [], []
+    with av.open(str(written)) as container:
+        for sound in container.decode(audio=0):
+            samples = np.abs(sound.to_ndarray()[0])
+            at.append(sound.time + np.arange(len(samples)) / sound.sample_rate)
+            loud.append(samples > 0.2)
+    clicks = np.concatenate(at)[np.concatenate(loud)]
+    first, second = clicks[clicks < 2], clicks[clicks > 2]
+    delay = frames[0].time  # sound begins a little before the picture
+    assert first.min() == pytest.approx(1.0 + delay, abs=0.03)
+    assert second.min() - first.min() == pytest.approx(float(begins), abs=0.005)
+    assert frames[50].time - frames[0].time == pytest.approx(float(begins), abs=0.001)
+
+
+def test_times_closer_than_a_tick(make_clip: MakeClip, tmp_path: Path) -> None:
+    clip, written = make_clip("a.mkv", counting(2), codec="ffv1"), tmp_path / "out.mp4"
+    with VideoWriter(written, (48, 32), info_of(clip)) as writer:  # ticks of a millisecond
+        for image, time in zip(counting(4), (0.0, 0.0001, 0.0002, 0.04), strict=True):
+            writer.write(image, time)
+    with VideoFile(written) as reader:
+        assert [frame.time for frame in reader] == pytest.approx([0, 0.001, 0.002, 0.04], abs=1e-6)
 
 
 def test_writer_leaves_nothing_after_an_error(smile: Path, tmp_path: Path) -> None:
