@@ -11,10 +11,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from selftrack.adapt import checkpoint
 from selftrack.adapt.held_out import HeldOut, held_out_error
 from selftrack.adapt.schedule import warmup_cosine
 from selftrack.adapt.trainer import State, Trainer
+from selftrack.io import uninterrupted
 from selftrack.tracker.results.skin_points import Window
+
+_PART = "steps"
+"""Of a checkpoint: the state of the loop."""
+_COUNTS = ("step", "best_step", "least", "history", "ended")
+"""What is kept of it beside tensors."""
 
 
 class Adaptation:
@@ -34,25 +41,33 @@ class Adaptation:
         self.best, self.least, self.best_step, self.step = copy.deepcopy(model.state_dict()), np.inf, 0, 0
         self.unadapted = held_out_error(trainer, trainer.select_rows, windows, trainer.unadapted)
         self.history: list[dict[str, float]] = [{"step": 0, **vars(self.unadapted)}]
+        self.ended = False
+        """Whether no step is to follow."""
+        self._learned = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
 
     def __call__(
         self,
         progress: Callable[[int, int, dict[str, float]], None],
-        checkpoint: Path | None,
+        place: Path | None,
         settings: dict[str, object],
     ) -> None:
-        """Run to the end and leave the best state in the model. Ctrl-C is an early end, from which the next call with
-        the same checkpoint goes on."""
-        try:
-            self._run(progress, checkpoint, settings)
-        except KeyboardInterrupt:
-            progress(self.step, self.config.steps, {})
+        """Run to the end and leave the best state in the model. Ctrl-C is an early end; what has ended stays so, also
+        where the next run resumes from the same checkpoint."""
+        if not self.ended:
+            try:
+                self._run(progress, place, settings)
+            except KeyboardInterrupt:
+                progress(self.step, self.config.steps, {})
+            with uninterrupted():  # pressed again, Ctrl-C ends the run, but loses nothing
+                self.ended = True
+                if place:
+                    self.save(place, settings)
         self.trainer.model.load_state_dict(self.best)
 
     def _run(
         self,
         progress: Callable[[int, int, dict[str, float]], None],
-        checkpoint: Path | None,
+        place: Path | None,
         settings: dict[str, object],
     ) -> None:
         config, trainer = self.config, self.trainer
@@ -65,8 +80,8 @@ class Adaptation:
             if self.step % config.evaluate == 0 or self.step == config.steps:
                 error = self._evaluate(losses)
                 # what `renew` makes is not in the checkpoint, but made there anew
-                if checkpoint and self.step % config.refresh == 0:
-                    self.save(checkpoint, settings)
+                if place and self.step % config.refresh == 0:
+                    self.save(place, settings)
                 progress(self.step, config.steps, {"skin": error.skin, "texture": 255 * error.texture})
                 if self.step - self.best_step >= config.patience * config.evaluate:
                     break
@@ -99,26 +114,35 @@ class Adaptation:
         return error
 
     def save(self, path: Path, settings: dict[str, object]) -> None:
-        """Everything that `resume` needs, under a temporary name first."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
-        state = {name: getattr(self, name) for name in ("best", "least", "best_step", "step", "history")}
-        state |= {"settings": settings, "model": self.trainer.model.state_dict()}
-        state |= {"optimizer": self.optimizer.state_dict(), "schedule": self.schedule.state_dict()}
-        torch.save(state | {"generator": self.trainer.sampler.generator.get_state()}, part)
-        part.replace(path)
+        """Write what `resume` needs and cannot make again: of a run that has ended the best state alone."""
+        state: dict[str, object] = {name: getattr(self, name) for name in _COUNTS}
+        if self.ended:
+            state["best"] = self._trained(self.best)
+        else:
+            state["best"] = None if self.best_step == self.step else self._trained(self.best)
+            state |= {"model": self._trained(self.trainer.model.state_dict()), "optimizer": self.optimizer.state_dict()}
+            state |= {"schedule": self.schedule.state_dict(), "generator": self.trainer.sampler.generator.get_state()}
+        checkpoint.save(path, settings, _PART, state)
+
+    def _trained(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """What is trained of a state of the model."""
+        return {name: value for name, value in state.items() if name in self._learned}
 
     def resume(self, path: Path, settings: dict[str, object]) -> bool:
-        """Go on where a run with the same settings stopped; whether there was one."""
-        if not path.exists():
+        """Go on where a run with the same settings stopped; whether there was one.
+
+        Raises:
+            UserError: the file is damaged.
+        """
+        state = checkpoint.load(path, settings, _PART)
+        if state is None:
             return False
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        if state["settings"] != settings:
-            return False
-        for name in ("best", "least", "best_step", "step", "history"):
+        for name in _COUNTS:
             setattr(self, name, state[name])
-        self.trainer.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.schedule.load_state_dict(state["schedule"])
-        self.trainer.sampler.generator.set_state(state["generator"])
+        self.best = self.best | (state["model"] if state["best"] is None else state["best"])
+        if not self.ended:
+            self.trainer.model.load_state_dict(self.best | state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.schedule.load_state_dict(state["schedule"])
+            self.trainer.sampler.generator.set_state(state["generator"])
         return True

@@ -17,6 +17,7 @@ import torch
 import yaml
 from torch import Tensor
 
+from selftrack.adapt import checkpoint as checkpoints
 from selftrack.adapt.clip import Clip, read_clip
 from selftrack.adapt.held_out import HeldOut, held_out_error
 from selftrack.adapt.loop import Adaptation
@@ -30,12 +31,15 @@ from selftrack.tracker.results.skin_points import Window, find_windows
 from selftrack.tracker.results.texture import clip_texture, write_texture
 from selftrack.tracker.results.track_file import Track
 from selftrack.tracker.sources.base import FrameSource
-from selftrack.tracker.subjects import PersonConfig, find_in_clip
+from selftrack.tracker.subjects import PersonConfig, find_face, find_subject
 from selftrack.tracker.tracker import TrackerConfig
 
 PRESETS = ("fast", "thorough")
-CHECKPOINT = "adaptation.checkpoint"
 Progress = Callable[[str, int, int, dict[str, float]], None]
+Say = Callable[[str], None]
+"""Tells the user something in one line while it runs."""
+_RESULT = "result"
+"""Of a checkpoint: the verdict, and the adapted model where it was kept."""
 
 
 def load_preset(name: str = "fast") -> AdaptConfig:
@@ -106,6 +110,7 @@ def adapt(
     progress: Progress = lambda stage, done, total, figures: None,
     checkpoint: Path | None = None,
     person: PersonConfig | None = None,
+    say: Say = lambda line: None,
 ) -> tuple[Model, Verdict]:
     """Fine-tune a copy of a model on a clip, without labels (Yoon et al. 2019, Sec. 3.2).
 
@@ -117,46 +122,71 @@ def adapt(
         config: settings of the adaptation; by default the preset `fast`.
         tracking: settings of the tracker that finds the face.
         progress: called as progress(stage, done, total, figures).
-        checkpoint: file from which an interrupted run with the same settings goes on.
-        person: how it is found who is seen, see `subjects.find_in_clip`.
+        checkpoint: file from which a run with the same settings goes on; where it has the result, that is returned.
+        person: how it is found who is seen, see `subjects.find_subject`.
+        say: told from where it goes on.
 
     Returns:
         The adapted model, and the verdict of frames that it did not learn from; where these say that it is no better,
         the model as it was.
 
     Raises:
-        UserError: the clip cannot be read or shows too little of a face, or a model that cannot be adapted.
+        UserError: the clip cannot be read or shows too little of a face, a model that cannot be adapted, or a damaged
+            checkpoint.
     """
     config, tracking = config or load_preset(), tracking or TrackerConfig()
     if model.base is not None:
         raise UserError("these weights have been adapted already; adapt from the weights that they were made from")
     if tracking.identity != "clip":
         raise UserError("--adapt learns one identity for the clip; use it without --identity per-frame")
+    clip_hash, who = source.fingerprint(), person or PersonConfig()
+    settings: dict[str, Any] = {"clip": clip_hash, "base": file_hash(model.weights)}
+    settings |= {"tracking": asdict(tracking), "adapt": asdict(config), "person": asdict(who)}
+    if checkpoint and (result := checkpoints.load(checkpoint, settings, _RESULT)):
+        say(f"resuming after the adaptation, which had ended; delete {checkpoint} to adapt anew")
+        return _unpack(result, model, settings)
     torch.manual_seed(config.seed)
-    clip = read_clip(source, model, tracking, config.clip, lambda done, total: progress("read", done, total, {}))
+    face, _ = find_face(source, model, tracking, who, lambda done, total: progress("identity", done, total, {}))
+    places = face.places if face else None
+    clip = read_clip(
+        source, model, tracking, config.clip, lambda done, total: progress("read", done, total, {}), places
+    )
     windows = held_out_windows(source, clip)
     subject = None
     if model.refiner is not None:  # as the un-adapted tracker sees the person, or the verdict would compare two people
-        subject, _ = find_in_clip(source, model, tracking, person or PersonConfig())
+        subject, _ = find_subject(face, source, model, tracking, who)
     run = Adaptation(Trainer(clip, model.network, config, model.decoder, model.refiner, subject), windows)
-    clip_hash = source.fingerprint()
-    settings: dict[str, Any] = {"clip": clip_hash, "base": file_hash(model.weights)}
-    settings |= {"tracking": asdict(tracking), "adapt": asdict(config), "person": asdict(person or PersonConfig())}
-    if checkpoint:
-        run.resume(checkpoint, settings)
+    if checkpoint and run.resume(checkpoint, settings):
+        ended = f", where the adaptation had ended; delete {checkpoint} to adapt anew" if run.ended else ""
+        say(f"resuming at step {run.step} of {config.steps}{ended}")
     with _all_cores():
         run(lambda step, steps, figures: progress("adapt", step, steps, figures), checkpoint, settings)
     used = run.trainer.tracked()
     verdict = replace(judge(run, used), history=run.history, settings=settings)
-    if not verdict.kept:
-        return model, verdict
-    heads = run.trainer.model.heads
-    if not verdict.trained:
-        heads, used = copy.deepcopy(model.network.heads), run.trainer.keyed
-    # the verdict is on frames that are no key frames; now all may be
-    keys = run.trainer.key_frames(used)
-    fit = ClipFit(clip_hash, tracking.detect.face, used.subject, tuple(windows), keys, verdict.trained)
-    return model.adapted(heads, fit), verdict
+    if verdict.kept:
+        heads = run.trainer.model.heads
+        if not verdict.trained:
+            heads, used = copy.deepcopy(model.network.heads), run.trainer.keyed
+        # the verdict is on frames that are no key frames; now all may be
+        keys = run.trainer.key_frames(used)
+        fit = ClipFit(clip_hash, tracking.detect.face, used.subject, tuple(windows), keys, verdict.trained)
+        model = model.adapted(heads, fit)
+    if checkpoint:
+        checkpoints.save(checkpoint, settings, _RESULT, _pack(model, verdict))
+    return model, verdict
+
+
+def _pack(model: Model, verdict: Verdict) -> dict[str, Any]:
+    """The result of an adaptation for a checkpoint, whose settings are those of the verdict."""
+    said = {name: value for name, value in asdict(verdict).items() if name != "settings"}
+    return {"verdict": said, "model": checkpoints.pack_model(model) if verdict.kept else None}
+
+
+def _unpack(result: dict[str, Any], model: Model, settings: dict[str, Any]) -> tuple[Model, Verdict]:
+    """The result of `_pack`, from the model that was adapted."""
+    errors = {name: HeldOut(**result["verdict"][name]) for name in ("before", "after")}
+    verdict = Verdict(**result["verdict"] | errors, settings=settings)
+    return checkpoints.unpack_model(result["model"], model) if verdict.kept else model, verdict
 
 
 def adapt_clip(
@@ -166,16 +196,18 @@ def adapt_clip(
     config: AdaptConfig,
     model: Model,
     progress: Progress = lambda stage, done, total, figures: None,
+    say: Say = lambda line: None,
 ) -> tuple[Model, Verdict, Writer]:
     """Adapt a model to the clip of a run of `track`, with a checkpoint in the folder of its results.
+
+    `forget` deletes that when the results are there.
 
     Returns:
         As `adapt`, and what writes `adapted.safetensors`, `adaptation.json` and `texture.png`, for `track_clip`.
     """
-    checkpoint = Path(folder) / PRIVATE / CHECKPOINT
     tracking = TrackerConfig(track.identity, track.detect, track.crop)
     with open_clip(path, track) as source:
-        adapted, verdict = adapt(model, source, config, tracking, progress, checkpoint, track.person)
+        adapted, verdict = adapt(model, source, config, tracking, progress, _checkpoint(folder), track.person, say)
 
     def write(tracked: Track, used: Model, results: Path) -> None:
         if verdict.kept:
@@ -183,9 +215,17 @@ def adapt_clip(
         (results / ADAPTATION).write_text(json_text(verdict.report()), encoding="utf-8")
         if tracked.ok.any():
             write_texture(clip_texture(tracked, track.overlay_style.texture), results)
-        checkpoint.unlink(missing_ok=True)
 
     return adapted, verdict, write
+
+
+def forget(folder: Path | str) -> None:
+    """Delete the checkpoint of an adaptation whose results a folder has."""
+    _checkpoint(folder).unlink(missing_ok=True)
+
+
+def _checkpoint(folder: Path | str) -> Path:
+    return Path(folder) / PRIVATE / checkpoints.NAME
 
 
 def held_out_windows(source: FrameSource, clip: Clip) -> list[Window]:

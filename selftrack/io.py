@@ -10,6 +10,7 @@ import math
 import os
 import shutil
 import signal
+import stat
 import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -27,7 +28,8 @@ PRIVATE = ".selftrack"
 def atomic_path(path: Path | str) -> Iterator[Path]:
     """Give a temporary path beside `path`; what is written there becomes `path` when the context ends without an error.
 
-    After an error `path` is as it was. The temporary name keeps the suffix, by which some writers choose the format.
+    After an error `path` is as it was. The temporary name keeps the suffix, by which some writers choose the format. The
+    file gets the permissions of any new one: safetensors, for one, would hide it from all but its owner.
 
     Raises:
         UserError: the file cannot be written.
@@ -35,13 +37,25 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     path = Path(path)
     part = path.with_name(f".{path.stem}.{os.getpid()}.{threading.get_ident()}.part{path.suffix}")
     try:
+        mode = _usual_mode(part)
         yield part
+        part.chmod(mode)
         part.replace(path)
     except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror or error})") from error
+        raise UserError(
+            f"{path}: cannot be written ({error.strerror or error}); name another place, or make this one writable"
+        ) from error
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+def _usual_mode(path: Path) -> int:
+    """Permissions that a new file at `path`, where there is none, gets by the umask; none is left there."""
+    path.touch()
+    mode = path.stat().st_mode
+    path.unlink()
+    return stat.S_IMODE(mode)
 
 
 def write_text(path: Path, text: str) -> Path:
@@ -125,17 +139,20 @@ class OutputFolder:
         try:
             work = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=parent))
         except OSError as error:
-            raise UserError(f"{self.path}: cannot write there ({error.strerror or error})") from error
+            raise UserError(self._unwritable(error)) from error
         try:
             yield work
             self.check(names, overwrite)  # a long time has passed: what the user has put there since is the user's
-            with _uninterrupted():
+            with uninterrupted():
                 self._take(work, names, keep)
         except OSError as error:
-            raise UserError(f"{self.path}: cannot write there ({error.strerror or error})") from error
+            raise UserError(self._unwritable(error)) from error
         finally:
-            with _uninterrupted():
+            with uninterrupted():
                 shutil.rmtree(work, ignore_errors=True)
+
+    def _unwritable(self, error: OSError) -> str:
+        return f"{self.path}: cannot write there ({error.strerror or error}); name another folder with -o"
 
     def add(self, name: str, text: str) -> Path:
         """Write one more file, such as a report, in place of an earlier one of ours. Raises UserError as `check`."""
@@ -172,8 +189,8 @@ class OutputFolder:
 
 
 @contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Hold Ctrl-C back until the context ends: results are moved all or not at all, and nothing temporary stays."""
+def uninterrupted() -> Iterator[None]:
+    """Hold Ctrl-C back until the context ends: what is written there is written all or not at all."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

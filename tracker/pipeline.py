@@ -14,10 +14,11 @@ import numpy as np
 import torch
 import yaml
 
-from selftrack.errors import UserError
+from selftrack.errors import NoFaceError, UserError
 from selftrack.io import OutputFolder
 from selftrack.tracker import export
 from selftrack.tracker.export.options import ExportOptions
+from selftrack.tracker.landmarks.cast import CastFace
 from selftrack.tracker.model import Crops, Model
 from selftrack.tracker.network.weights import ClipFit
 from selftrack.tracker.refinement.subject import Subject
@@ -27,7 +28,7 @@ from selftrack.tracker.results.track_file import Track
 from selftrack.tracker.sources.base import FrameSource
 from selftrack.tracker.sources.opening import open_source
 from selftrack.tracker.stopwatch import Stopwatch
-from selftrack.tracker.subjects import PersonConfig, find_in_clip
+from selftrack.tracker.subjects import PersonConfig, find_face, find_subject
 from selftrack.tracker.tracker import Tracker, TrackerConfig
 
 CONFIG = "config.yaml"
@@ -78,6 +79,8 @@ class Summary:
     folder: Path
     frames: int
     lost: int
+    trusted: float
+    """Share of the frames, 0..1, whose confidence is 0.5 or more."""
     fps: float
     """Frames per second from file to track.npz, the model's loading included."""
     seconds: dict[str, float]
@@ -86,12 +89,15 @@ class Summary:
     """One line each of what the user should know."""
     names: tuple[str, ...]
     """Of the files that were written."""
+    adaptation: float = 0.0
+    """Seconds of the adaptation that came before, reading the clip included; 0 where there was none."""
 
     def __str__(self) -> str:
         """One screen for the user."""
+        adapted = f", after {self.adaptation:.0f} s of adaptation" if self.adaptation else ""
         lines = [
-            f"frames   {self.frames}, lost {self.lost}",
-            f"speed    {self.fps:.1f} frames/s from file to {track_file.NAME}",
+            f"frames   {self.frames}, lost {self.lost}, {100 * self.trusted:.0f} % to be trusted (confidence >= 0.5)",
+            f"speed    {self.fps:.1f} frames/s from file to {track_file.NAME}{adapted}",
             f"results  {self.folder}: {', '.join(self.names)}",
             *(f"note     {note}" for note in self.notes),
         ]
@@ -103,6 +109,22 @@ def load_model(config: TrackConfig) -> Model:
     model = Model.load(config.weights, config.decoder, config.landmarks, config.device, config.streams)
     model.network.config.check_streams(Path(config.streams) if config.streams else None)
     return model
+
+
+def _load_for(source: FrameSource, config: TrackConfig) -> Model:
+    """As `load_model`. Raises UserError, too, where its weights know this clip's person, and another way is named."""
+    model = load_model(config)
+    if model.fit and _is_of(model.fit, source, config) and config.person != PersonConfig(samples=config.person.samples):
+        raise UserError(
+            f"{config.weights}: was adapted to this very clip and keeps the person that it found; leave --neutral and "
+            "--calibration out, or adapt anew with them"
+        )
+    return model
+
+
+def _is_of(fit: ClipFit, source: FrameSource, config: TrackConfig) -> bool:
+    """Whether it was adapted to this face of this clip."""
+    return (fit.clip_hash, fit.face) == (source.fingerprint(), config.detect.face)
 
 
 def open_clip(path: Path | str, config: TrackConfig) -> FrameSource:
@@ -130,7 +152,7 @@ def track_clip(
     Args:
         path: a video, a folder of pictures, or a pattern of their names.
         model: what tracks; by default `load_model` of the settings.
-        overwrite: replace the results of an earlier run, unless no face is found now.
+        overwrite: replace the results of an earlier run.
         exports: names of formats of `tracker.export` to write there too.
         also: writes further results.
         settings: what `config.yaml` says; by default the settings of the tracking alone.
@@ -139,10 +161,12 @@ def track_clip(
     Raises:
         UserError: the clip cannot be read, settings that do not hold, an unknown format, a folder that cannot be
             written or has results and `overwrite` is not set, or files there that are the user's.
+        NoFaceError: no face was found.
     """
     config, output = config or TrackConfig(), OutputFolder(folder)
     names = {to: export.default_path(Path(path), to, output.path).name for to in export.known(exports)}
     keep = Path(config.weights) if config.weights else None
+    check_results(path, output, [*OUTPUTS, *names.values()], overwrite)
     began, watch = time.perf_counter(), Stopwatch()
     with (
         output.writing([*OUTPUTS, *names.values()], overwrite, keep) as results,
@@ -150,9 +174,14 @@ def track_clip(
         _threads(config.threads),
     ):
         with watch("load"):
-            model = model or load_model(config)
+            model = model or _load_for(source, config)
             export.require(names, model.decoder)
         track, model, notes = _track(source, model, config, watch, progress)
+        lost = int((~track.ok).sum())
+        notes += source.notes
+        if lost == len(track):
+            raise NoFaceError(f"{path}: no face was found in any of {len(track)} frames; nothing was written")
+        track = replace(track, notes=(*notes, *_doubt(track)))
         with watch("write"):
             track.save(results)
         fps = len(track) / (time.perf_counter() - began)
@@ -168,14 +197,40 @@ def track_clip(
         for to, name in names.items():
             with watch("export"):
                 export.write(track, to, results / name, ExportOptions(folder=results))
-        lost = int((~track.ok).sum())
-        notes += source.notes
-        if lost == len(track):
-            if overwrite and (output.path / track_file.NAME).exists():
-                raise UserError(f"{path}: no face was found in any frame; the earlier results in {output.path} stay")
-            notes.append(f"{path}: no face was found in any frame")
         written = tuple(name for name in (*OUTPUTS, *names.values()) if (results / name).exists())
-    return Summary(output.path, len(track), lost, fps, watch.seconds, tuple(notes), written)
+    return Summary(output.path, len(track), lost, track.trusted(), fps, watch.seconds, track.notes, written)
+
+
+def check_results(path: Path | str, output: OutputFolder, names: Sequence[str], overwrite: bool) -> None:
+    """Make sure that results of a clip may be written into a folder under these names.
+
+    Raises:
+        UserError: as `OutputFolder.check`; or it holds the results of another clip and `overwrite` is not set.
+    """
+    other = "" if overwrite else _clip_of(output)
+    if other and other != str(Path(path).resolve()):
+        raise UserError(f"{output.path}: holds the results of another clip, {other}; name a folder for these with -o")
+    output.check(names, overwrite)
+
+
+def _clip_of(output: OutputFolder) -> str:
+    """The clip whose results a folder holds; empty where that is not known."""
+    if not output.is_ours(track_file.NAME):
+        return ""
+    try:
+        return track_file.load(output.path).clip
+    except UserError:  # of a version that cannot be read any more: the results of an earlier run
+        return ""
+
+
+def _doubt(track: Track) -> list[str]:
+    """A note where most of the frames that show a face are not to be trusted."""
+    if track.trusted() >= 0.5:
+        return []
+    return [
+        f"only {100 * track.trusted():.0f} % of the frames are to be trusted (confidence 0.5 or more); all were written; "
+        "look at the worst ones with track-eval, and film the face larger, sharper or in more light"
+    ]
 
 
 def _track(
@@ -183,8 +238,9 @@ def _track(
 ) -> tuple[Track, Model, list[str]]:
     """The track of a source, the model that made it, and notes for the user."""
     with watch("identity"):
-        model, subject, notes = _for_clip(source, model, config, partial(progress, "identity"))
-    tracker, total = Tracker(model, config, subject), source.count() or 0
+        face, notes = find_face(source, model, config, config.person, partial(progress, "identity"))
+        model, subject, about_weights = _for_clip(source, model, config, face)
+    tracker, total = Tracker(model, config, subject, face.places if face else None), source.count() or 0
     tracker.watch = watch
     for done, _ in enumerate(tracker.stream(watch.waiting("decode", source.frames())), 1):
         progress("track", done, max(total, done))
@@ -193,34 +249,38 @@ def _track(
         fit = _calibrated(model.fit, track)
         model = replace(model, fit=fit)
         track = replace(track, confidence=confidence.confidence(track, fit.log_odds))
-    return track, model, notes
+    return track, model, notes + about_weights
 
 
 def _for_clip(
-    source: FrameSource, model: Model, config: TrackConfig, progress: Callable[[int, int], None]
+    source: FrameSource, model: Model, config: TrackConfig, face: CastFace | None
 ) -> tuple[Model, Subject | None, list[str]]:
-    """The model to use for a clip, the clip's subject, and notes for the user.
+    """The model to use for a clip, the subject of a face in it, and notes for the user.
 
     A model adapted to another clip is used if it fits this one no worse than the one that it was adapted from.
     """
     fit = model.fit
     notes: list[str] = []
-    if fit is not None and (fit.clip_hash, fit.face) == (source.fingerprint(), config.detect.face):
+    if fit is not None and _is_of(fit, source, config):
         return model, None, notes
     if config.identity == "per-frame" and (config.person.neutral is not None or config.person.calibration is not None):
         raise UserError("--neutral and --calibration are for one identity; use them without --identity per-frame")
     if fit is None and config.identity == "per-frame":
         return model, None, notes
-    subject, faces = find_in_clip(source, model, config, config.person, progress)
+    subject, faces = find_subject(face, source, model, config, config.person)
     if fit is not None and not fit.trained:
         notes.append(
-            f"{config.weights}: holds key frames of another clip and no network of its own; they were left out"
+            f"{config.weights}: holds key frames of another clip and no network of its own; it was left out; adapt to "
+            "this clip with --adapt"
         )
         model = model.unadapted()
     elif fit is not None:
         model = model.elsewhere()
         if subject is not None and not _fits(model, faces, subject):
-            notes.append(f"{config.weights}: fits this clip worse than the weights it was adapted from; they were used")
+            notes.append(
+                f"{config.weights}: fits this clip worse than the weights it was adapted from; those were used; adapt "
+                "to this clip with --adapt"
+            )
             model = model.unadapted()
     return model, None if config.identity == "per-frame" else subject, notes
 

@@ -76,6 +76,20 @@ class Reconstruction:
     """The same of the mean of each camera's own textures."""
     frames: int
 
+    def doubt(self) -> str:
+        """One line where the model is no better than the training frames' mean; empty where it is."""
+        worse = []
+        if self.vertices >= self.mean_vertices:
+            worse.append(f"vertices {self.vertices:.2f} mm, the mean's {self.mean_vertices:.2f}")
+        if self.texture <= self.mean_texture:
+            worse.append(f"texture {self.texture:.1f} dB, the mean's {self.mean_texture:.1f}")
+        if not worse:
+            return ""
+        return (
+            f"on held-out frames this model is no better than the mean of the others ({'; '.join(worse)}); it was "
+            "written all the same; train it longer with --steps, or on more frames"
+        )
+
     def __str__(self) -> str:
         return (
             f"{self.frames} held-out frames: vertices {self.vertices:.2f} mm (mean face {self.mean_vertices:.2f}), "

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from selftrack.adapt.run import adapt_clip, load_preset
+from selftrack.adapt.run import Say, adapt_clip, forget, load_preset
 from selftrack.decoders.dam.model import Dam
 from selftrack.errors import UserError
 from selftrack.tracker.network.weights import network_beside
@@ -31,6 +31,7 @@ def model_of_clip(
     progress: Callable[..., None] = lambda stage, done, total, figures=None: None,
     device: str = "cpu",
     preset: str = "fast",
+    say: Say = lambda line: None,
 ) -> Reconstruction:
     """Write `out`, the model of the clip's person, the network beside it, and the folder `<out>_track` of the adapted
     track, which is used if it is there already.
@@ -42,8 +43,9 @@ def model_of_clip(
     folder = out.with_name(f"{out.stem}_track")
     if not (folder / track_file.NAME).exists():
         config = TrackConfig(device=device, overlay=False)
-        model, _, write = adapt_clip(clip, folder, config, load_preset(preset), load_model(config), progress)
+        model, _, write = adapt_clip(clip, folder, config, load_preset(preset), load_model(config), progress, say)
         track_clip(clip, folder, config, model=model, also=write, progress=progress)
+        forget(folder)
     track = track_file.load(folder)
     if Path(track.clip) != clip.resolve():
         raise UserError(f"{folder}: holds the track of {track.clip}; delete it, or name another output than {out}")

@@ -22,7 +22,7 @@ import typer
 
 from selftrack.adapt.clip import ClipConfig, read_clip
 from selftrack.adapt.loop import Adaptation
-from selftrack.adapt.run import CHECKPOINT, for_personal_model, held_out_windows, load_preset
+from selftrack.adapt.run import for_personal_model, held_out_windows, load_preset
 from selftrack.adapt.trainer import AdaptConfig, Trainer
 from selftrack.command import run
 from selftrack.decoders.base import Decoder
@@ -124,11 +124,9 @@ def adapted(
         clip = read_clip(source, model, config, ClipConfig())
         trainer = Trainer(clip, model.network, settings, model.decoder, model.refiner)
         run = Adaptation(trainer, held_out_windows(source, clip))
-    checkpoint = folder / CHECKPOINT
-    run(lambda step, steps, errors: report(f"adapt {step}/{steps} {errors}") if errors else None, checkpoint, {})
+    run(lambda step, steps, errors: report(f"adapt {step}/{steps} {errors}") if errors else None, None, {})
     fit = ClipFit(file_hash(clip_path), 0, trainer.model.subject())
     track_clip(clip_path, folder, config, overwrite=True, model=model.adapted(trainer.model.heads, fit))
-    checkpoint.unlink(missing_ok=True)
 
 
 def flrc_alone(settings: AdaptConfig) -> AdaptConfig:

@@ -31,7 +31,7 @@ from selftrack.io import OutputFolder, json_text, nested
 from selftrack.tracker import load
 from selftrack.tracker.geometry.crop import CropConfig
 from selftrack.tracker.landmarks.boxes import BoxConfig
-from selftrack.tracker.landmarks.follower import DetectConfig
+from selftrack.tracker.landmarks.search import DetectConfig
 from selftrack.tracker.network.weights import load_network
 from selftrack.tracker.pipeline import ADAPTATION, ADAPTED, REPORT, REPORT_DATA, TrackConfig, track_clip
 from selftrack.tracker.results.confidence import LIMIT
@@ -132,6 +132,8 @@ def summary(track: Track, values: dict[str, Figures], adaptation: Adaptation | N
         "clip_hash": track.clip_hash,
         "frames": len(track),
         "lost": int((~track.ok).sum()),
+        "trusted": track.trusted(),
+        "notes": list(track.notes),
         "seconds": float(track.times[-1] - track.times[0]),
         "iod_pixels": median_iod(track.landmarks),
         "held_out": held_out,
@@ -141,9 +143,14 @@ def summary(track: Track, values: dict[str, Figures], adaptation: Adaptation | N
 
 
 def verdict(track: Track, values: dict[str, Figures], adaptation: Adaptation | None) -> str:
-    """Say in one sentence whether adaptation helped on this clip."""
+    """Say in one sentence whether the track can be used, and whether adaptation helped on this clip."""
     if not track.ok.any():
         return "No face was found in any frame of this clip."
+    if track.trusted() < 0.5:
+        return (
+            f"Do not use this track as it is: only {100 * track.trusted():.0f} % of its frames are to be trusted "
+            "(confidence 0.5 or more). Look at the worst frames, and film the face larger, sharper or in more light."
+        )
     after = values["after"]
     if adaptation and not adaptation["kept"]:
         change = ", ".join(_changes(adaptation))

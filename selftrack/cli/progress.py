@@ -36,6 +36,11 @@ class Stages:
         if self.shown:
             self.shown.show(stage, done, total, "".join(f" {name} {v:.2f}" for name, v in (figures or {}).items()))
 
+    def say(self, line: str) -> None:
+        """Show a line beside the stages."""
+        if self.shown:
+            self.shown.say(line)
+
 
 class _Bars:
     """One bar per stage."""
@@ -61,6 +66,9 @@ class _Bars:
         task = self._progress.tasks[self._tasks[stage]]
         self._progress.update(task.id, completed=done, total=total, description=stage + figures)
 
+    def say(self, line: str) -> None:
+        self._progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
 
 class _Lines:
     """A line now and then, and one at the end of each stage."""
@@ -72,6 +80,9 @@ class _Lines:
 
     def stop(self) -> None:
         """All lines have been written."""
+
+    def say(self, line: str) -> None:
+        print(line, file=self._stream, flush=True)
 
     def show(self, stage: str, done: int, total: int, figures: str) -> None:
         now = time.monotonic()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -54,7 +55,9 @@ def track(
     ] = None,
     stream: Annotated[
         int | None,
-        typer.Option(help="Track this video of a file with several (default: the file's own, else the largest).", min=0),
+        typer.Option(
+            help="Track this video of a file with several (default: the file's own, else the largest).", min=0
+        ),
     ] = None,
     face: Annotated[
         int | None, typer.Option(help="Follow this face: 0 is the largest, 1 the next (default 0).", min=0)
@@ -194,24 +197,26 @@ def _run(
     overwrite: bool,
 ) -> tuple[Summary, Any]:
     """Track with settings changed by name; adapt first where a preset is named. Returns the summary and the verdict."""
-    from selftrack.adapt.run import adapt_clip, load_preset
-    from selftrack.tracker.pipeline import OUTPUTS, TrackConfig, load_model, track_clip
+    from selftrack.adapt.run import adapt_clip, forget, load_preset
+    from selftrack.tracker.pipeline import OUTPUTS, TrackConfig, check_results, load_model, track_clip
 
     track = changed(TrackConfig(), under(changes, "track"), "track.")
     if preset is not None:
         changed(load_preset(preset), under(changes, "adapt"), "adapt.")  # before anything is loaded
     folder = output or Path(f"{source_name(video)}_track")
     names = [*OUTPUTS, *(default_path(Path(video), to, folder).name for to in exports)]
-    OutputFolder(folder).check(names, overwrite)
+    check_results(video, OutputFolder(folder), names, overwrite)
     settings = {"track": asdict(track), "adapt": None, "export": list(exports)}
-    model, verdict, also = None, None, None
+    model, verdict, also, seconds = None, None, None, 0.0
     with Stages() as stages:
         if preset is not None:
             model = load_model(track)
             require(exports, model.decoder)
             adapt = _adapt_settings(preset, model, under(changes, "adapt"))
             settings["adapt"] = asdict(adapt)
-            model, verdict, also = adapt_clip(video, folder, track, adapt, model, stages.show)
+            began = time.perf_counter()
+            model, verdict, also = adapt_clip(video, folder, track, adapt, model, stages.show, stages.say)
+            seconds = time.perf_counter() - began
         summary = track_clip(
             video,
             folder,
@@ -223,6 +228,9 @@ def _run(
             settings=settings,
             progress=stages.show,
         )
+    if preset is not None:
+        forget(folder)
+        summary = replace(summary, adaptation=seconds, seconds={"adapt": seconds} | summary.seconds)
     return summary, verdict
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +15,9 @@ from selftrack.cli.progress import Stages
 from selftrack.cli.settings import ConfigOption, SetOption, changed, read_assignments, read_config
 from selftrack.command import run
 from selftrack.errors import UserError
+
+if TYPE_CHECKING:
+    from selftrack.training.dam import Reconstruction
 
 _Seed = Annotated[int | None, typer.Option(help="Random seed (default 0).")]
 _Steps = Annotated[
@@ -193,13 +196,17 @@ def dam(
     if from_video:
         if not from_video.exists():
             raise UserError(f"{from_video}: no such file")
-        print(f"{output}: {_model_of_clip(from_video, output, changes, device)}")
-    elif folder:
-        print(f"{output}: {_model_of_capture(folder, output, changes, device)}")
+        errors = _model_of_clip(from_video, output, changes, device)
+    else:
+        assert folder is not None
+        errors = _model_of_capture(folder, output, changes, device)
+    print(f"{output}: {errors}")
+    if errors.doubt():
+        print(f"note     {errors.doubt()}")
 
 
-def _model_of_capture(folder: Path, output: Path, changes: Mapping[str, Any], device: str) -> str:
-    """Train on a multi-view capture; returns the errors on what was held out, as text."""
+def _model_of_capture(folder: Path, output: Path, changes: Mapping[str, Any], device: str) -> Reconstruction:
+    """Train on a multi-view capture; returns the errors on what was held out."""
     from selftrack.decoders.capture import open_capture
     from selftrack.training.dam import DamTraining, train_dam
     from selftrack.training.place_landmarks import place_landmarks
@@ -216,17 +223,18 @@ def _model_of_capture(folder: Path, output: Path, changes: Mapping[str, Any], de
         except UserError as error:
             print(f"note     {error}; no network can be trained for this model", file=sys.stderr)
     with Stages() as stages:
-        return str(train_dam(capture, output, settings, partial(stages.show, "training"), device))
+        return train_dam(capture, output, settings, partial(stages.show, "training"), device)
 
 
-def _model_of_clip(clip: Path, output: Path, changes: Mapping[str, Any], device: str) -> str:
-    """Train on one clip; returns the errors on what was held out, as text."""
+def _model_of_clip(clip: Path, output: Path, changes: Mapping[str, Any], device: str) -> Reconstruction:
+    """Train on one clip; returns the errors on what was held out."""
     from selftrack.training.dam import DamTraining
     from selftrack.training.personal_model import STEPS, model_of_clip
 
     settings = changed(DamTraining(steps=STEPS), changes)
     with Stages() as stages:
-        return str(model_of_clip(clip, output, settings, min(settings.steps, 1500), stages.show, device))
+        steps = min(settings.steps, 1500)
+        return model_of_clip(clip, output, settings, steps, stages.show, device, say=stages.say)
 
 
 def _changes(config: str | None, assignments: list[str] | None, **named: object) -> dict[str, Any]:

@@ -7,9 +7,12 @@ import json
 import math
 import os
 import signal
+import stat
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from selftrack.errors import UserError
 from selftrack.io import (
@@ -61,6 +64,24 @@ def test_a_file_appears_when_it_is_complete(tmp_path: Path) -> None:
     assert path.read_text() == "one" and list(tmp_path.iterdir()) == [path]
     with pytest.raises(UserError, match="cannot be written"):
         write_text(tmp_path / "nowhere" / "a.txt", "one")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="permissions of POSIX")
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o027, 0o640), (0o077, 0o600)])
+def test_a_file_has_the_permissions_of_any_new_one(tmp_path: Path, umask: int, mode: int) -> None:
+    """Also where its writer makes it anew for its owner alone, as safetensors does, and where one is replaced."""
+    path, before = tmp_path / "a.safetensors", os.umask(umask)
+    try:
+        for _ in range(2):
+            with atomic_path(path) as part:
+                save_file({"a": torch.zeros(1)}, part)
+            assert stat.S_IMODE(path.stat().st_mode) == mode
+            path.chmod(0o600)
+        with OutputFolder(tmp_path / "out").writing(NAMES) as work, atomic_path(work / "track.npz") as part:
+            os.close(os.open(part, os.O_CREAT | os.O_WRONLY, 0o600))
+        assert stat.S_IMODE((tmp_path / "out" / "track.npz").stat().st_mode) == mode
+    finally:
+        os.umask(before)
 
 
 def test_a_hash_is_sha_256(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """The pipeline on a made-up tracker whose answers are known in closed form."""
 
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +11,12 @@ import torch
 import yaml
 
 from selftrack.decoders.head.model import load_head
-from selftrack.errors import UserError
+from selftrack.errors import NoFaceError, UserError
 from selftrack.io import file_hash
 from selftrack.tracker.geometry.pose import project
 from selftrack.tracker.model import Model
 from selftrack.tracker.pipeline import TrackConfig, load_model, track_clip
+from selftrack.tracker.results.confidence import StreamConfidence
 from selftrack.tracker.results.overlay import OverlayConfig, write_overlay
 from selftrack.tracker.results.track_file import Track, load
 from selftrack.tracker.sources.opening import open_source
@@ -74,16 +77,11 @@ def test_lost_frames_hold_the_last_good_values(numbered_clip: Path, tmp_path: Pa
 
 
 def test_no_face_anywhere(numbered_clip: Path, tmp_path: Path, fake_model: FakeModel) -> None:
+    """Nothing is written, and the status is one of its own."""
     model = fake_model(lost=set(range(20)))
-    summary = track_clip(numbered_clip, tmp_path / "out", TrackConfig(), model=model)
-    assert summary.lost == 20 and "no face was found" in summary.notes[0] and "no face" in str(summary)
-    track = load(tmp_path / "out")
-    assert not track.ok.any() and model.network.frames == 0
-    vertices = track.vertices()
-    assert np.isfinite(vertices).all() and np.isfinite(track.H).all()
-    np.testing.assert_allclose(vertices[0], vertices[19])
-    np.testing.assert_allclose(track.H_image[0, 4:], [59.5, 49.5], atol=1e-3)
-    assert 40 < np.ptp(vertices[0, :, 1]) < 70  # about half of the frame's 100 rows
+    with pytest.raises(NoFaceError, match="no face was found in any of 20 frames; nothing was written") as caught:
+        track_clip(numbered_clip, tmp_path / "out", TrackConfig(), model=model)
+    assert caught.value.status == 3 and not (tmp_path / "out").exists() and model.network.frames == 0
 
 
 def test_per_frame_identity(numbered_clip: Path, tmp_path: Path, fake_model: FakeModel) -> None:
@@ -184,10 +182,42 @@ def test_a_truncated_clip_is_tracked_as_far_as_it_goes(
     clip = make_clip("cut.mp4", [rng.integers(0, 255, (64, 64, 3), dtype=np.uint8) for _ in range(40)], g="5")
     raw = clip.read_bytes()
     clip.write_bytes(raw[: len(raw) * 2 // 3])
-    summary = track_clip(clip, tmp_path / "out", model=fake_model(lost=set(range(50))))
+    summary = track_clip(clip, tmp_path / "out", model=fake_model(lost=set(range(24)) | set(range(25, 50))))
     assert 10 < summary.frames < 40 and "cut.mp4" in summary.notes[0]
+    assert load(tmp_path / "out").notes == summary.notes  # also those of the end of the clip
     with open_source(tmp_path / "out" / "overlay.mp4") as reader:
         assert len(list(reader)) == summary.frames
+
+
+def test_what_is_to_be_trusted_is_said(
+    numbered_clip: Path, tmp_path: Path, fake_model: FakeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The share of frames with a confidence of 0.5 or more; a note where that is less than half of them."""
+    of_frame = StreamConfidence.__call__
+    monkeypatch.setattr(StreamConfidence, "__call__", lambda *frame: 0.9 if of_frame(*frame) else 0.0)
+    lost = set(range(5, 20))
+    summary = track_clip(numbered_clip, tmp_path / "a", QUICK, model=fake_model())
+    assert "frames   20, lost 0, 100 % to be trusted (confidence >= 0.5)" in str(summary) and summary.notes == ()
+    summary = track_clip(numbered_clip, tmp_path / "b", QUICK, model=fake_model(lost))
+    assert summary.trusted == 0.25 and "only 25 % of the frames are to be trusted" in summary.notes[-1]
+    assert load(tmp_path / "b").notes == summary.notes and "note     only 25 %" in str(summary)
+    assert "speed" in str(summary) and "adaptation" not in str(summary)
+    assert "npz, after 61 s of adaptation" in str(replace(summary, adaptation=61.2))
+
+
+@pytest.mark.parametrize("name", ["numbered.mov", "other.mp4"])
+def test_results_of_another_clip_are_named(
+    numbered_clip: Path, tmp_path: Path, fake_model: FakeModel, name: str
+) -> None:
+    """Which the default folder of a clip of the same name may hold; those of the same clip are an earlier run's."""
+    other, out = shutil.copy(numbered_clip, tmp_path / name), tmp_path / "out"
+    track_clip(numbered_clip, out, QUICK, model=fake_model())
+    with pytest.raises(UserError, match=rf"holds the results of another clip, .*{numbered_clip.name}; name .* with -o"):
+        track_clip(other, out, QUICK, model=fake_model())
+    with pytest.raises(UserError, match="results of an earlier run; replace them with --overwrite"):
+        track_clip(numbered_clip, out, QUICK, model=fake_model())
+    track_clip(other, out, QUICK, model=fake_model(), overwrite=True)
+    assert load(out).clip == str(Path(other).resolve())
 
 
 def test_bad_settings_and_clips(tmp_path: Path, numbered_clip: Path, fake_model: FakeModel) -> None:

@@ -38,7 +38,14 @@ from selftrack.decoders.head.model import N_APPEARANCE, N_IDENTITY
 from selftrack.decoders.landmarks import IBUG_68
 from selftrack.errors import UserError
 from selftrack.tracker.geometry.crop import CROP_SIZE
-from selftrack.tracker.network.streams import LANDMARK_STREAMS, PERCEPTUAL_STREAMS, Fan, ScratchTrunk, load_stream
+from selftrack.tracker.network.streams import (
+    LANDMARK_STREAMS,
+    PERCEPTUAL_STREAMS,
+    Fan,
+    ScratchTrunk,
+    Stream,
+    load_stream,
+)
 
 # Centre and spread of H over faces in a crop; the heads regress in these units.
 POSE_MEAN = (6.9, 0.0, 0.0, 0.0, (CROP_SIZE - 1) / 2, (CROP_SIZE - 1) / 2)
@@ -73,7 +80,7 @@ class I2ZConfig:
 
     def check_streams(self, streams: Path | None) -> None:
         """Make sure that a file of `track-train streams` is of use. Raises UserError where no stream needs it."""
-        used = [PERCEPTUAL_STREAMS[self.perceptual]] if self.perceptual else []
+        used: list[type[Stream]] = [PERCEPTUAL_STREAMS[self.perceptual]] if self.perceptual else []
         used += [LANDMARK_STREAMS[self.landmarks]] if self.landmarks else []
         if streams is not None and all(stream.published is None for stream in used):
             raise UserError(f"{streams}: the network in use reads neither VGG-16 nor FAN; leave --streams out")

@@ -23,10 +23,12 @@ if TYPE_CHECKING:
     from selftrack.decoders.base import Decoder
 
 NAME = "track.npz"
-VERSION = 5
-_NEW = {3: ("curve_names", "curve_values", "decoder_path", "rest"), 4: ("rest",)}
+VERSION = 6
+_NEW = {3: ("curve_names", "curve_values", "decoder_path", "rest", "notes"), 4: ("rest", "notes"), 5: ("notes",)}
 """Fields that earlier versions have not."""
 _CHUNK = 64  # frames decoded at a time
+TRUSTED = 0.5
+"""Confidence from which a frame is to be trusted: it is more likely good than not."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ class Track:
     config: str  # JSON, the resolved settings
     # (52,) float32, curves of the person's face at rest, on top of which those of z are
     rest: np.ndarray = field(default_factory=lambda: np.zeros(len(ARKIT_NAMES), np.float32))
+    notes: tuple[str, ...] = ()  # one line each of what was found in the clip, what was done, and what to do
     version: int = VERSION
 
     def __len__(self) -> int:
@@ -70,8 +73,13 @@ class Track:
         path = Path(folder) / NAME
         with atomic_path(path) as part, open(part, "wb") as file:
             values: dict[str, Any] = {f.name: np.asarray(getattr(self, f.name)) for f in fields(self)}
+            values["notes"] = np.asarray(self.notes, dtype=str)  # of none the type would be that of numbers
             np.savez_compressed(file, **values)
         return path
+
+    def trusted(self) -> float:
+        """Share of the frames, 0..1, whose confidence is 0.5 or more."""
+        return float((self.confidence >= TRUSTED).mean())
 
     def settings(self) -> dict[str, Any]:
         """The resolved settings with which the clip was tracked."""
@@ -137,7 +145,7 @@ def load(path: Path | str) -> Track:
     """Read a track from its folder or its file.
 
     Raises:
-        UserError: there is none, or it is not a track file of version 3 to 5.
+        UserError: there is none, or it is not a track file of version 3 to 6.
     """
     path = Path(path)
     path = path / NAME if path.is_dir() else path
@@ -148,7 +156,7 @@ def load(path: Path | str) -> Track:
         folder = path.parent if path.suffix == ".npz" else path
         raise UserError(f"{path}: no such file; make it with: track VIDEO -o {folder}") from error
     except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path}: not a track file") from error
+        raise UserError(f"{path}: not a track file; name one that track has written, or its folder") from error
     version, expected = int(values.get("version", 0)), {f.name for f in fields(Track)}
     if version not in (*_NEW, VERSION) or set(values) != expected - set(_NEW.get(version, ())):
         raise UserError(f"{path}: not a track file of version 3 to {VERSION}; track the clip again")
@@ -157,7 +165,8 @@ def load(path: Path | str) -> Track:
     values |= scalars
     if version == 3:
         values |= _curves_of_version_3(values)
-    values["curve_names"] = tuple(str(name) for name in values["curve_names"])
+    for name in ("curve_names", "notes"):
+        values[name] = tuple(str(one) for one in values.get(name, ()))
     return Track(**values | {"version": VERSION})
 
 

@@ -105,6 +105,20 @@ def test_of_an_adaptation_that_was_not_kept(folder: Path) -> None:
     assert "skin-point" not in said and "before" not in read(folder)[0]
 
 
+def test_a_track_that_cannot_be_used_is_not_praised(folder: Path) -> None:
+    """Whatever an adaptation says of it; half of the frames with a confidence of 0.5 are enough."""
+    track = load(folder)
+    pretend(folder)
+    for share, usable in ((0.5, True), (0.4, False)):
+        low = np.where(np.arange(len(track)) < share * len(track), 0.5, 0.1).astype(np.float32)
+        replace(track, confidence=low, notes=("clip: is <dark>; tracked all the same; light it",)).save(folder)
+        said = write_report(folder, before=folder)
+        figures, page = read(folder)
+        assert said.startswith("Adaptation helped") == usable and ("only 40 % of its frames" in said) != usable
+        assert figures["trusted"] == pytest.approx(share) and figures["notes"] == list(load(folder).notes)
+        assert "clip: is &lt;dark&gt;; tracked" in page and f"<b>{100 * share:.0f} %</b> to be trusted" in page
+
+
 def test_marked_points_get_a_row(folder: Path, tmp_path: Path) -> None:
     track = load(folder)
     nose = projected_landmarks(track)[[0, 30], 4] + [[0, 0], [3, 4]]  # five pixels from where the mesh has it

@@ -44,6 +44,7 @@ def make_track(
         decoder_path="",
         config='{"start": 0.0, "duration": null}',
         rest=rng.uniform(-0.2, 0.3, 52).astype(np.float32),
+        notes=("clip.mp4: ends early; tracked as far as it goes; copy it again", "größer"),
     )
 
 
@@ -64,7 +65,8 @@ def test_a_track_of_version_3_is_read(tmp_path: Path) -> None:
     old = load(DATA / "track_v3.npz")
     with np.load(DATA / "track_v3.npz") as data:
         raw = {name: data[name] for name in data.files}
-    assert raw["version"] == 3 and "curve_values" not in raw and old.version == 5 and not old.rest.any()
+    assert raw["version"] == 3 and "curve_values" not in raw and old.version == 6 and not old.rest.any()
+    assert old.notes == ()
     expected = raw["z"][:, 60:112].clip(0, 1)
     np.testing.assert_allclose(np.stack(list(old.curves().values()), 1), expected, atol=1e-6)
     assert list(old.curves()) == list(HEAD.expression_names) and 0.2 < old.curves()["mouthSmileLeft"].max() < 1
@@ -77,14 +79,26 @@ def test_a_track_of_version_3_is_read(tmp_path: Path) -> None:
         np.testing.assert_array_equal(getattr(again, f.name), getattr(old, f.name), err_msg=f.name)
 
 
-def test_a_track_of_version_4_is_read(tmp_path: Path) -> None:
-    """It has no rest of its own."""
+@pytest.mark.parametrize(("version", "missing"), [(4, {"rest", "notes"}), (5, {"notes"})])
+def test_a_track_of_version_4_or_5_is_read(tmp_path: Path, version: int, missing: set[str]) -> None:
+    """It has no rest, or no notes, of its own."""
     track = make_track()
-    values = {f.name: np.asarray(getattr(track, f.name)) for f in fields(Track) if f.name != "rest"}
-    np.savez(tmp_path / "track.npz", **values | {"version": np.asarray(4)})
+    values = {f.name: np.asarray(getattr(track, f.name)) for f in fields(Track) if f.name not in missing}
+    np.savez(tmp_path / "track.npz", **values | {"version": np.asarray(version)})
     old = load(tmp_path)
-    assert old.version == 5 and old.rest.shape == (52,) and not old.rest.any()
+    assert old.version == 6 and old.rest.shape == (52,) and old.rest.any() == (version == 5) and old.notes == ()
     np.testing.assert_array_equal(old.z, track.z)
+
+
+def test_frames_to_be_trusted() -> None:
+    confidence = np.array([0.5, 0.49, 0.9, 0.0], np.float32)
+    assert replace(make_track(4), confidence=confidence).trusted() == 0.5
+
+
+@pytest.mark.parametrize("notes", [(), ("one",), ("one", "another, longer one")])
+def test_notes_are_kept(tmp_path: Path, notes: tuple[str, ...]) -> None:
+    replace(make_track(), notes=notes).save(tmp_path)
+    assert load(tmp_path).notes == notes
 
 
 def test_hold_repeats_the_last_good_row() -> None:
