@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from selftrack.adapt.split import Split, split_rows
-from selftrack.errors import UserError
+from selftrack.errors import NoFaceError, UserError
 from selftrack.tracker.geometry import crop as crops
 from selftrack.tracker.geometry.crop import CropStabiliser, inter_ocular
+from selftrack.tracker.landmarks.base import Places
 from selftrack.tracker.model import Crops, Model
 from selftrack.tracker.network.i2znet import Features, Heads
 from selftrack.tracker.refinement.flow import View
@@ -157,8 +158,9 @@ def read_clip(
     tracking: TrackerConfig,
     config: ClipConfig,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    places: Places | None = None,
 ) -> Clip:
-    """Detect, crop and perceive a clip once.
+    """Detect, crop and perceive a clip once; `places` are those of the face where there are several.
 
     Raises:
         UserError: the clip cannot be read, or fewer than eight frames show a face.
@@ -167,22 +169,24 @@ def read_clip(
     if count is None or not source.repeatable:
         raise UserError(f"{source.info.name}: has no end, so it cannot be adapted to; record it first")
     wanted = chosen_rows(count, config.frames)
-    follower, stabiliser = model.landmarks.follower(tracking.detect), CropStabiliser(tracking.crop)
+    follower, stabiliser = model.landmarks.follower(tracking.detect, places), CropStabiliser(tracking.crop)
     kept, shots, last = _Kept(model, config), _Shots(config.cut), None
     for done, frame in enumerate(source.frames(only=set(wanted.tolist())), 1):
         if last is not None and frame.index != last + 1:
             follower.reset()
             stabiliser.reset()
         last = frame.index
-        found = follower(frame.image)
+        found = follower(frame.image, frame.time)
         shots.add(frame.image, frame.index, found is not None)
         progress(done, len(wanted))
         if found is None:
             stabiliser.reset()
         else:
             kept.add(frame, found.points, stabiliser(found.points, frame.time))
+    name = source.info.name
+    if not len(kept):
+        raise NoFaceError(f"{name}: no face was found in any of {len(wanted)} frames; nothing was adapted to")
     if len(kept) < 8:
-        name = source.info.name
         raise UserError(f"{name}: a face in {len(kept)} frames is too little to adapt to; track it without --adapt")
     split = Split(*(wanted[part] for part in split_rows(len(wanted))))
     return kept.clip(shots.numbers(), (source.info.width, source.info.height), count, split)

@@ -26,7 +26,7 @@ from selftrack.decoders.head.model import ASSET, Head
 from selftrack.tracker.geometry.crop import apply, face_similarity
 from selftrack.tracker.geometry.pose import project
 from selftrack.tracker.landmarks.detectors import AttentionMesh
-from selftrack.tracker.landmarks.follower import DetectConfig
+from selftrack.tracker.landmarks.search import DetectConfig
 
 FACES = 6  # at most, per picture
 STEPS = 1500

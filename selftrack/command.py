@@ -35,7 +35,8 @@ def verbose() -> bool:
 
 
 def run(name: str, about: str | None = None, /, **commands: Callable[..., None]) -> None:
-    """Run a command, or one of several by their names; what the user can mend is one line on stderr and exit status 2.
+    """Run a command, or one of several by their names; what the user can mend is one line on stderr and the exit status of
+    the error, 2 in general.
 
     Options and help texts are those of the functions' annotations, shown as they are; `about` is the help text of
     several. All have --help, --version, --verbose and --quiet; scripts also install completions of the shell.
@@ -57,7 +58,7 @@ def run(name: str, about: str | None = None, /, **commands: Callable[..., None])
         with warnings.catch_warnings():
             status = app(prog_name=name, standalone_mode=False)
     except UserError as error:
-        _refuse(name, str(error))
+        _refuse(name, str(error), error.status)
     except _Misuse as error:
         command = error.ctx.command_path if error.ctx else name
         message = error.format_message().rstrip(".")
@@ -69,10 +70,10 @@ def run(name: str, about: str | None = None, /, **commands: Callable[..., None])
     sys.exit(status)
 
 
-def _refuse(name: str, why: str) -> NoReturn:
+def _refuse(name: str, why: str, status: int = UserError.status) -> NoReturn:
     """End a command with one line that says why."""
     print(f"{name}: {' '.join(why.split())}", file=sys.stderr)
-    sys.exit(2)
+    sys.exit(status)
 
 
 def _show_version(wanted: bool) -> None:

@@ -9,8 +9,16 @@ from contextlib import contextmanager
 class UserError(ValueError):
     """Something that the user can mend: what was received and what to do, in one line.
 
-    Commands print it and end with status 2. Every other error is a defect of the program and keeps its traceback.
+    Commands print it and end with its status. Every other error is a defect of the program and keeps its traceback.
     """
+
+    status = 2
+
+
+class NoFaceError(UserError):
+    """There is no face to track."""
+
+    status = 3
 
 
 @contextmanager

@@ -94,7 +94,7 @@ class Summary:
 
     def __str__(self) -> str:
         """One screen for the user."""
-        adapted = f", after {self.adaptation:.0f} s of adaptation" if self.adaptation else ""
+        adapted = f", after {self.adaptation:.0f} s of adaptation" if self.adaptation >= 0.5 else ""
         lines = [
             f"frames   {self.frames}, lost {self.lost}, {100 * self.trusted:.0f} % to be trusted (confidence >= 0.5)",
             f"speed    {self.fps:.1f} frames/s from file to {track_file.NAME}{adapted}",
@@ -228,8 +228,8 @@ def _doubt(track: Track) -> list[str]:
     if track.trusted() >= 0.5:
         return []
     return [
-        f"only {100 * track.trusted():.0f} % of the frames are to be trusted (confidence 0.5 or more); all were written; "
-        "look at the worst ones with track-eval, and film the face larger, sharper or in more light"
+        f"only {100 * track.trusted():.0f} % of the frames are to be trusted (confidence 0.5 or more); all were "
+        "written; look at the worst ones with track-eval, and film the face larger, sharper or in more light"
     ]
 
 

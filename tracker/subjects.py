@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from selftrack.errors import UserError
+from selftrack.errors import NoFaceError, UserError
+from selftrack.tracker.landmarks.cast import SAMPLES, CastFace, Sample, cut_out, find_cast
 from selftrack.tracker.model import Crops, Model
 from selftrack.tracker.refinement.subject import Person, Subject
 from selftrack.tracker.results.track_file import NAME, load
@@ -20,8 +21,6 @@ AROUND = 0.1
 """Seconds around a neutral moment in which the face is taken to be at rest."""
 
 Progress = Callable[[int, int], None]
-Face = tuple[np.ndarray, np.ndarray]
-"""A frame (H,W,3) and its landmarks (L,2)."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +31,39 @@ class PersonConfig:
     """Second at which the face is at rest: of the clip, or of the calibration; None: where the face is least active."""
     calibration: str | None = None
     """A clip or a track of the same person, whose face and rest are taken; None: those of the clip itself."""
-    samples: int = 24
+    samples: int = SAMPLES
     """Frames, spread over the clip."""
 
 
 def no_progress(done: int, total: int) -> None:
     """Report nothing."""
+
+
+def find_face(
+    source: FrameSource,
+    model: Model,
+    tracking: TrackerConfig,
+    config: PersonConfig,
+    progress: Progress = no_progress,
+) -> tuple[CastFace | None, list[str]]:
+    """Find the face of a clip to follow, the one with the number `tracking.detect.face`.
+
+    Returns:
+        The face, None where none was found in the sampled frames; and notes for the user.
+
+    Raises:
+        NoFaceError: there is no face of that number.
+    """
+    number = tracking.detect.face
+    faces = find_cast(source, model.landmarks, tracking.detect, progress, config.samples, everyone=number > 0)
+    if number and number >= len(faces):
+        known = ", ".join(f"{k} ({face})" for k, face in enumerate(faces)) or "none"
+        raise NoFaceError(f"--face {number}: the faces of {source.info.name} are {known}; name one of these")
+    if len(faces) < 2:
+        return (faces[0] if faces else None), []
+    others = ", ".join(f"--face {k} ({face})" for k, face in enumerate(faces) if k != number)
+    followed = f"{len(faces)} faces were found; face {number} ({faces[number]}) was followed"
+    return faces[number], [f"{source.info.name}: {followed}; for another one: {others}"]
 
 
 def find_in_clip(
@@ -47,14 +73,22 @@ def find_in_clip(
     config: PersonConfig,
     progress: Progress = no_progress,
 ) -> tuple[Subject | None, Crops]:
+    """Find a clip's face and then its subject, see `find_face` and `find_subject`."""
+    face, _ = find_face(source, model, tracking, config, progress)
+    return find_subject(face, source, model, tracking, config)
+
+
+def find_subject(
+    face: CastFace | None, source: FrameSource, model: Model, tracking: TrackerConfig, config: PersonConfig
+) -> tuple[Subject | None, Crops]:
     """Find the subject of a clip; None where no face was found or the source cannot be read twice.
 
     Args:
+        face: the one to follow, see `find_face`.
         source: the clip.
         model: what tracks it.
         tracking: detection.
         config: how.
-        progress: called with what is done and the number of all.
 
     Returns:
         The subject, and the crops that are spread over the clip.
@@ -65,12 +99,12 @@ def find_in_clip(
     """
     if model.refiner is None and (config.neutral is not None or config.calibration is not None):
         raise UserError("this face model has no rest of its own; leave --neutral and --calibration out")
-    spread = list(_spread_faces(source, model, tracking, config.samples, progress))
-    known, at_rest = None, list[Face]()
+    spread = list(face.samples) if face else []
+    known, at_rest = None, list[Sample]()
     if config.calibration is not None:
         known = _known(Path(config.calibration), model, tracking, config)
     elif config.neutral is not None:
-        at_rest = _neutral_faces(source, model, tracking, config.neutral)
+        at_rest = _neutral_faces(source, model, tracking, config.neutral, face)
     faces = Crops.around([*spread, *at_rest])
     if not len(faces):
         return None, faces
@@ -87,39 +121,26 @@ def _known(path: Path, model: Model, tracking: TrackerConfig, config: PersonConf
         if config.neutral is not None:
             raise UserError(f"--neutral {config.neutral:g}: {path} is a track, whose rest is known; leave that out")
         return Person(track.identity.astype(float), track.rest.astype(float), 0.0)
+    alone = replace(tracking, detect=replace(tracking.detect, face=0))  # the number is that of the clip's own faces
     with open_source(path) as source:
-        subject, _ = find_in_clip(source, model, tracking, replace(config, calibration=None))
+        subject, _ = find_in_clip(source, model, alone, replace(config, calibration=None))
     if subject is None:
         raise UserError(f"{path}: no face was found; calibrate with a clip that shows the person")
     return Person(subject.identity.double().numpy(), subject.rest.double().numpy(), 0.0)
 
 
-def _neutral_faces(source: FrameSource, model: Model, tracking: TrackerConfig, time: float) -> list[Face]:
-    """The faces around a moment."""
-    follower, found = model.landmarks.follower(tracking.detect), []
+def _neutral_faces(
+    source: FrameSource, model: Model, tracking: TrackerConfig, time: float, face: CastFace | None
+) -> list[Sample]:
+    """The face around a moment."""
+    follower, found = model.landmarks.follower(tracking.detect, face.places if face else None), []
     for frame in source.frames():
         if frame.time > time + AROUND:
             break
         if frame.time >= time - AROUND:
-            face = follower.detect_once(frame.image)
-            if face is not None:
-                found.append((frame.image, face.points))
+            seen = follower(frame.image, frame.time)
+            if seen is not None:
+                found.append(cut_out(frame.image, seen.points))
     if not found:
         raise UserError(f"--neutral {time:g}: no face was found at that second; name one at which the face is at rest")
     return found
-
-
-def _spread_faces(
-    source: FrameSource, model: Model, tracking: TrackerConfig, samples: int, progress: Progress
-) -> Iterator[Face]:
-    """The faces in frames that are spread evenly over the clip."""
-    count = source.count()
-    if not source.repeatable or count is None:
-        return
-    rows = np.unique(np.linspace(0, count - 1, samples + 2)[1:-1].round().astype(int))
-    follower = model.landmarks.follower(tracking.detect)
-    for done, frame in enumerate(source.frames(only=set(rows.tolist())), 1):
-        found = follower.detect_once(frame.image)
-        if found is not None:
-            yield frame.image, found.points
-        progress(done, len(rows))

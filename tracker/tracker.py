@@ -17,8 +17,8 @@ from selftrack.errors import UserError
 from selftrack.tracker.geometry import crop as crops
 from selftrack.tracker.geometry.crop import CropConfig, CropStabiliser
 from selftrack.tracker.geometry.pose import project, through, to_image
-from selftrack.tracker.landmarks.base import Detection
-from selftrack.tracker.landmarks.follower import DetectConfig
+from selftrack.tracker.landmarks.base import Detection, Places
+from selftrack.tracker.landmarks.search import DetectConfig
 from selftrack.tracker.model import Crops, Model
 from selftrack.tracker.network.i2znet import Codes, Features, I2ZNet
 from selftrack.tracker.refinement.flow import View
@@ -144,9 +144,15 @@ class Tracker:
     All state is its own; any number of trackers may share a model.
     """
 
-    def __init__(self, model: Model, config: TrackerConfig | None = None, subject: Subject | None = None) -> None:
+    def __init__(
+        self,
+        model: Model,
+        config: TrackerConfig | None = None,
+        subject: Subject | None = None,
+        places: Places | None = None,
+    ) -> None:
         """`subject` is who is seen, see `Model.subject`; without it the one that an adaptation found, or the one that
-        the frames show as they come."""
+        the frames show as they come. `places` are those of the face in a clip with several, see `find_cast`."""
         self.model, self.config = model, config or TrackerConfig()
         fit = model.fit
         self._adapted = subject is None and fit is not None and self.config.identity == "clip"
@@ -166,7 +172,7 @@ class Tracker:
         self._refinement = Refinement(refiner, keys) if refiner else None
         self._person: PersonFit | None = None
         self._person_time = -np.inf
-        self._follower = model.landmarks.follower(self.config.detect)
+        self._follower = model.landmarks.follower(self.config.detect, places)
         self._stabiliser = CropStabiliser(self.config.crop)
         self._held: _Values | None = None
         self._confidence = StreamConfidence(
@@ -257,7 +263,7 @@ class Tracker:
             image, time = np.asarray(frame), self._count / 30 if time is None else time
         self._check(image, time)
         with self.watch("detect"):
-            found = self._follower(image)
+            found = self._follower(image, time)
         with self.watch("crop"):
             transform = self._crop(found, time)
             picture = None if transform is None else crops.warp(image, transform)

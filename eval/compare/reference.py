@@ -13,7 +13,7 @@ import torch
 from selftrack.errors import UserError
 from selftrack.eval.metrics.subject import Annotations, Mesh, TrackedClip
 from selftrack.tracker.landmarks.detectors import AttentionMesh
-from selftrack.tracker.landmarks.follower import DetectConfig
+from selftrack.tracker.landmarks.search import DetectConfig
 from selftrack.tracker.results.clip import open_clip
 from selftrack.tracker.results.skin_points import Window, find_windows
 from selftrack.tracker.results.track_file import Track

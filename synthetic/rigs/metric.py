@@ -15,7 +15,7 @@ from selftrack.synthetic import clip_render as draw
 from selftrack.synthetic.rigs.rig import Rig
 from selftrack.synthetic.rigs.surface import rig_surface
 from selftrack.tracker.landmarks.detectors import AttentionMesh
-from selftrack.tracker.landmarks.follower import DetectConfig
+from selftrack.tracker.landmarks.search import DetectConfig
 
 _SIDE = 768  # of the picture, pixels
 _BRIDGE = 168  # the detector's point between the eyes

@@ -15,7 +15,7 @@ from selftrack.synthetic.cameras import project, rotation_matrix
 from selftrack.synthetic.rigs.film import Film, FilmConfig
 from selftrack.synthetic.rigs.rig import Rig
 from selftrack.tracker.landmarks.detectors import AttentionMesh
-from selftrack.tracker.landmarks.follower import DetectConfig
+from selftrack.tracker.landmarks.search import DetectConfig
 from selftrack.tracker.results.skin_points import pin
 
 PEOPLE, FRAMES = 8, 16

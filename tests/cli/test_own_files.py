@@ -2,6 +2,7 @@
 
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -56,7 +57,7 @@ def test_other_files_stay_beside_the_results(run: Callable, smile: Path, make_cl
     assert content(folder) == after
     black = smile.with_name("lost.mp4")  # its frames 12 to 23 show no face
     status, _, err = run("track", black, "-o", folder, "--start", 0.5, "--duration", 0.2, "--overwrite")
-    assert status == 2 and "no face was found" in err and "earlier results" in err.splitlines()[-1]
+    assert status == 3 and "no face was found" in err.splitlines()[-1]
     assert content(folder) == after
     put(folder, {"smile.csv": "my own curves"})
     status, _, err = run("track-export", folder, "--to", "csv")
@@ -72,6 +73,41 @@ def test_a_report_replaces_no_report_of_the_users(run: Callable, smile: Path) ->
         status, _, err = run("track-eval", "mine", *more)
         assert status == 2 and "did not write" in err.splitlines()[-1]
         assert content(Path("mine")) == before
+
+
+def test_an_adaptation_waits_for_its_clip_to_be_tracked(
+    run: Callable, smile: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same command goes on with tracking at once, says so, and gives what an uninterrupted run gives."""
+    command = ("track", smile, "--adapt", "--duration", 1.2, "--no-overlay", "--set", "adapt.steps=6")
+    status, out, _ = run(*command, "-o", "whole")
+    assert status == 0 and "resuming" not in out and " s of adaptation" in out
+    with monkeypatch.context() as patch:
+        patch.setattr("selftrack.tracker.results.texture.write_texture", press)  # the last of what is written
+        patch.setattr("selftrack.adapt.run.write_texture", press)
+        assert run(*command, "-o", "part")[0] == 130
+    assert content(Path("part")) == {} and Path("part/.selftrack/adaptation.checkpoint").exists()
+    monkeypatch.setattr("selftrack.adapt.run.read_clip", lambda *_: pytest.fail("adapts anew"))
+    status, _, err = run(*command, "-o", "part")
+    assert status == 0 and "resuming after the adaptation" in err
+    whole, part = content(Path("whole")), content(Path("part"))
+    varying = {"adapted.safetensors", "track.npz"}  # order and times within the files
+    assert {n: d for n, d in part.items() if n not in varying} == {n: d for n, d in whole.items() if n not in varying}
+    assert set(part) == set(whole) > varying and not Path("part/.selftrack/adaptation.checkpoint").exists()
+    for folder in ("whole", "part"):
+        assert stat.S_IMODE(Path(folder, "adapted.safetensors").stat().st_mode) == 0o666 & ~umask()
+
+
+def press(*_: object) -> None:
+    """Ctrl-C."""
+    raise KeyboardInterrupt
+
+
+def umask() -> int:
+    """Of this process."""
+    now = os.umask(0)
+    os.umask(now)
+    return now
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")

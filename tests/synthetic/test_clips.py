@@ -14,7 +14,7 @@ from selftrack.synthetic.scene import Stage, SyntheticConfig
 from selftrack.synthetic.truth import Truth, find_clips, load_truth
 from selftrack.tracker.geometry.crop import inter_ocular
 from selftrack.tracker.landmarks.detectors import AttentionMesh
-from selftrack.tracker.landmarks.follower import DetectConfig
+from selftrack.tracker.landmarks.search import DetectConfig
 from selftrack.tracker.sources.opening import open_source
 
 HEAD = load_head()

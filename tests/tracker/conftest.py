@@ -9,8 +9,8 @@ import torch
 
 from selftrack.decoders.head.model import load_head
 from selftrack.tracker.geometry.pose import project
-from selftrack.tracker.landmarks.base import Detection, Follower, LandmarkSource
-from selftrack.tracker.landmarks.follower import DetectConfig
+from selftrack.tracker.landmarks.base import Detection, Follower, LandmarkSource, Places
+from selftrack.tracker.landmarks.search import DetectConfig
 from selftrack.tracker.model import Model
 from selftrack.tracker.network.i2znet import Codes, Features, I2ZConfig
 
@@ -42,7 +42,7 @@ class FakeFollower(Follower):
     def reset(self) -> None:
         """There is nothing to forget."""
 
-    def __call__(self, frame: np.ndarray) -> Detection | None:
+    def __call__(self, frame: np.ndarray, time: float | None = None) -> Detection | None:
         number = number_of(frame)
         if number in self.lost:
             return None
@@ -58,7 +58,7 @@ class FakeSource(LandmarkSource):
     def __init__(self, lost: set[int]) -> None:
         self.lost = lost
 
-    def follower(self, config: DetectConfig) -> FakeFollower:
+    def follower(self, config: DetectConfig, places: Places | None = None) -> FakeFollower:
         return FakeFollower(self.lost)
 
 

@@ -11,7 +11,7 @@ import torch
 
 from selftrack.decoders.head.model import load_head
 from selftrack.errors import UserError
-from selftrack.tracker.landmarks.follower import DetectConfig
+from selftrack.tracker.landmarks.search import DetectConfig
 from selftrack.tracker.model import Crops, Model
 from selftrack.tracker.network.weights import ClipFit
 from selftrack.tracker.refinement.subject import Subject

@@ -15,9 +15,9 @@ from selftrack.adapt.trainer import AdaptConfig
 from selftrack.decoders.landmarks import IBUG_68
 from selftrack.synthetic.captures import make_captures
 from selftrack.synthetic.studio import StudioConfig
-from selftrack.tracker.landmarks.base import Detection, Follower, LandmarkSource
+from selftrack.tracker.landmarks.base import Detection, Follower, LandmarkSource, Places
 from selftrack.tracker.landmarks.detectors import AttentionMesh
-from selftrack.tracker.landmarks.follower import DetectConfig
+from selftrack.tracker.landmarks.search import DetectConfig
 from selftrack.tracker.model import Model
 from selftrack.tracker.network.i2znet import I2ZConfig
 from selftrack.tracker.network.published import VGG16, Published, State
@@ -42,8 +42,8 @@ class Fewer(LandmarkSource):
     def __init__(self) -> None:
         self._mesh = AttentionMesh(torch.device("cpu"))
 
-    def follower(self, config: DetectConfig) -> Follower:
-        return _FewerFollower(self._mesh.follower(config))
+    def follower(self, config: DetectConfig, places: Places | None = None) -> Follower:
+        return _FewerFollower(self._mesh.follower(config, places))
 
 
 class _FewerFollower(Follower):
@@ -56,8 +56,8 @@ class _FewerFollower(Follower):
     def detect_once(self, frame: np.ndarray) -> Detection | None:
         return self._fewer(self._follower.detect_once(frame))
 
-    def __call__(self, frame: np.ndarray) -> Detection | None:
-        return self._fewer(self._follower(frame))
+    def __call__(self, frame: np.ndarray, time: float | None = None) -> Detection | None:
+        return self._fewer(self._follower(frame, time))
 
     @staticmethod
     def _fewer(found: Detection | None) -> Detection | None:

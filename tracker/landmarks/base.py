@@ -14,9 +14,13 @@ import numpy as np
 import torch
 
 from selftrack.errors import UserError
+from selftrack.tracker.landmarks.boxes import overlaps
 
 if TYPE_CHECKING:
-    from selftrack.tracker.landmarks.follower import DetectConfig
+    from selftrack.tracker.landmarks.search import DetectConfig
+
+_SAME = 0.2  # intersection over union above which two boxes may be one face
+_SAME_TIME = 1e-5  # seconds by which the times of a frame may differ between two passes
 
 
 @dataclass(frozen=True)
@@ -31,12 +35,47 @@ class Detection:
     """Probability in 0..1 that the points are on a face."""
 
 
+@dataclass(frozen=True)
+class Places:
+    """Where one face of a clip with several is, and where the others are."""
+
+    times: np.ndarray
+    """(N,) seconds of the frames that show it, increasing."""
+    boxes: np.ndarray
+    """(N,4) its bounding boxes: left, top, right, bottom, image pixels."""
+    regions: np.ndarray
+    """(N,2,3) the crops around it, see `crop.face_similarity`."""
+    others: tuple[tuple[np.ndarray, np.ndarray], ...]
+    """Times and boxes of each other face."""
+
+    def region(self, time: float) -> np.ndarray | None:
+        """The crop (2,3) around it at a time; None where it is not seen."""
+        row = _row_at(self.times, time)
+        return None if row is None else self.regions[row]
+
+    def is_other(self, time: float, box: np.ndarray) -> bool:
+        """Whether a bounding box (4,) lies on another face rather than on this one."""
+        own = _overlap_at(self.times, self.boxes, time, box)
+        return any(_overlap_at(times, boxes, time, box) > max(own, _SAME) for times, boxes in self.others)
+
+
+def _overlap_at(times: np.ndarray, boxes: np.ndarray, time: float, box: np.ndarray) -> float:
+    row = _row_at(times, time)
+    return 0.0 if row is None else float(overlaps(boxes[row : row + 1], box)[0])
+
+
+def _row_at(times: np.ndarray, time: float) -> int | None:
+    row = int(np.searchsorted(times, time - _SAME_TIME))
+    return row if row < len(times) and times[row] < time + _SAME_TIME else None
+
+
 class Follower(ABC):
     """One face through one video; its memory is its own."""
 
     @abstractmethod
-    def __call__(self, frame: np.ndarray) -> Detection | None:
-        """Find the face in the next frame (H, W, 3) uint8 RGB; None if there is none."""
+    def __call__(self, frame: np.ndarray, time: float | None = None) -> Detection | None:
+        """Find the face in the next frame (H, W, 3) uint8 RGB, None if there is none. Times are in seconds; without
+        them there are thirty frames a second."""
 
     @abstractmethod
     def detect_once(self, frame: np.ndarray) -> Detection | None:
@@ -57,8 +96,13 @@ class LandmarkSource(ABC):
     def __init__(self, device: torch.device) -> None: ...
 
     @abstractmethod
-    def follower(self, config: DetectConfig) -> Follower:
-        """Begin to follow a face."""
+    def follower(self, config: DetectConfig, places: Places | None = None) -> Follower:
+        """Begin to follow a face: the one at `places`, where the clip's faces are known beforehand."""
+
+    def faces(self, frame: np.ndarray, config: DetectConfig) -> list[Detection]:
+        """Find all faces of a single frame (H, W, 3) uint8 RGB, the largest first; here the one that is followed."""
+        found = self.follower(config).detect_once(frame)
+        return [] if found is None else [found]
 
 
 LANDMARK_SOURCES: dict[str, type[LandmarkSource]] = {}

@@ -1,13 +1,15 @@
 """Face boxes: MediaPipe's short-range BlazeFace (Bazarevsky et al. 2019) on a pyramid of the frame.
 
-The network sees 128x128 pixels and misses faces under about a tenth of them. So when the whole frame does not
-show enough faces, overlapping tiles of larger copies of it are searched, too.
+The network sees 128x128 pixels and misses faces under about a tenth of them. So overlapping tiles of larger copies of
+the frame are searched, too, where the whole frame does not show enough faces.
 
 Image frame: pixels of the displayed frame, x right, y down, centre of the top-left pixel at (0, 0).
 """
 
 import functools
+from collections.abc import Iterator
 from dataclasses import dataclass
+from math import ceil, log2
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +23,7 @@ SIZE = 128
 _GRIDS = ((16, 2), (8, 6))
 """Cells along a side, and predictions of each cell, in the order of the network's outputs."""
 _MAX_LOGIT = 100.0
+_COARSEST = 5  # pixels of the frame that one of the finest copy may span
 _OVERLAP = 48
 
 
@@ -33,7 +36,12 @@ class BoxConfig:
     max_overlap: float = 0.3
     """Boxes whose intersection over union exceeds this are one face, and averaged."""
     levels: int = 3
-    """Copies of the frame that may be searched; each has twice the side of the one before, the first 128."""
+    """Copies of the frame that may be searched; each has twice the side of the one before, the first 128. Frames of
+    more than 2560 pixels get one more, and so on: a face of 100 pixels is worth finding in any frame."""
+
+    def levels_of(self, side: int) -> int:
+        """How many copies of a frame whose longer side is `side` pixels may be searched."""
+        return max(self.levels, ceil(log2(max(side, 1) / _COARSEST / SIZE)) + 1)
 
 
 class FaceBoxes(NamedTuple):
@@ -57,26 +65,26 @@ class BoxDetector:
     def __init__(self) -> None:
         self._session = LiteSession(MODEL.read_bytes())
 
-    def __call__(self, frame: np.ndarray, at_least: int = 1, config: BoxConfig | None = None) -> FaceBoxes:
-        """Faces of a frame (H, W, 3) uint8 RGB, the largest first.
-
-        Levels of the pyramid are added until `at_least` faces are found or all levels are searched.
-        """
+    def levels(self, frame: np.ndarray, config: BoxConfig | None = None) -> Iterator[FaceBoxes]:
+        """Faces of a frame (H, W, 3) uint8 RGB, the largest first: those of the whole frame, then of tiles of ever
+        larger copies of it, each level searched on its own when it is asked for."""
         if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
             raise ValueError(f"expected a frame (H, W, 3) uint8, got {frame.shape} {frame.dtype}")
         config = config or BoxConfig()
-        finest = SIZE << (config.levels - 1)
+        finest = SIZE << (config.levels_of(max(frame.shape)) - 1)
         step = max(max(frame.shape) // (3 * finest), 1)  # of a huge frame every step-th pixel says enough
-        base = _shrink(frame[::step, ::step], finest)
-        coarse = self._search(_shrink(base, SIZE), frame.shape, config)
-        found = drop_nested(merge_boxes(coarse, config.max_overlap))
-        for level in range(1, config.levels):
-            if len(found.scores) >= at_least or max(base.shape) < SIZE << level:
-                break
-            tiles = self._search(_shrink(base, SIZE << level), frame.shape, config)
-            both = FaceBoxes(*(np.concatenate(pair) for pair in zip(found, tiles, strict=True)))
-            found = drop_nested(merge_boxes(both, config.max_overlap))
-        return found.take(np.argsort(-_areas(found.corners), kind="stable"))
+        base, side = _shrink(frame[::step, ::step], finest), SIZE
+        while True:
+            tiles = self._search(_shrink(base, side), frame.shape, config)
+            found = drop_nested(merge_boxes(tiles, config.max_overlap))
+            yield found.take(np.argsort(-_areas(found.corners), kind="stable"))
+            side *= 2
+            if side > max(base.shape):
+                return
+
+    def score(self, tile: np.ndarray) -> float:
+        """The score 0..1 of the surest face in a picture (128, 128, 3) uint8 RGB."""
+        return float(self._run(tile, 0.0).scores.max())
 
     def _search(self, picture: np.ndarray, shape: tuple[int, ...], config: BoxConfig) -> FaceBoxes:
         """What the network finds in the tiles of a picture, not merged, in pixels of the frame of a shape."""
@@ -169,11 +177,15 @@ def drop_nested(faces: FaceBoxes, max_inside: float = 0.7) -> FaceBoxes:
     order = np.argsort(-faces.scores, kind="stable")
     kept: list[int] = []
     for row in order:
-        area = _areas(faces.corners[row])
-        shared = _intersections(faces.corners[kept], faces.corners[row]) if kept else np.zeros(0)
-        if not (shared > max_inside * np.minimum(area, _areas(faces.corners[kept]))).any():
+        if not (inside(faces.corners[kept], faces.corners[row]) > max_inside).any():
             kept.append(int(row))
     return faces.take(np.array(sorted(kept), int))
+
+
+def inside(corners: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Area that boxes (N, 4) share with one box (4,), over that of the smaller one of both -> (N,)."""
+    smaller = np.minimum(_areas(corners), _areas(other))
+    return _intersections(corners, other) / np.maximum(smaller, np.finfo(float).tiny)
 
 
 def _intersections(corners: np.ndarray, other: np.ndarray) -> np.ndarray:

@@ -12,9 +12,10 @@ import torch
 
 from selftrack.errors import UserError, of_extra
 from selftrack.tracker.landmarks.attention_mesh import LandmarkNet
-from selftrack.tracker.landmarks.base import Detection, Follower, LandmarkSource, register_landmarks
+from selftrack.tracker.landmarks.base import Detection, Follower, LandmarkSource, Places, register_landmarks
 from selftrack.tracker.landmarks.boxes import BoxDetector
-from selftrack.tracker.landmarks.follower import DetectConfig, FaceFollower, bounding_box
+from selftrack.tracker.landmarks.follower import FaceFollower
+from selftrack.tracker.landmarks.search import DetectConfig, FaceSearch, bounding_box
 
 
 @register_landmarks("mediapipe")
@@ -24,11 +25,13 @@ class AttentionMesh(LandmarkSource):
     points = 478
 
     def __init__(self, device: torch.device) -> None:
-        self._net = LandmarkNet().to(device).eval()
-        self._boxes = BoxDetector()
+        self._search = FaceSearch(LandmarkNet().to(device).eval(), BoxDetector())
 
-    def follower(self, config: DetectConfig) -> FaceFollower:
-        return FaceFollower(self._net, self._boxes, config)
+    def follower(self, config: DetectConfig, places: Places | None = None) -> FaceFollower:
+        return FaceFollower(self._search, config, places)
+
+    def faces(self, frame: np.ndarray, config: DetectConfig) -> list[Detection]:
+        return self._search.all(frame, config)
 
 
 @register_landmarks("fan")
@@ -44,8 +47,11 @@ class Fan(LandmarkSource):
         self._mesh = AttentionMesh(device)
         self._fan = _load_fan(str(device))
 
-    def follower(self, config: DetectConfig) -> Follower:
-        return _FanFollower(self._mesh.follower(config), self._fan)
+    def follower(self, config: DetectConfig, places: Places | None = None) -> Follower:
+        return _FanFollower(self._mesh.follower(config, places), self._fan)
+
+    def faces(self, frame: np.ndarray, config: DetectConfig) -> list[Detection]:
+        return [_align(self._fan, frame, face) for face in self._mesh.faces(frame, config)]
 
 
 class _FanFollower(Follower):
@@ -57,17 +63,19 @@ class _FanFollower(Follower):
     def reset(self) -> None:
         self._follower.reset()
 
-    def __call__(self, frame: np.ndarray) -> Detection | None:
-        return self._align(frame, self._follower(frame))
+    def __call__(self, frame: np.ndarray, time: float | None = None) -> Detection | None:
+        found = self._follower(frame, time)
+        return None if found is None else _align(self._fan, frame, found)
 
     def detect_once(self, frame: np.ndarray) -> Detection | None:
-        return self._align(frame, self._follower.detect_once(frame))
+        found = self._follower.detect_once(frame)
+        return None if found is None else _align(self._fan, frame, found)
 
-    def _align(self, frame: np.ndarray, found: Detection | None) -> Detection | None:
-        if found is None:
-            return None
-        points = self._fan.get_landmarks_from_image(frame, [bounding_box(found.points)])[0]
-        return Detection(points.astype(np.float32), np.zeros(len(points), np.float32), found.confidence)
+
+def _align(fan: Any, frame: np.ndarray, found: Detection) -> Detection:
+    """FAN's points of a face that was found."""
+    points = fan.get_landmarks_from_image(frame, [bounding_box(found.points)])[0]
+    return Detection(points.astype(np.float32), np.zeros(len(points), np.float32), found.confidence)
 
 
 def _load_fan(device: str) -> Any:

@@ -24,7 +24,8 @@ from selftrack.tracker.landmarks.boxes import (
     overlaps,
 )
 from selftrack.tracker.landmarks.detectors import AttentionMesh, Fan
-from selftrack.tracker.landmarks.follower import DetectConfig, FaceFollower, bounding_box
+from selftrack.tracker.landmarks.follower import FaceFollower
+from selftrack.tracker.landmarks.search import DetectConfig, bounding_box
 from selftrack.tracker.model import Model
 
 CPU = torch.device("cpu")
@@ -133,7 +134,7 @@ def test_a_box_inside_a_surer_one_is_the_same_face() -> None:
 
 def test_boxes_equal_the_original_runtime(boxes: BoxDetector) -> None:
     for number in range(2):
-        faces = boxes(picture(f"box_{number}"))
+        faces = next(boxes.levels(picture(f"box_{number}")))
         assert len(faces.scores) == 1
         assert np.abs(faces.corners[0] + 0.5 - EXPECTED["box_corners"][number]).max() < 0.01
         assert np.abs(faces.points[0] + 0.5 - EXPECTED["box_points"][number]).max() < 0.01
@@ -271,7 +272,7 @@ def test_tiny_frames_have_no_face(follower: FaceFollower, shape: tuple[int, int]
 
 def test_wrong_frames_are_refused(follower: FaceFollower, boxes: BoxDetector) -> None:
     for frame in (np.zeros((48, 64), np.uint8), np.zeros((48, 64, 3), np.float32), np.zeros((48, 64, 4), np.uint8)):
-        for call in (follower, follower.detect_once, boxes):
+        for call in (follower, follower.detect_once, lambda frame: next(boxes.levels(frame))):
             with pytest.raises(ValueError, match="expected a frame"):
                 call(frame)
     with pytest.raises(ValueError, match="got -1"):

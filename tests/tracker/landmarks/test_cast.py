@@ -1,0 +1,162 @@
+"""Who is in a clip: made-up clips of one man as himself, recoloured and as a picture, whose places are known."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from selftrack.errors import NoFaceError
+from selftrack.tracker.landmarks.base import Places
+from selftrack.tracker.landmarks.cast import CastFace, appearance, cut_out, find_cast
+from selftrack.tracker.landmarks.detectors import AttentionMesh
+from selftrack.tracker.landmarks.search import DetectConfig, bounding_box
+from selftrack.tracker.model import Model
+from selftrack.tracker.sources.opening import open_source
+from selftrack.tracker.subjects import PersonConfig, find_face
+from selftrack.tracker.tracker import TrackerConfig
+
+DATA = Path(__file__).parents[2] / "data"
+MESH = AttentionMesh(torch.device("cpu"))
+LENGTH, WIDTH, HEIGHT = 16, 800, 300
+MakeClip = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def man() -> list[np.ndarray]:
+    """Pictures (220,220,3) of a man who begins to smile."""
+    with open_source(DATA / "smile.mp4") as source:
+        frames = [frame.image[20:330, 140:450] for frame in source.frames(only=set(range(10, 10 + 3 * LENGTH, 3)))]
+    return [cv2.resize(frame, (220, 220), interpolation=cv2.INTER_AREA) for frame in frames]
+
+
+@pytest.fixture(scope="module")
+def other(man: list[np.ndarray]) -> list[np.ndarray]:
+    """Another man: blue and pale, mirrored, and he stops smiling."""
+    return [(255 * (picture[:, ::-1, ::-1] / 255.0) ** 0.45).astype(np.uint8) for picture in reversed(man)]
+
+
+def scene(*actors: tuple[np.ndarray, int, int]) -> np.ndarray:
+    """A frame with pictures at columns, each of a side; later ones are in front."""
+    out = np.full((HEIGHT, WIDTH, 3), 110, np.uint8)
+    for picture, left, side in actors:
+        small = cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)
+        low, high = max(left, 0), min(left + side, WIDTH)
+        if high > low:
+            out[20 : 20 + side, low:high] = small[:, low - left : high - left]
+    return out
+
+
+def cast_of(clip: Path, everyone: bool = False) -> tuple[CastFace, ...]:
+    with open_source(clip) as source:
+        return find_cast(source, MESH, DetectConfig(), samples=6, everyone=everyone)
+
+
+def left_of(face: CastFace, row: int) -> float:
+    """Where a face is in a frame, the left edge of its box; NaN where it is not."""
+    assert face.places is not None
+    rows = np.flatnonzero(np.abs(face.places.times - row / 25) < 1e-3)
+    return float(face.places.boxes[rows[0]][0]) if len(rows) else np.nan
+
+
+def test_a_clip_of_one(make_clip: MakeClip, man: list[np.ndarray]) -> None:
+    """The samples suffice, and nothing is to be kept apart; asked for everyone, it is the same one."""
+    clip = make_clip("one.mp4", [scene((picture, 100, 220)) for picture in man])
+    (face,) = cast_of(clip)
+    assert face.places is None and len(face.samples) == 6 and not face.still
+    (again,) = cast_of(clip, everyone=True)
+    assert again.places is None and again.times == pytest.approx((0, 15 / 25), abs=1e-3)
+    assert again.size == pytest.approx(face.size, rel=0.05)
+
+
+def test_a_clip_of_none(make_clip: MakeClip) -> None:
+    assert cast_of(make_clip("none.mp4", [scene()] * 5)) == ()
+
+
+def test_a_picture_on_the_wall_is_not_the_default(make_clip: MakeClip, man: list[np.ndarray], other: list) -> None:
+    """However large it is."""
+    clip = make_clip("wall.mp4", [scene((other[3], 420, 270), (picture, 100, 190)) for picture in man])
+    live, still = cast_of(clip)
+    assert live.times[0] == 0 and left_of(live, 5) < 300 < left_of(still, 5)
+    assert (live.still, still.still) == (False, True) and "still as a picture" in str(still)
+    with open_source(clip) as source:
+        tracking = TrackerConfig(detect=DetectConfig(face=1))
+        face, (note,) = find_face(source, Model.load(device="cpu"), tracking, PersonConfig(samples=4))
+    assert face is not None and face.still
+    assert "2 faces were found; face 1 (" in note and "--face 0 (" in note
+
+
+def test_who_comes_later_is_the_next_however_large(make_clip: MakeClip, man: list[np.ndarray], other: list) -> None:
+    """Samples of the first show him alone: his identity was once mixed with that of the larger one."""
+    frames = [
+        scene((a, 60, 170), (b, 420 if row >= 6 else WIDTH, 270))
+        for row, (a, b) in enumerate(zip(man, other, strict=True))
+    ]
+    first, second = cast_of(make_clip("later.mp4", frames))
+    assert first.size < second.size and second.times[0] == pytest.approx(6 / 25, abs=0.05)
+    for image, points in first.samples:
+        assert points[:, 0].min() > 0 and points[:, 0].max() < image.shape[1]
+        assert np.ptp(points[:, 0]) < 1.2 * first.size
+
+
+def test_two_who_cross_are_kept_apart(make_clip: MakeClip, man: list[np.ndarray], other: list) -> None:
+    """The one behind is seen again on the other side, under his own number."""
+    frames = []
+    for row, (a, b) in enumerate(zip(man, other, strict=True)):
+        step = 33 * row
+        frames.append(scene((b, 560 - step, 210), (a, 20 + step, 220)))
+    clip = make_clip("cross.mp4", frames)
+    faces = cast_of(clip)
+    assert len(faces) == 2
+    front = next(face for face in faces if left_of(face, 0) < 300)
+    behind = next(face for face in faces if face is not front)
+    assert left_of(front, 15) > 450 and left_of(behind, 0) > 500 and left_of(behind, 15) < 250
+    assert len(behind.places.times) < len(front.places.times) == LENGTH
+    follower = MESH.follower(DetectConfig(), behind.places)
+    with open_source(clip) as source:
+        for frame in source:
+            found = follower(frame.image, frame.time)
+            seen = left_of(behind, frame.index)
+            assert found is not None or np.isnan(seen)
+            if found is not None and np.isfinite(seen):
+                assert abs(bounding_box(found.points)[0] - seen) < 12
+            elif found is not None:  # half of him is seen still
+                assert abs(bounding_box(found.points)[0] - left_of(front, frame.index)) > 60
+
+
+def test_places_by_time() -> None:
+    times, boxes = np.array([0.0, 0.5, 1.0]), np.array([[0, 0, 10, 10], [5, 0, 15, 10], [40, 0, 50, 10]], float)
+    regions = np.arange(18.0).reshape(3, 2, 3)
+    places = Places(times, boxes, regions, ((np.array([1.0]), np.array([[0.0, 0, 10, 10]])),))
+    assert np.array_equal(places.region(0.5 + 1e-7), regions[1]) and places.region(0.6) is None
+    assert places.is_other(1.0, np.array([1, 0, 11, 10.0])) and not places.is_other(1.0, np.array([41, 0, 51, 10.0]))
+    assert not places.is_other(0.5, np.array([1, 0, 11, 10.0]))  # the other one is not there
+
+
+def test_appearance_hardly_depends_on_light_and_expression(man: list[np.ndarray], other: list[np.ndarray]) -> None:
+    def look(picture: np.ndarray) -> np.ndarray:
+        (face,) = MESH.faces(picture, DetectConfig())
+        return appearance(picture, face.points)
+
+    first = look(man[0])
+    assert np.linalg.norm(look(man[-1]) - first) < 0.4
+    assert np.linalg.norm(look((0.7 * man[0]).astype(np.uint8)) - first) < 0.4
+    assert np.linalg.norm(look(other[0]) - first) > 0.6
+
+
+def test_a_cut_out_shows_what_the_crop_shows(man: list[np.ndarray]) -> None:
+    frame = scene((man[0], 300, 220))
+    (face,) = MESH.faces(frame, DetectConfig())
+    image, points = cut_out(frame, face.points)
+    shift = face.points[0] - points[0]
+    assert np.allclose(face.points - points, shift) and np.allclose(shift, np.round(shift))
+    np.testing.assert_array_equal(appearance(image, points), appearance(frame, face.points))
+
+
+def test_the_number_of_a_face_that_is_not_there(make_clip: MakeClip, man: list[np.ndarray]) -> None:
+    clip = make_clip("one.mp4", [scene((picture, 100, 220)) for picture in man])
+    model = Model.load(device="cpu")
+    with open_source(clip) as source, pytest.raises(NoFaceError, match=r"--face 3: the faces of one are 0 \(0.0 to"):
+        find_face(source, model, TrackerConfig(detect=DetectConfig(face=3)), PersonConfig(samples=4))

@@ -1,0 +1,258 @@
+"""Who is in a clip: every face followed through it at once, kept apart by place and appearance, and numbered.
+
+A clip whose sampled frames never show two faces is not followed for this. Image frame: pixels of the displayed frame, x
+right, y down, centre of the top-left pixel at (0, 0).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from selftrack.tracker.geometry import crop
+from selftrack.tracker.landmarks.base import Detection, LandmarkSource, Places
+from selftrack.tracker.landmarks.search import DetectConfig, bounding_box
+from selftrack.tracker.sources.base import FrameSource
+
+SAMPLES = 24
+"""Frames of a clip, spread over it, in which its faces are looked for."""
+_SIDE = 12
+"""Pixels along a side of what is compared of two faces."""
+_GREY, _CHROMA = 0.6, 0.4
+"""What two people differ by at least, of grey levels and of colours; of one, half of that between frames."""
+_LOOKS = 16
+"""Appearances that are remembered of a face."""
+_NEW_LOOK = 0.3
+"""An appearance that differs by more from those is remembered, too."""
+_LIMIT = 1.5
+"""Findings that cost more (appearance, motion in face sizes and change of size) are of another person."""
+_SAME = 0.55
+"""Stretches whose appearances differ by less are of one person."""
+_SPEED = 4.0
+"""Face sizes a second that a face may move without being taken for another."""
+_SHORTEST = 0.3
+"""Seconds; what is seen for less is no one."""
+_TOGETHER = 0.1
+"""Seconds from the first face on within which others have come at the same time."""
+_STILL = 0.004
+"""Motion within a face, of its size, below which it is still, such as on a poster: people's is above 0.008."""
+
+Progress = Callable[[int, int], None]
+Sample = tuple[np.ndarray, np.ndarray]
+"""The part (h,w,3) of a frame around a face, and the landmarks (L,2) in it."""
+
+
+@dataclass(frozen=True)
+class CastFace:
+    """One person of a clip."""
+
+    samples: tuple[Sample, ...] = field(repr=False)
+    """Spread over the frames that show the person."""
+    times: tuple[float, float]
+    """Seconds of the first and last of these frames."""
+    size: float
+    """Median side of the face's box, pixels."""
+    still: bool = False
+    """Whether nothing moves within the face, such as on a poster."""
+    places: Places | None = None
+    """Where it is, where there are others; None: follow what is found."""
+
+    def __str__(self) -> str:
+        """As a note tells of it."""
+        still = ", still as a picture" if self.still else ""
+        return f"{self.times[0]:.1f} to {self.times[1]:.1f} s, {self.size:.0f} pixels{still}"
+
+
+def find_cast(
+    source: FrameSource,
+    landmarks: LandmarkSource,
+    config: DetectConfig,
+    progress: Progress = lambda done, total: None,
+    samples: int = SAMPLES,
+    everyone: bool = False,
+) -> tuple[CastFace, ...]:
+    """Find the people of a clip, by number: those that move before those that are still, then who comes first, then
+    the larger.
+
+    Args:
+        source: the clip; nobody is found where it cannot be read twice.
+        landmarks: what finds faces.
+        config: detection.
+        progress: called with frames that are done and the number of all.
+        samples: frames to look at, spread over the clip.
+        everyone: follow all frames, also where sampled ones show one face at most.
+    """
+    count = source.count()
+    if not source.repeatable or not count:
+        return ()
+    rows = np.unique(np.linspace(0, count - 1, samples + 2)[1:-1].round().astype(int))
+    seen, most = list[tuple[float, Detection, Sample]](), 0
+    for done, frame in enumerate(source.frames(only=set(rows.tolist())), 1):
+        faces = landmarks.faces(frame.image, config)
+        seen += [(frame.time, face, cut_out(frame.image, face.points)) for face in faces[:1]]
+        most = max(most, len(faces))
+        progress(done, len(rows))
+    if most < 2 and not everyone:
+        if not seen:
+            return ()
+        size = float(np.median([_size(bounding_box(face.points)) for _, face, _ in seen]))
+        return (CastFace(tuple(sample for *_, sample in seen), (seen[0][0], seen[-1][0]), size),)
+    return _numbered(_follow_all(source, landmarks, config, count, progress, samples))
+
+
+def cut_out(image: np.ndarray, points: np.ndarray) -> Sample:
+    """The part of an image that a crop around landmarks (L,2) sees, and the landmarks in it."""
+    box = bounding_box(points)
+    centre, half = (box[:2] + box[2:]) / 2, 1.2 * float((box[2:] - box[:2]).max()) + 2
+    low = np.maximum(np.floor(centre - half), 0).astype(int)
+    high = np.ceil(centre + half).astype(int)
+    return image[low[1] : high[1], low[0] : high[0]].copy(), points - low
+
+
+class _Path:
+    """A stretch of a face through the clip, in constant memory but for its boxes and regions."""
+
+    def __init__(self, samples: int) -> None:
+        self.times: list[float] = []
+        self.boxes: list[np.ndarray] = []
+        self.regions: list[np.ndarray] = []
+        self.looks: list[np.ndarray] = []
+        self.samples: dict[int, Sample] = {}
+        self._most, self._every = samples, 1
+
+    def add(self, time: float, image: np.ndarray, face: Detection, look: np.ndarray) -> None:
+        if len(self.times) % self._every == 0:
+            self.samples[len(self.times)] = cut_out(image, face.points)
+            if len(self.samples) == 2 * self._most:
+                self._every *= 2
+                self.samples = {row: s for row, s in self.samples.items() if row % self._every == 0}
+        self.times.append(time)
+        self.boxes.append(bounding_box(face.points))
+        self.regions.append(crop.face_similarity(face.points))
+        if len(self.looks) < _LOOKS and (not self.looks or self.unlike(look) > _NEW_LOOK):
+            self.looks.append(look)
+
+    def unlike(self, look: np.ndarray) -> float:
+        """How much an appearance differs from those of this path."""
+        return float(min(np.linalg.norm(look - known) for known in self.looks))
+
+    def cost(self, time: float, box: np.ndarray, look: np.ndarray) -> float:
+        """How little a finding continues this path."""
+        last = self.boxes[-1]
+        free = 1 + _SPEED * (time - self.times[-1])
+        shift = float(np.linalg.norm(_centre(box) - _centre(last))) / (_size(last) * free)
+        return self.unlike(look) + shift + abs(float(np.log(_size(box) / _size(last)))) / free
+
+    def motion(self) -> float:
+        """Deviation of the landmarks from an affine image of their mean, in sizes of the face."""
+        shapes = np.stack([points for _, points in self.samples.values()])
+        sizes = np.array([_size(bounding_box(points)) for points in shapes])
+        shapes = (shapes - shapes.mean(1, keepdims=True)) / sizes[:, None, None]
+        mean = shapes.mean(0)
+        fitted = np.stack([mean @ np.linalg.lstsq(mean, shape, rcond=None)[0] for shape in shapes])
+        return float(np.sqrt(((shapes - fitted) ** 2).sum(-1).mean()))
+
+    def joined(self, other: _Path) -> _Path:
+        """This path and another one of the same face, which is never there at the same time."""
+        both, order = _Path(self._most), np.argsort(self.times + other.times)
+        for name in ("times", "boxes", "regions"):
+            values = getattr(self, name) + getattr(other, name)
+            setattr(both, name, [values[row] for row in order])
+        both.looks = self.looks + other.looks
+        both.samples = self.samples | {len(self.times) + row: sample for row, sample in other.samples.items()}
+        return both
+
+
+def appearance(image: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """What a face with landmarks (L,2) looks like, coarsely, hair and neck included: a vector whose distances are about
+    1 between people and 0.5 between distant frames of one."""
+    picture = crop.warp(image, crop.face_similarity(points, 4 * _SIDE), 4 * _SIDE)
+    lab = cv2.resize(cv2.cvtColor(picture, cv2.COLOR_RGB2LAB), (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
+    grey, chroma = lab[..., 0].astype(float), lab[..., 1:] / 255.0
+    grey = (grey - grey.mean()) / (grey.std() + 3) / _SIDE
+    return np.concatenate([grey.ravel() / _GREY, chroma.ravel() / _CHROMA]) / np.sqrt(2)
+
+
+def _follow_all(
+    source: FrameSource, landmarks: LandmarkSource, config: DetectConfig, count: int, progress: Progress, samples: int
+) -> list[_Path]:
+    """Paths of all faces through all frames, those of one person joined."""
+    paths: list[_Path] = []
+    for done, frame in enumerate(source.frames(), 1):
+        faces = landmarks.faces(frame.image, config)
+        looks = [appearance(frame.image, face.points) for face in faces]
+        for number, face, look in zip(_assigned(paths, frame.time, faces, looks), faces, looks, strict=True):
+            if number == len(paths):
+                paths.append(_Path(samples))
+            paths[number].add(frame.time, frame.image, face, look)
+        progress(done, count)
+    long = [path for path in paths if path.times[-1] - path.times[0] >= _SHORTEST]
+    return _joined(long or paths)
+
+
+def _assigned(
+    paths: Sequence[_Path], time: float, faces: Sequence[Detection], looks: Sequence[np.ndarray]
+) -> Iterator[int]:
+    """For each face the path that it continues; where there is none, the next new number."""
+    boxes = [bounding_box(face.points) for face in faces]
+    costs = np.array([[path.cost(time, box, look) for path in paths] for box, look in zip(boxes, looks, strict=True)])
+    known = dict(zip(*linear_sum_assignment(costs.clip(max=2 * _LIMIT)), strict=True)) if costs.size else {}
+    fresh = len(paths)
+    for row in range(len(faces)):
+        if row in known and costs[row, known[row]] < _LIMIT:
+            yield int(known[row])
+        else:
+            yield fresh
+            fresh += 1
+
+
+def _joined(paths: list[_Path]) -> list[_Path]:
+    """Paths with those that look alike and are never there together made one, the most alike first."""
+    while True:
+        pairs = [
+            (min(first.unlike(look) for look in second.looks), a, b)
+            for a, first in enumerate(paths)
+            for b, second in enumerate(paths)
+            if a < b and not set(first.times) & set(second.times)
+        ]
+        if not pairs or min(pairs)[0] >= _SAME:
+            return paths
+        _, a, b = min(pairs)
+        joined = paths[a].joined(paths[b])
+        paths = [path for number, path in enumerate(paths) if number not in (a, b)] + [joined]
+
+
+def _numbered(paths: Sequence[_Path]) -> tuple[CastFace, ...]:
+    """The faces of paths, in the order of their numbers, each with the places of itself and of the others."""
+    if not paths:
+        return ()
+    first = min(path.times[0] for path in paths)
+    still = [path.motion() < _STILL for path in paths]
+    still = still if not all(still) else [False] * len(paths)
+
+    def order(number: int) -> tuple[bool, float, float]:
+        came = paths[number].times[0]
+        return still[number], came if came > first + _TOGETHER else first, -_size(paths[number].boxes[0])
+
+    everyone = [(np.array(path.times), np.stack(path.boxes)) for path in paths]
+    faces = []
+    for number in sorted(range(len(paths)), key=order):
+        path = paths[number]
+        others = tuple(one for other, one in enumerate(everyone) if other != number)
+        places = Places(everyone[number][0], everyone[number][1], np.stack(path.regions), others) if others else None
+        size = float(np.median([_size(box) for box in path.boxes]))
+        samples = tuple(path.samples.values())
+        faces.append(CastFace(samples, (path.times[0], path.times[-1]), size, still[number], places))
+    return tuple(faces)
+
+
+def _centre(box: np.ndarray) -> np.ndarray:
+    return (box[:2] + box[2:]) / 2
+
+
+def _size(box: np.ndarray) -> float:
+    return float((box[2:] - box[:2]).max())

@@ -1,0 +1,225 @@
+"""All faces of single frames: boxes, the landmarks in them, and a second look that tells faces from patterns.
+
+Image frame: pixels of the displayed frame, x right, y down, centre of the top-left pixel at (0, 0).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+import torch
+
+from selftrack.decoders.landmarks import MESH_POINTS
+from selftrack.errors import UserError
+from selftrack.tracker.geometry import crop
+from selftrack.tracker.landmarks import boxes
+from selftrack.tracker.landmarks.attention_mesh import SIZE, LandmarkNet
+from selftrack.tracker.landmarks.base import Detection
+from selftrack.tracker.landmarks.boxes import BoxConfig, BoxDetector, FaceBoxes
+
+_MIN_SIDE = 16
+"""Frames with a side of fewer pixels show no face worth tracking."""
+_FILL = 0.5
+"""Share of the second look's picture that the face fills."""
+_SURE = 0.8
+"""With that score upright, a face is not looked at in other turns."""
+_BETTER = 0.1
+"""In another turn the score is better by at least that."""
+_ONE = 0.3
+"""Findings of a frame that overlap by more (intersection over union) are one face."""
+_CENSUS = 2
+"""Levels that are searched for further faces when one is found already."""
+
+
+@dataclass(frozen=True)
+class DetectConfig:
+    """Settings of detection and following."""
+
+    face: int = 0
+    """Which face of the clip, see `cast.find_cast`. Of a stream: 0 the largest, N the N-th larger than it of the first
+    frame that shows so many."""
+    min_presence: float = 0.5
+    """Below this probability of a face among the landmarks, there is none."""
+    min_score: float = 0.7
+    """Cut out upright, what is found must look like a face to the box detector: people's are above 0.8, patterns below
+    0.6."""
+    max_lag: float = 0.06
+    """A face off the region's centre by more of its side, or larger or smaller by more, is looked at again."""
+    max_jump: float = 0.2
+    """If it is off by more, it has jumped and is searched for."""
+    same_face: float = 0.2
+    """A face that overlaps the last one by more (intersection over union) is the same."""
+    min_followed: float = 0.6
+    """Where a followed face looks less like one than that, it is lost."""
+    every: float = 0.25
+    """Seconds between such looks."""
+    box: BoxConfig = field(default_factory=BoxConfig)
+    """The search for faces."""
+    region: crop.CropConfig = field(
+        default_factory=lambda: crop.CropConfig(size=SIZE, max_offset=0.04, max_scale=0.04, max_roll=3)
+    )
+    """How the followed region is kept from shaking: noise of the landmarks must not feed back into them."""
+
+    def __post_init__(self) -> None:
+        if self.face < 0:
+            raise UserError(f"face is 0 for the largest, 1 for the next; got {self.face}")
+
+
+class FaceSearch:
+    """Finds the faces of single frames; keeps no memory of them, so that followers may share it."""
+
+    def __init__(self, net: LandmarkNet, boxes: BoxDetector) -> None:
+        self._net, self._boxes = net, boxes
+
+    def __call__(self, frame: np.ndarray, at_least: int = 1, config: DetectConfig | None = None) -> list[Detection]:
+        """Faces of a frame (H, W, 3) uint8 RGB, the largest first.
+
+        Ever finer levels are searched until `at_least` faces are found; where there is none, the frame's edges, over
+        which a face may reach, and the frame in other turns.
+        """
+        return self._faces(frame, at_least, _CENSUS if at_least > 1 else 1, config or DetectConfig())
+
+    def all(self, frame: np.ndarray, config: DetectConfig | None = None) -> list[Detection]:
+        """Faces of a frame, the largest first, without those that are far smaller than another one."""
+        return self._faces(frame, 1, _CENSUS, config or DetectConfig())
+
+    def _faces(self, frame: np.ndarray, at_least: int, levels: int, config: DetectConfig) -> list[Detection]:
+        if min(frame.shape[:2]) < _MIN_SIDE:
+            return []
+        found: list[Detection] = []
+        for level, regions in enumerate(self._regions(frame, config.box), 1):
+            for region in regions:
+                face = self._face(frame, region, config)
+                if face is not None and not any(_same(face, other, _ONE) for other in found):
+                    found.append(face)
+            if len(found) >= at_least and level >= levels:
+                break
+        else:
+            if not found:
+                found = self._hidden(frame, config)
+        return sorted(found, key=lambda face: -_area(face))
+
+    def _regions(self, frame: np.ndarray, config: BoxConfig) -> Iterator[list[np.ndarray]]:
+        """Regions (2, 3) where a face may be, image -> crop, level by level."""
+        for faces in self._boxes.levels(frame, config):
+            yield _regions_of(faces)
+
+    def _hidden(self, frame: np.ndarray, config: DetectConfig) -> list[Detection]:
+        """A face that reaches over the frame's edge or that is turned, if there is one."""
+        for view, to_view in _views(frame):
+            for region in _regions_of(next(self._boxes.levels(view, config.box))):
+                face = self._face(frame, compose(region, to_view), config)
+                if face is not None:
+                    return [face]
+        return []
+
+    def _face(self, frame: np.ndarray, region: np.ndarray, config: DetectConfig) -> Detection | None:
+        """The face in a region (2, 3), upright to itself; None where there is none."""
+        found = self.read(frame, region, config.min_presence)
+        if found is None:
+            return None
+        score, turn = self.score(frame, found.points), 0
+        if score < _SURE:
+            scores = [score, *(self.score(frame, found.points, quarters) for quarters in (1, 2, 3))]
+            best = int(np.argmax(scores))
+            if scores[best] > score + _BETTER:
+                score, turn = scores[best], best
+        if score < config.min_score:
+            return None
+        # once more, in the region that following would use: the answer depends on it a little
+        steady = compose(_quarter_turns(turn, SIZE), crop.face_similarity(found.points, SIZE))
+        again = self.read(frame, steady, config.min_presence)
+        if turn and again is not None:
+            again = self.read(frame, crop.face_similarity(again.points, SIZE), config.min_presence)
+        return again
+
+    def read(self, frame: np.ndarray, region: np.ndarray, min_presence: float) -> Detection | None:
+        """The landmark network's answer for a region (2, 3) image -> crop; None if it sees no face."""
+        scale = np.sqrt(np.linalg.det(region[:, :2]))
+        step = max(int(1 / (3 * scale)), 1)  # of a huge face every step-th pixel says enough
+        picture = crop.warp(frame[::step, ::step], region * (step, step, 1), SIZE).astype(np.float32) / 255
+        images = torch.from_numpy(picture).to(self._net.device).permute(2, 0, 1)[None]
+        points, presence = self._net(images)
+        confidence = float(presence[0])
+        if confidence < min_presence:
+            return None
+        points = points[0].cpu().numpy()
+        flat = crop.apply(crop.invert(region), points[:, :2])
+        return Detection(flat.astype(np.float32), (points[:, 2] / scale).astype(np.float32), confidence)
+
+    def score(self, frame: np.ndarray, points: np.ndarray, quarters: int = 0) -> float:
+        """How much a face with landmarks (L, 2) looks like one to the box detector, 0..1, when it is cut out upright
+        and turned by quarters of a circle. What lies off the frame is filled with the face's other half."""
+        side = boxes.SIZE
+        upright = crop.face_similarity(points, side)
+        centre, scale = (side - 1) / 2, _FILL * crop.SIDE_PER_FACE
+        smaller = np.array([[scale, 0, centre * (1 - scale)], [0, scale, centre * (1 - scale)]])
+        region = compose(_quarter_turns(quarters, side), compose(smaller, upright))
+        picture = crop.warp(frame, region, side)
+        inside = cv2.warpAffine(np.ones(frame.shape[:2], np.uint8), region, (side, side), flags=cv2.INTER_NEAREST)
+        flipped = picture[:, ::-1] if quarters % 2 == 0 else picture[::-1]
+        return self._boxes.score(np.where(inside[..., None] > 0, picture, flipped))
+
+
+def bounding_box(points: np.ndarray) -> np.ndarray:
+    """Upright box (4,) left, top, right, bottom of points (L, 2), without the irises."""
+    points = points[:MESH_POINTS]
+    return np.concatenate([points.min(0), points.max(0)])
+
+
+def compose(second: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """The affine transform (2, 3) that does `first`, then `second`."""
+    return second[:, :2] @ first + np.concatenate([np.zeros((2, 2)), second[:, 2:]], 1)
+
+
+def _views(frame: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Small copies of a frame in which the box detector sees more, each with the transform (2, 3) from the image to it:
+    continued beyond its edges, and in the three other turns."""
+    side = 2 * boxes.SIZE
+    scale = min(side / max(frame.shape), 1.0)
+    width, height = (max(round(n * scale), 1) for n in frame.shape[1::-1])
+    small = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
+    ratio = np.array([width / frame.shape[1], height / frame.shape[0]])
+    to_small = np.concatenate([np.diag(ratio), (ratio / 2 - 0.5)[:, None]], 1)
+    edge = min(width, height) // 4
+    shift = np.array([[1.0, 0, edge], [0, 1, edge]])
+    yield cv2.copyMakeBorder(small, edge, edge, edge, edge, cv2.BORDER_REFLECT_101), compose(shift, to_small)
+    right, bottom = width - 1, height - 1
+    turns = ([[0, 1, 0], [-1, 0, right]], [[-1, 0, right], [0, -1, bottom]], [[0, -1, bottom], [1, 0, 0]])
+    for quarters, turn in enumerate(turns, 1):
+        yield np.ascontiguousarray(np.rot90(small, quarters)), compose(np.array(turn, float), to_small)
+
+
+def _quarter_turns(quarters: int, side: int) -> np.ndarray:
+    """The transform (2, 3) that turns a square picture of a side by quarters of a circle about its centre."""
+    cos, sin = ((1, 0), (0, 1), (-1, 0), (0, -1))[quarters % 4]
+    linear = np.array([[cos, sin], [-sin, cos]], float)
+    centre = np.full(2, (side - 1) / 2)
+    return np.concatenate([linear, (centre - linear @ centre)[:, None]], 1)
+
+
+def _regions_of(faces: FaceBoxes) -> list[np.ndarray]:
+    """Regions (2, 3), image -> crop: 1.5 times each box, the eyes, first two of its points, level."""
+    return [_region(*face) for face in zip(faces.corners, faces.points, strict=True)]
+
+
+def _region(corners: np.ndarray, points: np.ndarray) -> np.ndarray:
+    across = points[1] - points[0]
+    angle = np.arctan2(across[1], across[0])
+    scale = SIZE / (crop.SIDE_PER_FACE * (corners[2:] - corners[:2]).max())
+    cos, sin = np.cos(angle) * scale, np.sin(angle) * scale
+    linear = np.array([[cos, sin], [-sin, cos]])
+    centre = (corners[:2] + corners[2:]) / 2
+    return np.concatenate([linear, ((SIZE - 1) / 2 - linear @ centre)[:, None]], 1)
+
+
+def _area(face: Detection) -> float:
+    box = bounding_box(face.points)
+    return float(np.prod(box[2:] - box[:2]))
+
+
+def _same(face: Detection, other: Detection, limit: float) -> bool:
+    """Whether two findings are one face: they overlap, or one lies inside the other."""
+    box, known = bounding_box(face.points), bounding_box(other.points)
+    return bool(boxes.overlaps(box[None], known)[0] > limit or boxes.inside(box[None], known)[0] > 0.7)
