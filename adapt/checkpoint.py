@@ -1,7 +1,8 @@
 """The file from which an interrupted run of `track --adapt` goes on.
 
-That is in the midst of the adaptation, at its end, or with its result. It holds what cannot be made again, so nothing of
-the clip but key frames and skin points of the result."""
+That is in the midst of the adaptation, at its end, or with its result. It holds what cannot be made again, so nothing
+of the clip but key frames and skin points of the result.
+"""
 
 from __future__ import annotations
 

@@ -43,6 +43,8 @@ class Adaptation:
         self.history: list[dict[str, float]] = [{"step": 0, **vars(self.unadapted)}]
         self.ended = False
         """Whether no step is to follow."""
+        self.interrupted = False
+        """Whether Ctrl-C has ended this run."""
         self._learned = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
 
     def __call__(
@@ -57,7 +59,7 @@ class Adaptation:
             try:
                 self._run(progress, place, settings)
             except KeyboardInterrupt:
-                progress(self.step, self.config.steps, {})
+                self.interrupted = True
             with uninterrupted():  # pressed again, Ctrl-C ends the run, but loses nothing
                 self.ended = True
                 if place:

@@ -161,6 +161,8 @@ def adapt(
         say(f"resuming at step {run.step} of {config.steps}{ended}")
     with _all_cores():
         run(lambda step, steps, figures: progress("adapt", step, steps, figures), checkpoint, settings)
+    if run.interrupted:
+        say(f"ended at step {run.step} of {config.steps}; going on with the best state so far; Ctrl-C ends the run")
     used = run.trainer.tracked()
     verdict = replace(judge(run, used), history=run.history, settings=settings)
     if verdict.kept:

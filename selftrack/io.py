@@ -28,8 +28,8 @@ PRIVATE = ".selftrack"
 def atomic_path(path: Path | str) -> Iterator[Path]:
     """Give a temporary path beside `path`; what is written there becomes `path` when the context ends without an error.
 
-    After an error `path` is as it was. The temporary name keeps the suffix, by which some writers choose the format. The
-    file gets the permissions of any new one: safetensors, for one, would hide it from all but its owner.
+    After an error `path` is as it was. The temporary name keeps the suffix, by which some writers choose the format.
+    The file gets the permissions of any new one: safetensors, for one, would hide it from all but its owner.
 
     Raises:
         UserError: the file cannot be written.

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from selftrack.adapt.clip import ClipConfig, read_clip
-from selftrack.adapt.run import adapt, load_preset
+from selftrack.adapt.run import Verdict, adapt, load_preset
 from selftrack.adapt.trainer import KEYS, AdaptConfig, Trainer
 from selftrack.errors import UserError
+from selftrack.io import json_text
 from selftrack.tracker.model import Model
 from selftrack.tracker.network.weights import ClipFit, load_network, save_heads
 from selftrack.tracker.results.track_file import Track
@@ -83,6 +84,64 @@ def test_where_it_diverges_the_network_is_left_as_it_was(smile: Path, quick: Ada
     assert all(torch.equal(value, model.network.heads.state_dict()[name]) for name, value in heads)
     assert not (verdict.kept and verdict.trained)
     assert refined or (result is model and not verdict.kept and "no better" in str(verdict))
+
+
+@pytest.mark.parametrize(("refined", "rate"), [(True, 1e-9), (False, 4e-4), (False, 1.0)])
+def test_a_result_is_kept_until_it_is_used(
+    smile: Path, quick: AdaptConfig, off: Path, tmp_path: Path, refined: bool, rate: float, monkeypatch
+) -> None:
+    """The next run with the same settings reads no clip and returns the same; with others it adapts anew."""
+    model = Model.load(off, device="cpu")
+    model = model if refined else replace(model, refiner=None)
+    config, checkpoint, said = replace(quick, rate=rate), tmp_path / "a" / "c", list[str]()
+    with open_source(smile) as source:
+        first, verdict = adapt(model, source, config, checkpoint=checkpoint, say=said.append)
+    assert said == [] and verdict.kept == (rate < 1) and (verdict.trained and verdict.kept) == (rate == 4e-4)
+    monkeypatch.setattr("selftrack.adapt.run.read_clip", lambda *_: pytest.fail("adapts anew"))
+    with open_source(smile) as source:
+        again, same = adapt(model, source, config, checkpoint=checkpoint, say=said.append)
+        with pytest.raises(pytest.fail.Exception, match="adapts anew"):
+            adapt(model, source, replace(config, seed=1), checkpoint=checkpoint)
+    assert len(said) == 1 and said[0].startswith("resuming after the adaptation") and str(checkpoint) in said[0]
+    assert json_text(same.report()) == json_text(verdict.report()) and str(same) == str(verdict)
+    assert (again is model) == (first is model) == (not verdict.kept)
+    for a, b in zip(*(m.network.state_dict().values() for m in (first, again)), strict=True):
+        assert torch.equal(a, b)
+    np.testing.assert_array_equal(tracked(again, smile).z, tracked(first, smile).z)
+    if verdict.kept:
+        assert len(first.fit.windows) == len(again.fit.windows) > 0 and again.unadapted() is model
+        for a, b in zip(first.fit.windows, again.fit.windows, strict=True):
+            assert a.start == b.start and a.iod == b.iod and np.array_equal(a.paths, b.paths)
+        assert checkpoint.stat().st_size < 1.1 * first.save(tmp_path / "adapted.safetensors").stat().st_size + 1e5
+
+
+def test_ctrl_c_before_the_verdict_loses_no_adaptation(
+    smile: Path, quick: AdaptConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once the steps have ended, by themselves or by Ctrl-C, the next run takes none."""
+    model, said, steps = Model.load(device="cpu"), list[str](), list[int]()
+
+    def stop(stage: str, done: int, total: int, figures: dict[str, float]) -> None:
+        if stage == "adapt":
+            steps.append(done)
+            if done == 2:
+                raise KeyboardInterrupt
+
+    def run() -> Verdict:
+        with open_source(smile, duration=1.2) as source:
+            return adapt(model, source, quick, progress=stop, checkpoint=tmp_path / "c", say=said.append)[1]
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("selftrack.adapt.run.judge", press)
+        run()
+    assert said == ["ended at step 2 of 40; going on with the best state so far; Ctrl-C ends the run"]
+    assert run().steps == 2 and steps == [1, 2]
+    assert said[1].startswith("resuming at step 2 of 40, where the adaptation had ended; delete ") and len(said) == 2
+
+
+def press(*_: object) -> None:
+    """Ctrl-C."""
+    raise KeyboardInterrupt
 
 
 def test_one_identity_per_frame_cannot_be_adapted(smile: Path) -> None:
