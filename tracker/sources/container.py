@@ -88,6 +88,11 @@ def clock_leaps(container: InputContainer) -> bool:
     return bool(container.format.flags & _TS_DISCONT)
 
 
+def has_index(container: InputContainer) -> bool:
+    """Whether the format has one index of all packets, so that nothing can be joined to a file as it is."""
+    return "mov" in container.format.name.split(",")
+
+
 def has_stamps(container: InputContainer) -> bool:
     """Whether the format has time stamps at all; raw streams have none."""
     return not container.format.flags & _NO_TIMESTAMPS

@@ -21,6 +21,7 @@ from selftrack.tracker.sources.base import Frame, FrameSource, SourceInfo, Windo
 from selftrack.tracker.sources.container import (
     clock_leaps,
     described,
+    has_index,
     has_stamps,
     open_container,
     origin,
@@ -48,8 +49,8 @@ class _Reading:
         self.stamps, self.deinterlacer = Stamps(1 / self.rate), Deinterlacer()
         self.renderer: Renderer | None = None
         self._aspects: dict[tuple[int, int], Fraction] = {}
-        self.decoded = self.damaged = self.failed = 0
-        self.broken_off = False
+        self.taken = self.damaged = self.failed = 0
+        self.broken_off = self._broken = False
 
     @cached_property
     def known_rate(self) -> Fraction | None:
@@ -81,14 +82,12 @@ class _Reading:
                 yield None if packet.pts is None else packet.pts * time_base(packet) - self.zero
 
     def frames(self) -> Iterator[av.VideoFrame]:
-        """Every frame that decodes; damaged packets are passed over and counted."""
-        broken, packet = False, None
+        """Every frame that decodes; packets that do not are passed over and counted."""
+        packet = None
         for packet in self.timeline(packets(self.container, self.stream)):
             try:
                 for frame in packet.decode():
-                    broken = frame.is_corrupt or (broken and not frame.key_frame)
                     self.aspect(frame)  # now: the codec soon speaks of the frames that follow
-                    self.decoded, self.damaged = self.decoded + 1, self.damaged + broken
                     yield frame
             except av.FFmpegError:
                 self.failed += 1
@@ -99,6 +98,14 @@ class _Reading:
     def timed(self) -> Iterator[tuple[float, av.VideoFrame]]:
         """(time in seconds, progressive frame), times strictly increasing."""
         return self.stamps((self._stamp(frame), frame) for frame in self.deinterlacer(self.frames()))
+
+    def judge(self, frame: av.VideoFrame, taken: bool) -> None:
+        """Count what is damaged of the frames that are taken; all come here, in the order in which they are shown.
+
+        A frame is damaged, too, that comes after a damaged one and before the next whole key frame.
+        """
+        self._broken = frame.is_corrupt or (self._broken and not frame.key_frame)
+        self.taken, self.damaged = self.taken + taken, self.damaged + (taken and self._broken)
 
     def _stamp(self, frame: av.VideoFrame) -> Fraction | None:
         if frame.pts is None or not self.stamped:
@@ -123,7 +130,7 @@ class _Reading:
             )
         if self.failed or self.damaged:
             yield (
-                f"{self.path}: {self.damaged} of {self.decoded} frames are damaged and were taken as they are, "
+                f"{self.path}: {self.damaged} of {self.taken} frames are damaged and were taken as they are, "
                 f"{self.failed} did not decode; track a clean copy if there is one"
             )
         if self.broken_off:
@@ -203,9 +210,10 @@ class VideoFile(FrameSource):
                 raise UserError(f"{self.path}: has no frame that decodes")
             notes = list(self._first_notes(reading, first))
             duration, shifts = _duration(container, reading.stream), tuple[Fraction, ...]()
-            if clock_leaps(container):
-                duration, shifts, joins = self._walk()
-                notes += joins
+            leaps = clock_leaps(container)
+            if leaps or (self.window.start > 0 and not has_index(container)):
+                walked, shifts, joins = self._walk()
+                duration, notes = walked if leaps or shifts else duration, notes + joins
             self._seekable = reading.stamped and not shifts
             self.notes = self._on_opening = tuple(notes)
             shape = Shape((first.width, first.height), orientation(first), reading.aspect(first))
@@ -272,10 +280,12 @@ class VideoFile(FrameSource):
         index, time, notes = 0, self.window.start, list[str]()
         render = reading.renderer = Renderer(self._shape)
         for time, frame in timed:
-            if self.window.is_before(time):
-                continue
             if self.window.is_over(time):
                 break
+            inside = not self.window.is_before(time)
+            reading.judge(frame, inside)
+            if not inside:
+                continue
             if only is None or index in only:
                 yield Frame(index, time, render(frame, reading.aspect(frame)))
             index += 1

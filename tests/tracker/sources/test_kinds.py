@@ -111,8 +111,8 @@ def hdr(kind: Kind, make_clip: MakeClip) -> Path:
     return make_clip(kind.name, counting(), codec=kind.codec, pix_fmt=kind.pix_fmt, **dict(kind.options))
 
 
-def streams(kind: Kind, make_clip: MakeClip, sizes: dict[tuple[int, int], int], sound: bool = False) -> Path:
-    """Videos of these sizes with these dispositions; only that of the right size has the frames that are wanted."""
+def streams(kind: Kind, make_clip: MakeClip, sizes: dict[tuple[int, int], int], *more: str) -> Path:
+    """Videos of these sizes with these dispositions, and more; only the one of the right size has the frames."""
     path = make_clip(kind.name, counting(1))
     with av.open(str(path), "w") as out:
         videos = []
@@ -122,7 +122,8 @@ def streams(kind: Kind, make_clip: MakeClip, sizes: dict[tuple[int, int], int], 
             video.width, video.height, video.pix_fmt = width, height, "yuvj420p" if codec == "mjpeg" else "yuv420p"
             video.disposition = disposition
             videos.append(video)
-        speech = out.add_stream("aac", rate=48_000, layout="mono") if sound else None
+        speech = out.add_stream("aac", rate=48_000, layout="mono") if "sound" in more else None
+        data = out.add_data_stream("klv") if "data" in more else None
         for i in range(COUNT):
             for video in videos:
                 if i and video.disposition & av.stream.Disposition.attached_pic:
@@ -132,6 +133,10 @@ def streams(kind: Kind, make_clip: MakeClip, sizes: dict[tuple[int, int], int], 
                 frame = av.VideoFrame.from_ndarray(image if wanted else image * 0, "rgb24")
                 frame.pts, frame.time_base = i, Fraction(1, 25)
                 out.mux(video.encode(frame))
+        if data is not None:
+            packet = av.Packet(b"where and when")
+            packet.stream, packet.pts, packet.dts, packet.time_base = data, 0, 0, Fraction(1, 25)
+            out.mux(packet)
         if speech is not None:
             silence = av.AudioFrame.from_ndarray(np.zeros((1, 4800), np.float32), "fltp", "mono")
             silence.sample_rate, silence.pts = 48_000, 0
@@ -237,10 +242,11 @@ KINDS = [
     Kind(SEVERAL, "a.mkv", make=of(streams, {(160, 96): NONE, (96, 64): DEFAULT}), note="0 (160x96), 1 (96x64); 1 was"),
     Kind(SEVERAL, "b.mkv", make=of(streams, {(48, 32): DEFAULT, (96, 64): DEFAULT}), note="1 (96x64); 1 was taken"),
     Kind(SEVERAL, "c.mkv", make=of(streams, {(96, 64): NONE, (48, 32): NONE}), note="1 (48x32); 0 was taken"),
-    Kind(BESIDE, "sound.mov", make=of(streams, {(96, 64): DEFAULT}, True)),
-    Kind(BESIDE, "cover.mp4", make=of(streams, {(160, 96): COVER, (96, 64): DEFAULT}, True)),
+    Kind(BESIDE, "sound.mov", make=of(streams, {(96, 64): DEFAULT}, "sound")),
+    Kind(BESIDE, "data.ts", make=of(streams, {(96, 64): DEFAULT}, "data")),
+    Kind(BESIDE, "cover.mp4", make=of(streams, {(160, 96): COVER, (96, 64): DEFAULT}, "sound")),
     Kind(ALONE, "sound.m4a", make=sound_alone, refused="has no video stream"),
-    Kind(ALONE, "cover.mp4", make=of(streams, {(160, 96): COVER}, True), refused="has no video stream"),
+    Kind(ALONE, "cover.mp4", make=of(streams, {(160, 96): COVER}, "sound"), refused="has no video stream"),
     Kind("time stamps that start again", "re.ts", make=of(joined, (96, 64), (96, 64)), note="start again at 0.16 s"),
     Kind("time stamps that repeat or go back", "back.mkv", make=back, note="1 time stamps repeat or go back"),
     Kind("a size that changes", "sizes.ts", make=of(joined, (96, 64), (48, 32)), note="changes its size to 48x32"),
@@ -319,6 +325,16 @@ def test_what_comes_after_damage_is_damaged_up_to_the_next_key_frame(make_clip: 
     with VideoFile(clip) as reader:
         assert len(list(reader)) == COUNT
     assert f"{COUNT} of {COUNT} frames are damaged" in reader.notes[0]
+
+
+@pytest.mark.parametrize("codec,options", [("libx264", "x264-params"), ("libx265", "x265-params")])
+def test_a_window_that_begins_in_an_open_group_is_not_damaged(make_clip: MakeClip, codec: str, options: str) -> None:
+    """Frames before a key frame that need the group before it are not in the window."""
+    level = "" if codec == "libx264" else ":log-level=none"
+    images = [np.roll(image, 7 * i, 1) for i, image in enumerate(counting(8) * 6)]
+    clip = make_clip("open.mkv", images, codec=codec, **{options: f"open-gop=1:keyint=12:bframes=3:scenecut=0{level}"})
+    with VideoFile(clip, start=1.0) as reader:
+        assert len(list(reader)) == 48 - 25 and reader.notes == ()
 
 
 def test_a_file_that_is_cut_off(make_clip: MakeClip) -> None:
