@@ -144,7 +144,7 @@ class Trainer:
         self.train_rows, self.select_rows, self.report_rows = (self._positions(part) for part in clip.split)
         groups = frame_groups(clip, self.train_rows.cpu().numpy(), config.offsets)
         if not len(groups) or len(self.select_rows) < 2 or len(self.report_rows) < 2:
-            raise UserError("too few neighbouring frames with a face to adapt to: track this clip without --adapt")
+            raise UserError("too few neighbouring frames with a face to adapt to; track this clip without --adapt")
         subject = subject or self._find_subject(network, refiner)
         decoder = decoder or load_decoder()
         if refiner is not None:
@@ -162,7 +162,9 @@ class Trainer:
         self.sampler = Sampler(groups, len(self.face.skin), len(self.face.vertices), config, self.device)
         used = [name for name, weight in config.weights.items() if weight]
         if not used:
-            raise UserError("all terms of the loss have weight 0: there is nothing to adapt by")
+            raise UserError(
+                "all terms of the loss have weight 0, so there is nothing to adapt by; give one under adapt.weights more"
+            )
         self.terms = {name: TERMS[name].prepare(self.context, config.terms.get(name)) for name in used}
 
     @property

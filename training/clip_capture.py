@@ -41,7 +41,7 @@ class ClipCapture:
         """
         rows = np.flatnonzero(track.ok)
         if not len(rows):
-            raise UserError(f"{track.clip}: shows no face to make a model of")
+            raise UserError(f"{track.clip}: shows no face to make a model of; name a clip of the person")
         self.track, self.rows, self._size = track, rows, size
         self.topology = track.model().topology
         self.cameras: tuple[Camera, ...] = (Camera("clip", np.eye(3), np.eye(3, 4)),)

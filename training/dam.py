@@ -86,7 +86,7 @@ class Reconstruction:
         if not worse:
             return ""
         return (
-            f"on held-out frames this model is no better than the mean of the others ({'; '.join(worse)}); it was "
+            f"on held-out frames this model is no better than the mean of those that it learned from ({'; '.join(worse)}); it was "
             "written all the same; train it longer with --steps, or on more frames"
         )
 

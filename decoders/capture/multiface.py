@@ -44,7 +44,9 @@ class Multiface(Calibrated):
         listed = [line.split() for line in self._need("frame_list.txt").read_text().splitlines() if line.strip()]
         bad = [" ".join(line) for line in listed if len(line) != 2]
         if bad or not listed:
-            raise UserError(f"{self.folder / 'frame_list.txt'}: expected lines of segment and frame, got {bad[:1]}")
+            raise UserError(
+                f"{self.folder / 'frame_list.txt'}: expected lines of segment and frame, got {bad[:1]}; correct them"
+            )
         self._need("vert_mean.bin")
         self._need("tex_mean.png")
         self._mean = read_vertices(self.folder / "vert_mean.bin")
@@ -63,7 +65,9 @@ class Multiface(Calibrated):
                 self._views.append(tuple(views))
         self.missing = tuple(missing)
         if not any(self._views):
-            raise UserError(f"{self.folder}: no frame is complete; missing are {', '.join(missing[:3])} and so on")
+            raise UserError(
+                f"{self.folder}: no frame is complete; missing are {', '.join(missing[:3])} and so on; download them"
+            )
         self.frames = tuple("/".join(frame) for frame in self._frames)
         self.topology = self._read_topology()
         self._axes = self._find_axes()
@@ -75,7 +79,9 @@ class Multiface(Calibrated):
         path = self._mesh_files(*self._frames[frame])[0]
         found = read_vertices(path)
         if found.shape != self._mean.shape:
-            raise UserError(f"{path}: expected {len(self._mean)} vertices as in vert_mean.bin, got {len(found)}")
+            raise UserError(
+                f"{path}: expected {len(self._mean)} vertices as in vert_mean.bin, got {len(found)}; download it again"
+            )
         return (_MILLIMETRE * found @ self._axes.T).astype(np.float32)
 
     def head(self, frame: int) -> np.ndarray:
@@ -104,7 +110,7 @@ class Multiface(Calibrated):
     def _need(self, name: str) -> Path:
         path = self.folder / name
         if not path.is_file():
-            raise UserError(f"{path}: missing; a capture in Multiface's layout needs it")
+            raise UserError(f"{path}: missing; download it, a capture in Multiface's layout needs it")
         return path
 
     def _mesh_files(self, segment: str, frame: str) -> tuple[Path, Path]:
@@ -128,10 +134,12 @@ class Multiface(Calibrated):
         folders = dict.fromkeys(segment for segment, _ in self._frames)
         path = next((p for s in folders for p in sorted((self.folder / "tracked_mesh" / s).glob("*.obj"))), None)
         if path is None:
-            raise UserError(f"{self.folder / 'tracked_mesh'}: no .obj with the topology in it")
+            raise UserError(f"{self.folder / 'tracked_mesh'}: no .obj with the topology in it; download it again")
         uvs, faces, uv_faces = read_obj(path)
         if faces.max() >= len(self._mean):
-            raise UserError(f"{path}: names vertex {faces.max() + 1} of {len(self._mean)} in vert_mean.bin")
+            raise UserError(
+                f"{path}: names vertex {faces.max() + 1} of {len(self._mean)} in vert_mean.bin; download it again"
+            )
         return Topology(
             faces=torch.from_numpy(faces),
             uvs=torch.from_numpy(uvs),
@@ -155,7 +163,9 @@ def read_krt(path: Path) -> tuple[Camera, ...]:
     """Read the cameras of a KRT file, extrinsics in metres. Raises ValueError where it is not one."""
     lines = [line for line in path.read_text().splitlines() if line.strip()]
     if not lines or len(lines) % 8:
-        raise UserError(f"{path}: expected 8 lines a camera (name, 3 intrinsics, distortion, 3 extrinsics)")
+        raise UserError(
+            f"{path}: expected 8 lines a camera (name, 3 intrinsics, distortion, 3 extrinsics); download it again"
+        )
     cameras = []
     for first in range(0, len(lines), 8):
         name, *rest = lines[first : first + 8]
@@ -184,7 +194,7 @@ def read_obj(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             raise ValueError(f"uv {found[2].max() + 1} of {len(found[0])}")
         return found
     except (ValueError, IndexError) as error:
-        raise UserError(f"{path}: not an OBJ of triangles with uvs ({error})") from error
+        raise UserError(f"{path}: not an OBJ of triangles with uvs ({error}); download it again") from error
 
 
 def read_vertices(path: Path) -> np.ndarray:
@@ -192,7 +202,9 @@ def read_vertices(path: Path) -> np.ndarray:
     size = path.stat().st_size
     values = np.fromfile(path, np.float32) if size % 12 == 0 else np.zeros(0)
     if not len(values) or not np.isfinite(values).all():
-        raise UserError(f"{path}: corrupt; expected finite 32-bit x, y, z of vertices, got {size} bytes")
+        raise UserError(
+            f"{path}: corrupt; expected finite 32-bit x, y, z of vertices, got {size} bytes; download it again"
+        )
     return values.reshape(-1, 3)
 
 
@@ -200,7 +212,7 @@ def read_picture(path: Path) -> np.ndarray:
     """Read a picture file as (H,W,3) uint8 RGB. Raises ValueError where it is missing or corrupt."""
     picture = cv2.imread(str(path), cv2.IMREAD_COLOR) if path.is_file() else None
     if picture is None:
-        raise UserError(f"{path}: {'corrupt' if path.is_file() else 'missing'} picture")
+        raise UserError(f"{path}: {'corrupt' if path.is_file() else 'missing'} picture; download it again")
     return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
 
 
@@ -221,5 +233,7 @@ def _matrix(lines: Iterable[str], shape: tuple[int, int], path: Path) -> np.ndar
         if values.shape != shape or not np.isfinite(values).all():
             raise ValueError(f"shape {values.shape}")
     except ValueError as error:
-        raise UserError(f"{path}: corrupt; expected {shape[0]}x{shape[1]} numbers ({error})") from error
+        raise UserError(
+            f"{path}: corrupt; expected {shape[0]}x{shape[1]} numbers ({error}); download it again"
+        ) from error
     return values

@@ -27,7 +27,7 @@ def read_annotations(path: Path, count: int, size: tuple[int, int]) -> Annotatio
         with open(path, newline="", encoding="utf-8-sig") as file:
             lines = list(csv.reader(file))
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as text ({error})") from error
+        raise UserError(f"{path}: cannot be read as text ({error}); name a CSV that annotate.html has saved") from error
     if not lines or [cell.strip() for cell in lines[0]] != HEADER:
         raise UserError(f"{path}: the first line must be {','.join(HEADER)}")
     marks: dict[str, dict[int, tuple[float, float]]] = {}
@@ -39,11 +39,16 @@ def read_annotations(path: Path, count: int, size: tuple[int, int]) -> Annotatio
         except (ValueError, IndexError) as error:
             raise UserError(f"{path}: line {number}: expected frame,name,x,y, got {','.join(line)!r}") from error
         if not 0 <= row < count:
-            raise UserError(f"{path}: line {number}: frame {row} is not in 0..{count - 1}")
+            raise UserError(
+                f"{path}: line {number}: frame {row} is not in 0..{count - 1}; correct it, or delete the line"
+            )
         if not (-0.5 <= x <= size[1] - 0.5 and -0.5 <= y <= size[0] - 0.5):
-            raise UserError(f"{path}: line {number}: ({x:g}, {y:g}) is outside of the {size[1]}x{size[0]} frame")
+            raise UserError(
+                f"{path}: line {number}: ({x:g}, {y:g}) is outside of the {size[1]}x{size[0]} frame; correct it, or "
+                "delete the line"
+            )
         if row in marks.setdefault(name, {}):
-            raise UserError(f"{path}: line {number}: {name} is marked twice in frame {row}")
+            raise UserError(f"{path}: line {number}: {name} is marked twice in frame {row}; keep one of the lines")
         marks[name][row] = x, y
     ordered = {name: sorted(rows.items()) for name, rows in marks.items()}
     return {

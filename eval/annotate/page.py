@@ -31,7 +31,7 @@ def write_page(folder: Path, progress: Progress = no_progress) -> Path:
     output.check([NAME], overwrite=True)
     rows = evenly(np.flatnonzero(track.ok), FRAMES).tolist() if track.ok.any() else []
     if not rows:
-        raise UserError(f"{folder}: no face was found in any frame, so there is nothing to mark")
+        raise UserError(f"{folder}: no face was found in any frame, so there is nothing to mark; name another track")
     frames = []
     with open_clip(track, verify=True) as source:
         for frame in source.frames(only=set(rows)):

@@ -27,9 +27,9 @@ def load_mesh(path: Path) -> Mesh:
         with np.load(path, allow_pickle=False) as data:
             values = {name: data[name] for name in ("verts", "faces", "ok") if name in data.files}
     except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file") from error
+        raise UserError(f"{path}: no such file; name an .npz or a folder that track has written") from error
     except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path}: not an .npz of plain arrays") from error
+        raise UserError(f"{path}: not an .npz of plain arrays; see the neutral format in docs/evaluation.md") from error
     if not {"verts", "faces"} <= set(values):
         raise UserError(f"{path}: has no verts (T,V,3) and faces (F,3); see the neutral format in docs/evaluation.md")
     verts, faces = values["verts"], values["faces"]

@@ -59,7 +59,7 @@ class Reference:
                 progress("detect", len(points), max(total, len(points)))
             landmarks = np.stack(points)
             if np.isnan(landmarks).all():
-                raise UserError(f"{clip}: no face was found in any frame")
+                raise UserError(f"{clip}: no face was found in any frame; name a clip that shows one")
             windows = find_windows(_grey(source.frames(), len(landmarks)), landmarks)
             return cls(source.fingerprint(), size, landmarks, windows)
 

@@ -53,7 +53,7 @@ def score_files(
     """
     missing = [path for path in paths if not (path.exists() or is_sequence(path))]
     if missing:
-        raise UserError(f"{missing[0]}: no such file or folder")
+        raise UserError(f"{missing[0]}: no such file or folder; name a folder that track has written, or an .npz")
     clip = None if _is_track(paths[0]) else paths[0]
     tracks = {str(path): load_any(path) for path in paths[clip is not None :]}
     ours = next((track for track in tracks.values() if isinstance(track, Track)), None)
@@ -61,7 +61,7 @@ def score_files(
         if clip is not None:
             with open_source(clip) as source:
                 if source.fingerprint() != ours.clip_hash:
-                    raise UserError(f"{clip}: is not the clip of the tracks")
+                    raise UserError(f"{clip}: is not the clip of the tracks; name theirs, or leave it out")
         reference = Reference.of(ours, progress)
     elif clip is not None and tracks:
         reference = Reference.detect(clip, progress)
@@ -88,13 +88,15 @@ def score(
     count = len(reference.landmarks)
     for name, track in tracks.items():
         if isinstance(track, Track) and track.clip_hash != reference.clip_hash:
-            raise UserError(f"{name}: the tracks are not of the same clip")
+            raise UserError(f"{name}: the tracks are not of the same clip; name tracks of one")
         if len(track.ok) != count:
-            raise UserError(f"{name}: has {len(track.ok)} rows, but {count} frames are compared: one row per frame")
+            raise UserError(
+                f"{name}: has {len(track.ok)} rows, but {count} frames are compared; write one row per frame"
+            )
     if filters:
         first, second = [*tracks.values(), None, None][:2]
         if not isinstance(first, Track) or not isinstance(second, Track):
-            raise UserError("--filters smooths a folder of `track` to the steadiness of a second one: name two first")
+            raise UserError("--filters smooths a folder of `track` to the steadiness of a second one; name two first")
         tracks = tracks | {name: filtered(first, smooth) for name, smooth in _tuned(first, second).items()}
     ok = np.logical_and.reduce([track.ok for track in tracks.values()])
     return {name: measure(reference.tracked(track, ok, annotations)) for name, track in tracks.items()}

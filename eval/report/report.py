@@ -308,7 +308,7 @@ def _read_adaptation(folder: Path) -> Adaptation | None:
 
 def _same_clip(before: Track, track: Track, path: Path) -> Track:
     if (before.clip_hash, len(before)) != (track.clip_hash, len(track)):
-        raise UserError(f"{path}: not a track of the same frames of the same clip")
+        raise UserError(f"{path}: not a track of the same frames of the same clip; track those anew for --before")
     return before
 
 

@@ -43,13 +43,16 @@ def evaluate(
         ("--json", json, False),
     ):
         if value and for_one != alone:
-            raise UserError(f"{name} goes with {'one folder of `track`' if for_one else 'several tracks'}")
+            raise UserError(
+                f"{name} goes with {'one folder of `track`' if for_one else 'several tracks'}; leave it out, or name "
+                f"{'one folder' if for_one else 'them'}"
+            )
     for name, value in (("--before", before), ("--points", points)):
         if value and annotate:
-            raise UserError(f"{name} is for a report, and --annotate writes none: leave one of them out")
+            raise UserError(f"{name} is for a report, and --annotate writes none; leave one of them out")
     for path in paths:
         if not path.exists():
-            raise UserError(f"{path}: no such file or folder")
+            raise UserError(f"{path}: no such file or folder; name a folder that track has written, or an .npz")
     if annotate:
         from selftrack.eval.annotate.page import write_page
 

@@ -38,7 +38,7 @@ def export(
     if not formats or (output is not None and len(formats) > 1):
         raise UserError(f"--to names {len(formats)} formats; name one{' for the file of -o' if formats else ''}")
     if neutral_frame is not None and not clean:
-        raise UserError("--neutral-frame is a part of the clean-up: add --clean")
+        raise UserError("--neutral-frame is a part of the clean-up; add --clean")
     if not folder.exists():
         raise UserError(f"{folder}: no such file; make it with: track CLIP -o {folder}")
     from selftrack.tracker.export.options import ExportOptions

@@ -50,9 +50,11 @@ def read_config(name: str | None) -> dict[str, Any]:
     try:
         read = yaml.safe_load(place.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise UserError(f"{name}: cannot be read as YAML ({error})") from error
+        raise UserError(f"{name}: cannot be read as YAML ({error}); see docs/usage.md for an example") from error
     if not isinstance(read, Mapping) or not all(isinstance(key, str) for key in flat(read)):
-        raise UserError(f"{name}: holds no settings by name, such as those of a config.yaml that track has written")
+        raise UserError(
+            f"{name}: holds no settings by name; name a file such as the config.yaml that track has written"
+        )
     return flat(read)
 
 
@@ -70,7 +72,7 @@ def read_assignments(assignments: Iterable[str] | None) -> dict[str, Any]:
         try:
             read[key.strip()] = yaml.safe_load(value)
         except yaml.YAMLError as error:
-            raise UserError(f"--set {key}: {value!r} is no value that YAML knows") from error
+            raise UserError(f"--set {key}: {value!r} is no value that YAML knows; put it into quotes") from error
     return read
 
 

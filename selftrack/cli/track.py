@@ -161,14 +161,14 @@ def _check_clip(video: str) -> None:
     place_of(video)
     pattern = any(sign in Path(video).name for sign in "%*?[")
     if not Path(video).exists() and not (pattern and Path(video).parent.is_dir()):
-        raise UserError(f"{video}: no such file")
+        raise UserError(f"{video}: no such file; name a video, a folder of pictures or a pattern of their names")
 
 
 def _check_adapted(adapts: bool, preset: str | None, sets: bool) -> None:
     """Refuse a preset, or single settings, of an adaptation that was not asked for."""
     for given, words in ((sets, "--set changes"), (preset is not None, "--preset chooses settings of")):
         if given and not adapts:
-            raise UserError(f"{words} the adaptation, but there is none: add --adapt")
+            raise UserError(f"{words} the adaptation, but there is none; add --adapt")
 
 
 def _check_drawn(drawn: bool, textured: bool | None, assigned: Mapping[str, Any]) -> None:
@@ -178,7 +178,7 @@ def _check_drawn(drawn: bool, textured: bool | None, assigned: Mapping[str, Any]
     if textured is not None:
         names.append("--textured" if textured else "--shaded")
     if names and not drawn:
-        raise UserError(f"{names[0]} is how the overlay is drawn, but there is none: leave --no-overlay out")
+        raise UserError(f"{names[0]} is how the overlay is drawn, but there is none; leave --no-overlay out")
 
 
 def _listed(value: object) -> list[str]:

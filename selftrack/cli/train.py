@@ -106,11 +106,15 @@ def i2znet(
     changes = _changes(config, set, steps=steps, seed=seed)
     if decoder or capture:
         if folders or not (decoder and capture):
-            raise UserError("a network for a personal model takes --decoder and --capture, and no DIR")
+            raise UserError(
+                "a network for a personal model takes --decoder and --capture, and no DIR; name these two alone"
+            )
         print(_network_of_capture(decoder, capture, output, changes, device, streams))
         return
     if not folders or output is None:
-        raise UserError("a network for the bundled head takes DIR, from track-train captures, and -o")
+        raise UserError(
+            "a network for the bundled head takes DIR and -o; name both, DIR as track-train captures makes it"
+        )
     from selftrack.synthetic.captures import find_captures
     from selftrack.training.dataset import Shards
     from selftrack.training.i2znet import TrainConfig, train
@@ -192,10 +196,10 @@ def dam(
     named = {"model.texture": texture, "workers": workers, "steps": steps, "seed": seed}
     changes = _changes(config, set, **named)
     if (folder is None) == (from_video is None):
-        raise UserError("a model is made from a CAPTURE or from a clip: --from-video CLIP")
+        raise UserError("a model is made from a CAPTURE or from a clip; name one of them, a clip with --from-video")
     if from_video:
         if not from_video.exists():
-            raise UserError(f"{from_video}: no such file")
+            raise UserError(f"{from_video}: no such file; name a video of the person")
         errors = _model_of_clip(from_video, output, changes, device)
     else:
         assert folder is not None

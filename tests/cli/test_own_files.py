@@ -1,6 +1,7 @@
 """What is the user's in a folder of results survives everything, byte for byte."""
 
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -9,7 +10,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import pytest
+
+from selftrack.tracker.sources.opening import open_source
 
 COLLIDING = {"config.yaml": "my settings", "report.html": "my report", "texture.png": "my picture"}
 OTHER = {"notes.txt": "my notes", "sub/track.npz": "my other track", "clip.mp4": "my clip"}
@@ -63,6 +67,28 @@ def test_other_files_stay_beside_the_results(run: Callable, smile: Path, make_cl
     status, _, err = run("track-export", folder, "--to", "csv")
     assert status == 2 and "smile.csv" in err
     assert (folder / "smile.csv").read_text() == "my own curves" and theirs() == own
+
+
+def test_clips_of_one_name_do_not_share_a_folder(run: Callable, smile: Path) -> None:
+    """The refusal names the other clip and the way out; of the same clip, whatever it is, it is an earlier run."""
+    for name in ("clip.mp4", "clip.mov"):
+        shutil.copy(smile, name)
+    with open_source(smile) as source:
+        Path("shot").mkdir()
+        for frame in source.frames(only=range(3)):
+            cv2.imwrite(f"shot/clip{frame.index}.png", frame.image[..., ::-1])
+    other = f"clip_track: holds the results of another clip, {Path('clip.mp4').resolve()}; name a folder for these "
+    assert run("track", "clip.mp4", *SHORT)[0] == 0
+    for clip in ("clip.mov", "shot/clip%d.png"):
+        for more in ((), ("--adapt",)):
+            status, _, err = run("track", clip, *SHORT, *more)
+            assert status == 2 and other + "with -o" in err and len(err.splitlines()) == 1
+    for clip in ("shot", "shot/clip%d.png", "shot/*.png"):
+        assert run("track", clip, *SHORT, "-o", "pictures", "--overwrite")[0] == 0
+        status, _, err = run("track", clip, *SHORT, "-o", "pictures")
+        assert status == 2 and "pictures: has the results of an earlier run; replace them with --overwrite" in err
+    status, _, err = run("track", Path("clip.mp4").resolve(), *SHORT)
+    assert status == 2 and "clip_track: has the results of an earlier run; replace them with --overwrite" in err
 
 
 def test_a_report_replaces_no_report_of_the_users(run: Callable, smile: Path) -> None:

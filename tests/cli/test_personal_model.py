@@ -30,7 +30,7 @@ from selftrack.tracker.pipeline import TrackConfig, load_model, open_clip, track
 from selftrack.tracker.results import track_file
 from selftrack.tracker.results.overlay import OverlayConfig
 from selftrack.tracker.subjects import PersonConfig
-from selftrack.training.dam import DamTraining, fit_curves, prepare
+from selftrack.training.dam import DamTraining, Reconstruction, fit_curves, prepare
 from selftrack.training.i2znet_multiview import (
     CaptureConfig,
     CaptureData,
@@ -184,6 +184,20 @@ def test_adaptation_sees_the_models_own_texture(model: Path, network: Path, smil
     losses = trainer.losses(trainer.renew(), trainer.draw())
     assert all(torch.isfinite(loss) for loss in losses.values())
     assert not {"neutral", "damping", "baseline"} & set(losses)
+
+
+def test_a_model_of_a_clip_that_is_worse_than_its_mean_texture_is_remarked_upon(
+    smile: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["track-train", "dam", "--from-video", str(smile), "-o", "me.safetensors"])
+    for texture, lines in ((25.0, 1), (23.0, 2)):
+        errors = Reconstruction(0.5, 0.6, texture, 24.0, 24.5, 8)
+        monkeypatch.setattr("selftrack.training.personal_model.model_of_clip", lambda *_, errors=errors, **__: errors)
+        with pytest.raises(SystemExit):
+            train_command.main()
+        said = capsys.readouterr().out.splitlines()
+        assert len(said) == lines and said[0] == f"me.safetensors: {errors}"
+    assert said[1].startswith("note     ") and "texture 23.0 dB, the mean's 24.0" in said[1]
 
 
 def test_the_commands(stage: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:

@@ -14,7 +14,7 @@ from selftrack.decoders.dam.model import Dam
 from selftrack.decoders.dam.networks import DamConfig
 from selftrack.decoders.head.model import load_head
 from selftrack.errors import UserError
-from selftrack.training.dam import CameraColours, DamTraining, head_curves, split_frames, train_dam
+from selftrack.training.dam import CameraColours, DamTraining, Reconstruction, head_curves, split_frames, train_dam
 
 TINY = DamTraining(DamConfig(texture=32, hidden=32), steps=2, batch=2)
 
@@ -84,6 +84,21 @@ def test_another_run_does_not_go_on(multiface: Callable, tmp_path: Path) -> None
         train_dam(open_capture(multiface().folder), out, replace(settings, rate=1e-3))
     with pytest.raises(UserError, match=r"other settings \(capture was \w+ and is \w+\)"):
         train_dam(open_capture(multiface(11, "other").folder), out, settings)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, ""),
+        ({"texture": 24.0}, "no better than the mean of those that it learned from (texture 24.0 dB, the mean's 24.0); it was written"),
+        ({"vertices": 0.61}, "(vertices 0.61 mm, the mean's 0.60); it was written all the same; train it longer"),
+        ({"texture": 23.95, "vertices": 1.0}, "(vertices 1.00 mm, the mean's 0.60; texture 23.9 dB, the mean's 24.0)"),
+    ],
+)
+def test_a_model_no_better_than_the_mean_says_so(changes: dict[str, float], words: str) -> None:
+    errors = Reconstruction(0.5, 0.6, 25.0, 24.0, 24.5, 8)
+    doubt = replace(errors, **changes).doubt()
+    assert words in doubt and bool(doubt) == bool(changes) and "\n" not in doubt
 
 
 def test_too_short_a_capture(multiface: Callable, tmp_path: Path) -> None:

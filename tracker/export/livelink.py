@@ -60,7 +60,7 @@ def timecode(seconds: float) -> str:
     """Format a time as HH:MM:SS:FF.mmm: FF counts sixtieths of a second and mmm thousandths of those, at any rate."""
     total, ticks = divmod(round(seconds * _TICKS), _TICKS)
     if total < 0:
-        raise UserError(f"a frame at {seconds:.3f} s, before the clip's start, has no timecode")
+        raise UserError(f"a frame at {seconds:.3f} s, before the clip's start, has no timecode; export csv instead")
     return f"{total // 3600:02d}:{total // 60 % 60:02d}:{total % 60:02d}:{ticks // 1000:02d}.{ticks % 1000:03d}"
 
 

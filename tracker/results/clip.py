@@ -18,7 +18,7 @@ def open_clip(track: Track, verify: bool = False) -> FrameSource:
         UserError: it is gone, was never a file, cannot be read, or is not the one that was tracked.
     """
     if not track.clip:
-        raise UserError("this track is of pictures from memory, which cannot be read again")
+        raise UserError("this track is of pictures from memory, which cannot be read again; track a file of them")
     settings = track.settings()
     names = ("start", "duration", "fps", "stream")
     window = {name: settings[name] for name in names if settings.get(name) is not None}

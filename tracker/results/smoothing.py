@@ -53,7 +53,9 @@ def clean(track: Track, config: CleanConfig | None = None) -> Track:
     config = config or CleanConfig()
     head = track.model()
     if not head.has_blendshapes:
-        raise UserError("the clean-up is of curves that are weights of shapes, and this track's decoder has none")
+        raise UserError(
+            "the clean-up is of curves that are weights of shapes, and this track's decoder has none; leave --clean out"
+        )
     if config.neutral_frame is not None:
         _check_neutral(track, config.neutral_frame)
     z, pose = track.z.astype(float), track.H_image.astype(float)
@@ -150,7 +152,7 @@ def _bridge(times: np.ndarray, values: np.ndarray, ok: np.ndarray, config: Clean
 
 def _check_neutral(track: Track, row: int) -> None:
     if not 0 <= row < len(track):
-        raise UserError(f"neutral frame {row}: the track has frames 0 to {len(track) - 1}")
+        raise UserError(f"neutral frame {row}: the track has frames 0 to {len(track) - 1}; name one of these")
     if not track.ok[row]:
         raise UserError(f"neutral frame {row}: no face was found there; name a frame with ok 1 in curves.csv")
 
