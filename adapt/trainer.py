@@ -163,7 +163,7 @@ class Trainer:
         used = [name for name, weight in config.weights.items() if weight]
         if not used:
             raise UserError(
-                "all terms of the loss have weight 0, so there is nothing to adapt by; give one under adapt.weights more"
+                "all terms of the loss have weight 0, so there is nothing to adapt by; give one under adapt.weights"
             )
         self.terms = {name: TERMS[name].prepare(self.context, config.terms.get(name)) for name in used}
 

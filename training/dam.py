@@ -86,8 +86,8 @@ class Reconstruction:
         if not worse:
             return ""
         return (
-            f"on held-out frames this model is no better than the mean of those that it learned from ({'; '.join(worse)}); it was "
-            "written all the same; train it longer with --steps, or on more frames"
+            f"on held-out frames this model is no better than the mean of those that it learned from "
+            f"({'; '.join(worse)}); it was written all the same; train it longer with --steps, or on more frames"
         )
 
     def __str__(self) -> str:
