@@ -8,8 +8,6 @@ from typing import TypeVar
 
 import av
 
-from selftrack.tracker.sources.container import time_base
-
 T = TypeVar("T")
 BACK = Fraction(1, 10)  # seconds; packets of one part are never that much earlier than those before them
 LEAP = Fraction(10)  # seconds; a longer gap in a format whose clock may jump is a jump of the clock
@@ -20,59 +18,65 @@ class Timeline:
     """Moves the packets of a stream whose time stamps start again, so that each part goes on where the last ended.
 
     Two recordings that were joined as they are start again at the join. `shifts` has the seconds by which the second,
-    third ... part so far was moved.
+    third ... part so far was moved, `joins` the seconds by the container's clock at which these parts begin now.
     """
 
-    def __init__(self, leaps: bool, step: Fraction = Fraction(0), known: Sequence[Fraction] = ()) -> None:
+    def __init__(
+        self, tick: Fraction, leaps: bool, step: Fraction = Fraction(0), known: Sequence[Fraction] = ()
+    ) -> None:
         """Begin before the first packet.
 
         Args:
+            tick: seconds per tick of the packets' stamps.
             leaps: whether a gap of more than `LEAP` is a jump of the clock; else it is a gap.
             step: seconds that a packet lasts which does not say so.
             known: shifts found in another stream of the file, which keep the two together.
         """
         self.shifts: list[Fraction] = []
-        self.end = Fraction(0)  # seconds on the new timeline, of all packets so far
-        self.joins: list[Fraction] = []  # seconds on the new timeline, by the container's clock, where a part begins
-        self._leaps, self._step, self._known = leaps, step, known
-        self._last: Fraction | None = None  # decoding time of the packet before, as it was
+        self.joins: list[Fraction] = []
+        self._tick, self._known = tick, known
+        # whole ticks from here on: fractions would cost more than all the rest of reading a packet
+        self._back, self._step = round(BACK / tick), round(step / tick)
+        self._leap = round(LEAP / tick) if leaps else None
+        self._end = self._shift = 0  # where the packets so far end, and by how much those of this part are moved
+        self._last: int | None = None  # decoding time of the packet before, as it was
+
+    @property
+    def end(self) -> Fraction:
+        """Seconds by the container's clock at which all packets so far end."""
+        return self._end * self._tick
 
     def __call__(self, packets: Iterable[av.Packet]) -> Iterator[av.Packet]:
         """Move packets in place and yield them."""
         for packet, following in _with_next(packets):
-            wrong = self._is_elsewhere(packet, BACK)
-            if wrong and (following is None or self._is_elsewhere(following, Fraction(0))):
-                self._begin_part(packet)
+            decoded, shown = packet.dts, packet.pts
+            wrong = self._is_elsewhere(decoded, self._back)
+            if wrong and (following is None or self._is_elsewhere(following.dts, 0)):
+                self._begin_part(decoded if shown is None else shown)
                 wrong = False
-            if self.shifts:
-                ticks = round(self.shifts[-1] / time_base(packet))
-                packet.dts = None if packet.dts is None else packet.dts + ticks
-                packet.pts = None if packet.pts is None else packet.pts + ticks
+            if self._shift:
+                packet.dts = None if decoded is None else decoded + self._shift
+                packet.pts = None if shown is None else shown + self._shift
             if not wrong:  # else a single wrong stamp
-                self._note_end(packet)
+                self._last = self._last if decoded is None else decoded
+                if shown is not None:
+                    self._end = max(self._end, shown + self._shift + (packet.duration or self._step))
             yield packet
 
-    def _is_elsewhere(self, packet: av.Packet, back: Fraction) -> bool:
-        """Whether the decoding time of a packet, as it was, is more than `back` before the last one, or leaps."""
-        if packet.dts is None or self._last is None:
+    def _is_elsewhere(self, decoded: int | None, back: int) -> bool:
+        """Whether a decoding time, as it was, is more than `back` before the last one, or leaps."""
+        if decoded is None or self._last is None:
             return False
-        decoded = packet.dts * time_base(packet)
-        return decoded < self._last - back or (self._leaps and decoded > self._last + LEAP)
+        return decoded < self._last - back or (self._leap is not None and decoded > self._last + self._leap)
 
-    def _begin_part(self, packet: av.Packet) -> None:
-        stamp, number = packet.dts if packet.pts is None else packet.pts, len(self.shifts)
+    def _begin_part(self, stamp: int | None) -> None:
+        """Let a part whose first packet has that stamp begin at the end of those before, or where it is known to."""
         assert stamp is not None
-        own = self.end - stamp * time_base(packet)
-        self.shifts.append(self._known[number] if number < len(self._known) else own)
+        number = len(self.shifts)
+        known = round(self._known[number] / self._tick) if number < len(self._known) else None
+        self._shift = self._end - stamp if known is None else known
+        self.shifts.append(self._shift * self._tick)
         self.joins.append(self.end)
-
-    def _note_end(self, packet: av.Packet) -> None:
-        """Remember how far the timeline has come with a packet that has been moved."""
-        tick, shift = time_base(packet), self.shifts[-1] if self.shifts else Fraction(0)
-        if packet.dts is not None:
-            self._last = packet.dts * tick - shift
-        if packet.pts is not None:
-            self.end = max(self.end, packet.pts * tick + (packet.duration * tick if packet.duration else self._step))
 
 
 class Stamps:

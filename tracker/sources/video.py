@@ -45,7 +45,7 @@ class _Reading:
         self.container, self.path = container, path
         self.stream, self.zero = video_stream(container, path, number), origin(container)
         self.stamped = has_stamps(container)
-        self.timeline = Timeline(clock_leaps(container), 1 / self.rate)
+        self.timeline = Timeline(time_base(self.stream), clock_leaps(container), 1 / self.rate)
         self.stamps, self.deinterlacer = Stamps(1 / self.rate), Deinterlacer()
         self.renderer: Renderer | None = None
         self._aspects: dict[tuple[int, int], Fraction] = {}

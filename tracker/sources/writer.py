@@ -112,7 +112,7 @@ def _audio_packets(
             container.seek(int((start + float(origin(container))) * av.time_base))
         shift = origin(container) + Fraction(start)
         take = _copied if stream.codec.canonical_name in MP4_AUDIO else _encoded
-        timeline = Timeline(clock_leaps(container), known=source.shifts)
+        timeline = Timeline(time_base(stream), clock_leaps(container), known=source.shifts)
         for time, packet in take(timeline(packets(container, stream)), stream, out, shift):
             if start > 0 and time < 0:
                 continue

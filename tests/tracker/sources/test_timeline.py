@@ -12,7 +12,7 @@ from selftrack.tracker.sources.timeline import Stamps, Timeline
 from selftrack.tracker.sources.video import VideoFile
 
 MakeClip = Callable[..., Path]
-STEP = Fraction(1, 25)
+HUNDREDTH = Fraction(1, 100)  # of a second
 
 
 def grey(n: int, height: int = 32, width: int = 48, first: int = 0) -> list[np.ndarray]:
@@ -31,7 +31,7 @@ def moved(timeline: Timeline, stamps: list[tuple[int, int]]) -> list[int | None]
 
     def packet(pts: int, dts: int) -> av.Packet:
         made = av.Packet(b"x")
-        made.pts, made.dts, made.time_base, made.duration = pts, dts, Fraction(1, 100), 4
+        made.pts, made.dts, made.time_base, made.duration = pts, dts, HUNDREDTH, 4
         return made
 
     return [moved.pts for moved in timeline(packet(*stamp) for stamp in stamps)]
@@ -40,20 +40,20 @@ def moved(timeline: Timeline, stamps: list[tuple[int, int]]) -> list[int | None]
 def test_a_part_goes_on_where_the_last_ended() -> None:
     """The order of decoding is not that of showing: only decoding times tell a new part."""
     part = [(0, -8), (12, -4), (4, 0), (8, 4)]
-    timeline = Timeline(leaps=False)
+    timeline = Timeline(HUNDREDTH, leaps=False)
     assert moved(timeline, part * 3) == [0, 12, 4, 8, 16, 28, 20, 24, 32, 44, 36, 40]
     assert timeline.shifts == [Fraction(16, 100), Fraction(32, 100)] and timeline.end == Fraction(48, 100)
-    assert moved(Timeline(leaps=False, known=[Fraction(1)]), part * 2)[4:] == [100, 112, 104, 108]
+    assert moved(Timeline(HUNDREDTH, leaps=False, known=[Fraction(1)]), part * 2)[4:] == [100, 112, 104, 108]
 
 
 @pytest.mark.parametrize("leaps,last", [(True, 8), (False, 5004)])
 def test_a_long_gap_is_a_jump_of_the_clock_only_where_clocks_jump(leaps: bool, last: int) -> None:
-    assert moved(Timeline(leaps), [(0, 0), (4, 4), (5004, 5004), (5008, 5008)]) == [0, 4, last, last + 4]
+    assert moved(Timeline(HUNDREDTH, leaps), [(0, 0), (4, 4), (5004, 5004), (5008, 5008)]) == [0, 4, last, last + 4]
 
 
 @pytest.mark.parametrize("wrong", [-500, 5004])
 def test_a_single_wrong_stamp_is_no_new_part(wrong: int) -> None:
-    timeline = Timeline(leaps=True)
+    timeline = Timeline(HUNDREDTH, leaps=True)
     assert moved(timeline, [(0, 0), (4, 4), (wrong, wrong), (12, 12)]) == [0, 4, wrong, 12]
     assert not timeline.joins and timeline.end == Fraction(16, 100)
 
