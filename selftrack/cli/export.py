@@ -37,6 +37,9 @@ def export(
     formats = exports.known(to)
     if not formats or (output is not None and len(formats) > 1):
         raise UserError(f"--to names {len(formats)} formats; name one{' for the file of -o' if formats else ''}")
+    if focal is not None and not any(FORMATS[name].focal for name in formats):
+        taking = ", ".join(sorted(name for name, format_ in FORMATS.items() if format_.focal))
+        raise UserError(f"--focal does not count in {', '.join(formats)}; leave it out, or write one of {taking}")
     if neutral_frame is not None and not clean:
         raise UserError("--neutral-frame is a part of the clean-up; add --clean")
     if not folder.exists():

@@ -4,8 +4,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from selftrack.tracker.export import FORMATS, ExportOptions, write
 from selftrack.tracker.results.track_file import Track
 
 
@@ -28,6 +30,7 @@ def test_into_the_folder_or_to_a_file(run: Callable, wink: Track) -> None:
     [
         (["--to", "fbx"], "unknown format 'fbx'; known: blender, csv"),
         (["--to", "csv", "--neutral-frame", "0"], "add --clean"),
+        (["--to", "csv", "--focal", "900"], "leave it out, or write one of blender, glb, maya, npz, openface, viewer"),
         (["--to", "csv", "--clean", "--neutral-frame", "5"], "frames 0 to 4"),
         (["--to", "openface", "--focal", "-1"], "above 0"),
         (["--to", "csv", "-o", "nowhere/a.csv"], "nowhere"),
@@ -63,6 +66,21 @@ def test_formats_are_named_in_any_way(run: Callable, smile: Path, given: list[st
     assert status == 0, err
     written = {p.name for p in Path("out").iterdir() if p.name.startswith("smile")}
     assert written == {"smile_livelink.csv", "smile.csv"} or (given[1] == "export=LIVELINK" and len(written) == 1)
+
+
+def test_where_the_focal_length_counts(wink: Track, tmp_path: Path) -> None:
+    """Where a format says so, files of two lenses differ; elsewhere they are the same."""
+    aside = wink.H_image + np.float32([0, 0, 0, 0, 20, 0])  # in the middle the line of sight is that of any lens
+    track = replace(wink, H_image=aside)
+    for name, one in FORMATS.items():
+        if one.package:
+            continue
+        files = [
+            write(track, name, tmp_path / f"{focal}{Path(one.file).suffix}", ExportOptions(focal=focal))
+            for focal in (600, 900)
+        ]
+        first, second = (file.read_bytes() for file in files)
+        assert (first != second) == one.focal, name
 
 
 def test_several_formats_of_a_track_that_is_there(run: Callable, wink: Track) -> None:

@@ -27,7 +27,7 @@ def export_vertices(track: Track, path: Path, options: ExportOptions) -> None:
         np.savez(file, verts=track.vertices(), faces=faces, ok=track.ok, times=track.times)
 
 
-@exporter("npz", "{clip}.npz")
+@exporter("npz", "{clip}.npz", focal=True)
 def export_arrays(track: Track, path: Path, options: ExportOptions) -> None:
     """Write an .npz of the curves and the pose, without pickle and without the decoder's code.
 

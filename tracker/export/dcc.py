@@ -19,7 +19,7 @@ ASSETS = Path(__file__).parents[1] / "assets" / "dcc"
 _Z_UP = np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]])  # x right, y down, z away -> x right, y away, z up
 
 
-@exporter("blender", "{clip}_blender.py", needs=[Need.ARKIT_CURVES])
+@exporter("blender", "{clip}_blender.py", needs=[Need.ARKIT_CURVES], focal=True)
 def export_blender(track: Track, path: Path, options: ExportOptions) -> None:
     """Write a script for Blender: shape keys, rotation quaternions (w, x, y, z), z up, the face towards -y at rest."""
     rotation, _ = camera_pose(track, focal_length(track, options.focal))
@@ -27,7 +27,7 @@ def export_blender(track: Track, path: Path, options: ExportOptions) -> None:
     _write("blender", track, path, {"quaternions": values.round(6).tolist()})
 
 
-@exporter("maya", "{clip}_maya.py", needs=[Need.ARKIT_CURVES])
+@exporter("maya", "{clip}_maya.py", needs=[Need.ARKIT_CURVES], focal=True)
 def export_maya(track: Track, path: Path, options: ExportOptions) -> None:
     """Write a script for Maya: blendShape targets and degrees about x, y, z in that order, y up, the face towards z."""
     from scipy.spatial.transform import Rotation

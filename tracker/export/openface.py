@@ -38,7 +38,7 @@ def landmarks68(track: Track) -> np.ndarray:
         return placed[..., :2].numpy()
 
 
-@exporter("openface", "{clip}_openface.csv", needs=[Need.ARKIT_CURVES, Need.LANDMARKS])
+@exporter("openface", "{clip}_openface.csv", needs=[Need.ARKIT_CURVES, Need.LANDMARKS], focal=True)
 def export_openface(track: Track, path: Path, options: ExportOptions) -> None:
     """Write an OpenFace-style CSV, one row per frame; `success` is 0 where no face was found.
 

@@ -46,6 +46,8 @@ class Format:
     needs: tuple[Need, ...] = ()
     package: str = ""
     """A package that the writer imports and that is an extra of its own, of the format's name."""
+    focal: bool = False
+    """Whether the focal length of the clip's camera counts."""
 
     def missing(self, decoder: Decoder) -> list[Need]:
         """List what the format needs and the decoder does not have."""
@@ -55,7 +57,9 @@ class Format:
 FORMATS: dict[str, Format] = {}
 
 
-def exporter(name: str, file: str, needs: Iterable[Need] = (), package: str = "") -> Callable[[Writer], Writer]:
+def exporter(
+    name: str, file: str, needs: Iterable[Need] = (), package: str = "", focal: bool = False
+) -> Callable[[Writer], Writer]:
     """Register a function as the writer of a format; the arguments are the fields of `Format`.
 
     Raises:
@@ -65,7 +69,7 @@ def exporter(name: str, file: str, needs: Iterable[Need] = (), package: str = ""
         raise ValueError(f"there is a format {name} already")
 
     def register(write: Writer) -> Writer:
-        FORMATS[name] = Format(name, file, write, tuple(needs), package)
+        FORMATS[name] = Format(name, file, write, tuple(needs), package, focal)
         return write
 
     return register

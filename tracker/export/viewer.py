@@ -24,7 +24,7 @@ EMBEDDED = 30_000_000
 """Bytes up to which the clip is put into the page; a longer one is referred to by its relative path."""
 
 
-@exporter("viewer", "viewer.html", needs=[Need.BLENDSHAPES])
+@exporter("viewer", "viewer.html", needs=[Need.BLENDSHAPES], focal=True)
 def export_viewer(track: Track, path: Path, options: ExportOptions) -> None:
     """Write one HTML page; the head in it is the .glb of the same options."""
     clip = _video_file(track)
