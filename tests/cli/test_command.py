@@ -216,6 +216,25 @@ def test_plain_lines_tell_the_time_left(capsys: pytest.CaptureFixture, monkeypat
     assert lines[-2:] == ["adapt    27/30, 12 s left skin 0.50", "adapt    30/30 skin 0.50"] and len(lines) == 10
 
 
+@pytest.mark.parametrize("terminal", [False, True])
+def test_lines_beside_the_progress(
+    capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, terminal: bool
+) -> None:
+    """Whole, whatever their length and brackets, before and after a stage has begun; none with --quiet."""
+    lines = [f"resuming at step [{n}]; delete {'a/long/path' * 20}" for n in range(2)]
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    with Stages() as stages:
+        stages.say(lines[0])
+        stages.show("adapt", 1, 2)
+        stages.say(lines[1])
+    shown = capsys.readouterr().err
+    assert all(line in shown for line in lines)
+    monkeypatch.setattr(progress, "quiet", lambda: True)
+    with Stages() as stages:
+        stages.say(lines[0])
+    assert capsys.readouterr().err == ""
+
+
 def test_the_chatter_of_litert_is_held_back_and_nothing_else(tmp_path: Path) -> None:
     program = """
 import os, threading, time
