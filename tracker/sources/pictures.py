@@ -79,7 +79,7 @@ class Renderer:
     def __init__(self, shape: Shape) -> None:
         self.others: list[tuple[int, int]] = []
         self.hdr: str | None = None
-        self._shape, self._reformat = shape, VideoReformatter()
+        self._shape, self._whole, self._reformat = shape, shape.square, VideoReformatter()
 
     def __call__(self, frame: av.VideoFrame, aspect: Fraction) -> np.ndarray:
         """Return the picture (H,W,3) uint8; one of another shape than the first gets black borders.
@@ -94,19 +94,18 @@ class Renderer:
             self.hdr = transfer
             deep = self._reformat.reformat(frame, width=width, height=height, format="rgb48le").to_ndarray()
             image = tone_mapped(deep, transfer)
-        if (width, height) != self._shape.square:
-            image = _bordered(image, self._shape.square)
+        if (width, height) != self._whole:
+            image = _bordered(image, self._whole)
         return orient(image, self._shape.matrix)
 
     def _inside(self, coded: tuple[int, int], aspect: Fraction) -> tuple[int, int]:
         """The size (W, H) that a frame of that coded size takes of the picture, before it is turned."""
-        whole = self._shape.square
         if coded == self._shape.coded:
-            return whole
+            return self._whole
         if coded not in self.others:
             self.others.append(coded)
         width = coded[0] * aspect
-        scale = min(whole[0] / width, Fraction(whole[1], coded[1]))
+        scale = min(self._whole[0] / width, Fraction(self._whole[1], coded[1]))
         return max(1, round(width * scale)), max(1, round(coded[1] * scale))
 
 
