@@ -35,8 +35,9 @@ def verbose() -> bool:
 
 
 def run(name: str, about: str | None = None, /, **commands: Callable[..., None]) -> None:
-    """Run a command, or one of several by their names; what the user can mend is one line on stderr and the exit status of
-    the error, 2 in general.
+    """Run a command, or one of several by their names.
+
+    What the user can mend is one line on stderr and the exit status of the error, 2 in general.
 
     Options and help texts are those of the functions' annotations, shown as they are; `about` is the help text of
     several. All have --help, --version, --verbose and --quiet; scripts also install completions of the shell.
