@@ -146,7 +146,7 @@ def adapt(
         say(f"resuming after the adaptation, which had ended; delete {checkpoint} to adapt anew")
         return _unpack(result, model, settings)
     torch.manual_seed(config.seed)
-    face, _ = find_face(source, model, tracking, who, lambda done, total: progress("identity", done, total, {}))
+    face = find_face(source, model, tracking, who, lambda done, total: progress("identity", done, total, {})).followed
     places = face.places if face else None
     clip = read_clip(
         source, model, tracking, config.clip, lambda done, total: progress("read", done, total, {}), places

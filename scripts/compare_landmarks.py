@@ -17,8 +17,8 @@ import torch
 from selftrack.decoders.landmarks import INNER_LIPS, LEFT_EYE, OUTER_EYE_CORNERS, RIGHT_EYE
 from selftrack.tracker.geometry import crop
 from selftrack.tracker.landmarks.detectors import AttentionMesh
-from selftrack.tracker.landmarks.search import DetectConfig
 from selftrack.tracker.landmarks.litert import LiteSession
+from selftrack.tracker.landmarks.search import DetectConfig
 
 EYES = {"right eye": RIGHT_EYE, "left eye": LEFT_EYE}
 

@@ -95,7 +95,7 @@ def detect(net: LandmarkNet, picture: np.ndarray) -> np.ndarray:
     region[:, 2] = (region[0, 0] - 1) / 2  # the centre of the first pixel is (0, 0)
     for _ in range(2):
         image = torch.from_numpy(warp(picture, region, SIZE).astype(np.float32) / 255).permute(2, 0, 1)
-        found, presence = net(image[None])
+        found, presence, _ = net(image[None])
         if presence[0] < LEAST_PRESENCE:
             return np.full((POINTS, 2), np.nan, np.float32)
         points = apply(invert(region), found[0, :, :2].numpy())

@@ -18,23 +18,25 @@ from selftrack.errors import NoFaceError, UserError
 from selftrack.io import OutputFolder
 from selftrack.tracker import export
 from selftrack.tracker.export.options import ExportOptions
-from selftrack.tracker.landmarks.cast import CastFace
-from selftrack.tracker.model import Crops, Model
+from selftrack.tracker.landmarks.base import load_landmarks
+from selftrack.tracker.landmarks.cast import CastFace, find_cast
+from selftrack.tracker.model import Crops, Model, choose_device
 from selftrack.tracker.network.weights import ClipFit
 from selftrack.tracker.refinement.subject import Subject
-from selftrack.tracker.results import confidence, curves, overlay, texture, track_file
+from selftrack.tracker.results import confidence, curves, faces, overlay, texture, track_file
 from selftrack.tracker.results.overlay import OverlayConfig
 from selftrack.tracker.results.track_file import Track
 from selftrack.tracker.sources.base import FrameSource
 from selftrack.tracker.sources.opening import open_source
 from selftrack.tracker.stopwatch import Stopwatch
-from selftrack.tracker.subjects import PersonConfig, find_face, find_subject
+from selftrack.tracker.subjects import Faces, PersonConfig, find_face, find_subject
 from selftrack.tracker.tracker import Tracker, TrackerConfig
 
 CONFIG = "config.yaml"
 ADAPTED, ADAPTATION = "adapted.safetensors", "adaptation.json"
 REPORT, REPORT_DATA = "report.html", "report.json"  # of `track-eval`: those of an earlier run go with its track
-OUTPUTS = (track_file.NAME, curves.NAME, overlay.NAME, CONFIG, ADAPTED, ADAPTATION, texture.NAME, REPORT, REPORT_DATA)
+RESULTS = (track_file.NAME, curves.NAME, overlay.NAME, CONFIG, ADAPTED, ADAPTATION, texture.NAME, faces.NAME)
+OUTPUTS = (*RESULTS, REPORT, REPORT_DATA)
 Progress = Callable[[str, int, int], None]
 Writer = Callable[[Track, Model, Path], None]
 """Writes further results of a track by a model into a folder, under names of `OUTPUTS`."""
@@ -176,11 +178,13 @@ def track_clip(
         with watch("load"):
             model = model or _load_for(source, config)
             export.require(names, model.decoder)
-        track, model, notes = _track(source, model, config, watch, progress)
+        track, model, found = _track(source, model, config, watch, progress)
+        notes = [*found.notes]
         lost = int((~track.ok).sum())
         notes += source.notes
         if lost == len(track):
-            raise NoFaceError(f"{path}: no face was found in any of {len(track)} frames; nothing was written")
+            known = "".join(f"; {note}" for note in notes)
+            raise NoFaceError(f"{path}: no face was found in any of {len(track)} frames; nothing was written{known}")
         track = replace(track, notes=(*notes, *_doubt(track)))
         with watch("write"):
             track.save(results)
@@ -189,6 +193,8 @@ def track_clip(
             curves.write_curves(track, results)
             complete = settings or {"track": asdict(config), "adapt": None, "export": list(names)}
             (results / CONFIG).write_text(yaml.safe_dump(complete, sort_keys=False), encoding="utf-8")
+        if len(found.everyone) > 1:
+            faces.write_faces(found.everyone, results)
         if config.overlay:
             with watch("overlay"):
                 overlay.write_overlay(track, results, config.overlay_style, partial(progress, "overlay"))
@@ -199,6 +205,31 @@ def track_clip(
                 export.write(track, to, results / name, ExportOptions(folder=results))
         written = tuple(name for name in (*OUTPUTS, *names.values()) if (results / name).exists())
     return Summary(output.path, len(track), lost, track.trusted(), fps, watch.seconds, track.notes, written)
+
+
+def show_faces(
+    path: Path | str,
+    folder: Path | str,
+    config: TrackConfig,
+    overwrite: bool = False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[CastFace, ...]:
+    """Write `faces.png` alone into a folder: the faces of a clip with their numbers, found in all frames.
+
+    Returns:
+        The faces, by number.
+
+    Raises:
+        UserError: the clip cannot be read, or the folder cannot be written or has that file and `overwrite` is not set.
+        NoFaceError: no face was found.
+    """
+    with OutputFolder(folder).writing([faces.NAME], overwrite) as results, open_clip(path, config) as source:
+        landmarks = load_landmarks("mediapipe", choose_device(config.device))
+        everyone = find_cast(source, landmarks, config.detect, progress, everyone=True)
+        if not everyone:
+            raise NoFaceError(f"{path}: no face was found; nothing was written")
+        faces.write_faces(everyone, results)
+    return everyone
 
 
 def check_results(path: Path | str, output: OutputFolder, names: Sequence[str], overwrite: bool) -> None:
@@ -235,12 +266,13 @@ def _doubt(track: Track) -> list[str]:
 
 def _track(
     source: FrameSource, model: Model, config: TrackConfig, watch: Stopwatch, progress: Progress
-) -> tuple[Track, Model, list[str]]:
-    """The track of a source, the model that made it, and notes for the user."""
+) -> tuple[Track, Model, Faces]:
+    """The track of a source, the model that made it, and who is in the source, with all notes for the user."""
     with watch("identity"):
-        face, notes = find_face(source, model, config, config.person, partial(progress, "identity"))
-        model, subject, about_weights = _for_clip(source, model, config, face)
-    tracker, total = Tracker(model, config, subject, face.places if face else None), source.count() or 0
+        who = find_face(source, model, config, config.person, partial(progress, "identity"))
+        model, subject, notes = _for_clip(source, model, config, who.followed)
+    places = who.followed.places if who.followed else None
+    tracker, total = Tracker(model, config, subject, places), source.count() or 0
     tracker.watch = watch
     for done, _ in enumerate(tracker.stream(watch.waiting("decode", source.frames())), 1):
         progress("track", done, max(total, done))
@@ -249,7 +281,7 @@ def _track(
         fit = _calibrated(model.fit, track)
         model = replace(model, fit=fit)
         track = replace(track, confidence=confidence.confidence(track, fit.log_odds))
-    return track, model, notes + about_weights
+    return track, model, who._replace(notes=who.notes + notes)
 
 
 def _for_clip(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -35,6 +36,17 @@ class PersonConfig:
     """Frames, spread over the clip."""
 
 
+class Faces(NamedTuple):
+    """Who is in a clip."""
+
+    followed: CastFace | None
+    """The face to follow; None where none was found in the sampled frames."""
+    everyone: tuple[CastFace, ...]
+    """By number."""
+    notes: list[str]
+    """For the user."""
+
+
 def no_progress(done: int, total: int) -> None:
     """Report nothing."""
 
@@ -45,11 +57,8 @@ def find_face(
     tracking: TrackerConfig,
     config: PersonConfig,
     progress: Progress = no_progress,
-) -> tuple[CastFace | None, list[str]]:
-    """Find the face of a clip to follow, the one with the number `tracking.detect.face`.
-
-    Returns:
-        The face, None where none was found in the sampled frames; and notes for the user.
+) -> Faces:
+    """Find the faces of a clip and the one to follow, whose number is `tracking.detect.face`.
 
     Raises:
         NoFaceError: there is no face of that number.
@@ -60,10 +69,10 @@ def find_face(
         known = ", ".join(f"{k} ({face})" for k, face in enumerate(faces)) or "none"
         raise NoFaceError(f"--face {number}: the faces of {source.info.name} are {known}; name one of these")
     if len(faces) < 2:
-        return (faces[0] if faces else None), []
+        return Faces(faces[0] if faces else None, faces, [])
     others = ", ".join(f"--face {k} ({face})" for k, face in enumerate(faces) if k != number)
     followed = f"{len(faces)} faces were found; face {number} ({faces[number]}) was followed"
-    return faces[number], [f"{source.info.name}: {followed}; for another one: {others}"]
+    return Faces(faces[number], faces, [f"{source.info.name}: {followed}; for another one: {others}"])
 
 
 def find_in_clip(
@@ -74,8 +83,8 @@ def find_in_clip(
     progress: Progress = no_progress,
 ) -> tuple[Subject | None, Crops]:
     """Find a clip's face and then its subject, see `find_face` and `find_subject`."""
-    face, _ = find_face(source, model, tracking, config, progress)
-    return find_subject(face, source, model, tracking, config)
+    followed = find_face(source, model, tracking, config, progress).followed
+    return find_subject(followed, source, model, tracking, config)
 
 
 def find_subject(

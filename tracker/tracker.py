@@ -26,6 +26,7 @@ from selftrack.tracker.refinement.refiner import Refined
 from selftrack.tracker.refinement.sequence import Refinement
 from selftrack.tracker.refinement.subject import Person, PersonFit, Subject
 from selftrack.tracker.results.confidence import StreamConfidence, sharpness
+from selftrack.tracker.results.regions import PARTS, REGIONS, Hold, held, region_confidence, shares
 from selftrack.tracker.results.track_file import Track, hold, resting
 from selftrack.tracker.sources.base import Frame, FrameSource
 from selftrack.tracker.sources.prefetch import prefetch
@@ -82,9 +83,18 @@ class FrameResult:
     """(L,2) float32, detected points, image pixels; NaN where lost."""
     curves: dict[str, float]
     """The animation curves by name, 0..1: ARKit's 52 where the decoder has them."""
+    visible: np.ndarray
+    """(6,) float32, how much is seen of `regions.PARTS`, 0..1; 0 where lost."""
+    regions: dict[str, float]
+    """The probability that eyes, brows, mouth and pose are where they should be, to 5 % of the IOD."""
     decoder: Decoder = field(repr=False)
     inverse_distance: float = 0.0
     """Of the camera, 1/metres."""
+
+    @property
+    def held(self) -> tuple[str, ...]:
+        """Which of eyes, brows and mouth are hidden, so that their curves hold the last sure values."""
+        return tuple(name for name, is_held in zip(REGIONS, held(self.visible), strict=False) if self.ok and is_held)
 
     @torch.no_grad()
     def vertices(self) -> np.ndarray:
@@ -175,6 +185,7 @@ class Tracker:
         self._follower = model.landmarks.follower(self.config.detect, places)
         self._stabiliser = CropStabiliser(self.config.crop)
         self._held: _Values | None = None
+        self._hold = Hold() if model.decoder.expression_names == ARKIT_NAMES else None
         self._confidence = StreamConfidence(
             self._decoder, model.landmarks.points, self._inverse_distance, fit.log_odds if fit else 0.0
         )
@@ -241,6 +252,7 @@ class Tracker:
             crop=held("crop"),
             H_image=held("H_image"),
             landmarks=stack("landmarks"),
+            visible=stack("visible"),
             curve_values=curves,
             curve_names=tuple(model.decoder.curve_names),
             identity=(z[ok] if ok.any() else z)[:, model.decoder.identity].mean(axis=0),
@@ -293,13 +305,14 @@ class Tracker:
         """Encode the face of a frame, and keep the result."""
         index, time, found, transform, picture = located
         landmarks = np.full((self.model.landmarks.points, 2), np.nan, np.float32)
-        presence = sharp = 0.0
+        presence, sharp, visible = 0.0, 0.0, np.zeros(len(PARTS), np.float32)
         if found is not None and transform is not None and picture is not None:
             landmarks, presence, sharp = found.points.astype(np.float32), found.confidence, sharpness(picture)
+            visible = shares(found.visible)
             with self.watch("network"):
                 codes = self._regress(picture, found.points, transform)
             with self.watch("refine"):
-                self._held = self._place(codes, found.points, View.of(picture, transform), time)
+                self._held = self._place(codes, found.points, View.of(picture, transform), time, visible)
         elif self._refinement is not None:
             self._refinement.reset()
         values = self._held or self._nowhere()
@@ -314,6 +327,8 @@ class Tracker:
             sharpness=sharp,
             landmarks=landmarks,
             curves=self._curves(values.z),
+            visible=visible,
+            regions=_region_confidence(visible, confidence, ok),
             decoder=self._decoder,
             inverse_distance=self._inverse_distance,
             **values._asdict(),
@@ -333,8 +348,9 @@ class Tracker:
         return network.heads.regress(features, None if subject is None else subject[None])
 
     @torch.no_grad()
-    def _place(self, codes: Codes, points: np.ndarray, view: View, time: float) -> _Values:
-        """Code and pose of a face: what the network says, corrected by the points and the skin."""
+    def _place(self, codes: Codes, points: np.ndarray, view: View, time: float, visible: np.ndarray) -> _Values:
+        """Code and pose of a face: what the network says, corrected by the points and the skin; of hidden regions, what
+        was seen of them last."""
         decoder, crop = self.model.decoder, torch.from_numpy(view.transform[None].astype(np.float32))
         z, pose = codes.z[0].cpu().clone(), to_image(codes.pose.cpu(), crop)
         if self._subject is not None:
@@ -348,6 +364,8 @@ class Tracker:
                 self._person_time = time
             z[decoder.expression] = torch.from_numpy(found.curves).to(z)
             pose = torch.from_numpy(found.pose)[None].to(pose)
+        if self._hold is not None:
+            z[decoder.expression] = torch.from_numpy(self._hold(z[decoder.expression].numpy(), visible, time)).to(z)
         inside = through(pose, crop)
         return _Values(z.numpy(), inside[0].numpy(), pose[0].numpy(), crop[0].numpy())
 
@@ -379,6 +397,11 @@ class Tracker:
         crop = crop.astype(np.float32)
         in_image = to_image(torch.from_numpy(pose[None]), torch.from_numpy(crop[None]))[0].numpy()
         return _Values(np.zeros(self.model.decoder.size, np.float32), pose, in_image, crop)
+
+
+def _region_confidence(visible: np.ndarray, confidence: float, ok: bool) -> dict[str, float]:
+    told = region_confidence(visible[None], np.array([confidence]), np.array([ok]))
+    return {region: float(values[0]) for region, values in told.items()}
 
 
 def _place(source: FrameSource) -> str:

@@ -62,6 +62,9 @@ def track(
     face: Annotated[
         int | None, typer.Option(help="Follow this face: 0 is the largest, 1 the next (default 0).", min=0)
     ] = None,
+    thumbnails: Annotated[
+        bool, typer.Option("--thumbnails", help="Only write faces.png: who can be followed by --face (default: no).")
+    ] = False,
     landmarks: Annotated[
         str | None, typer.Option(help="Read the landmarks of mediapipe or fan (default mediapipe).")
     ] = None,
@@ -145,6 +148,11 @@ def track(
     adapts = bool(under(from_file, "adapt")) if adapt is None else adapt
     _check_adapted(adapts, preset, bool(under(assigned, "adapt")))
     _check_drawn(changes.get("track.overlay") is not False, textured, assigned)
+    if thumbnails:
+        if adapts or exports or report:
+            raise UserError("--thumbnails shows the faces and tracks none; leave --adapt, --export and --report out")
+        _show_faces(video, output, changes, overwrite)
+        return
     summary, verdict = _run(video, output, changes, exports, (preset or "fast") if adapts else None, overwrite)
     if not quiet():
         print(summary)
@@ -154,6 +162,21 @@ def track(
         print("seconds  " + ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in summary.seconds.items()))
     if report:
         print_report(summary.folder)
+
+
+def _show_faces(video: str, output: Path | None, changes: Mapping[str, Any], overwrite: bool) -> None:
+    """Write a picture of the clip's faces, and say who is there."""
+    from selftrack.tracker.pipeline import TrackConfig, show_faces
+    from selftrack.tracker.results.faces import NAME
+
+    track = changed(TrackConfig(), under(changes, "track"), "track.")
+    folder = output or Path(f"{source_name(video)}_track")
+    with Stages() as stages:
+        faces = show_faces(video, folder, track, overwrite, lambda done, total: stages.show("faces", done, total))
+    if not quiet():
+        for number, face in enumerate(faces):
+            print(f"face {number}   {face}")
+        print(f"results  {folder}: {NAME}")
 
 
 def _check_clip(video: str) -> None:

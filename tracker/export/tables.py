@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from selftrack.tracker.results.track_file import Track
 
 _RATES = np.array([24000 / 1001, 24, 25, 30000 / 1001, 30, 48, 50, 60000 / 1001, 60, 100, 120])
-_UNCLEANED = ("frame", "time", "confidence")  # the clean-up leaves these alone
+_UNCLEANED = ("frame", "time", "confidence", "held")  # columns that begin so; the clean-up leaves them alone
 
 
 def wide_table(track: Track, raw: Track | None = None) -> dict[str, np.ndarray]:
     """Collect the columns of `curves.table`; after a clean-up those of the raw track follow, named `<name>_raw`."""
     columns = table(track)
     if raw is not None:
-        columns |= {f"{name}_raw": values for name, values in table(raw).items() if name not in _UNCLEANED}
+        columns |= {f"{name}_raw": values for name, values in table(raw).items() if not name.startswith(_UNCLEANED)}
     return columns
 
 

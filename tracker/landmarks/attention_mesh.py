@@ -30,6 +30,8 @@ class LandmarkOutput(NamedTuple):
     """(B, 478, 3): x, y, z in pixels of the crop; the first pixel's centre is (0, 0), larger z is farther."""
     presence: Tensor
     """(B,): probability that the crop shows a face."""
+    maps: list[Tensor]
+    """(B, C, s, s), s = 24, 12, 6: the trunk's features."""
 
 
 class LandmarkNet(nn.Module):
@@ -49,7 +51,7 @@ class LandmarkNet(nn.Module):
         self._graph = read_graph(path)
         self._taps = _trunk_taps(self._graph)
         self._outputs = [self._graph.outputs[f"output_{head}"] for head in _HEADS]
-        self._outputs.append(self._graph.outputs["conv_faceflag"])
+        self._outputs += [self._graph.outputs["conv_faceflag"], *self._taps[1:]]
         self.channels = tuple(self._graph.shapes[tap][3] for tap in self._taps)
         self.network = build_module(self._graph, self._outputs)
         self.trunk = build_module(self._graph, self._taps)
@@ -79,8 +81,9 @@ class LandmarkNet(nn.Module):
         """images (B, 3, 192, 192), RGB in 0..1, on the network's device -> LandmarkOutput."""
         _check_images(images)
         run = self._lite_network if images.device.type == "cpu" else self.network
-        mesh, *heads, presence = run(images)
-        return LandmarkOutput(self._refine(mesh, heads), presence.flatten().sigmoid())
+        outputs = list(run(images))
+        (mesh, *heads), (presence, *maps) = outputs[: len(_HEADS)], outputs[len(_HEADS) :]
+        return LandmarkOutput(self._refine(mesh, heads), presence.flatten().sigmoid(), maps)
 
     @torch.no_grad()
     def features(self, images: Tensor) -> list[Tensor]:

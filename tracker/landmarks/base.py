@@ -33,6 +33,9 @@ class Detection:
     """(478,) float32, pixels of the image, larger is farther, 0 about the head's middle; with FAN zeros."""
     confidence: float
     """Probability in 0..1 that the points are on a face."""
+    visible: np.ndarray | None = None
+    """(478,) float32, with FAN (68,): how visible each point is, 0 where something hides it, 1 where it is seen; None
+    where the detector does not say."""
 
 
 @dataclass(frozen=True)

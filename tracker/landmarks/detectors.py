@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from selftrack.decoders.landmarks import IBUG_68
 from selftrack.errors import UserError, of_extra
 from selftrack.tracker.landmarks.attention_mesh import LandmarkNet
 from selftrack.tracker.landmarks.base import Detection, Follower, LandmarkSource, Places, register_landmarks
@@ -75,7 +76,8 @@ class _FanFollower(Follower):
 def _align(fan: Any, frame: np.ndarray, found: Detection) -> Detection:
     """FAN's points of a face that was found."""
     points = fan.get_landmarks_from_image(frame, [bounding_box(found.points)])[0]
-    return Detection(points.astype(np.float32), np.zeros(len(points), np.float32), found.confidence)
+    visible = None if found.visible is None else found.visible[list(IBUG_68)]
+    return Detection(points.astype(np.float32), np.zeros(len(points), np.float32), found.confidence, visible)
 
 
 def _load_fan(device: str) -> Any:

@@ -17,6 +17,7 @@ from selftrack.tracker.landmarks import boxes
 from selftrack.tracker.landmarks.attention_mesh import SIZE, LandmarkNet
 from selftrack.tracker.landmarks.base import Detection
 from selftrack.tracker.landmarks.boxes import BoxConfig, BoxDetector, FaceBoxes
+from selftrack.tracker.landmarks.visibility import VisibilityHead, visible_at
 
 _MIN_SIDE = 16
 """Frames with a side of fewer pixels show no face worth tracking."""
@@ -71,6 +72,7 @@ class FaceSearch:
 
     def __init__(self, net: LandmarkNet, boxes: BoxDetector) -> None:
         self._net, self._boxes = net, boxes
+        self._visibility = VisibilityHead.load().to(net.device)
 
     def __call__(self, frame: np.ndarray, at_least: int = 1, config: DetectConfig | None = None) -> list[Detection]:
         """Faces of a frame (H, W, 3) uint8 RGB, the largest first.
@@ -140,13 +142,16 @@ class FaceSearch:
         step = max(int(1 / (3 * scale)), 1)  # of a huge face every step-th pixel says enough
         picture = crop.warp(frame[::step, ::step], region * (step, step, 1), SIZE).astype(np.float32) / 255
         images = torch.from_numpy(picture).to(self._net.device).permute(2, 0, 1)[None]
-        points, presence = self._net(images)
-        confidence = float(presence[0])
+        output = self._net(images)
+        confidence = float(output.presence[0])
         if confidence < min_presence:
             return None
-        points = points[0].cpu().numpy()
+        points = output.points[0].cpu().numpy()
         flat = crop.apply(crop.invert(region), points[:, :2])
-        return Detection(flat.astype(np.float32), (points[:, 2] / scale).astype(np.float32), confidence)
+        with torch.no_grad():
+            hidden = self._visibility(output.maps)[0].sigmoid().cpu().numpy()
+        visible = visible_at(hidden, points[:, :2], SIZE)
+        return Detection(flat.astype(np.float32), (points[:, 2] / scale).astype(np.float32), confidence, visible)
 
     def score(self, frame: np.ndarray, points: np.ndarray, quarters: int = 0) -> float:
         """How much a face with landmarks (L, 2) looks like one to the box detector, 0..1, when it is cut out upright

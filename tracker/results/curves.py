@@ -8,11 +8,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from selftrack.tracker.results.regions import REGIONS
+
 if TYPE_CHECKING:
     from selftrack.tracker.results.track_file import Track
 
 NAME = "curves.csv"
-_DECIMALS = {"time": 6, "confidence": 4} | dict.fromkeys(("yaw", "pitch", "roll", "scale", "tx", "ty"), 3)
+_DECIMALS = (
+    {"time": 6, "confidence": 4}
+    | {f"confidence_{region}": 4 for region in REGIONS}
+    | dict.fromkeys(("yaw", "pitch", "roll", "scale", "tx", "ty"), 3)
+)
 _CURVE_DECIMALS = 5
 
 
@@ -20,11 +26,15 @@ def table(track: Track) -> dict[str, np.ndarray]:
     """The wide table by column, (T,) each.
 
     frame (row number), time (seconds), ok (1 or 0), confidence (0..1, see `results.confidence`), yaw, pitch, roll
-    (degrees), scale (pixels per metre), tx, ty (pixels), see `Track.pose`, and the 52 ARKit names (0..1), Apple's
-    order. A lost frame repeats the last good values with ok 0.
+    (degrees), scale (pixels per metre), tx, ty (pixels), see `Track.pose`, the curves, of ARKit's 52 in Apple's order
+    (0..1); then confidence_eyes, confidence_brows, confidence_mouth, confidence_pose (0..1, see `results.regions`), and
+    held_eyes, held_brows, held_mouth (1 where something hides them, so that their curves hold the last sure values).
+    A lost frame repeats the last good values with ok 0.
     """
     columns = {"frame": np.arange(len(track)), "time": track.times, "ok": track.ok.astype(int)}
-    return columns | {"confidence": track.confidence} | track.pose() | track.curves()
+    columns |= {"confidence": track.confidence} | track.pose() | track.curves()
+    columns |= {f"confidence_{region}": values for region, values in track.regions().items()}
+    return columns | {f"held_{region}": values.astype(int) for region, values in track.held().items()}
 
 
 def write_curves(track: Track, folder: Path) -> Path:

@@ -16,6 +16,7 @@ from selftrack.decoders.mesh.rasterizer import Fragments, interpolate, rasterize
 from selftrack.decoders.mesh.shading import HEADLIGHT, lambert
 from selftrack.errors import UserError
 from selftrack.tracker.results.clip import open_clip
+from selftrack.tracker.results.regions import PARTS, POINTS_OF, doubtful
 from selftrack.tracker.results.texture import TextureConfig, clip_texture, own_texture
 from selftrack.tracker.results.track_file import Track
 from selftrack.tracker.sources.writer import VideoWriter
@@ -26,6 +27,8 @@ _CHUNK = 64  # frames whose vertices are held at a time
 _TURNED = (0.15, 0.4)  # cosines between which the textured mesh fades in
 _FADE = 0.02  # metres over which the mesh fades out
 _JAW_BULGE = 0.03  # metres by which the angle of the jaw lies behind the line from chin to ear
+_WARNING = (1.0, 0.55, 0.1)  # RGB of a region that is not to be trusted
+_NEAR, _FAR = 0.006, 0.014  # metres from a region's landmarks, within which it is coloured fully, and not at all
 
 
 @dataclass(frozen=True)
@@ -59,9 +62,9 @@ def write_overlay(
 ) -> Path:
     """Write `overlay.mp4` into a folder: H.264 with the clip's timing and sound, if it has any, read from it again.
 
-    Frames without a face show no mesh. `progress(done, total)` is called after each frame. `texture` (3,T,T) is
-    that of the textured mode, by default `texture.clip_texture`, or what a person's own model makes of the
-    frame's code and view, in the clip's colours.
+    Frames without a face show no mesh. Eyes, brows and mouth are coloured where they are not to be trusted.
+    `progress(done, total)` is called after each frame. `texture` (3,T,T) is that of the textured mode, by default
+    `texture.clip_texture`, or what a person's own model makes of the frame's code and view, in the clip's colours.
 
     Raises:
         UserError: the clip is not where it was.
@@ -71,7 +74,7 @@ def write_overlay(
     if config.mode == "textured" and texture is None:
         texture = clip_texture(track, config.texture)
         own = own_texture(track, texture)
-    paint = MeshPainter(track.model(), config, texture)
+    paint, doubts = MeshPainter(track.model(), config, texture), doubtful(track.visible, track.confidence, track.ok)
     with open_clip(track) as source:
         width, height = source.info.width, source.info.height
         shrink = min(1.0, config.max_height / height)
@@ -87,7 +90,7 @@ def write_overlay(
                     vertices[:, 2] *= scale[1]
                     if own is not None:
                         paint.texture = own(frame.index)[None]
-                    meshed = paint(shown, vertices)
+                    meshed = paint(shown, vertices, doubts[frame.index])
                 writer.write(np.concatenate([shown, meshed], axis=1), frame.time)
                 progress(frame.index + 1, len(track))
     return path
@@ -117,7 +120,10 @@ class MeshPainter:
         plain = torch.where(head.skin_texels, skin, own)
         self.texture = (texture if texture is not None and self.config.mode == "textured" else plain)[None]
         self.weight, self.ears = torch.ones(len(head.mean)), None
+        self.parts = torch.zeros(5, len(head.mean))
         if head.has_landmarks:
+            points = head.landmarks478(head.mean[None])[0]
+            self.parts = torch.stack([_nearness(head.mean, points[list(POINTS_OF[part])]) for part in PARTS[:5]])
             self.weight = _fade(head.mean, head.landmarks478(head.mean[None])[0])
             self.ears = head.landmarks478.subset(EARS)
         if "neck" in head.part_names:
@@ -125,8 +131,9 @@ class MeshPainter:
         teeth = torch.tensor([name.startswith("teeth") for name in head.part_names])[head.face_parts]
         self.teeth = head.faces[teeth].unique()
 
-    def __call__(self, image: np.ndarray, vertices: np.ndarray) -> np.ndarray:
-        """The image (H,W,3) uint8 with the mesh, whose vertices (V,3) are in its pixels, drawn over it."""
+    def __call__(self, image: np.ndarray, vertices: np.ndarray, doubts: np.ndarray | None = None) -> np.ndarray:
+        """The image (H,W,3) uint8 with the mesh, whose vertices (V,3) are in its pixels, drawn over it. Of
+        the first five of `regions.PARTS`, those are coloured that are in doubt (5,)."""
         height, width = image.shape[:2]
         low = np.clip(np.floor(vertices[:, :2].min(axis=0)), 0, (width, height)).astype(int)
         high = np.clip(np.ceil(vertices[:, :2].max(axis=0)) + 1, 0, (width, height)).astype(int)
@@ -137,6 +144,10 @@ class MeshPainter:
         drawn = fragments.face_index[0] >= 0
         pixels = Fragments(*(values[0][drawn][None, None] for values in fragments))
         colour, alpha = self._shade(moved, pixels)
+        if doubts is not None and doubts.any():
+            amount = self.parts[torch.from_numpy(doubts)].amax(0)
+            share = 0.6 * interpolate(amount[None, :, None], self.faces, pixels)[0, 0].numpy()
+            colour = (1 - share) * colour + share * np.array(_WARNING) * colour.mean(1, keepdims=True)
         out = image.copy()
         region = out[low[1] : high[1], low[0] : high[0]]
         behind = region[drawn.numpy()]
@@ -168,6 +179,12 @@ def _facing(vertices: torch.Tensor, middle: torch.Tensor) -> torch.Tensor:
     """
     outwards = functional.normalize(vertices - middle, dim=-1)
     return ((-outwards[..., 2] - _TURNED[0]) / (_TURNED[1] - _TURNED[0])).clamp(0, 1)
+
+
+def _nearness(mean: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+    """(V,) in 0..1: how near the mean head's vertices (V,3) are to points (N,3)."""
+    distance = torch.cdist(mean, points).amin(1)
+    return ((_FAR - distance) / (_FAR - _NEAR)).clamp(0, 1)
 
 
 def _fade(mean: torch.Tensor, points: torch.Tensor) -> torch.Tensor:

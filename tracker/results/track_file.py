@@ -18,13 +18,15 @@ import numpy as np
 from selftrack.decoders.arkit import ARKIT_NAMES
 from selftrack.errors import UserError
 from selftrack.io import atomic_path
+from selftrack.tracker.results.regions import REGIONS, held, region_confidence
 
 if TYPE_CHECKING:
     from selftrack.decoders.base import Decoder
 
 NAME = "track.npz"
 VERSION = 6
-_NEW = {3: ("curve_names", "curve_values", "decoder_path", "rest", "notes"), 4: ("rest", "notes"), 5: ("notes",)}
+_LATEST = ("notes", "visible")
+_NEW = {3: ("curve_names", "curve_values", "decoder_path", "rest", *_LATEST), 4: ("rest", *_LATEST), 5: _LATEST}
 """Fields that earlier versions have not."""
 _CHUNK = 64  # frames decoded at a time
 TRUSTED = 0.5
@@ -62,8 +64,15 @@ class Track:
     config: str  # JSON, the resolved settings
     # (52,) float32, curves of the person's face at rest, on top of which those of z are
     rest: np.ndarray = field(default_factory=lambda: np.zeros(len(ARKIT_NAMES), np.float32))
+    # (T,6) float32, how much is seen of the parts of `selftrack.tracker.results.regions`, 0 where lost; all of it in a
+    # track of an earlier version
+    visible: np.ndarray = field(default_factory=lambda: np.ones((0, 6), np.float32))
     notes: tuple[str, ...] = ()  # one line each of what was found in the clip, what was done, and what to do
     version: int = VERSION
+
+    def __post_init__(self) -> None:
+        if len(self.visible) != len(self.times):
+            object.__setattr__(self, "visible", np.ones((len(self.times), 6), np.float32))
 
     def __len__(self) -> int:
         return len(self.times)
@@ -80,6 +89,16 @@ class Track:
     def trusted(self) -> float:
         """Share of the frames, 0..1, whose confidence is 0.5 or more."""
         return float((self.confidence >= TRUSTED).mean())
+
+    def regions(self) -> dict[str, np.ndarray]:
+        """The probability that eyes, brows, mouth and pose are where they should be, to 5 % of the IOD: (T,) by region,
+        0 where lost."""
+        return region_confidence(self.visible, self.confidence, self.ok)
+
+    def held(self) -> dict[str, np.ndarray]:
+        """Whether something hides eyes, brows and mouth, so that their curves hold the last sure values: (T,) by
+        region."""
+        return dict(zip(REGIONS, (held(self.visible) & self.ok[:, None]).T, strict=False))
 
     def settings(self) -> dict[str, Any]:
         """The resolved settings with which the clip was tracked."""

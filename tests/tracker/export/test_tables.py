@@ -36,7 +36,7 @@ def read_unreal(path: Path) -> dict[str, dict[int, float]]:
 
 def test_csv_round_trip(performance: Track, tmp_path: Path) -> None:
     read = read_wide(write(performance, "csv", tmp_path / "take.csv"))
-    assert list(read)[:10] == "frame,time,ok,confidence,yaw,pitch,roll,scale,tx,ty".split(",") and len(read) == 62
+    assert list(read)[:10] == "frame,time,ok,confidence,yaw,pitch,roll,scale,tx,ty".split(",") and len(read) == 69
     np.testing.assert_allclose(read["time"], performance.times, atol=1e-6)
     np.testing.assert_array_equal(read["ok"], performance.ok)
     for name, values in (performance.curves() | performance.pose()).items():
@@ -118,7 +118,7 @@ def test_cleaned_tables_keep_the_raw_columns(make_track: Callable[..., Track], t
     track = make_track(np.arange(300) / 30, {"jawOpen": noise}, lost=[40])
     track.save(tmp_path)
     read = read_wide(export(tmp_path, "csv", cleaning=CleanConfig()))
-    assert len(read) == 62 + 59 and "time_raw" not in read
+    assert len(read) == 69 + 59 and "time_raw" not in read
     np.testing.assert_allclose(read["jawOpen_raw"], track.curves()["jawOpen"], atol=1e-7)
     assert np.std(read["jawOpen"]) < np.std(read["jawOpen_raw"]) / 2
     assert read["ok_raw"][40] == 0 and read["ok"][40] == 1 and read["confidence"][40] == 0

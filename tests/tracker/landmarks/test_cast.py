@@ -83,8 +83,8 @@ def test_a_picture_on_the_wall_is_not_the_default(make_clip: MakeClip, man: list
     assert (live.still, still.still) == (False, True) and "still as a picture" in str(still)
     with open_source(clip) as source:
         tracking = TrackerConfig(detect=DetectConfig(face=1))
-        face, (note,) = find_face(source, Model.load(device="cpu"), tracking, PersonConfig(samples=4))
-    assert face is not None and face.still
+        face, everyone, (note,) = find_face(source, Model.load(device="cpu"), tracking, PersonConfig(samples=4))
+    assert face is not None and face.still and len(everyone) == 2
     assert "2 faces were found; face 1 (" in note and "--face 0 (" in note
 
 

@@ -45,6 +45,7 @@ class Turning:
         self.poses = torch.tensor([6.4, 0, 0, 0, SIDE / 2, SIDE / 2]).repeat(frames, 1)
         self.poses[:, 2] = yaw
         self.ok, self.clip = np.ones(frames, bool), "missing.mkv"
+        self.visible, self.confidence = np.ones((frames, 6)), np.ones(frames)
 
     def __len__(self) -> int:
         return len(self.poses)

@@ -79,15 +79,16 @@ def test_a_track_of_version_3_is_read(tmp_path: Path) -> None:
         np.testing.assert_array_equal(getattr(again, f.name), getattr(old, f.name), err_msg=f.name)
 
 
-@pytest.mark.parametrize(("version", "missing"), [(4, {"rest", "notes"}), (5, {"notes"})])
+@pytest.mark.parametrize(("version", "missing"), [(4, {"rest", "notes", "visible"}), (5, {"notes", "visible"})])
 def test_a_track_of_version_4_or_5_is_read(tmp_path: Path, version: int, missing: set[str]) -> None:
-    """It has no rest, or no notes, of its own."""
+    """It has no rest of its own, or nothing of what is seen and no notes."""
     track = make_track()
     values = {f.name: np.asarray(getattr(track, f.name)) for f in fields(Track) if f.name not in missing}
     np.savez(tmp_path / "track.npz", **values | {"version": np.asarray(version)})
     old = load(tmp_path)
     assert old.version == 6 and old.rest.shape == (52,) and old.rest.any() == (version == 5) and old.notes == ()
     np.testing.assert_array_equal(old.z, track.z)
+    assert old.visible.shape == (5, 6) and (old.visible == 1).all()
 
 
 def test_frames_to_be_trusted() -> None:
@@ -159,7 +160,10 @@ def test_curves_csv(tmp_path: Path) -> None:
     lines = write_curves(track, tmp_path).read_text().splitlines()
     columns = lines[0].split(",")
     assert columns[:10] == "frame,time,ok,confidence,yaw,pitch,roll,scale,tx,ty".split(",")
-    assert columns[10:] == ARKIT.split()
+    assert columns[10:62] == ARKIT.split()
+    regions = ("eyes", "brows", "mouth")
+    assert columns[62:66] == [f"confidence_{region}" for region in (*regions, "pose")]
+    assert columns[66:] == [f"held_{region}" for region in regions]
     rows = [line.split(",") for line in lines[1:]]
     assert [r[0] for r in rows] == list("01234") and [r[2] for r in rows] == list("11011")
     np.testing.assert_allclose([float(r[1]) for r in rows], track.times, atol=1e-6)

@@ -1,0 +1,73 @@
+"""Several faces, covered faces and faces that are not there, by command."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from selftrack.tracker import load
+from selftrack.tracker.sources.opening import open_source
+
+MakeClip = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def frames() -> list[np.ndarray]:
+    """A man who begins to smile: every third of 48 frames."""
+    clip = Path(__file__).parents[1] / "data" / "smile.mp4"
+    with open_source(clip) as source:
+        return [frame.image for frame in source.frames(only=set(range(8, 56, 3)))]
+
+
+def with_picture(frame: np.ndarray, picture: np.ndarray) -> np.ndarray:
+    """The frame beside a larger picture of a man of another colour."""
+    blue = (255 * (picture[:, ::-1, ::-1] / 255.0) ** 0.5).astype(np.uint8)
+    wide = np.concatenate([frame[:, 100:460], cv2.resize(blue[10:340, 120:470], (420, 360))], 1)
+    return np.ascontiguousarray(wide)
+
+
+def test_faces_are_shown_with_their_numbers(run: Callable, make_clip: MakeClip, frames: list[np.ndarray]) -> None:
+    clip = make_clip("two.mp4", [with_picture(frame, frames[0]) for frame in frames])
+    status, out, err = run("track", clip, "--thumbnails")
+    assert status == 0, err
+    assert out.splitlines()[0].startswith("face 0   0.0 to 0.6 s") and "still as a picture" in out.splitlines()[1]
+    assert [file.name for file in Path("two_track").iterdir() if file.is_file()] == ["faces.png"]
+    assert cv2.imread("two_track/faces.png").shape == (2 * 188, 800, 3)
+    status, out, _ = run("track", clip, "-o", "first", "--no-overlay")
+    assert status == 0 and "2 faces were found; face 0" in out and "faces.png" in out
+    first = load("first")
+    assert "2 faces" in first.notes[0] and first.landmarks[:, :, 0].max() < 360
+    status, _, err = run("track", clip, "--thumbnails", "--adapt", "-o", "third")
+    assert status == 2 and "leave --adapt" in err.splitlines()[-1]
+
+
+def test_a_number_without_a_face_replaces_nothing(run: Callable, make_clip: MakeClip, frames: list[np.ndarray]) -> None:
+    clip = make_clip("one.mp4", frames)
+    assert run("track", clip, "--no-overlay")[0] == 0
+    before = Path("one_track/track.npz").read_bytes()
+    status, _, err = run("track", clip, "--no-overlay", "--overwrite", "--face", 1)
+    assert status == 3 and "--face 1: the faces of one are 0 (" in err.splitlines()[-1]
+    assert Path("one_track/track.npz").read_bytes() == before
+    assert run("track", make_clip("none.mp4", [np.full((96, 96, 3), 90, np.uint8)] * 3), "--thumbnails")[0] == 3
+
+
+def test_a_mask_hides_the_mouth(run: Callable, make_clip: MakeClip, frames: list[np.ndarray]) -> None:
+    """From the seventh frame on: what it does is not made up, and the table says so."""
+    masked = [frame.copy() for frame in frames]
+    for frame in masked[6:]:
+        cv2.ellipse(frame, (297, 262), (62, 48), 0, 0, 360, (120, 170, 205), -1, cv2.LINE_AA)
+    assert run("track", make_clip("bare.mp4", frames), "--no-overlay")[0] == 0
+    assert run("track", make_clip("mask.mp4", masked), "--no-overlay")[0] == 0
+    bare, mask = load("bare_track"), load("mask_track")
+    assert not any(held.any() for held in bare.held().values())
+    held = mask.held()
+    assert held["mouth"][7:].all() and not held["mouth"][:6].any() and not held["eyes"].any()
+    smile = mask.curves()["mouthSmileLeft"]
+    np.testing.assert_allclose(smile[7:], smile[6], atol=1e-6)
+    assert mask.regions()["mouth"][7:].max() < 0.5 < 0.8 < bare.regions()["mouth"].mean()
+    with open("mask_track/curves.csv") as file:
+        columns = file.readline().strip().split(",")
+        rows = [line.strip().split(",") for line in file]
+    assert [row[columns.index("held_mouth")] for row in rows] == ["1" if value else "0" for value in held["mouth"]]
