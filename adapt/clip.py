@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from selftrack.adapt.split import Split, split_rows
+from selftrack.adapt.split import EVERY, Split, block_length, split_rows
 from selftrack.errors import NoFaceError, UserError
 from selftrack.tracker.geometry import crop as crops
 from selftrack.tracker.geometry.crop import CropStabiliser, inter_ocular
@@ -19,6 +19,7 @@ from selftrack.tracker.landmarks.base import Places
 from selftrack.tracker.model import Crops, Model
 from selftrack.tracker.network.i2znet import Features, Heads
 from selftrack.tracker.refinement.flow import View
+from selftrack.tracker.results.skin_points import frame_step
 from selftrack.tracker.sources.base import Frame, FrameSource
 from selftrack.tracker.tracker import TrackerConfig
 
@@ -28,7 +29,7 @@ class ClipConfig:
     """Settings of what is kept."""
 
     frames: int = 600
-    """At most so many; of a longer clip, stretches of 80 frames spread evenly over it."""
+    """At most so many; of a longer clip, stretches of 2.7 seconds spread evenly over it."""
     margin: float = 0.15
     """Around the landmarks, in sides of their bounding box."""
     max_iod: float = 160.0
@@ -42,7 +43,6 @@ class ClipConfig:
     """Mean change of a thumbnail between neighbours, in grey levels, that is a cut if others change much less."""
 
 
-STRETCH = 80  # frames kept together: five blocks of the split, one of them held out
 BATCH = 8  # frames that go through the network together
 
 
@@ -143,13 +143,15 @@ class Clip:
         return heads.features(levels, self.crop_points[rows])
 
 
-def chosen_rows(count: int, most: int) -> np.ndarray:
-    """Of `count` rows, all or stretches of 80 neighbours spread evenly, `most` in all."""
-    stretches = most // STRETCH
-    if count <= max(most, STRETCH) or stretches < 1:
-        return np.arange(min(count, max(most, STRETCH)))
-    starts = np.linspace(0, count - STRETCH, stretches).astype(int)
-    return np.unique((starts[:, None] + np.arange(STRETCH)).ravel())
+def chosen_rows(count: int, most: int, step: float) -> np.ndarray:
+    """Of `count` rows, `step` seconds apart, all or stretches of neighbours spread evenly, `most` in all. A stretch has
+    five blocks of the split, one of them held out."""
+    stretch = EVERY * block_length(step)
+    stretches = most // stretch
+    if count <= max(most, stretch) or stretches < 1:
+        return np.arange(min(count, max(most, stretch)))
+    starts = np.linspace(0, count - stretch, stretches).astype(int)
+    return np.unique((starts[:, None] + np.arange(stretch)).ravel())
 
 
 def read_clip(
@@ -168,14 +170,15 @@ def read_clip(
     count = source.count()
     if count is None or not source.repeatable:
         raise UserError(f"{source.info.name}: has no end, so it cannot be adapted to; record it first")
-    wanted = chosen_rows(count, config.frames)
+    wanted = chosen_rows(count, config.frames, 1 / float(source.info.rate))
     follower, stabiliser = model.landmarks.follower(tracking.detect, places), CropStabiliser(tracking.crop)
-    kept, shots, last = _Kept(model, config), _Shots(config.cut), None
+    kept, shots, times, last = _Kept(model, config), _Shots(config.cut), list[float](), None
     for done, frame in enumerate(source.frames(only=set(wanted.tolist())), 1):
         if last is not None and frame.index != last + 1:
             follower.reset()
             stabiliser.reset()
         last = frame.index
+        times.append(frame.time)
         found = follower(frame.image, frame.time)
         shots.add(frame.image, frame.index, found is not None)
         progress(done, len(wanted))
@@ -188,7 +191,8 @@ def read_clip(
         raise NoFaceError(f"{name}: no face was found in any of {len(wanted)} frames; nothing was adapted to")
     if len(kept) < 8:
         raise UserError(f"{name}: a face in {len(kept)} frames is too little to adapt to; track it without --adapt")
-    split = Split(*(wanted[part] for part in split_rows(len(wanted))))
+    parts = split_rows(len(wanted), frame_step(np.array(times)))
+    split = Split(*(wanted[part] for part in parts))
     return kept.clip(shots.numbers(), (source.info.width, source.info.height), count, split)
 
 

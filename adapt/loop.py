@@ -1,4 +1,4 @@
-"""The loop that adapts I2ZNet to one clip. Every fifth block of 16 frames is held out of all that it learns from."""
+"""The loop that adapts I2ZNet to one clip. Every fifth block of frames is held out of all that it learns from."""
 
 from __future__ import annotations
 

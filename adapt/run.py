@@ -27,7 +27,7 @@ from selftrack.io import PRIVATE, file_hash, json_text
 from selftrack.tracker.model import Model
 from selftrack.tracker.network.weights import ClipFit
 from selftrack.tracker.pipeline import ADAPTATION, ADAPTED, TrackConfig, Writer, open_clip
-from selftrack.tracker.results.skin_points import Window, find_windows
+from selftrack.tracker.results.skin_points import Window, find_windows, frame_step
 from selftrack.tracker.results.texture import clip_texture, write_texture
 from selftrack.tracker.results.track_file import Track
 from selftrack.tracker.sources.base import FrameSource
@@ -238,7 +238,8 @@ def held_out_windows(source: FrameSource, clip: Clip) -> list[Window]:
     if not held:
         return []
     frames = source.frames(only=held)
-    return find_windows(((f.index, cv2.cvtColor(f.image, cv2.COLOR_RGB2GRAY)) for f in frames), landmarks)
+    grey = ((f.index, cv2.cvtColor(f.image, cv2.COLOR_RGB2GRAY)) for f in frames)
+    return find_windows(grey, landmarks, frame_step(clip.times))
 
 
 def judge(run: Adaptation, tracked: Tracked) -> Verdict:

@@ -27,6 +27,12 @@ class Batch(NamedTuple):
     """(m,) indices of vertices of the head."""
 
 
+def lags(offsets: tuple[int, ...], step: float) -> tuple[int, ...]:
+    """Find how many frames `step` seconds apart lie back as far as `offsets` say: up to 2 they are neighbours, by which
+    trembling is seen; larger ones are thirtieths of a second."""
+    return tuple(dict.fromkeys(k if k <= 2 else max(round(k / 30 / step), 2) for k in offsets))
+
+
 def frame_groups(clip: Clip, rows: np.ndarray, offsets: tuple[int, ...]) -> np.ndarray:
     """List, for each frame of `rows` (T,), itself and those of `rows` that lie `offsets` (K,) frames back in its shot.
 

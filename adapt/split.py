@@ -8,7 +8,8 @@ import numpy as np
 
 from selftrack.errors import UserError
 
-BLOCK = 16
+BLOCK = 16 / 30
+"""Seconds, enough for a window of skin points."""
 EVERY = 5
 
 
@@ -20,17 +21,22 @@ class Split(NamedTuple):
     report: np.ndarray
 
 
-def split_rows(count: int) -> Split:
-    """Every fifth block of 16 of `count` frames is held out; these go to `select` and `report` in turn.
+def block_length(step: float) -> int:
+    """Frames of a block, in a clip of frames `step` seconds apart: 16 at 30 frames/s."""
+    return max(round(BLOCK / step), 1)
+
+
+def split_rows(count: int, step: float) -> Split:
+    """Every fifth block of `count` frames `step` seconds apart is held out; these go to `select` and `report` in turn.
 
     A clip too short for two held-out blocks selects and reports on the same one; one too short for any holds out its
     last fifth.
     """
     if count < 1:
         raise UserError(f"a clip needs at least one frame, got {count}")
-    rows = np.arange(count)
-    block = rows // BLOCK
-    if count < EVERY * BLOCK:
+    rows, length = np.arange(count), block_length(step)
+    block = rows // length
+    if count < EVERY * length:
         held = rows >= count - max(count // EVERY, 1)
         return Split(rows[~held], rows[held], rows[held])
     held = block % EVERY == EVERY - 1

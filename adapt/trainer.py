@@ -13,7 +13,7 @@ from torch import Tensor
 from selftrack.adapt.clip import Clip, ClipConfig
 from selftrack.adapt.face import Face
 from selftrack.adapt.model import Adapted, Prediction
-from selftrack.adapt.sampling import Batch, Sampler, frame_groups
+from selftrack.adapt.sampling import Batch, Sampler, frame_groups, lags
 from selftrack.adapt.state import State, renew_state
 from selftrack.adapt.terms import TERMS, ClipContext, StepContext
 from selftrack.adapt.terms.registry import complete_settings, complete_weights
@@ -28,6 +28,7 @@ from selftrack.tracker.refinement.keys import KeyFrames
 from selftrack.tracker.refinement.refiner import Refined, Refiner
 from selftrack.tracker.refinement.sequence import Refinement
 from selftrack.tracker.refinement.subject import Subject, find_subject
+from selftrack.tracker.results.skin_points import frame_step
 
 KEYS = 120
 """Key frames, at most."""
@@ -50,7 +51,8 @@ class AdaptConfig:
     groups: int = 7
     """Groups of frames per step, all pairs of which are compared."""
     offsets: tuple[int, ...] = (0, 1, 2, 6, 12)
-    """Frames by which those of a group lie back: a constant slide is invisible to neighbours."""
+    """Frames by which those of a group lie back, in thirtieths of a second beyond 2: a constant slide is invisible to
+    neighbours."""
     texels: int = 1000
     """Random points of the skin per step, whose pixels are compared."""
     vertices: int = 600
@@ -142,7 +144,7 @@ class Trainer:
         self.clip, self.config = clip, config
         self.device = clip.points.device
         self.train_rows, self.select_rows, self.report_rows = (self._positions(part) for part in clip.split)
-        groups = frame_groups(clip, self.train_rows.cpu().numpy(), config.offsets)
+        groups = frame_groups(clip, self.train_rows.cpu().numpy(), lags(config.offsets, frame_step(clip.times)))
         if not len(groups) or len(self.select_rows) < 2 or len(self.report_rows) < 2:
             raise UserError("too few neighbouring frames with a face to adapt to; track this clip without --adapt")
         subject = subject or self._find_subject(network, refiner)

@@ -317,7 +317,7 @@ class Tracker:
             self._refinement.reset()
         values = self._held or self._nowhere()
         ok = found is not None
-        confidence = self._confidence(presence, sharp, landmarks, values.z, values.H_image, ok)
+        confidence = self._confidence(time, presence, sharp, landmarks, values.z, values.H_image, ok)
         result = FrameResult(
             index=index,
             time=time,

@@ -34,7 +34,7 @@ from selftrack.tracker import load
 from selftrack.tracker.geometry.crop import inter_ocular
 from selftrack.tracker.pipeline import ADAPTATION
 from selftrack.tracker.results.confidence import ASSET, LIMIT, SIGNALS, ConfidenceModel, track_signals
-from selftrack.tracker.results.skin_points import SkinPointConfig, frame_error
+from selftrack.tracker.results.skin_points import SkinPointConfig, frame_error, frame_step
 from selftrack.tracker.results.track_file import Track
 
 RIDGE = 0.01
@@ -67,8 +67,9 @@ class Judged:
             error = np.where(np.isnan(error), true_frame_error(track, load_truth(truth)), error)
         known = track.ok & np.isfinite(error)
         if adapted:
-            rows = chosen_rows(len(track), ClipConfig().frames)
-            split = split_rows(len(rows))
+            step = frame_step(track.times)
+            rows = chosen_rows(len(track), ClipConfig().frames, step)
+            split = split_rows(len(rows), step)
             known[rows[np.concatenate([split.select, split.report])]] = False
         return cls(name, track_signals(track)[known], error[known] < LIMIT, track.confidence[known])
 
@@ -78,7 +79,7 @@ def true_frame_error(track: Track, truth: Truth) -> np.ndarray:
 
     NaN in windows with a lost frame and in the clip's last frames, which fill no window.
     """
-    head, length = track.model(), SkinPointConfig().window
+    head, length = track.model(), SkinPointConfig().length(frame_step(track.times))
     face = face_vertices(head)
     errors = np.full(len(track), np.nan)
     for start in range(0, len(track) - length + 1, length):

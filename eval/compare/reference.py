@@ -15,7 +15,7 @@ from selftrack.eval.metrics.subject import Annotations, Mesh, TrackedClip
 from selftrack.tracker.landmarks.detectors import AttentionMesh
 from selftrack.tracker.landmarks.search import DetectConfig
 from selftrack.tracker.results.clip import open_clip
-from selftrack.tracker.results.skin_points import Window, find_windows
+from selftrack.tracker.results.skin_points import Window, find_windows, frame_step
 from selftrack.tracker.results.track_file import Track
 from selftrack.tracker.sources.base import Frame
 from selftrack.tracker.sources.opening import open_source
@@ -50,17 +50,18 @@ class Reference:
         Raises:
             UserError: the clip cannot be read, or there is no face in it.
         """
-        follower, points = AttentionMesh(torch.device("cpu")).follower(DetectConfig()), []
+        follower, points, times = AttentionMesh(torch.device("cpu")).follower(DetectConfig()), [], []
         with open_source(clip) as source:
             size, total = (source.info.height, source.info.width), source.count() or 0
             for frame in source:
-                found = follower(frame.image)
+                found = follower(frame.image, frame.time)
+                times.append(frame.time)
                 points.append(found.points if found else np.full((478, 2), np.nan, np.float32))
                 progress("detect", len(points), max(total, len(points)))
             landmarks = np.stack(points)
             if np.isnan(landmarks).all():
                 raise UserError(f"{clip}: no face was found in any frame; name a clip that shows one")
-            windows = find_windows(_grey(source.frames(), len(landmarks)), landmarks)
+            windows = find_windows(_grey(source.frames(), len(landmarks)), landmarks, frame_step(np.array(times)))
             return cls(source.fingerprint(), size, landmarks, windows)
 
     def tracked(
@@ -78,7 +79,8 @@ class Reference:
 def skin_windows(track: Track, progress: Progress = no_progress) -> list[Window]:
     """Follow the skin points of the track's clip, which is read again. Raises UserError when it cannot be read."""
     with open_clip(track, verify=True) as source:
-        return find_windows(_grey(source.frames(), len(track), progress), track.landmarks)
+        frames = _grey(source.frames(), len(track), progress)
+        return find_windows(frames, track.landmarks, frame_step(track.times))
 
 
 def _grey(frames: Iterator[Frame], count: int, progress: Progress = no_progress) -> Iterator[tuple[int, np.ndarray]]:

@@ -35,6 +35,7 @@ from selftrack.tracker.landmarks.search import DetectConfig
 from selftrack.tracker.network.weights import load_network
 from selftrack.tracker.pipeline import ADAPTATION, ADAPTED, REPORT, REPORT_DATA, TrackConfig, track_clip
 from selftrack.tracker.results.confidence import LIMIT
+from selftrack.tracker.results.skin_points import frame_step
 from selftrack.tracker.results.track_file import Track
 from selftrack.tracker.subjects import PersonConfig
 
@@ -211,7 +212,7 @@ def render(
         more=_table({name: metric for name, metric in rows.items() if not metric.headline}, values),
         held_out=_table({row.key: row for row in HELD_OUT}, _grey_levels(adaptation)) if adaptation else [],
         kept=adaptation["kept"] if adaptation else None,
-        held_note=_held_note(len(after)),
+        held_note=_held_note(len(after), frame_step(after.times)),
         over_time=plots.over_time(clips, _held(after) if adaptation else np.zeros(len(after), bool)),
         curves=plots.curves(clips),
         reliability=plots.reliability(clips) if math.isfinite(values["after"]["confidence.ece"]) else "",
@@ -280,13 +281,13 @@ def _held(track: Track) -> np.ndarray:
     """(T,) bool, frames held out from adaptation; not known for long clips, of which a part is learned from."""
     held = np.zeros(len(track), bool)
     if len(track) <= ClipConfig.frames:
-        _, select, report = split_rows(len(track))
+        _, select, report = split_rows(len(track), frame_step(track.times))
         held[np.r_[select, report]] = True
     return held
 
 
-def _held_note(count: int) -> str:
-    _, select, report = split_rows(count)
+def _held_note(count: int, step: float) -> str:
+    _, select, report = split_rows(count, step)
     if np.array_equal(select, report):
         return "The clip is short: the frames that judged also chose when to stop, so these figures are a little kind."
     return "Nothing was learned from the frames that judged, and nothing was chosen by them."

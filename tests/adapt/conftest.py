@@ -85,7 +85,7 @@ def clip(network: I2ZNet, truth: Truth) -> Clip:
         pixels=pixels,
         size=SIZE[::-1],
         total=COUNT,
-        split=split_rows(COUNT),
+        split=split_rows(COUNT, 1 / 30),
     )
 
 

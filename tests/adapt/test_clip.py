@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from selftrack.adapt.clip import STRETCH, ClipConfig, Pixels, _Shots, chosen_rows, read_clip
+from selftrack.adapt.clip import ClipConfig, Pixels, _Shots, chosen_rows, read_clip
 from selftrack.adapt.model import Adapted
 from selftrack.tracker.geometry.crop import warp
 from selftrack.tracker.network.i2znet import to_tensor
@@ -60,17 +60,19 @@ def test_large_faces_are_shrunk_in_place() -> None:
     assert values[0, 0, 0].item() * 255 == pytest.approx(80, abs=0.6)
 
 
+@pytest.mark.parametrize("rate", [30, 60])
 @pytest.mark.parametrize(("count", "most"), [(10, 600), (600, 600), (601, 600), (5000, 600), (90, 80)])
-def test_long_clips_are_read_in_stretches(count: int, most: int) -> None:
-    rows = chosen_rows(count, most)
-    assert len(rows) <= max(most, STRETCH) and len(set(rows)) == len(rows) and rows.max() < count
-    if count <= most:
+def test_long_clips_are_read_in_stretches(count: int, most: int, rate: int) -> None:
+    stretch = 80 * rate // 30
+    rows = chosen_rows(count, most, 1 / rate)
+    assert len(rows) <= max(most, stretch) and len(set(rows)) == len(rows) and rows.max() < count
+    if count <= max(most, stretch):
         assert np.array_equal(rows, np.arange(count))
     else:
         stretches = np.split(rows, np.flatnonzero(np.diff(rows) > 1) + 1)
-        assert [len(stretch) for stretch in stretches] == [STRETCH] * (most // STRETCH)
-        starts = [stretch[0] for stretch in stretches]
-        assert starts[0] == 0 and starts[-1] == (count - STRETCH if len(starts) > 1 else 0)
+        assert [len(part) for part in stretches] == [stretch] * (most // stretch)
+        starts = [part[0] for part in stretches]
+        assert starts[0] == 0 and starts[-1] == (count - stretch if len(starts) > 1 else 0)
         assert len(starts) < 3 or np.ptp(np.diff(starts)) <= 1  # spread evenly
 
 
@@ -114,5 +116,5 @@ def test_reading_the_bundled_clip(smile: Path, maps: bool) -> None:
 
 def test_a_clip_without_a_face_is_refused(make_clip, tmp_path: Path) -> None:  # noqa: ANN001
     clip = make_clip("blank.mp4", [np.zeros((96, 96, 3), np.uint8)] * 4)
-    with pytest.raises(ValueError, match="a face in 0 frames is too little to adapt to"):
+    with pytest.raises(ValueError, match="no face was found in any of 4 frames"):
         read_clip(open_source(clip), load_model(TrackConfig()), TrackConfig(), ClipConfig())

@@ -75,7 +75,7 @@ class RefineConfig:
     irises: float = 1.0
     """Weight of the irises' points."""
     flow: float = 0.003
-    """Standard deviation of how far skin is followed from one frame to the next, in inter-ocular distances."""
+    """Standard deviation of how far skin is followed to a frame `STEP` later, in inter-ocular distances."""
     robust: float = 6.0
     """Errors of so many standard deviations count half."""
     prior: float = 1.3
@@ -91,7 +91,8 @@ class RefineConfig:
     steps: int = 2
     """Gauss-Newton steps."""
     pace: float = 5.0
-    """Standard deviation of a control's speed, in root mean squares of recordings; of a Student distribution."""
+    """Standard deviation of a control's speed from one frame to another `STEP` later, in root mean squares of
+    recordings; of a Student distribution. Variances of changes add up in time, so that any rate damps alike."""
     head_pace: tuple[float, ...] = (0.09, 0.18, 0.18, 0.12, 0.12, 0.12)
     """The same of the pose per second: its logarithmic scale, angles (radians) and place (inter-ocular distances)."""
     hidden: tuple[float, float] = (0.14, 0.26)
@@ -107,6 +108,10 @@ class RefineConfig:
 ADAPTED = RefineConfig(error=0.01, prior=2.0, pose=(0.02, 0.05, 0.05, 0.03, 0.03, 0.03), act=4.0)
 """A network that has been adapted to the clip knows its points' errors: it is nearer to the face than they are."""
 
+STEP = 1 / 30
+"""Seconds between the frames for which deviations from one frame to the next are said."""
+LEAST_SECONDS = 1e-3
+"""Frames that are nearer in time count as so far apart."""
 _FREEDOM = 3.0  # of the Student distribution
 _LEAST_PACE = 0.3  # of a control, per second: recordings hardly move the jaw sideways
 
@@ -380,9 +385,9 @@ class Refiner:
         """Add the cost of what has changed since the frame before."""
         place = self.iod * np.exp(now.pose[0])
         head = np.array(self.config.head_pace) * np.array([1, 1, 1, 1, place, place])
-        spread = np.concatenate([self.pace, head]) * max(before.seconds, 1e-3)
+        pace, seconds = np.concatenate([self.pace, head]), max(before.seconds, LEAST_SECONDS)
         change = np.concatenate([now.controls - before.frame.controls, now.pose - before.frame.pose])
-        weight = (_FREEDOM + 1) / (_FREEDOM + (change / spread) ** 2) / spread**2
+        weight = (_FREEDOM + 1) / (_FREEDOM + (change / (pace * seconds)) ** 2) / (pace**2 * seconds * STEP)
         normal[np.diag_indices(len(normal))] += weight
         right -= weight * change
 

@@ -9,7 +9,7 @@ import numpy as np
 from selftrack.tracker.refinement import controls
 from selftrack.tracker.refinement.flow import Followed, View, follow, skin_rows
 from selftrack.tracker.refinement.keys import KeyFollower, KeyFrames, merged
-from selftrack.tracker.refinement.refiner import Before, Refined, Refiner
+from selftrack.tracker.refinement.refiner import LEAST_SECONDS, STEP, Before, Refined, Refiner
 
 
 class _Seen(NamedTuple):
@@ -68,18 +68,18 @@ class Refinement:
         """Follow the skin to a frame with detected points (L,2), from the frame before and from key frames."""
         if view is None:
             return None
-        near = self._follow_last(points, view)
+        near = self._follow_last(points, view, time)
         if self._keys is None:
             return near
         guess = points if near is None else np.where(near.weight[:, None] > 0, near.points, points)
         return merged(near, self._keys(points, view, time, guess, self._refiner.config.flow))
 
-    def _follow_last(self, points: np.ndarray, view: View) -> Followed | None:
-        """Follow the skin from the frame before."""
+    def _follow_last(self, points: np.ndarray, view: View, time: float) -> Followed | None:
+        """Follow the skin from the frame before; it counts less the longer ago that was, as errors add up in time."""
         seen, rows = self._seen, self._skin
         if seen is None or not len(rows):
             return None
         start = seen.placed[rows]
         target, weight = points.copy(), np.zeros(len(points))
         target[rows], weight[rows] = follow(seen.view, view, start, start + points[rows] - seen.detected[rows])
-        return Followed(target, weight)
+        return Followed(target, weight * STEP / max(time - self._time, LEAST_SECONDS))

@@ -30,7 +30,9 @@ from selftrack.tracker.results.track_file import Track
 
 ASSET = Path(__file__).parents[1] / "assets" / "confidence.json"
 LIMIT = 1.0  # percent IOD, the skin-point error that a trusted frame stays under
-MEMORY = 8  # frames, the current one included, over which signals look back
+STEP = 1 / 30  # seconds, in which motion is measured whatever the frame rate
+MEMORY = 7 * STEP  # seconds over which signals look back
+TOLERANCE = 0.002  # seconds by which files round the times of their frames
 REACH = 3.0  # standard deviations at which signals are held: beyond, nothing was learned
 SHIFT = 2.0  # standard deviation, in log-odds, of what a clip's own level is off the one that was learned
 SIGNALS = (
@@ -40,11 +42,11 @@ SIGNALS = (
     "pitch",
     "size",  # log pixels per metre
     "sharpness",  # log of `sharpness`
-    "speed",  # log motion of the mesh since the last frame, percent IOD
+    "speed",  # log motion of the mesh in a `STEP`, percent IOD
     "travel",  # the same over the memory
-    "jitter",  # log second difference of the mesh, percent IOD
+    "jitter",  # log change of the mesh's velocity in a `STEP`, percent IOD per `STEP`
     "wander",  # log spread over the memory of the mesh against the detected points, percent IOD
-    "change",  # log mean change of the curves since the last frame
+    "change",  # log mean change of the curves in a `STEP`
 )
 
 
@@ -109,21 +111,29 @@ def confidence(track: Track, shift: float = 0.0) -> np.ndarray:
 
 
 class StreamConfidence:
-    """The confidence of frames as they come: what `confidence` says of a track, with a memory of `MEMORY` frames."""
+    """The confidence of frames as they come: what `confidence` says of a track, with a memory of `MEMORY` seconds."""
 
     def __init__(self, decoder: Decoder, points: int, inverse_distance: float = 0.0, shift: float = 0.0) -> None:
         """`points` landmarks are detected; `shift` is the clip's own, see `clip_shift`."""
         self._landmarks = SurfacePoints.landmarks(decoder, points)
         self._expression, self._inverse_distance, self._shift = decoder.expression, inverse_distance, shift
-        self._rows: deque[tuple[np.ndarray, ...]] = deque(maxlen=MEMORY)
+        self._rows: deque[tuple[np.ndarray, ...]] = deque()
 
     @torch.no_grad()
     def __call__(
-        self, presence: float, sharp: float, detected: np.ndarray, z: np.ndarray, pose: np.ndarray, ok: bool
+        self,
+        time: float,
+        presence: float,
+        sharp: float,
+        detected: np.ndarray,
+        z: np.ndarray,
+        pose: np.ndarray,
+        ok: bool,
     ) -> float:
         """Judge the next frame.
 
         Args:
+            time: seconds.
             presence: the detector's probability of a face.
             sharp: `sharpness` of the crop.
             detected: (L,2) landmarks, image pixels.
@@ -134,12 +144,14 @@ class StreamConfidence:
         place = self._landmarks.mean.device
         code, at = (torch.from_numpy(values[None]).to(place) for values in (z, pose))
         mesh = project(self._landmarks(code), at, self._inverse_distance)[0, :, :2].cpu().numpy()
-        row = (presence, sharp, detected, mesh, pose, z[self._expression], ok)
+        row = (time, presence, sharp, detected, mesh, pose, z[self._expression], ok)
         self._rows.append(tuple(np.asarray(value) for value in row))
+        while len(self._rows) > 1 and self._rows[1][0] <= time - MEMORY + TOLERANCE:
+            self._rows.popleft()
         if not ok:
             return 0.0
-        values = signals(*(np.stack(column) for column in zip(*self._rows, strict=True)))
-        return float(load_confidence()(values[-1:], self._shift)[0])
+        columns = (np.stack(column) for column in zip(*self._rows, strict=True))
+        return float(load_confidence()(signals(*columns, rows=slice(-1, None)), self._shift)[0])
 
 
 def clip_shift(track: Track, windows: Sequence[Window]) -> float:
@@ -170,10 +182,13 @@ def track_signals(track: Track) -> np.ndarray:
     with torch.no_grad():
         mesh = project(SurfacePoints.landmarks(head, count)(z), pose, track.inverse_distance)[..., :2].numpy()
     expression = track.z[:, head.expression]
-    return signals(track.presence, track.sharpness, track.landmarks, mesh, track.H_image, expression, track.ok)
+    return signals(
+        track.times, track.presence, track.sharpness, track.landmarks, mesh, track.H_image, expression, track.ok
+    )
 
 
 def signals(
+    times: np.ndarray,
     presence: np.ndarray,
     sharp: np.ndarray,
     detected: np.ndarray,
@@ -181,10 +196,13 @@ def signals(
     pose: np.ndarray,
     expression: np.ndarray,
     ok: np.ndarray,
+    *,
+    rows: slice = slice(None),
 ) -> np.ndarray:
     """The signals (T,11) of a track, in the order of `SIGNALS`; NaN in lost frames and where there is no past.
 
     Args:
+        times: (T,) seconds.
         presence: (T,) the detector's probability of a face.
         sharp: (T,) `sharpness` of the crops.
         detected: (T,L,2) landmarks, image pixels, NaN where lost.
@@ -192,34 +210,57 @@ def signals(
         pose: (T,6) in the image.
         expression: (T,52).
         ok: (T,) bool.
+        rows: those to return.
     """
     out = np.full((len(ok), len(SIGNALS)), np.nan)
     good = np.flatnonzero(ok)
     if not len(good):
-        return out
+        return out[rows]
     iod = np.maximum(inter_ocular(detected), 1e-3)
     percent = 100 / iod[:, None, None]
-    off = (mesh - detected)[:, :MESH_POINTS] * percent
-    begin = _runs(ok)
+    mesh = mesh[:, :MESH_POINTS]
+    off = (mesh - detected[:, :MESH_POINTS]) * percent
     chance = presence[good].clip(1e-3, 1 - 1e-3)
     out[good, 0] = np.log(chance / (1 - chance))
     out[good, 1] = np.log(_length(off[good]).mean(1) + 0.1)
     out[good, 2:4] = np.abs(pose[good][:, [2, 1]])
     out[good, 4] = pose[good, 0]
     out[good, 5] = np.log(sharp[good] + 1e-4)
-    for row in good:
-        past = slice(max(begin[row], row - MEMORY + 1), row + 1)
-        count = past.stop - past.start
+    begin = _runs(ok)
+    for row in np.intersect1d(good, np.arange(len(ok))[rows]):
+        past = slice(begin[row], row + 1)
         # in the current frame's IOD, so that a turning head does not move by the change of its IOD
-        path = mesh[past, :MESH_POINTS] * percent[row]
-        if count > 1:
-            out[row, 6] = np.log(_length(path[-1] - path[-2]).mean() + 0.05)
-            out[row, 7] = np.log(_length(path[-1] - path[0]).mean() + 0.05)
-            out[row, 9] = np.log(np.sqrt(((off[past] - off[past].mean(0)) ** 2).sum(2).mean()) + 0.05)
-            out[row, 10] = np.log(np.abs(expression[row] - expression[row - 1]).mean() + 1e-3)
-        if count > 2:
-            out[row, 8] = np.log(_length(path[-1] - 2 * path[-2] + path[-3]).mean() + 0.02)
-    return out
+        out[row, 6:] = _motion(times[past], mesh[past], off[past], expression[past], float(percent[row, 0, 0]))
+    return out[rows]
+
+
+def _motion(times: np.ndarray, mesh: np.ndarray, off: np.ndarray, expression: np.ndarray, percent: float) -> np.ndarray:
+    """The signals (5,) from speed to change of the last of some good frames, NaN where there are too few.
+
+    Motion is that since the last frame that is a full step or more away, by the time that it took: a step of any frame
+    rate. Arguments as `signals`; `percent` is that of a pixel.
+    """
+
+    def row_at(time: float) -> int:
+        """The last row that is no later; -1 where there is none."""
+        return int(np.searchsorted(times, time + TOLERANCE, side="right")) - 1
+
+    def velocity(values: np.ndarray, since: int, until: int = -1) -> np.ndarray:
+        return (values[until] - values[since]) * (STEP / max(times[until] - times[since], TOLERANCE))
+
+    found = np.full(5, np.nan)
+    past = [row for k in range(round(MEMORY / STEP) + 1) if (row := row_at(times[-1] - k * STEP)) >= 0]
+    if len(past) < 2:
+        return found
+    last = past[1]
+    now, before = percent * velocity(mesh, last), row_at(times[last] - STEP)
+    found[0] = np.log(_length(now).mean() + 0.05)
+    found[1] = np.log((len(past) - 1) * percent * _length(velocity(mesh, past[-1])).mean() + 0.05)
+    if before >= 0:
+        found[2] = np.log(_length(now - percent * velocity(mesh, before, last)).mean() + 0.02)
+    found[3] = np.log(np.sqrt(((off[past] - off[past].mean(0)) ** 2).sum(2).mean()) + 0.05)
+    found[4] = np.log(np.abs(velocity(expression, last)).mean() + 1e-3)
+    return found
 
 
 def _runs(ok: np.ndarray) -> np.ndarray:

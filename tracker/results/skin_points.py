@@ -28,7 +28,7 @@ from selftrack.decoders.mesh.rasterizer import rasterize
 class SkinPointConfig:
     """How skin points are found and followed. Lengths in IOD unless they say pixels."""
 
-    window: int = 12  # frames that a point is followed, its first one included
+    window: float = 0.4  # seconds that a point is followed
     count: int = 60  # corners a window starts with, at most
     quality: float = 0.01  # weakest corner, as a part of the strongest one
     spacing: float = 0.06  # least distance of two corners
@@ -38,6 +38,10 @@ class SkinPointConfig:
     step_limit: float = 0.4  # pixels, largest forward-backward distance from frame to frame
     loop_limit: float = 0.02  # largest distance when the last frame is matched to the first, beside step_limit
     min_share: float = 0.2  # a window that keeps fewer of its corners is given up: a cut, a hand, heavy blur
+
+    def length(self, step: float) -> int:
+        """Frames of a window, its first one included, in a clip of frames `step` seconds apart."""
+        return max(round(self.window / step), 2)
 
 
 class Window(NamedTuple):
@@ -51,8 +55,16 @@ class Window(NamedTuple):
     """(N,W,2) float32 image pixels of N points in W frames."""
 
 
+def frame_step(times: np.ndarray) -> float:
+    """Find the usual distance in seconds of frames at times (T,); a thirtieth where there is but one."""
+    return max(float(np.median(np.diff(times))), 1e-3) if len(times) > 1 else 1 / 30
+
+
 def find_windows(
-    frames: Iterable[tuple[int, np.ndarray]], landmarks: np.ndarray, config: SkinPointConfig | None = None
+    frames: Iterable[tuple[int, np.ndarray]],
+    landmarks: np.ndarray,
+    step: float,
+    config: SkinPointConfig | None = None,
 ) -> list[Window]:
     """Skin points in windows that do not overlap.
 
@@ -62,12 +74,14 @@ def find_windows(
     Args:
         frames: rows, ascending, and their grey images (H,W) uint8.
         landmarks: (T,L,2) image pixels, row by row, NaN where lost; L is 478, 468 (MediaPipe) or 68 (IBUG).
+        step: seconds from one frame to the next, see `frame_step`.
         config: how; the defaults if None.
 
     Raises:
         ValueError: landmarks of another number, images that are not grey uint8.
     """
     config = config or SkinPointConfig()
+    length = config.length(step)
     if landmarks.ndim != 3 or landmarks.shape[1] not in LAYOUTS or landmarks.shape[2] != 2:
         raise ValueError(f"expected landmarks (T,L,2) with L of {sorted(LAYOUTS)}, got {landmarks.shape}")
     layout = LAYOUTS[landmarks.shape[1]]
@@ -81,7 +95,7 @@ def find_windows(
             walk = None
         if walk is None and found:
             walk = _Walk.begin(row, grey, landmarks[row], layout, config)
-        if walk is not None and walk.length == config.window:
+        if walk is not None and walk.length == length:
             windows += walk.finish()
             walk = None
     return windows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -11,6 +12,7 @@ from selftrack.decoders.arkit import ARKIT_NAMES
 from selftrack.decoders.head.model import Head, load_head
 from selftrack.tracker.geometry.pose import project
 from selftrack.tracker.refinement import controls
+from selftrack.tracker.refinement.flow import View
 from selftrack.tracker.refinement.refiner import Before, RefineConfig, Refined, Refiner
 from selftrack.tracker.refinement.sequence import Refinement
 from selftrack.tracker.refinement.subject import Person, PersonFit, Shot, fit_person
@@ -163,6 +165,49 @@ def test_noise_is_damped_and_a_quick_act_is_not(head: Head, refiner: Refiner) ->
     assert jitter[0] < 0.75 * jitter[1]
     jaw = controls.NAMES.index("jawOpen")
     assert followed[13].controls[jaw] > 0.9 * alone[13].controls[jaw]
+
+
+RATES = [15, 24, 50, 60]
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_an_act_is_damped_alike_at_any_rate(head: Head, refiner: Refiner, rate: int) -> None:
+    """The jaw goes to its side within a fifth of a second, of which the network sees a part."""
+
+    def curves(rate: int) -> np.ndarray:
+        refinement, found = Refinement(refiner), []
+        for time in np.arange(rate // 2 + 1) / rate:
+            act = controls_of(jawLeft=0.5 * np.clip((time - 0.1) / 0.2, 0, 1))
+            points = points_of(head, controls.to_curves(act), POSE)
+            found.append(refinement(points, Refined(0.4 * act, POSE), np.zeros(60), time).curves)
+        return np.array(found)
+
+    every = np.gcd(rate, 30)
+    ours, usual = curves(rate)[:: rate // every], curves(30)[:: 30 // every]
+    np.testing.assert_allclose(ours, usual[: len(ours)], atol=0.01)
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_points_that_slide_over_the_skin_draw_the_mesh_alike_at_any_rate(
+    head: Head, refiner: Refiner, rate: int
+) -> None:
+    """The picture stands still; detected points are 2 pixels to the right from the second frame on."""
+    picture = np.random.default_rng(0).integers(0, 255, (256, 256), np.uint8)
+    view = View(cv2.GaussianBlur(picture, (0, 0), 1.5), np.eye(2, 3))
+    pose = np.array([6.8, 0, 0, 0, 127.5, 127.5])
+    points, network = points_of(head, np.zeros(52), pose), Refined(controls_of(), pose)
+
+    def places(rate: int) -> np.ndarray:
+        refinement, found = Refinement(refiner), []
+        for row in range(rate // 3 + 1):
+            slid = points + [2.0 * (row > 0), 0]
+            found.append(refinement(slid, network, np.zeros(60), row / rate, view).pose[4])
+        return np.array(found) - pose[4]
+
+    every = np.gcd(rate, 30)
+    ours, usual = places(rate)[:: rate // every], places(30)[:: 30 // every]
+    assert usual[1] < 1.9  # the skin holds it back at first
+    np.testing.assert_allclose(ours, usual, atol=0.12)
 
 
 def test_reset_forgets(head: Head, refiner: Refiner) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -12,11 +14,11 @@ from selftrack.tracker import load
 from selftrack.tracker.geometry.crop import inter_ocular
 from selftrack.tracker.pipeline import TrackConfig, track_clip
 from selftrack.tracker.results.confidence import (
-    MEMORY,
     REACH,
     SHIFT,
     SIGNALS,
     ConfidenceModel,
+    StreamConfidence,
     clip_shift,
     confidence,
     likeliest_shift,
@@ -26,6 +28,7 @@ from selftrack.tracker.results.confidence import (
     track_signals,
 )
 from selftrack.tracker.results.skin_points import Window
+from selftrack.tracker.results.track_file import Track
 
 T = 20
 POINTS = np.random.default_rng(0).uniform(100, 300, (478, 2))
@@ -33,14 +36,19 @@ IOD = float(inter_ocular(POINTS))
 
 
 def made_up(
-    mesh: np.ndarray, detected: np.ndarray | None = None, ok: np.ndarray | None = None, pose: np.ndarray | None = None
+    mesh: np.ndarray,
+    detected: np.ndarray | None = None,
+    ok: np.ndarray | None = None,
+    pose: np.ndarray | None = None,
+    rate: float = 30.0,
 ) -> dict[str, np.ndarray]:
-    """The signals by name of meshes (T,478,2) against still points."""
+    """The signals by name of meshes (T,478,2) at so many frames/s, against still points."""
     count = len(mesh)
     detected = np.broadcast_to(POINTS, (count, 478, 2)) if detected is None else detected
     pose = np.zeros((count, 6)) if pose is None else pose
     ok = np.ones(count, bool) if ok is None else ok
-    values = signals(np.full(count, 0.9), np.full(count, 0.01), detected, mesh, pose, np.zeros((count, 52)), ok)
+    times, curves = np.arange(count) / rate, np.zeros((count, 52))
+    values = signals(times, np.full(count, 0.9), np.full(count, 0.01), detected, mesh, pose, curves, ok)
     return dict(zip(SIGNALS, values.T, strict=True))
 
 
@@ -51,7 +59,7 @@ def test_distances_and_motion_are_in_percent_of_the_iod() -> None:
     assert got["residual"] == pytest.approx(np.log(2 + 0.1))
     assert np.isnan(got["speed"][0]) and got["speed"][1:] == pytest.approx(np.log(5 + 0.05))
     assert got["travel"][3] == pytest.approx(np.log(15 + 0.05))
-    assert got["travel"][MEMORY:] == pytest.approx(np.log(5 * (MEMORY - 1) + 0.05))
+    assert got["travel"][7:] == pytest.approx(np.log(5 * 7 + 0.05))  # 7/30 s
     assert got["jitter"][2:] == pytest.approx(np.log(0.02), abs=1e-6)  # even motion has none
     assert got["wander"][1:] == pytest.approx(np.log(0.05), abs=1e-6)  # mesh and points go together
     assert got["presence"] == pytest.approx(np.log(9))
@@ -72,6 +80,52 @@ def test_the_past_ends_where_the_face_was_lost() -> None:
     got = made_up(mesh, detected, ok)
     assert all(np.isnan(values[10]) for values in got.values())
     assert np.isnan(got["speed"][11]) and got["speed"][12:] == pytest.approx(np.log(0.05))
+
+
+RATES = [15, 24, 25, 30000 / 1001, 50, 60, 120]
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_an_even_motion_has_the_same_signals_at_any_rate(rate: float) -> None:
+    """The mesh moves by 150 % of the IOD a second; the points rest, so that it wanders against them."""
+    speed = np.array([0.9, 1.2]) * IOD
+
+    def moving(rate: float) -> dict[str, np.ndarray]:
+        return made_up(POINTS + speed * np.arange(round(rate))[:, None, None] / rate, rate=rate)
+
+    got, usual = moving(rate), moving(30)
+    for name, expected in {"speed": 5.0, "travel": 35.0}.items():
+        assert got[name][-5:] == pytest.approx(np.log(expected + 0.05), abs=1e-3)
+    assert got["jitter"][-5:] == pytest.approx(np.log(0.02), abs=1e-3)
+    assert got["wander"][-5:] == pytest.approx(usual["wander"][-5:], abs=0.15)
+    assert np.isnan(got["speed"][0]) and np.isfinite(got["speed"][round(rate / 30 + 0.5) :]).all()
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_a_change_of_speed_is_measured_over_a_thirtieth_of_a_second(rate: float) -> None:
+    """A mesh that oscillates twice a second, by 5 % of the IOD: its velocity changes by 5 (4 pi / 30)^2 % in a step."""
+    times = np.arange(3 * round(rate)) / rate
+    mesh = POINTS + 0.05 * IOD * np.array([1.0, 0]) * np.sin(4 * np.pi * times)[:, None, None]
+    got, usual = made_up(mesh, rate=rate), made_up(mesh[:: round(rate / 30)]) if rate in (60, 120) else None
+    most = np.exp(got["jitter"][10:]).max() - 0.02
+    # of frames that lie farther apart, the difference of mean velocities lies between that and twice as much
+    assert 0.8 < most / (5 * (4 * np.pi / 30) ** 2) < 2
+    if usual is not None:
+        np.testing.assert_allclose(got["jitter"][:: round(rate / 30)], usual["jitter"], atol=1e-6)
+
+
+@pytest.mark.parametrize("rate", [15, 30, 50, 90])
+def test_frame_by_frame_as_the_whole_track_at_any_rate(rate: float, make_track: Callable[..., Track]) -> None:
+    rng, times = np.random.default_rng(0), np.arange(2 * round(rate)) / rate
+    times = times + rng.uniform(0, 0.3 / rate, len(times))  # as phones film
+    track = make_track(times, {"jawOpen": rng.random(len(times))}, lost=[7, 8, 20], ry=0.1 * np.sin(5 * times))
+    points = np.where(track.ok[:, None, None], POINTS + rng.normal(0, 1, (len(times), 478, 2)), np.nan)
+    track = replace(track, landmarks=points.astype(np.float32))
+    stream, whole = StreamConfidence(track.model(), 478), confidence(track)
+    columns = (track.times, track.presence, track.sharpness, track.landmarks, track.z, track.H_image, track.ok)
+    for row, frame in enumerate(zip(*columns, strict=True)):
+        assert stream(*frame) == pytest.approx(whole[row], abs=1e-5)
+    assert np.ptp(whole[track.ok]) > 0.01  # there is something to compare
 
 
 def test_signals_do_not_look_ahead() -> None:

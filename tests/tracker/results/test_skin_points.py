@@ -12,10 +12,11 @@ import pytest
 import torch
 
 from selftrack.decoders.landmarks import BROWS, FACE_OVAL, LEFT_EYE, LIPS, RIGHT_EYE
-from selftrack.tracker.results.skin_points import SkinPointConfig, Window, find_windows, skin_error
+from selftrack.tracker.results.skin_points import SkinPointConfig, Window, find_windows, frame_step, skin_error
 
 SIZE = (240, 320)
 CENTRE = np.array([160.0, 120.0])
+STEP = 1 / 30
 EYES = RIGHT_EYE, LEFT_EYE
 
 
@@ -91,7 +92,7 @@ def flat_mesh(vertices: np.ndarray, rows: slice) -> np.ndarray:
 @pytest.mark.parametrize("count", [478, 468, 68])
 def test_points_follow_the_pixels(count: int) -> None:
     landmarks = moving_face(25, 478 if count > 68 else 68)[:, :count]
-    windows = find_windows(moving_clip(25), landmarks)
+    windows = find_windows(moving_clip(25), landmarks, STEP)
     assert [window.start for window in windows] == [0, 12]
     assert windows[0].iod == pytest.approx(80)
     for window in windows:
@@ -101,9 +102,24 @@ def test_points_follow_the_pixels(count: int) -> None:
         assert np.linalg.norm(window.paths - truth, axis=-1).max() < 0.1
 
 
+@pytest.mark.parametrize(
+    ("rate", "frames"), [(15, 6), (24, 10), (25, 10), (30000 / 1001, 12), (30, 12), (50, 20), (60, 24)]
+)
+def test_windows_last_as_long_at_any_rate(rate: float, frames: int) -> None:
+    assert SkinPointConfig().length(frame_step(np.arange(100) / rate)) == frames
+    rounded = np.round(np.arange(100) / rate, 3)  # as some files have them
+    assert SkinPointConfig().length(frame_step(rounded)) == frames
+    assert SkinPointConfig().length(2.0) == 2 and frame_step(np.zeros(1)) == STEP
+
+
+def test_a_window_has_that_many_frames() -> None:
+    windows = find_windows(moving_clip(13), moving_face(13), 1 / 15)
+    assert [(window.start, window.paths.shape[1]) for window in windows] == [(0, 6), (6, 6)]
+
+
 def test_corners_lie_on_skin() -> None:
     face = drawn_face()
-    (window,) = find_windows(moving_clip(12), moving_face(12), SkinPointConfig(count=500, spacing=0.02))
+    (window,) = find_windows(moving_clip(12), moving_face(12), STEP, SkinPointConfig(count=500, spacing=0.02))
     margin = 0.05 * 80 - 1.5  # less the rounding of outlines
     hulls = [cv2.convexHull(face[list(g)].astype(np.float32)) for g in (FACE_OVAL, *EYES, *BROWS, LIPS)]
     for point in window.paths[:, 0].tolist():
@@ -113,20 +129,20 @@ def test_corners_lie_on_skin() -> None:
 
 def test_a_cut_gives_no_points() -> None:
     clip = moving_clip(18)[:18] + [(row, grey) for row, grey in moving_clip(36, seed=1) if row >= 18]
-    starts = [window.start for window in find_windows(clip, moving_face(36))]
+    starts = [window.start for window in find_windows(clip, moving_face(36), STEP)]
     assert starts == [0, 18]  # the window of 12 is given up at the cut
 
 
 def test_lost_and_left_out_frames_break_windows() -> None:
     face = moving_face(40)
     face[5] = np.nan
-    assert [w.start for w in find_windows(moving_clip(40), face)] == [6, 18]
+    assert [w.start for w in find_windows(moving_clip(40), face, STEP)] == [6, 18]
     some = [frame for frame in moving_clip(40) if not 18 <= frame[0] < 22]
-    assert [w.start for w in find_windows(some, face)] == [6, 22]
+    assert [w.start for w in find_windows(some, face, STEP)] == [6, 22]
 
 
 def test_a_frame_without_texture_has_no_points() -> None:
-    assert find_windows([(row, np.full(SIZE, 90, np.uint8)) for row in range(12)], moving_face(12)) == []
+    assert find_windows([(row, np.full(SIZE, 90, np.uint8)) for row in range(12)], moving_face(12), STEP) == []
 
 
 def test_memory_is_bounded() -> None:
@@ -145,19 +161,19 @@ def test_memory_is_bounded() -> None:
             most = max(most, len(alive))
             yield row, image
 
-    assert len(find_windows(frames(), moving_face(24))) == 2
+    assert len(find_windows(frames(), moving_face(24), STEP)) == 2
     assert most <= 4
 
 
 @pytest.mark.parametrize("shape", [(12, 10, 2), (12, 478, 3), (478, 2)])
 def test_refuses_other_landmarks(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="expected landmarks"):
-        find_windows([], np.zeros(shape))
+        find_windows([], np.zeros(shape), STEP)
 
 
 def test_refuses_colour() -> None:
     with pytest.raises(ValueError, match="grey"):
-        find_windows([(0, np.zeros((*SIZE, 3), np.uint8))], moving_face(1))
+        find_windows([(0, np.zeros((*SIZE, 3), np.uint8))], moving_face(1), STEP)
 
 
 def known_window(start: int = 0, count: int = 40) -> Window:
@@ -190,7 +206,7 @@ def test_a_mesh_that_slips() -> None:
 
 def test_followed_points_judge_the_mesh_that_moved_them() -> None:
     vertices, faces = grid()
-    windows = find_windows(moving_clip(24), moving_face(24))
+    windows = find_windows(moving_clip(24), moving_face(24), STEP)
     error = skin_error(windows, lambda rows: flat_mesh(vertices, rows), faces, SIZE, np.ones(24, bool))
     assert error.used == error.total and error.mean < 0.15
 
