@@ -65,6 +65,22 @@ IRISES = tuple(range(468, 478))
 RIGHT_IRIS, LEFT_IRIS = 468, 473
 """The irises' centres; four points of the edge follow each."""
 
+_MIDLINE = (0, 1, 2, 4, 5, 6, *range(8, 20), 94, 151, 152, 164, 168, 175, 195, 197, 199, 200)
+_FIRST_LEFT = 248  # of the mesh; on both sides the points are counted in the same order
+_IRIS_PAIRS = ((468, 473), (469, 476), (470, 475), (471, 474), (472, 477))  # right and left of an iris change places
+
+
+def _mirrored() -> tuple[int, ...]:
+    right = [point for point in range(_FIRST_LEFT) if point not in _MIDLINE]
+    found = list(range(POINTS))
+    for one, other in (*zip(right, range(_FIRST_LEFT, MESH_POINTS), strict=True), *_IRIS_PAIRS):
+        found[one], found[other] = other, one
+    return tuple(found)
+
+
+MIRRORED = _mirrored()
+"""For each of the dense points the one that a mirror shows in its place."""
+
 OPENINGS = (
     *((159, 145), (158, 153), (160, 144), (386, 374), (385, 380), (387, 373)),
     *((13, 14), (82, 87), (312, 317), (81, 178), (311, 402)),

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from selftrack.decoders.landmarks import LEFT_IRIS, MESH_POINTS, POINTS, RIGHT_IRIS
+from selftrack.decoders.landmarks import LEFT_IRIS, MESH_POINTS, MIRRORED, POINTS, RIGHT_IRIS
 from selftrack.tracker.landmarks.litert import LiteModule
 from selftrack.tracker.landmarks.tflite import TfliteGraph, build_module, read_graph
 
@@ -84,6 +84,12 @@ class LandmarkNet(nn.Module):
         outputs = list(run(images))
         (mesh, *heads), (presence, *maps) = outputs[: len(_HEADS)], outputs[len(_HEADS) :]
         return LandmarkOutput(self._refine(mesh, heads), presence.flatten().sigmoid(), maps)
+
+    def mirrored(self, images: Tensor) -> Tensor:
+        """Points (B, 478, 3) of images (B, 3, 192, 192) as the network finds them in their mirror images."""
+        points = self(images.flip(3).contiguous()).points[:, MIRRORED]
+        points[..., 0] = SIZE - 1 - points[..., 0]
+        return points
 
     @torch.no_grad()
     def features(self, images: Tensor) -> list[Tensor]:

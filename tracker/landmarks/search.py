@@ -146,7 +146,8 @@ class FaceSearch:
         confidence = float(output.presence[0])
         if confidence < min_presence:
             return None
-        points = output.points[0].cpu().numpy()
+        # left and right are one to a face, but not to the network
+        points = ((output.points + self._net.mirrored(images)) / 2)[0].cpu().numpy()
         flat = crop.apply(crop.invert(region), points[:, :2])
         with torch.no_grad():
             hidden = self._visibility(output.maps)[0].sigmoid().cpu().numpy()

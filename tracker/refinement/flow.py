@@ -8,7 +8,16 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from selftrack.decoders.landmarks import BROWS, EYE_CONTOURS, FACE_OVAL, INNER_LIP_CONTOUR, IRISES, LIPS, POINTS
+from selftrack.decoders.landmarks import (
+    BROWS,
+    EYE_CONTOURS,
+    FACE_OVAL,
+    INNER_LIP_CONTOUR,
+    IRISES,
+    LIPS,
+    MIRRORED,
+    POINTS,
+)
 from selftrack.tracker.geometry import crop as crops
 
 
@@ -50,7 +59,8 @@ class Followed(NamedTuple):
 
 
 def skin_rows(points: int) -> np.ndarray:
-    """List every second of so many detected points that lies on bare skin; of 68 points none does."""
+    """List every second of so many detected points that lies on bare skin, on both sides the same; of 68 points none
+    does."""
     if points != POINTS:
         return np.arange(0)
     features = (
@@ -63,7 +73,9 @@ def skin_rows(points: int) -> np.ndarray:
         *IRISES,
         *FACE_OVAL,
     )
-    return np.setdiff1d(np.arange(POINTS), features)[::2]
+    bare = np.setdiff1d(np.arange(POINTS), features)
+    one_side = np.unique(np.minimum(bare, np.array(MIRRORED)[bare]))[::2]
+    return np.union1d(one_side, np.array(MIRRORED)[one_side])
 
 
 def follow(

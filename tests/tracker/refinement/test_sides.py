@@ -1,0 +1,75 @@
+"""Left and right are one to the refinement: of a mirrored face it finds the mirrored curves."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from selftrack.decoders.arkit import ARKIT_NAMES
+from selftrack.decoders.head.model import Head, load_head
+from selftrack.decoders.landmarks import BROWS, EYE_CONTOURS, FACE_OVAL, IRISES, LIPS, MIRRORED, OUTER_EYE_CORNERS
+from selftrack.tracker.refinement.flow import skin_rows
+from selftrack.tracker.refinement.refiner import Refined, Refiner
+from selftrack.tracker.refinement.sides import evenly_placed, mirrored_points
+
+FLIP = np.array([-1.0, 1.0, 1.0])
+
+
+def other_side(name: str) -> str:
+    """The curve that a mirror shows."""
+    return name.replace("Left", "#").replace("Right", "Left").replace("#", "Right")
+
+
+SWAP = [ARKIT_NAMES.index(other_side(name)) for name in ARKIT_NAMES]
+
+
+@pytest.fixture(scope="module")
+def head() -> Head:
+    return load_head()
+
+
+def test_a_mirror_shows_each_feature_on_its_other_side() -> None:
+    mirror = np.array(MIRRORED)
+    np.testing.assert_array_equal(mirror[mirror], np.arange(478))
+    assert mirror[OUTER_EYE_CORNERS[0]] == OUTER_EYE_CORNERS[1]
+    assert tuple(mirror[list(BROWS[0])]) == BROWS[1] and tuple(mirror[list(EYE_CONTOURS[0])]) == EYE_CONTOURS[1]
+    assert all(set(mirror[list(group)]) == set(group) for group in (LIPS, FACE_OVAL, IRISES))
+    few = mirrored_points(68)
+    np.testing.assert_array_equal(few[few], np.arange(68))
+    assert few[36] == 45 and few[48] == 54 and few[8] == 8
+
+
+@pytest.mark.parametrize("points", [478, 68])
+def test_points_of_a_symmetric_head_are_mirror_images(head: Head, points: int) -> None:
+    there = head.landmarks(points)(head.mean[None])[0].numpy()
+    placed = evenly_placed(head.landmarks(points), head.mean)(head.mean[None])[0].numpy()
+    mirror = mirrored_points(points)
+    np.testing.assert_allclose(placed, placed[mirror] * FLIP, atol=1e-6)
+    np.testing.assert_allclose(placed, (there + there[mirror] * FLIP) / 2, atol=1e-6)
+
+
+def test_a_head_that_is_not_symmetric_keeps_its_points(head: Head) -> None:
+    crooked = head.mean.clone()
+    crooked[head.mean[:, 0] > 0.02, 1] += 0.005
+    there = head.landmarks478
+    assert evenly_placed(there, crooked) is there
+
+
+def test_skin_is_followed_on_both_sides_alike() -> None:
+    rows = skin_rows(478)
+    assert set(np.array(MIRRORED)[rows]) == set(rows.tolist())
+
+
+def test_a_mirrored_face_has_the_mirrored_curves(head: Head) -> None:
+    """A crooked smile in half profile, whose points are a detector's on a picture and on its mirror image."""
+    refiner = Refiner(head)
+    rng = np.random.default_rng(0)
+    shown = dict(mouthSmileLeft=0.8, mouthUpperUpLeft=0.4, jawLeft=0.3, browOuterUpRight=0.6, eyeBlinkRight=0.5)
+    curves = np.array([shown.get(name, 0.0) for name in ARKIT_NAMES])
+    pose = np.array([7.2, 0.1, -0.3, 0.05, 320.0, 240.0])
+    frame = Refined.of(curves, pose)
+    points = refiner.place(frame, refiner.mean) + rng.normal(0, 1, (478, 2))
+    turned = Refined.of(curves[SWAP], pose * [1, 1, -1, -1, -1, 1] + [0, 0, 0, 0, 639, 0])
+    mirrored = (points * [-1, 1] + [639, 0])[np.array(MIRRORED)]
+    found, other = refiner(points, frame, refiner.mean), refiner(mirrored, turned, refiner.mean)
+    np.testing.assert_allclose(other.curves[SWAP], found.curves, atol=1e-3)
