@@ -23,7 +23,7 @@ from selftrack.tracker.landmarks.cast import CastFace, find_cast
 from selftrack.tracker.model import Crops, Model, choose_device
 from selftrack.tracker.network.weights import ClipFit
 from selftrack.tracker.refinement.subject import Subject
-from selftrack.tracker.results import confidence, curves, faces, overlay, texture, track_file
+from selftrack.tracker.results import confidence, curves, faces, overlay, regions, texture, track_file
 from selftrack.tracker.results.overlay import OverlayConfig
 from selftrack.tracker.results.track_file import Track
 from selftrack.tracker.sources.base import FrameSource
@@ -185,7 +185,7 @@ def track_clip(
         if lost == len(track):
             known = "".join(f"; {note}" for note in notes)
             raise NoFaceError(f"{path}: no face was found in any of {len(track)} frames; nothing was written{known}")
-        track = replace(track, notes=(*notes, *_doubt(track)))
+        track = replace(track, notes=(*notes, *_hidden(track), *_doubt(track)))
         with watch("write"):
             track.save(results)
         fps = len(track) / (time.perf_counter() - began)
@@ -252,6 +252,20 @@ def _clip_of(output: OutputFolder) -> str:
         return track_file.load(output.path).clip
     except UserError:  # of a version that cannot be read any more: the results of an earlier run
         return ""
+
+
+def _hidden(track: Track) -> list[str]:
+    """A note for each of eyes, brows and mouth that something hides."""
+    notes = []
+    for region, flags in track.held().items():
+        spans = [f"{first:.1f} to {last:.1f} s" for first, last in regions.spans(track.times, flags)]
+        if spans:
+            more = f" and {len(spans) - 3} times more" if len(spans) > 3 else ""
+            notes.append(
+                f"{region} hidden, on one side at least, from {', '.join(spans[:3])}{more}; what was seen last is held "
+                "there; look at the overlay, or film that uncovered"
+            )
+    return notes
 
 
 def _doubt(track: Track) -> list[str]:

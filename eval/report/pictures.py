@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import cv2
@@ -131,6 +132,12 @@ def take(
     wide = max(1, round(1100 / max(len(history), 1)))
     over_time = {n: uri(np.repeat(np.stack(part, 1), wide, 1)) for n, part in lines.items() if part}
     return Pictures(faces, strips, strip, over_time, (history[0], history[-1]) if history else (0, 0))
+
+
+def file_uri(path: Path) -> str:
+    """Make a data URI of a file with a picture; empty where there is none."""
+    image = cv2.imread(str(path)) if path.is_file() else None
+    return "" if image is None else uri(image[..., ::-1])
 
 
 def uri(image: np.ndarray, quality: int = 88) -> str:

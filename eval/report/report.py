@@ -35,6 +35,7 @@ from selftrack.tracker.landmarks.search import DetectConfig
 from selftrack.tracker.network.weights import load_network
 from selftrack.tracker.pipeline import ADAPTATION, ADAPTED, REPORT, REPORT_DATA, TrackConfig, track_clip
 from selftrack.tracker.results.confidence import LIMIT
+from selftrack.tracker.results.faces import NAME as FACES
 from selftrack.tracker.results.skin_points import frame_step
 from selftrack.tracker.results.track_file import Track
 from selftrack.tracker.subjects import PersonConfig
@@ -105,7 +106,8 @@ def write_report(
     worst = pictures.worst_frames(skin.frame_errors(clips["after"]), landmarks.distances(clips["after"]))
     shown = pictures.take(tracks, reference, worst, progress=lambda n, total: progress("pictures", n, total))
     figures["worst_frames"] = [{"frame": bad.row, "by": bad.why, "error": bad.error} for bad in worst]
-    output.add(REPORT, render(clips, values, figures, adaptation, worst, shown))
+    who = pictures.file_uri(folder / FACES)
+    output.add(REPORT, render(clips, values, figures, adaptation, worst, shown, who))
     output.add(REPORT_DATA, json_text(figures))
     return figures["verdict"]
 
@@ -134,12 +136,25 @@ def summary(track: Track, values: dict[str, Figures], adaptation: Adaptation | N
         "frames": len(track),
         "lost": int((~track.ok).sum()),
         "trusted": track.trusted(),
+        "regions": _regions(track),
         "notes": list(track.notes),
         "seconds": float(track.times[-1] - track.times[0]),
         "iod_pixels": median_iod(track.landmarks),
         "held_out": held_out,
         "settings": adaptation["settings"] if adaptation else track.settings(),
         "verdict": verdict(track, values, adaptation),
+    }
+
+
+def _regions(track: Track) -> dict[str, dict[str, float]]:
+    """Mean confidence of eyes, brows, mouth and pose in frames with a face, and the share of frames that are held."""
+    held, ok = track.held(), track.ok
+    return {
+        region: {
+            "confidence": float(values[ok].mean()) if ok.any() else math.nan,
+            "held": float(held[region].mean()) if region in held else math.nan,
+        }
+        for region, values in track.regions().items()
     }
 
 
@@ -195,8 +210,9 @@ def render(
     adaptation: Adaptation | None,
     worst: list[pictures.Bad],
     shown: pictures.Pictures,
+    who: str = "",
 ) -> str:
-    """Fill the page's template."""
+    """Fill the page's template; `who` is a picture of the clip's faces, for the page."""
     after = clips["after"].track
     assert after is not None
     loader = jinja2.FunctionLoader(lambda name: (ASSETS / name).read_text(encoding="utf-8"))
@@ -221,6 +237,7 @@ def render(
         losses=plots.losses(history) if len(history) > 1 else "",
         worst=[(bad, after.times[bad.row], shown.faces[bad.row]) for bad in worst],
         shown=shown,
+        who=who,
         colours=plots.COLOURS,
         settings=json.dumps(figures["settings"], indent=1),
     )

@@ -21,8 +21,8 @@ from selftrack.tracker.landmarks.visibility import VisibilityHead, visible_at
 
 _MIN_SIDE = 16
 """Frames with a side of fewer pixels show no face worth tracking."""
-_FILL = 0.5
-"""Share of the second look's picture that the face fills."""
+_FILLS = (0.35, 0.5, 0.65)
+"""Shares of the second look's pictures that the face fills: what looks like a face at one size alone is none."""
 _SURE = 0.8
 """With that score upright, a face is not looked at in other turns."""
 _BETTER = 0.1
@@ -42,9 +42,9 @@ class DetectConfig:
     frame that shows so many."""
     min_presence: float = 0.5
     """Below this probability of a face among the landmarks, there is none."""
-    min_score: float = 0.7
-    """Cut out upright, what is found must look like a face to the box detector: people's are above 0.8, patterns below
-    0.6."""
+    min_score: float = 0.72
+    """Cut out upright, what is found must look like a face to the box detector: people's are above 0.78, patterns below
+    0.68."""
     max_lag: float = 0.06
     """A face off the region's centre by more of its side, or larger or smaller by more, is looked at again."""
     max_jump: float = 0.2
@@ -134,6 +134,8 @@ class FaceSearch:
         again = self.read(frame, steady, config.min_presence)
         if turn and again is not None:
             again = self.read(frame, crop.face_similarity(again.points, SIZE), config.min_presence)
+        if again is None or self.score(frame, again.points) < config.min_score:
+            return None
         return again
 
     def read(self, frame: np.ndarray, region: np.ndarray, min_presence: float) -> Detection | None:
@@ -156,16 +158,20 @@ class FaceSearch:
 
     def score(self, frame: np.ndarray, points: np.ndarray, quarters: int = 0) -> float:
         """How much a face with landmarks (L, 2) looks like one to the box detector, 0..1, when it is cut out upright
-        and turned by quarters of a circle. What lies off the frame is filled with the face's other half."""
+        in some sizes and turned by quarters of a circle."""
+        upright = compose(_quarter_turns(quarters, boxes.SIZE), crop.face_similarity(points, boxes.SIZE))
+        cut = (self._cut(frame, compose(_smaller(fill * crop.SIDE_PER_FACE), upright), quarters) for fill in _FILLS)
+        return float(np.mean([self._boxes.score(picture) for picture in cut]))
+
+    @staticmethod
+    def _cut(frame: np.ndarray, region: np.ndarray, quarters: int) -> np.ndarray:
+        """The picture (128, 128, 3) of a region (2, 3) around a face. What lies off the frame is filled with the face's
+        other half."""
         side = boxes.SIZE
-        upright = crop.face_similarity(points, side)
-        centre, scale = (side - 1) / 2, _FILL * crop.SIDE_PER_FACE
-        smaller = np.array([[scale, 0, centre * (1 - scale)], [0, scale, centre * (1 - scale)]])
-        region = compose(_quarter_turns(quarters, side), compose(smaller, upright))
         picture = crop.warp(frame, region, side)
         inside = cv2.warpAffine(np.ones(frame.shape[:2], np.uint8), region, (side, side), flags=cv2.INTER_NEAREST)
         flipped = picture[:, ::-1] if quarters % 2 == 0 else picture[::-1]
-        return self._boxes.score(np.where(inside[..., None] > 0, picture, flipped))
+        return np.where(inside[..., None] > 0, picture, flipped)
 
 
 def bounding_box(points: np.ndarray) -> np.ndarray:
@@ -203,6 +209,12 @@ def _quarter_turns(quarters: int, side: int) -> np.ndarray:
     linear = np.array([[cos, sin], [-sin, cos]], float)
     centre = np.full(2, (side - 1) / 2)
     return np.concatenate([linear, (centre - linear @ centre)[:, None]], 1)
+
+
+def _smaller(scale: float) -> np.ndarray:
+    """The transform (2, 3) that shrinks the box detector's picture about its centre."""
+    centre = (boxes.SIZE - 1) / 2
+    return np.array([[scale, 0, centre * (1 - scale)], [0, scale, centre * (1 - scale)]])
 
 
 def _regions_of(faces: FaceBoxes) -> list[np.ndarray]:

@@ -31,6 +31,8 @@ BY_CHANCE = 0.3
 """Probability that what is held is right all the same."""
 _SIDE = 0.2
 """Of two sides, the one that is seen better by more is not in doubt with the other."""
+_GAP = 0.2
+"""Seconds."""
 _HELD = 0.5
 """Below this share of what the picture says, curves count as held."""
 POINTS_OF = {
@@ -98,6 +100,18 @@ def held(visible: np.ndarray) -> np.ndarray:
 def _region_of(name: str) -> str:
     parts = _part_of(name)
     return next(region for region, of in _OF.items() if set(parts) <= set(of))
+
+
+def spans(times: np.ndarray, flags: np.ndarray) -> list[tuple[float, float]]:
+    """First and last time of each stretch in which flags (T,) are set at times (T,), seconds. Gaps of up to `_GAP`
+    count as set, and stretches shorter than that as nothing."""
+    out: list[tuple[float, float]] = []
+    for time in times[flags].tolist():
+        if out and time - out[-1][1] <= _GAP:
+            out[-1] = (out[-1][0], time)
+        else:
+            out.append((time, time))
+    return [(first, last) for first, last in out if last - first >= _GAP]
 
 
 class Hold:

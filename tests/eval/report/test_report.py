@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -117,6 +118,21 @@ def test_a_track_that_cannot_be_used_is_not_praised(folder: Path) -> None:
         assert said.startswith("Adaptation helped") == usable and ("only 40 % of its frames" in said) != usable
         assert figures["trusted"] == pytest.approx(share) and figures["notes"] == list(load(folder).notes)
         assert "clip: is &lt;dark&gt;; tracked" in page and f"<b>{100 * share:.0f} %</b> to be trusted" in page
+
+
+def test_hidden_regions_and_other_faces_are_shown(folder: Path) -> None:
+    """The mouth is hidden in a third of the frames."""
+    track = load(folder)
+    visible = track.visible.copy()
+    visible[: len(track) // 3, 4] = 0.1
+    replace(track, visible=visible, notes=("mouth hidden",)).save(folder)
+    cv2.imwrite(str(folder / "faces.png"), np.full((40, 60, 3), 200, np.uint8))
+    write_report(folder)
+    regions = json.loads((folder / "report.json").read_text())["regions"]
+    assert regions["mouth"]["held"] == pytest.approx((len(track) // 3) / len(track)) and regions["eyes"]["held"] == 0
+    assert regions["mouth"]["confidence"] < regions["eyes"]["confidence"] and regions["pose"]["held"] is None
+    page = (folder / "report.html").read_text()
+    assert "Who is in the clip" in page and "data:image/jpeg" in page and "Trust by region" in page
 
 
 def test_marked_points_get_a_row(folder: Path, tmp_path: Path) -> None:

@@ -88,3 +88,11 @@ def test_of_two_sides_the_hidden_one_is_in_doubt(monkeypatch: pytest.MonkeyPatch
     doubts = regions.doubtful(shares, np.full(4, 0.9), np.ones(4, bool))
     expected = [[0, 0, 0, 0, 0], [1, 0, 0, 0, 0], [0, 0, 1, 1, 0], [0, 0, 0, 0, 1]]
     np.testing.assert_array_equal(doubts, np.array(expected, bool))
+
+
+def test_spans_join_what_is_near_and_leave_out_what_is_short() -> None:
+    times = np.arange(30) / 10
+    flags = np.zeros(30, bool)
+    flags[[2, 3, 4, 6, 7, 12, 20, 21, 22, 23]] = True
+    assert regions.spans(times, flags) == [(0.2, 0.7), (2.0, 2.3)]
+    assert regions.spans(times, ~flags & flags) == []
