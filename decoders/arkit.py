@@ -12,3 +12,13 @@ ARKIT_NAMES: tuple[str, ...] = (
     *("cheekSquintLeft", "cheekSquintRight", "noseSneerLeft", "noseSneerRight", "tongueOut"),
 )
 """In Apple's order."""
+
+
+def _other_side(name: str) -> str:
+    if name.endswith("Left"):
+        return name.removesuffix("Left") + "Right"
+    return name.removesuffix("Right") + "Left" if name.endswith("Right") else name
+
+
+OTHER_SIDE = tuple(ARKIT_NAMES.index(_other_side(name)) for name in ARKIT_NAMES)
+"""For each curve the one that a mirror shows in its place."""

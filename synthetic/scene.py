@@ -43,8 +43,12 @@ class SyntheticConfig:
     """Share of clips in which a hand passes before the face."""
     blur: tuple[float, float] = (0.4, 1.0)
     """Defocus, standard deviation in pixels."""
+    noise: tuple[float, float] = (0.004, 0.03)
+    """Of the sensor, see `clip_render.develop`."""
     brightness: tuple[float, float] = (0.12, 0.32)
     """Median of the head, linear: 0.2 is middle grey."""
+    drift: float = 0.07
+    """Root mean square of the logarithm of the exposure, which wanders."""
     crf: tuple[int, int] = (25, 29)
     """H.264's constant rate factor."""
     relit: bool = False
@@ -103,20 +107,25 @@ class Stage:
         on_basis = self.people.geometry(actor.person, curves.astype(np.float32))
         return on_basis + actor.shape + np.tensordot(curves, actor.acting, 1)
 
-    def shoot(self, rng: np.random.Generator, frames: int, actor: Actor | None = None) -> tuple[Scene, Truth]:
-        """Draw a scene, whose frames can then be drawn, and what is in it; by default with a random actor."""
+    def shoot(
+        self, rng: np.random.Generator, frames: int, actor: Actor | None = None, fps: float = FPS
+    ) -> tuple[Scene, Truth]:
+        """Draw a scene, whose frames can then be drawn, and what is in it; by default with a random actor.
+
+        The same generator draws the same scene at any rate `fps` at which the frames last as long.
+        """
         config = self.config
         actor, lights = actor or self.cast(rng), draw.sample_lights(rng)
         near, far = np.log(config.distance)
         distance = np.exp(rng.uniform(near, far))
         focal = rng.uniform(*config.fill) * config.size / 0.24 * distance  # a head is 0.24 m high
         place = np.array([*rng.normal(0, 0.08, 2) * config.size / focal * distance, distance])
-        times = np.arange(frames) / FPS
-        opened = rng.uniform(*config.shutter) / FPS
+        times = np.arange(frames) / fps
+        opened = rng.uniform(*config.shutter) / fps
         instants = (times[:, None] + opened * ((np.arange(config.exposures) + 0.5) / config.exposures - 0.5)).ravel()
         # one motion, at the instants that are drawn and at the frames' own times; it begins before the first one
         every = np.concatenate([instants, times]) + opened
-        motion = sample_motion(rng, every, frames / FPS + 2 * opened, config.motion)
+        motion = sample_motion(rng, every, frames / fps + 2 * opened, config.motion)
         drawn, exact = motion.part(slice(len(instants))), motion.part(slice(len(instants), None))
         scene = Scene(self, actor, lights, drawn, place, focal, times, rng)
         vertices = np.stack([self.shape(actor, c) for c in exact.curves]).astype(np.float32)
@@ -155,13 +164,13 @@ class Scene:
         self.size = (size, size)
         self.background = draw.dead_leaves(rng, size) ** draw.GAMMA * rng.uniform(0.5, 1.1)
         self.cloth = (rng.uniform(0.02, 0.6) * (1 + rng.normal(0, 0.2, 3))).clip(0.01, 0.9)
-        self.noise, self.blur = rng.uniform(0.004, 0.03), rng.uniform(*stage.config.blur)
+        self.noise, self.blur = rng.uniform(*stage.config.noise), rng.uniform(*stage.config.blur)
         self.hand = draw.hand_sprite(rng) if rng.random() < stage.config.occluder else None
         head = focal * place[:2] / place[2] + (size - 1) / 2
         self.sweep = _sweep(rng, times, size, focal / place[2], head) if self.hand is not None else None
         picture, head = self._instant(0, np.zeros(2))
         exposed = rng.uniform(*stage.config.brightness) / float(np.median(picture[head].mean(1)))
-        self.gain = exposed * np.exp(0.07 * wander(rng, times, 1, 0.05, 0.5)[:, 0])
+        self.gain = exposed * np.exp(stage.config.drift * wander(rng, times, 1, 0.05, 0.5)[:, 0])
 
     def frame(self, row: int) -> tuple[np.ndarray, float]:
         """Draw a frame (H,W,3) uint8 RGB; also returns the share of the head that something hides."""

@@ -20,6 +20,7 @@ from selftrack.tracker.landmarks.base import LandmarkSource, landmark_source, lo
 from selftrack.tracker.network.i2znet import Heads, I2ZNet, to_tensor
 from selftrack.tracker.network.weights import BUNDLED, ClipFit, load_weights, network_beside, save_adapted
 from selftrack.tracker.refinement.refiner import Refiner
+from selftrack.tracker.refinement.sides import mirrored_points
 from selftrack.tracker.refinement.subject import Person, Subject, find_subject
 
 
@@ -34,6 +35,11 @@ class Crops:
 
     def __len__(self) -> int:
         return len(self.pictures)
+
+    def mirrored(self) -> Crops:
+        """Return what a mirror shows of them."""
+        points = self.points[:, mirrored_points(self.points.shape[1])] * [-1, 1] + [crops.CROP_SIZE - 1, 0]
+        return Crops(np.ascontiguousarray(self.pictures[:, :, ::-1]), points)
 
     @classmethod
     def around(cls, faces: Iterable[tuple[np.ndarray, np.ndarray]]) -> Crops:
@@ -159,7 +165,9 @@ class Model:
             known: the person where that is known, so that the camera alone is found.
         """
         network = self.unadapted().network
-        return find_subject(network, self.refiner, network.features(*self.tensors(faces)), neutral, known)
+        features = network.features(*self.tensors(faces))
+        mirrored = network.features(*self.tensors(faces.mirrored())) if self.refiner else None
+        return find_subject(network, self.refiner, features, mirrored, neutral, known)
 
     @torch.no_grad()
     def landmark_distance(self, faces: Crops, subject: Subject) -> float:

@@ -17,12 +17,12 @@ import numpy as np
 import typer
 
 from selftrack.command import run
-from selftrack.decoders.arkit import ARKIT_NAMES
+from selftrack.decoders.arkit import ARKIT_NAMES, OTHER_SIDE
 from selftrack.io import markdown_table
 from selftrack.tracker.model import Model
 from selftrack.tracker.pipeline import TrackConfig, load_model
 from selftrack.tracker.results.track_file import Track
-from selftrack.tracker.sources.base import Frame, FrameSource
+from selftrack.tracker.sources.base import Frame, FrameSource, SourceInfo, Window
 from selftrack.tracker.sources.opening import open_source
 from selftrack.tracker.subjects import find_in_clip
 from selftrack.tracker.tracker import Tracker
@@ -31,15 +31,6 @@ SHIFT = 0.06
 """Share of the frame's width and height that is cut off at the left and at the top."""
 FROZEN = 1.0
 """Seconds for which the middle frame stands."""
-
-
-def _swapped(name: str) -> str:
-    """The name of the curve that a mirror shows."""
-    return name.replace("Left", "#").replace("Right", "Left").replace("#", "Right")
-
-
-MIRROR = np.array([ARKIT_NAMES.index(_swapped(name)) for name in ARKIT_NAMES])
-"""For each curve the one of the other side."""
 
 
 class Change(NamedTuple):
@@ -103,7 +94,7 @@ def _drift(before: np.ndarray, after: np.ndarray) -> np.ndarray:
 
 
 CHANGES = {
-    "mirrored": Change(_each(lambda image: image[:, ::-1]), lambda a, b: _difference(a, b[:, MIRROR])),
+    "mirrored": Change(_each(lambda image: image[:, ::-1]), lambda a, b: _difference(a, b[:, list(OTHER_SIDE)])),
     "half size": Change(_each(_half), _difference),
     "shifted": Change(_each(_shifted), _difference),
     "every frame twice": Change(_doubled, lambda a, b: _difference(a, b[::2])),
@@ -115,10 +106,10 @@ CHANGES = {
 class _Memory(FrameSource):
     """Frames in memory as a clip."""
 
-    def __init__(self, like: FrameSource, frames: list[Frame]) -> None:
+    def __init__(self, info: SourceInfo, frames: list[Frame]) -> None:
         super().__init__()
         height, width = frames[0].image.shape[:2]
-        self.info, self.window = replace(like.info, width=width, height=height), like.window
+        self.info, self.window = replace(info, width=width, height=height), Window()
         self._frames = frames
 
     def count(self) -> int:
@@ -131,10 +122,10 @@ class _Memory(FrameSource):
         return (frame for frame in self._frames if only is None or frame.index in only)
 
 
-def track_frames(source: FrameSource, frames: list[Frame], model: Model) -> Track:
+def track_frames(info: SourceInfo, frames: list[Frame], model: Model) -> Track:
     """Track frames in memory as a file is tracked."""
     config = TrackConfig()
-    with _Memory(source, frames) as clip:
+    with _Memory(info, frames) as clip:
         subject, _ = find_in_clip(clip, model, config, config.person)
         tracker = Tracker(model, config, subject)
         for _ in tracker.stream(clip.frames()):
@@ -145,9 +136,9 @@ def track_frames(source: FrameSource, frames: list[Frame], model: Model) -> Trac
 def measure(source: FrameSource, model: Model) -> dict[str, np.ndarray]:
     """Say by how much each curve (52,) differs after each change."""
     frames = [replace(frame, index=number) for number, frame in enumerate(source.frames())]
-    before = track_frames(source, frames, model).curve_values
+    before = track_frames(source.info, frames, model).curve_values
     return {
-        name: change.compare(before, track_frames(source, list(change.frames(frames)), model).curve_values)
+        name: change.compare(before, track_frames(source.info, list(change.frames(frames)), model).curve_values)
         for name, change in CHANGES.items()
     }
 

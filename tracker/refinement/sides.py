@@ -9,6 +9,7 @@ from torch import Tensor
 
 from selftrack.decoders.base import Embedding
 from selftrack.decoders.landmarks import IBUG_68, MIRRORED
+from selftrack.tracker.geometry.crop import CROP_SIZE
 
 _FLIP = np.array([-1.0, 1.0, 1.0])
 _SAME = 1e-4
@@ -20,6 +21,12 @@ def mirrored_points(points: int) -> np.ndarray:
     if points == len(MIRRORED):
         return np.array(MIRRORED)
     return np.array([IBUG_68.index(MIRRORED[point]) for point in IBUG_68])
+
+
+def mirrored_pose(pose: Tensor) -> Tensor:
+    """Poses (N,6) in the crop of what a mirror shows."""
+    turned = pose * pose.new_tensor([1, 1, -1, -1, -1, 1])
+    return turned + pose.new_tensor([0, 0, 0, 0, CROP_SIZE - 1, 0])
 
 
 def evenly_placed(embedding: Embedding, mean: Tensor) -> Embedding:

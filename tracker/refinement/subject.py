@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from selftrack.decoders.arkit import ARKIT_NAMES
+from selftrack.decoders.arkit import ARKIT_NAMES, OTHER_SIDE
 from selftrack.tracker.network.i2znet import Features, I2ZNet
 from selftrack.tracker.refinement import controls
 from selftrack.tracker.refinement.refiner import RESTING, Refined, Refiner
+from selftrack.tracker.refinement.sides import mirrored_pose
 
 _ACTS = np.array([not name.startswith(("eye", "gaze", "vergence")) for name in controls.NAMES], float)
 """(47,) 1 for what is not of the eyes."""
@@ -200,20 +201,33 @@ def find_subject(
     network: I2ZNet,
     refiner: Refiner | None,
     features: Features,
+    mirrored: Features | None = None,
     neutral: np.ndarray | None = None,
     known: Person | None = None,
 ) -> Subject:
-    """Find the subject of N frames of one person, by the un-adapted network and, where there is one, the refiner;
-    `neutral` and `known` as for `fit_person`."""
-    heads = network.heads
-    pooled = heads.pool(features, heads.regress(features).subject)[0]
+    """Find the subject of N frames of one person, by the un-adapted network and, where there is one, the refiner.
+
+    `mirrored` are the features of the frames' mirror images, where there are such: to the network left and right are
+    not alike, and a gaze that it sees aside would become the person's. `neutral` and `known` as for `fit_person`.
+    """
+    pooled, curves, poses = _answers(network, features)
     identity = pooled[: network.config.identity]
     if refiner is None or features.points is None:
         return Subject(pooled, identity)
-    codes = heads.regress(features, pooled.expand(len(features.points), -1))
-    curves = codes.z[:, network.config.identity :][:, : network.config.expression].cpu().numpy()
-    pairs = zip(features.points.double().cpu().numpy(), curves, codes.pose.cpu().numpy(), strict=True)
+    if mirrored is not None:
+        _, other, there = _answers(network, mirrored)
+        curves = (curves + other[:, list(OTHER_SIDE)]) / 2
+        poses = (poses + mirrored_pose(there)) / 2
+    pairs = zip(*(part.double().cpu().numpy() for part in (features.points, curves, poses)), strict=True)
     shots = [Shot(points, Refined.of(curve, pose)) for points, curve, pose in pairs]
     found = fit_person(refiner, shots, identity.cpu().numpy(), neutral, known)
     rest = torch.from_numpy(found.rest).float()
     return Subject(pooled, torch.from_numpy(found.identity).to(pooled), found.inverse_distance, rest)
+
+
+def _answers(network: I2ZNet, features: Features) -> tuple[Tensor, Tensor, Tensor]:
+    """What a network says of N frames of one person: the pooled subject (112,), curves (N,52) and poses (N,6)."""
+    heads, config = network.heads, network.config
+    pooled = heads.pool(features, heads.regress(features).subject)[0]
+    codes = heads.regress(features, pooled.expand(len(features.for_z), -1))
+    return pooled, codes.z[:, config.identity :][:, : config.expression], codes.pose

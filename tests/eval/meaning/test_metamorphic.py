@@ -1,11 +1,18 @@
 """Changes that leave a performance what it is: the frames they show, and how they are compared."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from selftrack.decoders.arkit import ARKIT_NAMES
-from selftrack.eval.meaning.metamorphic import CHANGES, MIRROR, table
-from selftrack.tracker.sources.base import Frame
+from selftrack.decoders.arkit import ARKIT_NAMES, OTHER_SIDE
+from selftrack.eval.meaning.metamorphic import CHANGES, table, track_frames
+from selftrack.eval.meaning.rates import STILL, draw
+from selftrack.synthetic.scene import Stage
+from selftrack.tracker.pipeline import TrackConfig, load_model
+from selftrack.tracker.sources.base import Frame, SourceInfo
+from selftrack.tracker.sources.opening import open_source
 
 
 @pytest.fixture
@@ -16,9 +23,9 @@ def frames() -> list[Frame]:
 
 
 def test_a_mirror_swaps_sides() -> None:
-    index = ARKIT_NAMES.index
-    assert MIRROR[index("eyeBlinkLeft")] == index("eyeBlinkRight") and MIRROR[index("jawLeft")] == index("jawRight")
-    assert MIRROR[index("jawOpen")] == index("jawOpen") and (MIRROR[MIRROR] == np.arange(52)).all()
+    index, other = ARKIT_NAMES.index, np.array(OTHER_SIDE)
+    assert other[index("eyeBlinkLeft")] == index("eyeBlinkRight") and other[index("jawLeft")] == index("jawRight")
+    assert other[index("jawOpen")] == index("jawOpen") and (other[other] == np.arange(52)).all()
 
 
 def test_pictures_after_each_change(frames: list[Frame]) -> None:
@@ -42,7 +49,7 @@ def test_a_tracker_that_is_not_moved_by_them_differs_nowhere() -> None:
     before = rng.random((6, 52))
     frozen = np.concatenate([before[:3], np.repeat(before[3:4], 10, 0), before[4:]])
     after = {
-        "mirrored": before[:, MIRROR],
+        "mirrored": before[:, list(OTHER_SIDE)],
         "half size": before,
         "shifted": before,
         "every frame twice": np.repeat(before, 2, 0),
@@ -54,3 +61,22 @@ def test_a_tracker_that_is_not_moved_by_them_differs_nowhere() -> None:
     moved = CHANGES["frozen second"].compare(before, frozen + 0.3 * np.arange(len(frozen))[:, None])
     np.testing.assert_allclose(moved, 0.3 * 7)  # the last eight of the ten frozen frames
     assert "| mirrored | 0.0000 |" in table(rows)
+
+
+def mirrored(info: SourceInfo, frames: list[Frame]) -> np.ndarray:
+    """By how much each curve (52,) of a clip differs from that of the mirrored clip."""
+    model, change = load_model(TrackConfig()), CHANGES["mirrored"]
+    before, after = (track_frames(info, some, model) for some in (frames, list(change.frames(frames))))
+    assert before.ok.all() and after.ok.all()
+    return change.compare(before.curve_values, after.curve_values)
+
+
+def test_the_mirrored_clip_has_the_mirrored_curves(smile: Path) -> None:
+    with open_source(smile) as source:
+        assert mirrored(source.info, list(source.frames())).max() < 0.03
+
+
+def test_a_mirrored_performance_has_the_mirrored_curves(smile: Path) -> None:
+    with open_source(smile) as source:  # for what else a source says
+        info = replace(source.info, width=STILL.size, height=STILL.size)
+    assert mirrored(info, draw(Stage(replace(STILL, exposures=1)), 2, 2, 12)).max() < 0.03

@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
-from selftrack.decoders.arkit import ARKIT_NAMES
+from selftrack.decoders.arkit import ARKIT_NAMES, OTHER_SIDE
 from selftrack.decoders.head.model import Head, load_head
 from selftrack.decoders.landmarks import BROWS, EYE_CONTOURS, FACE_OVAL, IRISES, LIPS, MIRRORED, OUTER_EYE_CORNERS
+from selftrack.tracker.geometry.pose import project
+from selftrack.tracker.model import Crops
 from selftrack.tracker.refinement.flow import skin_rows
 from selftrack.tracker.refinement.refiner import Refined, Refiner
-from selftrack.tracker.refinement.sides import evenly_placed, mirrored_points
+from selftrack.tracker.refinement.sides import evenly_placed, mirrored_points, mirrored_pose
 
 FLIP = np.array([-1.0, 1.0, 1.0])
-
-
-def other_side(name: str) -> str:
-    """The curve that a mirror shows."""
-    return name.replace("Left", "#").replace("Right", "Left").replace("#", "Right")
-
-
-SWAP = [ARKIT_NAMES.index(other_side(name)) for name in ARKIT_NAMES]
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +50,17 @@ def test_a_head_that_is_not_symmetric_keeps_its_points(head: Head) -> None:
     assert evenly_placed(there, crooked) is there
 
 
+def test_a_mirrored_pose_shows_the_mirrored_head(head: Head) -> None:
+    even = evenly_placed(head.landmarks478, head.mean)
+    pose = torch.tensor([[6.9, 0.1, -0.4, 0.2, 120.0, 140.0]])
+    points = project(even(head.mean[None]), pose)[0, :, :2].numpy()
+    mirrored = project(even(head.mean[None]), mirrored_pose(pose))[0, :, :2].numpy()
+    np.testing.assert_allclose(mirrored[np.array(MIRRORED)], points * [-1, 1] + [255, 0], atol=1e-3)
+    shown = Crops(np.arange(256 * 256 * 3).reshape(1, 256, 256, 3) % 251, points[None]).mirrored()
+    np.testing.assert_allclose(shown.points[0], mirrored, atol=1e-3)
+    assert shown.pictures[0, 5, 255, 1] == (5 * 256 * 3 + 1) % 251
+
+
 def test_skin_is_followed_on_both_sides_alike() -> None:
     rows = skin_rows(478)
     assert set(np.array(MIRRORED)[rows]) == set(rows.tolist())
@@ -69,7 +75,7 @@ def test_a_mirrored_face_has_the_mirrored_curves(head: Head) -> None:
     pose = np.array([7.2, 0.1, -0.3, 0.05, 320.0, 240.0])
     frame = Refined.of(curves, pose)
     points = refiner.place(frame, refiner.mean) + rng.normal(0, 1, (478, 2))
-    turned = Refined.of(curves[SWAP], pose * [1, 1, -1, -1, -1, 1] + [0, 0, 0, 0, 639, 0])
+    turned = Refined.of(curves[list(OTHER_SIDE)], pose * [1, 1, -1, -1, -1, 1] + [0, 0, 0, 0, 639, 0])
     mirrored = (points * [-1, 1] + [639, 0])[np.array(MIRRORED)]
     found, other = refiner(points, frame, refiner.mean), refiner(mirrored, turned, refiner.mean)
-    np.testing.assert_allclose(other.curves[SWAP], found.curves, atol=1e-3)
+    np.testing.assert_allclose(other.curves[list(OTHER_SIDE)], found.curves, atol=1e-3)
