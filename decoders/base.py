@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from selftrack.decoders.arkit import ARKIT_NAMES
-from selftrack.decoders.landmarks import IBUG_68, POINTS
+from selftrack.decoders.landmarks import IBUG_68, POINTS, mirrored_points
 from selftrack.errors import UserError
 
 
@@ -32,7 +32,7 @@ class Decoded:
 
 @dataclass(frozen=True)
 class Embedding:
-    """Points on a surface, each a triangle and barycentric weights."""
+    """Points on a surface, each a triangle and barycentric weights; or the mean of two such, with six corners."""
 
     triangles: Tensor  # (L,3) long, vertex indices
     weights: Tensor  # (L,3) float, sum 1
@@ -115,6 +115,7 @@ class Decoder(nn.Module, ABC):
     """(3,T,T) RGB in 0..1, v down."""
     _landmark_triangles: Tensor  # (478,3) long, where they are known
     _landmark_weights: Tensor  # (478,3)
+    _mirror: Tensor  # (V,) long, each vertex's mirror image, where the mesh is symmetric
 
     has_blendshapes: ClassVar[bool] = False
     """Whether the expression entries of z are weights of fixed shapes, see `blendshapes`, 0..1 in use."""
@@ -241,13 +242,21 @@ class Decoder(nn.Module, ABC):
     def landmarks(self, points: int) -> Embedding:
         """Find the points on the surface of the detector that has 478 or 68 of them.
 
+        Of a symmetric mesh each lies where it and the mirror image of its partner are in the mean: the places are those
+        that a detector saw, to which left and right are not alike.
+
         Raises:
             ValueError: another number of points.
             UserError: without `has_landmarks`.
         """
         if points not in (POINTS, len(IBUG_68)):
             raise ValueError(f"expected {POINTS} or {len(IBUG_68)} points, got {points}")
-        return self.landmarks478 if points == POINTS else self.landmarks68
+        placed = self.landmarks478 if points == POINTS else self.landmarks68
+        if "_mirror" not in self._buffers:
+            return placed
+        pairs = list(mirrored_points(points))
+        corners = torch.cat([placed.triangles, self._mirror[placed.triangles[pairs]]], 1)
+        return Embedding(corners, torch.cat([placed.weights, placed.weights[pairs]], 1) / 2)
 
     @property
     def skin_vertices(self) -> Tensor:

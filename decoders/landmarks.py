@@ -81,6 +81,12 @@ def _mirrored() -> tuple[int, ...]:
 MIRRORED = _mirrored()
 """For each of the dense points the one that a mirror shows in its place."""
 
+
+def mirrored_points(points: int) -> tuple[int, ...]:
+    """For each of 478 or 68 points the one that a mirror shows in its place."""
+    return MIRRORED if points == POINTS else tuple(IBUG_68.index(MIRRORED[point]) for point in IBUG_68)
+
+
 OPENINGS = (
     *((159, 145), (158, 153), (160, 144), (386, 374), (385, 380), (387, 373)),
     *((13, 14), (82, 87), (312, 317), (81, 178), (311, 402)),

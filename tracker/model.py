@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from selftrack.decoders.base import Decoder, SurfacePoints
+from selftrack.decoders.landmarks import mirrored_points
 from selftrack.decoders.registry import load_decoder
 from selftrack.errors import UserError
 from selftrack.tracker.geometry import crop as crops
@@ -20,7 +21,6 @@ from selftrack.tracker.landmarks.base import LandmarkSource, landmark_source, lo
 from selftrack.tracker.network.i2znet import Heads, I2ZNet, to_tensor
 from selftrack.tracker.network.weights import BUNDLED, ClipFit, load_weights, network_beside, save_adapted
 from selftrack.tracker.refinement.refiner import Refiner
-from selftrack.tracker.refinement.sides import mirrored_points
 from selftrack.tracker.refinement.subject import Person, Subject, find_subject
 
 
@@ -38,7 +38,7 @@ class Crops:
 
     def mirrored(self) -> Crops:
         """Return what a mirror shows of them."""
-        points = self.points[:, mirrored_points(self.points.shape[1])] * [-1, 1] + [crops.CROP_SIZE - 1, 0]
+        points = self.points[:, list(mirrored_points(self.points.shape[1]))] * [-1, 1] + [crops.CROP_SIZE - 1, 0]
         return Crops(np.ascontiguousarray(self.pictures[:, :, ::-1]), points)
 
     @classmethod

@@ -15,6 +15,7 @@ from typing import Self
 
 import numpy as np
 import torch
+from scipy.spatial import cKDTree
 from torch import Tensor
 
 from selftrack.decoders.arkit import ARKIT_NAMES
@@ -24,6 +25,8 @@ from selftrack.errors import UserError
 
 ASSET = Path(__file__).parents[1] / "assets" / "head.npz"
 N_IDENTITY, N_APPEARANCE = 60, 16
+SYMMETRIC = 1e-4
+"""Metres by which a vertex of the mean head may be off its mirror image."""
 
 
 @register_decoder
@@ -65,6 +68,9 @@ class Head(Decoder):
             ("texture_basis", basis.transpose(0, 3, 1, 2)),
         ):
             self.register_buffer(name, torch.from_numpy(value).float(), persistent=False)
+        off, mirror = cKDTree(asset["mean"]).query(asset["mean"] * np.array([-1, 1, 1]))
+        if off.max() < SYMMETRIC:
+            self.register_buffer("_mirror", torch.from_numpy(mirror), persistent=False)
 
     @classmethod
     def reads(cls, path: Path) -> bool:

@@ -20,7 +20,7 @@ QUIET = NoiseConfig(identity=0, identity_point=0, frame=0, point=0, brows=0, lip
 
 def test_landmark_head_is_the_head() -> None:
     head, z = load_head(), torch.randn(3, 128)
-    assert torch.allclose(SurfacePoints.landmarks(head)(z), head.landmarks478(head.geometry(z)), atol=1e-5)
+    assert torch.allclose(SurfacePoints.landmarks(head)(z), head.landmarks(478)(head.geometry(z)), atol=1e-5)
 
 
 def test_code_millimetres_by_hand() -> None:

@@ -81,6 +81,12 @@ def inverse(similarity: Tensor) -> Tensor:
     return torch.cat([linear, -linear @ similarity[..., 2:]], -1)
 
 
+def mirrored_pose(pose: Tensor, width: int) -> Tensor:
+    """Poses (N,6) of what a mirror shows, in a picture of a width in pixels."""
+    turned = pose * pose.new_tensor([1, 1, -1, -1, -1, 1])
+    return turned + pose.new_tensor([0, 0, 0, 0, width - 1, 0])
+
+
 def to_image(pose: Tensor, crop: Tensor) -> Tensor:
     """Pose (B,6) of a crop -> pose (B,6) in the frame, for crops M (B,2,3) that take frame pixels to crop pixels."""
     return through(pose, inverse(crop))

@@ -42,7 +42,6 @@ from selftrack.tracker.refinement import controls
 from selftrack.tracker.refinement.bounded import solve_bounded
 from selftrack.tracker.refinement.flow import Followed
 from selftrack.tracker.refinement.motion import load_motion
-from selftrack.tracker.refinement.sides import evenly_placed
 
 _POSE = 6
 _N = controls.COUNT
@@ -167,7 +166,7 @@ class Refiner:
 
     def __init__(self, decoder: Decoder, points: int = POINTS, config: RefineConfig | None = None) -> None:
         """`points` is how many the detector finds: 478, or 68."""
-        embedding = evenly_placed(decoder.landmarks(points), decoder.mean)
+        embedding = decoder.landmarks(points)
         shapes = embedding(decoder.shapes).double().cpu().numpy()
         self.mean = embedding(decoder.mean[None])[0].double().cpu().numpy()
         self.people = _by_axis(shapes[decoder.identity])

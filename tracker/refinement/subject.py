@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from selftrack.decoders.arkit import ARKIT_NAMES, OTHER_SIDE
+from selftrack.tracker.geometry.crop import CROP_SIZE
+from selftrack.tracker.geometry.pose import mirrored_pose
 from selftrack.tracker.network.i2znet import Features, I2ZNet
 from selftrack.tracker.refinement import controls
 from selftrack.tracker.refinement.refiner import RESTING, Refined, Refiner
-from selftrack.tracker.refinement.sides import mirrored_pose
 
 _ACTS = np.array([not name.startswith(("eye", "gaze", "vergence")) for name in controls.NAMES], float)
 """(47,) 1 for what is not of the eyes."""
@@ -217,7 +218,7 @@ def find_subject(
     if mirrored is not None:
         _, other, there = _answers(network, mirrored)
         curves = (curves + other[:, list(OTHER_SIDE)]) / 2
-        poses = (poses + mirrored_pose(there)) / 2
+        poses = (poses + mirrored_pose(there, CROP_SIZE)) / 2
     pairs = zip(*(part.double().cpu().numpy() for part in (features.points, curves, poses)), strict=True)
     shots = [Shot(points, Refined.of(curve, pose)) for points, curve, pose in pairs]
     found = fit_person(refiner, shots, identity.cpu().numpy(), neutral, known)

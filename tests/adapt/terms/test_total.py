@@ -26,7 +26,7 @@ WEIGHTS = {
     "flrc": 13.0,
     "opening": 9.0,
     "neutral": 55.0,
-    "anchor": 4.0,
+    "anchor": 1000.0,
     "rotation": 4.0,
     "damping": 22.0,
     "baseline": 400.0,
@@ -152,7 +152,7 @@ class Twin:
 
     def _landmarks(self, frame: int) -> Array:
         """(478,2), with a tenth of the clip's constant residual on them."""
-        embedding = HEAD.landmarks478
+        embedding = HEAD.landmarks(478)
         on_mesh = self.mesh[frame][embedding.triangles.numpy()] * embedding.weights.numpy()[..., None]
         c, s = np.cos(self.pose[frame, 3]), np.sin(self.pose[frame, 3])
         residual = 0.1 * self.state.residual.numpy() @ np.array([[c, s], [-s, c]])

@@ -95,7 +95,7 @@ def scene() -> tuple[Track, Truth]:
         *(np.arange(T) / 30, vertices, angles, np.tile([0.0, 0, FAR], (T, 1)), SCALE * FAR, (512, 512)),
         *(z[:, HEAD.expression].numpy(), z[0, HEAD.identity].numpy(), np.zeros(T)),
     )
-    points = HEAD.landmarks478(project(torch.from_numpy(vertices), torch.from_numpy(pose)))[..., :2].numpy()
+    points = HEAD.landmarks(478)(project(torch.from_numpy(vertices), torch.from_numpy(pose)))[..., :2].numpy()
     track = Track(
         *(truth.times, np.ones(T, bool), *(np.ones(T, np.float32) for _ in range(3)), z.numpy(), pose),
         *(np.tile(np.eye(2, 3, dtype=np.float32), (T, 1, 1)), pose, points, HEAD.curve_names),

@@ -15,7 +15,6 @@ from selftrack.tracker.refinement import controls
 from selftrack.tracker.refinement.flow import View
 from selftrack.tracker.refinement.refiner import Before, RefineConfig, Refined, Refiner
 from selftrack.tracker.refinement.sequence import Refinement
-from selftrack.tracker.refinement.sides import evenly_placed
 from selftrack.tracker.refinement.subject import Person, PersonFit, Shot, fit_person
 
 POSE = np.array([7.2, 0.1, -0.3, 0.05, 320.0, 240.0])
@@ -51,7 +50,7 @@ def points_of(
     z[0, head.expression] = torch.from_numpy(curves).float()
     if identity is not None:
         z[0, head.identity] = torch.from_numpy(identity).float()
-    points = evenly_placed(head.landmarks478, head.mean)(head.geometry(z))
+    points = head.landmarks(478)(head.geometry(z))
     placed = project(points, torch.from_numpy(pose[None]).float(), inverse_distance)
     return placed[0, :, :2].double().numpy()
 
@@ -80,8 +79,7 @@ def test_it_is_the_minimum_that_scipy_finds(head: Head) -> None:
     network = Refined(0.4 * ACT, POSE)
     found = refiner(points, network, refiner.mean)
     assert refiner.visible_gaze(points) == 1 and not refiner.shut_eyes(points).any()
-    even = evenly_placed(head.landmarks478, head.mean)
-    embedded = even(torch.cat([head.mean[None], head.blendshapes])).double()
+    embedded = head.landmarks(478)(torch.cat([head.mean[None], head.blendshapes])).double()
     turns, target = torch.from_numpy(controls.TURNS), torch.from_numpy(points)
     precision, weight = torch.from_numpy(refiner.precision), torch.from_numpy(refiner.weight)
     sigma = refiner.config.error * refiner.iod * np.exp(found.pose[0])

@@ -8,12 +8,20 @@ import torch
 
 from selftrack.decoders.arkit import ARKIT_NAMES, OTHER_SIDE
 from selftrack.decoders.head.model import Head, load_head
-from selftrack.decoders.landmarks import BROWS, EYE_CONTOURS, FACE_OVAL, IRISES, LIPS, MIRRORED, OUTER_EYE_CORNERS
-from selftrack.tracker.geometry.pose import project
+from selftrack.decoders.landmarks import (
+    BROWS,
+    EYE_CONTOURS,
+    FACE_OVAL,
+    IRISES,
+    LIPS,
+    MIRRORED,
+    OUTER_EYE_CORNERS,
+    mirrored_points,
+)
+from selftrack.tracker.geometry.pose import mirrored_pose, project
 from selftrack.tracker.model import Crops
 from selftrack.tracker.refinement.flow import skin_rows
 from selftrack.tracker.refinement.refiner import Refined, Refiner
-from selftrack.tracker.refinement.sides import evenly_placed, mirrored_points, mirrored_pose
 
 FLIP = np.array([-1.0, 1.0, 1.0])
 
@@ -29,32 +37,31 @@ def test_a_mirror_shows_each_feature_on_its_other_side() -> None:
     assert mirror[OUTER_EYE_CORNERS[0]] == OUTER_EYE_CORNERS[1]
     assert tuple(mirror[list(BROWS[0])]) == BROWS[1] and tuple(mirror[list(EYE_CONTOURS[0])]) == EYE_CONTOURS[1]
     assert all(set(mirror[list(group)]) == set(group) for group in (LIPS, FACE_OVAL, IRISES))
-    few = mirrored_points(68)
+    few = np.array(mirrored_points(68))
     np.testing.assert_array_equal(few[few], np.arange(68))
     assert few[36] == 45 and few[48] == 54 and few[8] == 8
 
 
 @pytest.mark.parametrize("points", [478, 68])
 def test_points_of_a_symmetric_head_are_mirror_images(head: Head, points: int) -> None:
-    there = head.landmarks(points)(head.mean[None])[0].numpy()
-    placed = evenly_placed(head.landmarks(points), head.mean)(head.mean[None])[0].numpy()
-    mirror = mirrored_points(points)
+    there = (head.landmarks478 if points == 478 else head.landmarks68)(head.mean[None])[0].numpy()
+    placed = head.landmarks(points)(head.mean[None])[0].numpy()
+    mirror = np.array(mirrored_points(points))
     np.testing.assert_allclose(placed, placed[mirror] * FLIP, atol=1e-6)
     np.testing.assert_allclose(placed, (there + there[mirror] * FLIP) / 2, atol=1e-6)
 
 
-def test_a_head_that_is_not_symmetric_keeps_its_points(head: Head) -> None:
-    crooked = head.mean.clone()
-    crooked[head.mean[:, 0] > 0.02, 1] += 0.005
-    there = head.landmarks478
-    assert evenly_placed(there, crooked) is there
+def test_a_face_at_rest_that_is_crooked_keeps_the_places(head: Head) -> None:
+    rest = torch.zeros(52)
+    rest[ARKIT_NAMES.index("mouthLeft")] = 0.5
+    assert torch.equal(head.resting(rest).landmarks(478).triangles, head.landmarks(478).triangles)
 
 
 def test_a_mirrored_pose_shows_the_mirrored_head(head: Head) -> None:
-    even = evenly_placed(head.landmarks478, head.mean)
+    even = head.landmarks(478)
     pose = torch.tensor([[6.9, 0.1, -0.4, 0.2, 120.0, 140.0]])
     points = project(even(head.mean[None]), pose)[0, :, :2].numpy()
-    mirrored = project(even(head.mean[None]), mirrored_pose(pose))[0, :, :2].numpy()
+    mirrored = project(even(head.mean[None]), mirrored_pose(pose, 256))[0, :, :2].numpy()
     np.testing.assert_allclose(mirrored[np.array(MIRRORED)], points * [-1, 1] + [255, 0], atol=1e-3)
     shown = Crops(np.arange(256 * 256 * 3).reshape(1, 256, 256, 3) % 251, points[None]).mirrored()
     np.testing.assert_allclose(shown.points[0], mirrored, atol=1e-3)
