@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 import torch
+from torch import Tensor
 
 from selftrack.decoders.landmarks import MESH_POINTS
 from selftrack.errors import UserError
 from selftrack.tracker.geometry import crop
 from selftrack.tracker.landmarks import boxes
-from selftrack.tracker.landmarks.attention_mesh import SIZE, LandmarkNet
+from selftrack.tracker.landmarks.attention_mesh import SIZE, LandmarkNet, LandmarkOutput
 from selftrack.tracker.landmarks.base import Detection
 from selftrack.tracker.landmarks.boxes import BoxConfig, BoxDetector, FaceBoxes
 from selftrack.tracker.landmarks.visibility import VisibilityHead, visible_at
@@ -25,6 +26,8 @@ _FILLS = (0.35, 0.5, 0.65)
 """Shares of the second look's pictures that the face fills: what looks like a face at one size alone is none."""
 _SURE = 0.8
 """With that score upright, a face is not looked at in other turns."""
+_LIKELY = 0.6
+"""With a lower score in every turn, it is not looked at any more."""
 _BETTER = 0.1
 """In another turn the score is better by at least that."""
 _ONE = 0.3
@@ -118,49 +121,67 @@ class FaceSearch:
 
     def _face(self, frame: np.ndarray, region: np.ndarray, config: DetectConfig) -> Detection | None:
         """The face in a region (2, 3), upright to itself; None where there is none."""
-        found = self.read(frame, region, config.min_presence)
-        if found is None:
+        points = self._glance(frame, region, config.min_presence)
+        if points is None:
             return None
-        score, turn = self.score(frame, found.points), 0
-        if score < _SURE:
-            scores = [score, *(self.score(frame, found.points, quarters) for quarters in (1, 2, 3))]
-            best = int(np.argmax(scores))
-            if scores[best] > score + _BETTER:
-                score, turn = scores[best], best
-        if score < config.min_score:
+        turn = self._turn(frame, points)
+        if turn is None:
             return None
         # once more, in the region that following would use: the answer depends on it a little
-        steady = compose(_quarter_turns(turn, SIZE), crop.face_similarity(found.points, SIZE))
-        again = self.read(frame, steady, config.min_presence)
-        if turn and again is not None:
-            again = self.read(frame, crop.face_similarity(again.points, SIZE), config.min_presence)
-        if again is None or self.score(frame, again.points) < config.min_score:
+        steady = compose(_quarter_turns(turn, SIZE), crop.face_similarity(points, SIZE))
+        found = self.read(frame, steady, config.min_presence)
+        if turn and found is not None:
+            found = self.read(frame, crop.face_similarity(found.points, SIZE), config.min_presence)
+        if found is None or self.score(frame, found.points) < config.min_score:
             return None
-        return again
+        return found
+
+    def _turn(self, frame: np.ndarray, points: np.ndarray) -> int | None:
+        """By how many quarters of a circle a face with landmarks (L, 2) has to be turned to be upright; None where it
+        looks like a face in no turn."""
+        scores = [self.score(frame, points, fills=_FILLS[1:2])]
+        if scores[0] >= _SURE:
+            return 0
+        scores += [self.score(frame, points, quarters, _FILLS[1:2]) for quarters in (1, 2, 3)]
+        best = int(np.argmax(scores))
+        best = best if scores[best] > scores[0] + _BETTER else 0
+        return best if scores[best] >= _LIKELY else None
+
+    def _look(self, frame: np.ndarray, region: np.ndarray) -> tuple[Tensor, LandmarkOutput]:
+        """The picture (1, 3, 192, 192) of a region (2, 3), and what the landmark network says of it."""
+        step = max(int(1 / (3 * _scale(region))), 1)  # of a huge face every step-th pixel says enough
+        picture = crop.warp(frame[::step, ::step], region * (step, step, 1), SIZE).astype(np.float32) / 255
+        image = torch.from_numpy(picture).to(self._net.device).permute(2, 0, 1)[None]
+        return image, self._net(image)
+
+    def _glance(self, frame: np.ndarray, region: np.ndarray, min_presence: float) -> np.ndarray | None:
+        """Where the landmarks (478, 2) of a region (2, 3) are about; None if the network sees no face."""
+        _, output = self._look(frame, region)
+        if output.presence[0] < min_presence:
+            return None
+        return crop.apply(crop.invert(region), output.points[0, :, :2].cpu().numpy())
 
     def read(self, frame: np.ndarray, region: np.ndarray, min_presence: float) -> Detection | None:
         """The landmark network's answer for a region (2, 3) image -> crop; None if it sees no face."""
-        scale = np.sqrt(np.linalg.det(region[:, :2]))
-        step = max(int(1 / (3 * scale)), 1)  # of a huge face every step-th pixel says enough
-        picture = crop.warp(frame[::step, ::step], region * (step, step, 1), SIZE).astype(np.float32) / 255
-        images = torch.from_numpy(picture).to(self._net.device).permute(2, 0, 1)[None]
-        output = self._net(images)
+        image, output = self._look(frame, region)
         confidence = float(output.presence[0])
         if confidence < min_presence:
             return None
         # left and right are one to a face, but not to the network
-        points = ((output.points + self._net.mirrored(images)) / 2)[0].cpu().numpy()
-        flat = crop.apply(crop.invert(region), points[:, :2])
+        points = ((output.points + self._net.mirrored(image)) / 2)[0].cpu().numpy()
+        flat, depth = crop.apply(crop.invert(region), points[:, :2]), points[:, 2] / _scale(region)
         with torch.no_grad():
             hidden = self._visibility(output.maps)[0].sigmoid().cpu().numpy()
         visible = visible_at(hidden, points[:, :2], SIZE)
-        return Detection(flat.astype(np.float32), (points[:, 2] / scale).astype(np.float32), confidence, visible)
+        return Detection(flat.astype(np.float32), depth.astype(np.float32), confidence, visible)
 
-    def score(self, frame: np.ndarray, points: np.ndarray, quarters: int = 0) -> float:
+    def score(
+        self, frame: np.ndarray, points: np.ndarray, quarters: int = 0, fills: tuple[float, ...] = _FILLS
+    ) -> float:
         """How much a face with landmarks (L, 2) looks like one to the box detector, 0..1, when it is cut out upright
         in some sizes and turned by quarters of a circle."""
         upright = compose(_quarter_turns(quarters, boxes.SIZE), crop.face_similarity(points, boxes.SIZE))
-        cut = (self._cut(frame, compose(_smaller(fill * crop.SIDE_PER_FACE), upright), quarters) for fill in _FILLS)
+        cut = (self._cut(frame, compose(_smaller(fill * crop.SIDE_PER_FACE), upright), quarters) for fill in fills)
         return float(np.mean([self._boxes.score(picture) for picture in cut]))
 
     @staticmethod
@@ -209,6 +230,11 @@ def _quarter_turns(quarters: int, side: int) -> np.ndarray:
     linear = np.array([[cos, sin], [-sin, cos]], float)
     centre = np.full(2, (side - 1) / 2)
     return np.concatenate([linear, (centre - linear @ centre)[:, None]], 1)
+
+
+def _scale(region: np.ndarray) -> float:
+    """Crop pixels per image pixel of a similarity (2, 3)."""
+    return float(np.sqrt(np.linalg.det(region[:, :2])))
 
 
 def _smaller(scale: float) -> np.ndarray:

@@ -98,12 +98,12 @@ def test_a_pattern_is_no_face_however_sure_the_landmarks_are(
     rng = np.random.default_rng(0)
     pattern = cv2.resize(rng.integers(0, 255, (30, 40, 3), np.uint8), (640, 480))
     made_up = FaceSearch(net, MadeUpBoxes([(270, 150, 420, 300)]))
+    monkeypatch.setattr(FaceSearch, "read", lambda *_: face)
+    monkeypatch.setattr(FaceSearch, "_glance", lambda *_: face.points)
     with monkeypatch.context() as once:
         scores = [0.9]  # a pattern may pass by chance, but not twice
-        once.setattr(FaceSearch, "read", lambda *_: face)
-        once.setattr(FaceSearch, "score", lambda *_: scores.pop() if scores else 0.5)
+        once.setattr(FaceSearch, "score", lambda *_, **__: scores.pop() if scores else 0.5)
         assert made_up(pattern) == []
-    monkeypatch.setattr(FaceSearch, "read", lambda *_: face)
     assert made_up(pattern) == []
     assert made_up(frame_with((200, 100, 288))) == [face]
 
