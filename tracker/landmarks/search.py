@@ -32,6 +32,8 @@ _BETTER = 0.1
 """In another turn the score is better by at least that."""
 _ONE = 0.3
 """Findings of a frame that overlap by more (intersection over union) are one face."""
+_INSIDE = 0.7
+"""A finding that lies with more of itself inside another one is of the same face."""
 _CENSUS = 2
 """Levels that are searched for further faces when one is found already."""
 
@@ -95,8 +97,11 @@ class FaceSearch:
         found: list[Detection] = []
         for level, regions in enumerate(self._regions(frame, config.box), 1):
             for region in regions:
-                face = self._face(frame, region, config)
-                if face is not None and not any(_same(face, other, _ONE) for other in found):
+                points = self._glance(frame, region, config.min_presence)
+                if points is None or any(_same(points, known.points) for known in found):
+                    continue
+                face = self._face(frame, points, config)
+                if face is not None and not any(_same(face.points, known.points) for known in found):
                     found.append(face)
             if len(found) >= at_least and level >= levels:
                 break
@@ -114,16 +119,14 @@ class FaceSearch:
         """A face that reaches over the frame's edge or that is turned, if there is one."""
         for view, to_view in _views(frame):
             for region in _regions_of(next(self._boxes.levels(view, config.box))):
-                face = self._face(frame, compose(region, to_view), config)
+                points = self._glance(frame, compose(region, to_view), config.min_presence)
+                face = None if points is None else self._face(frame, points, config)
                 if face is not None:
                     return [face]
         return []
 
-    def _face(self, frame: np.ndarray, region: np.ndarray, config: DetectConfig) -> Detection | None:
-        """The face in a region (2, 3), upright to itself; None where there is none."""
-        points = self._glance(frame, region, config.min_presence)
-        if points is None:
-            return None
+    def _face(self, frame: np.ndarray, points: np.ndarray, config: DetectConfig) -> Detection | None:
+        """The face whose landmarks (478, 2) are about there, upright to itself; None where there is none."""
         turn = self._turn(frame, points)
         if turn is None:
             return None
@@ -263,7 +266,7 @@ def _area(face: Detection) -> float:
     return float(np.prod(box[2:] - box[:2]))
 
 
-def _same(face: Detection, other: Detection, limit: float) -> bool:
-    """Whether two findings are one face: they overlap, or one lies inside the other."""
-    box, known = bounding_box(face.points), bounding_box(other.points)
-    return bool(boxes.overlaps(box[None], known)[0] > limit or boxes.inside(box[None], known)[0] > 0.7)
+def _same(points: np.ndarray, others: np.ndarray) -> bool:
+    """Whether landmarks (L, 2) and (L, 2) are of one face: they overlap, or one lies inside the other."""
+    box, known = bounding_box(points), bounding_box(others)
+    return bool(boxes.overlaps(box[None], known)[0] > _ONE or boxes.inside(box[None], known)[0] > _INSIDE)
