@@ -87,9 +87,8 @@ class LandmarkNet(nn.Module):
 
     def mirrored(self, images: Tensor) -> Tensor:
         """Points (B, 478, 3) of images (B, 3, 192, 192) as the network finds them in their mirror images."""
-        points = self(images.flip(3).contiguous()).points[:, MIRRORED]
-        points[..., 0] = SIZE - 1 - points[..., 0]
-        return points
+        points = self(images.flip(3).contiguous()).points[:, list(MIRRORED)]
+        return points * points.new_tensor([-1.0, 1.0, 1.0]) + points.new_tensor([SIZE - 1.0, 0.0, 0.0])
 
     @torch.no_grad()
     def features(self, images: Tensor) -> list[Tensor]:

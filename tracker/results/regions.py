@@ -11,7 +11,6 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from scipy import special
 
 from selftrack.decoders.arkit import ARKIT_NAMES
 from selftrack.decoders.landmarks import BROWS, EYE_CONTOURS, IBUG_68, LIPS, POINTS
@@ -155,9 +154,15 @@ def _fitted() -> dict[str, list[float]]:
 def signals(visible: np.ndarray, confidence: np.ndarray) -> dict[str, np.ndarray]:
     """What each region's confidence depends on, (T,3): 1, log-odds of how much of it is seen, and of the frame's
     confidence; by shares (T,6) and confidence (T,). Of two sides the one that is seen less counts."""
-    whole = special.logit(np.clip(confidence, 0.02, 0.98))
-    seen_of = {region: special.logit(np.clip(_least(visible, region), 0.02, 0.98)) for region in REGIONS}
+    whole = _log_odds(confidence)
+    seen_of = {region: _log_odds(_least(visible, region)) for region in REGIONS}
     return {region: np.stack([np.ones(len(whole)), seen_of[region], whole], 1) for region in REGIONS}
+
+
+def _log_odds(chance: np.ndarray) -> np.ndarray:
+    """Of chances, held within 0.02 and 0.98."""
+    held_in = np.clip(chance, 0.02, 0.98)
+    return np.log(held_in / (1 - held_in))
 
 
 def shown(visible: np.ndarray, region: str) -> np.ndarray:
@@ -181,6 +186,6 @@ def region_confidence(visible: np.ndarray, confidence: np.ndarray, ok: np.ndarra
     values, out = signals(visible, confidence), {}
     for region in REGIONS:
         share = shown(visible, region)
-        right = special.expit(values[region] @ np.array(_fitted()[region])) * (share + BY_CHANCE * (1 - share))
+        right = 1 / (1 + np.exp(-values[region] @ np.array(_fitted()[region]))) * (share + BY_CHANCE * (1 - share))
         out[region] = np.where(ok, right, 0).astype(np.float32)
     return out
