@@ -16,6 +16,7 @@ from selftrack.errors import NoFaceError, UserError
 from selftrack.tracker.geometry import crop as crops
 from selftrack.tracker.geometry.crop import CropStabiliser, inter_ocular
 from selftrack.tracker.landmarks.base import Places
+from selftrack.tracker.landmarks.cast import thumbnail
 from selftrack.tracker.model import Crops, Model
 from selftrack.tracker.network.i2znet import Features, Heads
 from selftrack.tracker.refinement.flow import View
@@ -270,11 +271,9 @@ class _Shots:
         self._last: np.ndarray | None = None
 
     def add(self, image: np.ndarray, row: int, found: bool) -> None:
-        thumbnail = cv2.resize(image, (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32)
-        # exposure may jump without a cut: brightness does not count
-        thumbnail = thumbnail - thumbnail.mean()
-        change = 0.0 if self._last is None else float(np.abs(thumbnail - self._last).mean())
-        self._last = thumbnail
+        small = thumbnail(image)
+        change = 0.0 if self._last is None else float(np.abs(small - self._last).mean())
+        self._last = small
         self._rows.append(row)
         self._found.append(found)
         self._changes.append(change)

@@ -37,6 +37,8 @@ ADAPTED, ADAPTATION = "adapted.safetensors", "adaptation.json"
 REPORT, REPORT_DATA = "report.html", "report.json"  # of `track-eval`: those of an earlier run go with its track
 RESULTS = (track_file.NAME, curves.NAME, overlay.NAME, CONFIG, ADAPTED, ADAPTATION, texture.NAME, faces.NAME)
 OUTPUTS = (*RESULTS, REPORT, REPORT_DATA)
+_NO_FACE = 0.03
+"""Share of trusted frames below which what was found may be no face."""
 Progress = Callable[[str, int, int], None]
 Writer = Callable[[Track, Model, Path], None]
 """Writes further results of a track by a model into a folder, under names of `OUTPUTS`."""
@@ -269,13 +271,17 @@ def _hidden(track: Track) -> list[str]:
 
 
 def _doubt(track: Track) -> list[str]:
-    """A note where most of the frames that show a face are not to be trusted."""
+    """A note where most of the frames are not to be trusted."""
     if track.trusted() >= 0.5:
         return []
-    return [
-        f"only {100 * track.trusted():.0f} % of the frames are to be trusted (confidence 0.5 or more); all were "
-        "written; look at the worst ones with track-eval, and film the face larger, sharper or in more light"
-    ]
+    share, good = track.trusted(), track.confidence[track.ok] >= track_file.TRUSTED
+    advice = "look at the worst ones with track-eval, and film the face larger, sharper or in more light"
+    if good.mean() >= 0.5:
+        advice = f"in {(~track.ok).sum()} of {len(track)} no face was found"
+    elif share < _NO_FACE:
+        advice = "look at the overlay: perhaps what was found is no face"
+    found = f"only {100 * share:.0f} % of the frames are to be trusted (confidence 0.5 or more)"
+    return [f"{found}; all were written; {advice}"]
 
 
 def _track(

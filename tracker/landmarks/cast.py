@@ -15,6 +15,7 @@ from scipy.optimize import linear_sum_assignment
 
 from selftrack.tracker.geometry import crop
 from selftrack.tracker.landmarks.base import Detection, LandmarkSource, Places
+from selftrack.tracker.landmarks.boxes import overlaps
 from selftrack.tracker.landmarks.search import DetectConfig, bounding_box
 from selftrack.tracker.sources.base import FrameSource
 
@@ -32,6 +33,16 @@ _LIMIT = 1.5
 """Findings that cost more (appearance, motion in face sizes and change of size) are of another person."""
 _SAME = 0.55
 """Stretches whose appearances differ by less are of one person."""
+_SUSPECT = 1.0
+"""Of sampled frames, a look that differs by more from the others is taken for another person's: all are followed."""
+_AT_ONCE = 0.2
+"""Seconds within which who is seen at the same place is the same, whatever he looks like."""
+_CUT = 20.0
+"""Grey levels by which a small picture of the frame changes at a cut, brightness left out."""
+_CLEAR = 0.7
+"""Share of a face that is seen in what tells who somebody is."""
+_ENOUGH = 6
+"""With fewer pictures so clear, all of them are taken."""
 _SPEED = 4.0
 """Face sizes a second that a face may move without being taken for another."""
 _SHORTEST = 0.3
@@ -90,18 +101,18 @@ def find_cast(
     if not source.repeatable or not count:
         return ()
     rows = np.unique(np.linspace(0, count - 1, samples + 2)[1:-1].round().astype(int))
-    seen, most = list[tuple[float, Detection, Sample]](), 0
+    alone, several = _Path(samples), everyone
     for done, frame in enumerate(source.frames(only=set(rows.tolist())), 1):
         faces = landmarks.faces(frame.image, config)
-        seen += [(frame.time, face, cut_out(frame.image, face.points)) for face in faces[:1]]
-        most = max(most, len(faces))
+        for face in faces[:1]:
+            look = appearance(frame.image, face.points)
+            several |= bool(alone.looks) and alone.unlike(look) > _SUSPECT
+            alone.add(frame.time, frame.image, face, look)
+        several |= len(faces) > 1
         progress(done, len(rows))
-    if most < 2 and not everyone:
-        if not seen:
-            return ()
-        size = float(np.median([_size(bounding_box(face.points)) for _, face, _ in seen]))
-        return (CastFace(tuple(sample for *_, sample in seen), (seen[0][0], seen[-1][0]), size),)
-    return _numbered(_follow_all(source, landmarks, config, count, progress, samples))
+    if several:
+        return _numbered(_follow_all(source, landmarks, config, count, progress, samples))
+    return _numbered([alone] if alone.times else [])
 
 
 def cut_out(image: np.ndarray, points: np.ndarray) -> Sample:
@@ -122,11 +133,14 @@ class _Path:
         self.regions: list[np.ndarray] = []
         self.looks: list[np.ndarray] = []
         self.samples: dict[int, Sample] = {}
+        self.clear: set[int] = set()
         self._most, self._every = samples, 1
 
     def add(self, time: float, image: np.ndarray, face: Detection, look: np.ndarray) -> None:
         if len(self.times) % self._every == 0:
             self.samples[len(self.times)] = cut_out(image, face.points)
+            if face.visible is None or face.visible.mean() >= _CLEAR:
+                self.clear.add(len(self.times))
             if len(self.samples) == 2 * self._most:
                 self._every *= 2
                 self.samples = {row: s for row, s in self.samples.items() if row % self._every == 0}
@@ -140,12 +154,16 @@ class _Path:
         """How much an appearance differs from those of this path."""
         return float(min(np.linalg.norm(look - known) for known in self.looks))
 
-    def cost(self, time: float, box: np.ndarray, look: np.ndarray) -> float:
-        """How little a finding continues this path."""
-        last = self.boxes[-1]
-        free = 1 + _SPEED * (time - self.times[-1])
+    def cost(self, time: float, box: np.ndarray, look: np.ndarray, cut: bool) -> float:
+        """How little a finding continues this path; after a cut, only its appearance counts."""
+        if cut:
+            return self.unlike(look) * _LIMIT / _SAME
+        last, gap, unlike = self.boxes[-1], time - self.times[-1], self.unlike(look)
+        if gap < _AT_ONCE and overlaps(box[None], last)[0] > 0.5:
+            unlike = min(unlike, _SAME)  # who stays where he is may put on a mask
+        free = 1 + _SPEED * gap
         shift = float(np.linalg.norm(_centre(box) - _centre(last))) / (_size(last) * free)
-        return self.unlike(look) + shift + abs(float(np.log(_size(box) / _size(last)))) / free
+        return unlike + shift + abs(float(np.log(_size(box) / _size(last)))) / free
 
     def motion(self) -> float:
         """Deviation of the landmarks from an affine image of their mean, in sizes of the face."""
@@ -164,7 +182,20 @@ class _Path:
             setattr(both, name, [values[row] for row in order])
         both.looks = self.looks + other.looks
         both.samples = self.samples | {len(self.times) + row: sample for row, sample in other.samples.items()}
+        both.clear = self.clear | {len(self.times) + row for row in other.clear}
         return both
+
+    def shown(self) -> tuple[Sample, ...]:
+        """The samples in which the face is seen clearly; all of them where these are few."""
+        clear = [sample for row, sample in self.samples.items() if row in self.clear]
+        return tuple(clear if len(clear) >= min(_ENOUGH, len(self.samples)) else self.samples.values())
+
+
+def thumbnail(image: np.ndarray) -> np.ndarray:
+    """A small picture (32,32,3) float32 without its mean brightness, by which cuts are found: exposure may jump without
+    one."""
+    small = cv2.resize(image, (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32)
+    return small - small.mean()
 
 
 def appearance(image: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -182,24 +213,31 @@ def _follow_all(
 ) -> list[_Path]:
     """Paths of all faces through all frames, those of one person joined."""
     paths: list[_Path] = []
+    before: np.ndarray | None = None
     for done, frame in enumerate(source.frames(), 1):
+        small = thumbnail(frame.image)
+        cut = before is not None and float(np.abs(small - before).mean()) > _CUT
+        before = small
         faces = landmarks.faces(frame.image, config)
         looks = [appearance(frame.image, face.points) for face in faces]
-        for number, face, look in zip(_assigned(paths, frame.time, faces, looks), faces, looks, strict=True):
+        for number, face, look in zip(_assigned(paths, frame.time, faces, looks, cut), faces, looks, strict=True):
             if number == len(paths):
                 paths.append(_Path(samples))
             paths[number].add(frame.time, frame.image, face, look)
         progress(done, count)
-    long = [path for path in paths if path.times[-1] - path.times[0] >= _SHORTEST]
-    return _joined(long or paths)
+    joined = _joined(paths)
+    # in seconds, as if the clip's frames lay evenly
+    step = (source.info.duration or count / source.info.rate) / count
+    return [path for path in joined if len(path.times) * step >= _SHORTEST] or joined
 
 
 def _assigned(
-    paths: Sequence[_Path], time: float, faces: Sequence[Detection], looks: Sequence[np.ndarray]
+    paths: Sequence[_Path], time: float, faces: Sequence[Detection], looks: Sequence[np.ndarray], cut: bool
 ) -> Iterator[int]:
     """For each face the path that it continues; where there is none, the next new number."""
     boxes = [bounding_box(face.points) for face in faces]
-    costs = np.array([[path.cost(time, box, look) for path in paths] for box, look in zip(boxes, looks, strict=True)])
+    seen = list(zip(boxes, looks, strict=True))
+    costs = np.array([[path.cost(time, box, look, cut) for path in paths] for box, look in seen])
     known = dict(zip(*linear_sum_assignment(costs.clip(max=2 * _LIMIT)), strict=True)) if costs.size else {}
     fresh = len(paths)
     for row in range(len(faces)):
@@ -245,8 +283,7 @@ def _numbered(paths: Sequence[_Path]) -> tuple[CastFace, ...]:
         others = tuple(one for other, one in enumerate(everyone) if other != number)
         places = Places(everyone[number][0], everyone[number][1], np.stack(path.regions), others) if others else None
         size = float(np.median([_size(box) for box in path.boxes]))
-        samples = tuple(path.samples.values())
-        faces.append(CastFace(samples, (path.times[0], path.times[-1]), size, still[number], places))
+        faces.append(CastFace(path.shown(), (path.times[0], path.times[-1]), size, still[number], places))
     return tuple(faces)
 
 

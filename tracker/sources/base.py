@@ -6,6 +6,7 @@ seconds on the source's own timeline.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Container, Generator, Iterator
 from dataclasses import dataclass
@@ -52,8 +53,10 @@ class Window:
     duration: float | None = None
 
     def __post_init__(self) -> None:
-        if self.start < 0 or (self.duration is not None and self.duration <= 0):
-            raise UserError(f"start {self.start} s must be at least 0 and duration {self.duration} s more than 0")
+        if not (math.isfinite(self.start) and self.start >= 0):
+            raise UserError(f"--start {self.start}: must be a number of seconds, at least 0")
+        if self.duration is not None and not (math.isfinite(self.duration) and self.duration > 0):
+            raise UserError(f"--duration {self.duration}: must be a number of seconds, more than 0")
 
     def is_before(self, time: float) -> bool:
         """Whether the window begins after that time."""

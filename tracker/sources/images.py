@@ -20,6 +20,7 @@ from selftrack.tracker.sources.base import Frame, FrameSource, SourceInfo, Windo
 from selftrack.tracker.sources.exr import decode_exr, srgb
 from selftrack.tracker.sources.names import NUMBER, SUFFIXES, is_picture, sequence_name
 
+MOST = 10_000  # pictures per second, beyond which times would be one
 FPS = 24.0
 
 
@@ -97,8 +98,8 @@ class ImageSequence(FrameSource):
 def _rate(fps: float) -> Fraction:
     """As a fraction, such as 2997/100. Raises UserError where it is no rate."""
     rate = Fraction(fps).limit_denominator(1001) if math.isfinite(fps) else Fraction(0)
-    if rate <= 0:
-        raise UserError(f"{fps} pictures per second: must be a number more than 0")
+    if not 0 < rate <= MOST:
+        raise UserError(f"{fps} pictures per second: must be a number more than 0, and {MOST} at most")
     return rate
 
 

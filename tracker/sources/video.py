@@ -183,7 +183,7 @@ class VideoFile(FrameSource):
         super().__init__()
         self.path, self.window, self.stream = Path(path), Window(float(start), duration), stream
         self.info, self._shape = self._probe()
-        if self.info.duration is not None and self.window.start >= self.info.duration:
+        if self.info.duration is not None and self.window.start >= self._began + self.info.duration:
             raise self._empty_window()
 
     def count(self) -> int:
@@ -215,6 +215,7 @@ class VideoFile(FrameSource):
                 walked, shifts, joins = self._walk()
                 duration, notes = walked if leaps or shifts else duration, notes + joins
             self._seekable = reading.stamped and not shifts
+            self._began = max(float((reading.stream.start_time or 0) * time_base(reading.stream) - reading.zero), 0.0)
             self.notes = self._on_opening = tuple(notes)
             shape = Shape((first.width, first.height), orientation(first), reading.aspect(first))
             info = SourceInfo(
@@ -296,14 +297,21 @@ class VideoFile(FrameSource):
         self.notes = tuple(dict.fromkeys([*self._on_opening, *reading.notes(), *notes]))
 
     def _empty_window(self) -> UserError:
-        length = "" if self.info.duration is None else f"; the clip is {self.info.duration:.2f} s long"
-        return UserError(f"{self.path}: no frames from {self.window.start} s on{length}")
+        known = ""
+        if self.info.duration is not None:
+            known = f"; the clip runs from {self._began:.2f} to {self._began + self.info.duration:.2f} s"
+        return UserError(f"{self.path}: no frames from {self.window.start} s on{known}; name another --start")
 
 
 def _duration(container: InputContainer, stream: av.VideoStream) -> float | None:
+    """Seconds from the first frame to the end, where the file says."""
     if stream.duration is not None:
         return float(stream.duration * time_base(stream))
-    return None if container.duration is None else container.duration / av.time_base
+    if container.duration is None:
+        return None
+    # Matroska has no duration of a stream, and its own is the time of its end
+    began = container.start_time or 0 if "matroska" in container.format.name else 0
+    return (container.duration - began) / av.time_base
 
 
 def _picture_notes(path: Path, hdr: str | None, interlaced: bool) -> Iterator[str]:

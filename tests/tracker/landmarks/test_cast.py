@@ -126,6 +126,27 @@ def test_two_who_cross_are_kept_apart(make_clip: MakeClip, man: list[np.ndarray]
                 assert abs(bounding_box(found.points)[0] - left_of(front, frame.index)) > 60
 
 
+def test_after_a_cut_another_one_is_another_one(make_clip: MakeClip, man: list, other: list) -> None:
+    """At the same place, and the first again: he was once taken for the other, without a word."""
+    frames = [scene((b if 4 <= row < 12 else a, 100, 220)) for row, (a, b) in enumerate(zip(man, other, strict=True))]
+    for frame in frames[4:12]:
+        frame[:, 400:] = 235
+    first, second = cast_of(make_clip("cut.mp4", frames))
+    np.testing.assert_allclose(second.places.times, np.arange(4, 12) / 25, atol=1e-3)
+    np.testing.assert_allclose(first.places.times, [*np.arange(4) / 25, *np.arange(12, 16) / 25], atol=1e-3)
+
+
+def test_who_somebody_is_is_told_by_what_is_seen_of_him(make_clip: MakeClip, man: list[np.ndarray]) -> None:
+    """Behind a mask, for half of the clip, nobody is seen."""
+    frames = [scene((picture, 100, 220)) for picture in man]
+    for frame in frames[:8]:
+        cv2.ellipse(frame, (211, 190), (60, 45), 0, 0, 360, (120, 170, 205), -1, cv2.LINE_AA)
+    with open_source(make_clip("mask.mp4", frames)) as source:
+        (face,) = find_cast(source, MESH, DetectConfig(), samples=14)
+    assert 6 <= len(face.samples) <= 8
+    assert all(np.abs(image.astype(int) - (120, 170, 205)).sum(-1).min() > 20 for image, _ in face.samples)
+
+
 def test_places_by_time() -> None:
     times, boxes = np.array([0.0, 0.5, 1.0]), np.array([[0, 0, 10, 10], [5, 0, 15, 10], [40, 0, 50, 10]], float)
     regions = np.arange(18.0).reshape(3, 2, 3)

@@ -178,7 +178,7 @@ def bad(folder: Path, name: str) -> tuple[Path, dict]:
         ("none", "1.png: not a picture"),
         ("cut", "1.png: not a picture, or cut off"),
         ("late", "no pictures from 1 s on; they last 0.08 s"),
-        ("early", "start -1.0 s must be at least 0"),
+        ("early", "--start -1.0: must be a number of seconds, at least 0"),
         ("slow", "0 pictures per second"),
         ("nan", "nan pictures per second"),
     ],

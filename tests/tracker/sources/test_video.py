@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from selftrack.errors import UserError
-from selftrack.tracker.sources.base import Frame
+from selftrack.tracker.sources.base import Frame, Window
 from selftrack.tracker.sources.video import VideoFile
 
 MakeClip = Callable[..., Path]
@@ -124,7 +124,7 @@ def test_only_some_rows(make_clip: MakeClip) -> None:
 
 
 def test_window_past_the_end_says_how_long_the_clip_is(smile: Path) -> None:
-    with pytest.raises(UserError, match="no frames from 7.0 s on; the clip is 2.40 s long"):
+    with pytest.raises(UserError, match="no frames from 7.0 s on; the clip runs from 0.00 to 2.40 s"):
         VideoFile(smile, start=7)
 
 
@@ -162,6 +162,29 @@ def test_truncated_file_yields_what_is_there(make_clip: MakeClip, name: str) -> 
     assert 15 < len(frames) < 40
     assert (np.diff([f.time for f in frames]) > 0).all()
     assert reader.notes and all("\n" not in note and clip.name in note for note in reader.notes)
+
+
+@pytest.mark.parametrize("name,codec", [("late.mkv", "libx264"), ("late.webm", "libvpx-vp9")])
+def test_a_file_that_begins_late_is_whole(make_clip: MakeClip, name: str, codec: str) -> None:
+    """Matroska says when it ends, not how long it lasts: such a file was called cut off."""
+    images = [np.full((48, 64, 3), 10 * row, np.uint8) for row in range(20)]
+    clip = make_clip(name, images, [1000_000 + 40 * row for row in range(20)], Fraction(1, 1000), codec=codec)
+    with VideoFile(clip) as source:
+        times = [frame.time for frame in source]
+    assert source.notes == () and source.info.duration == pytest.approx(0.8, abs=0.05)
+    np.testing.assert_allclose(times, 1000 + 0.04 * np.arange(20), atol=1e-3)
+    with VideoFile(clip, start=1000.4) as source:
+        assert len(list(source)) == 10
+    with pytest.raises(UserError, match=r"no frames from 3.0 s on; the clip runs from 1000.00 to 1000.8. s"):
+        list(VideoFile(clip, start=3.0, duration=1.0))
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -1.0])
+def test_a_window_is_of_numbers(number: float) -> None:
+    with pytest.raises(UserError, match="--start .*: must be a number of seconds, at least 0"):
+        Window(start=number)
+    with pytest.raises(UserError, match="--duration .*: must be a number of seconds, more than 0"):
+        Window(duration=number)
 
 
 def test_whole_file_is_not_called_truncated(make_clip: MakeClip) -> None:
