@@ -46,6 +46,8 @@ CODES, PIXELS = 0.02, 0.1
 """Tolerances: of a code (in standard deviations or ARKit's unit), and of a vertex in pixels."""
 SLOPES = 0.25
 """Of a slope against a finite difference: textures are bilinear between pixels, so that slopes jump."""
+STEPS = (5e-4, 1e-3, 2e-3, 4e-3)
+"""Of the finite differences, of which the median counts."""
 TEXTURE_TERMS = ("cftc", "motc")
 HEADS = 16  # drawn together, as adaptation does
 
@@ -129,17 +131,20 @@ def first_step(clip: Clip, model: Model, config: AdaptConfig) -> Step:
     return Step({name: term.item() for name, term in terms.items()}, gradients, slopes)
 
 
-def _slope(trainer: Trainer, name: str, state: State, batch: Batch, step: float = 2e-3) -> tuple[float, float]:
+def _slope(trainer: Trainer, name: str, state: State, batch: Batch) -> tuple[float, float]:
     """Measure how steep a term is along its gradient by the last layer's bias of the pose; what is visible is held."""
     bias = trainer.model.heads.pose.get_parameter("4.bias")
     [gradient] = torch.autograd.grad(trainer.losses(state, batch)[name], [bias])
-    start, direction, values = bias.detach().clone(), gradient / gradient.norm(), []
+    start, direction = bias.detach().clone(), gradient / gradient.norm()
+
+    def at(step: float) -> float:
+        bias.copy_(start + step * direction)
+        return trainer.losses(state, batch)[name].item()
+
     with torch.no_grad():
-        for sign in (-1, 1):
-            bias.copy_(start + sign * step * direction)
-            values.append(trainer.losses(state, batch)[name].item())
+        found = float(np.median([(at(step) - at(-step)) / (2 * step) for step in STEPS]))
         bias.copy_(start)
-    return gradient.norm().item(), (values[1] - values[0]) / (2 * step)
+    return gradient.norm().item(), found
 
 
 def step_checks(a: Step, b: Step) -> list[Check]:

@@ -84,7 +84,8 @@ def test_without_a_gpu_one_line_and_exit_code_2(
 
 
 def test_the_cpu_agrees_with_itself(smile: Path) -> None:
-    checks, figures = compare(smile, 2, ("cpu", "cpu"), duration=0.4)
+    # of a shorter stretch, in which nothing moves, the slopes are next to nothing and jump with every texel
+    checks, figures = compare(smile, 2, ("cpu", "cpu"), duration=0.8)
     assert {check.difference for check in checks if "finite" not in check.name} == {0}
     assert all(check.passed for check in checks), checks
     assert all(figure.cpu > 0 and figure.gpu > 0 for figure in figures)
