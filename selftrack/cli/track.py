@@ -60,7 +60,7 @@ def track(
         ),
     ] = None,
     face: Annotated[
-        int | None, typer.Option(help="Follow the face of this number; --thumbnails shows who has which (default 0).", min=0)
+        int | None, typer.Option(help="Follow the face of this number, see --thumbnails (default 0).", min=0)
     ] = None,
     thumbnails: Annotated[
         bool, typer.Option("--thumbnails", help="Only write faces.png: who can be followed by --face (default: no).")

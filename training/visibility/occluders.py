@@ -97,7 +97,8 @@ def _hand(rng: np.random.Generator, points: np.ndarray, size: int) -> Layer:
         half = along * face * rng.uniform(0.15, 0.4)
         first, last = (np.round(end).astype(int).tolist() for end in (middle - half, middle + half))
         cv2.line(mask, first, last, 1.0, max(round(across), 2), cv2.LINE_AA)
-        cv2.line(colour, first, last, (colour.mean((0, 1)) * rng.uniform(0.8, 1.2)).tolist(), max(round(0.6 * across), 1))
+        ridge = colour.mean((0, 1)) * rng.uniform(0.8, 1.2)
+        cv2.line(colour, first, last, ridge.tolist(), max(round(0.6 * across), 1))
     return mask, cv2.GaussianBlur(colour, (0, 0), 1.0)
 
 
