@@ -201,11 +201,20 @@ def thumbnail(image: np.ndarray) -> np.ndarray:
 def appearance(image: np.ndarray, points: np.ndarray) -> np.ndarray:
     """What a face with landmarks (L,2) looks like, coarsely, hair and neck included: a vector whose distances are about
     1 between people and 0.5 between distant frames of one."""
-    picture = crop.warp(image, crop.face_similarity(points, 4 * _SIDE), 4 * _SIDE)
+    picture = crop.warp(image, _filled(points, 4 * _SIDE), 4 * _SIDE)
     lab = cv2.resize(cv2.cvtColor(picture, cv2.COLOR_RGB2LAB), (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
     grey, chroma = lab[..., 0].astype(float), lab[..., 1:] / 255.0
     grey = (grey - grey.mean()) / (grey.std() + 3) / _SIDE
     return np.concatenate([grey.ravel() / _GREY, chroma.ravel() / _CHROMA]) / np.sqrt(2)
+
+
+def _filled(points: np.ndarray, side: int) -> np.ndarray:
+    """The affine transform (2,3), image -> crop of a side, that puts a face with landmarks (L,2) upright and makes it as
+    wide and as tall as all faces are: neither a turn of the head nor a picture that was squeezed counts."""
+    upright = crop.face_similarity(points, side)
+    box = bounding_box(crop.apply(upright, points))
+    middle, scale = (side - 1) / 2, side / crop.SIDE_PER_FACE / np.maximum(box[2:] - box[:2], 1e-3)
+    return np.diag(scale) @ upright + np.concatenate([np.zeros((2, 2)), (middle - scale * middle)[:, None]], 1)
 
 
 def _follow_all(
