@@ -34,6 +34,7 @@ from selftrack.tracker.sources.pictures import HDR, Deinterlacer, Renderer, Shap
 from selftrack.tracker.sources.timeline import DEFAULT_RATE, Stamps, Timeline
 
 _NAMED = 3  # times that a note lists
+FASTEST = 1000  # frames/s; where stamps say more, all of them are the same
 MAX_ASPECT = 4  # a sample aspect ratio beyond 1:4 or 4:1 is taken for broken metadata
 
 
@@ -44,7 +45,7 @@ class _Reading:
         """Choose the video, see `video_stream`. Raises UserError where there is none."""
         self.container, self.path = container, path
         self.stream, self.zero = video_stream(container, path, number), origin(container)
-        self.stamped = has_stamps(container)
+        self.stamped = has_stamps(container) and (self.stream.average_rate or 0) <= FASTEST
         self.timeline = Timeline(time_base(self.stream), clock_leaps(container), 1 / self.rate)
         self.stamps, self.deinterlacer = Stamps(1 / self.rate), Deinterlacer()
         self.renderer: Renderer | None = None

@@ -179,6 +179,15 @@ def test_a_file_that_begins_late_is_whole(make_clip: MakeClip, name: str, codec:
         list(VideoFile(clip, start=3.0, duration=1.0))
 
 
+def test_stamps_that_hardly_differ_are_none(make_clip: MakeClip) -> None:
+    """Frames of such a file lay less than a thousandth of a second apart."""
+    images = [np.full((48, 64, 3), 4 * row, np.uint8) for row in range(60)]
+    with VideoFile(make_clip("stuck.mp4", images, range(60), Fraction(1, 12800))) as source:
+        times = [frame.time for frame in source]
+    np.testing.assert_allclose(times, np.arange(60) / 25, atol=1e-6)
+    assert "has no time stamps; the 25 frames/s of its header were taken" in source.notes[0]
+
+
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), -1.0])
 def test_a_window_is_of_numbers(number: float) -> None:
     with pytest.raises(UserError, match="--start .*: must be a number of seconds, at least 0"):
