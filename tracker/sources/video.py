@@ -58,7 +58,8 @@ class _Reading:
         """Frames/s; of a raw stream, what its header says: the format's own rate is an assumption there."""
         if self.stamped:
             return self.stream.average_rate or self.stream.guessed_rate
-        return self.stream.codec_context.framerate or None
+        rate = self.stream.codec_context.framerate
+        return rate if rate and rate <= FASTEST else None
 
     @property
     def rate(self) -> Fraction:
