@@ -209,8 +209,8 @@ def appearance(image: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 def _filled(points: np.ndarray, side: int) -> np.ndarray:
-    """The affine transform (2,3), image -> crop of a side, that puts a face with landmarks (L,2) upright and makes it as
-    wide and as tall as all faces are: neither a turn of the head nor a picture that was squeezed counts."""
+    """The affine transform (2,3), image -> crop of a side, that puts a face with landmarks (L,2) upright, as wide and
+    as tall as all faces are: neither a turn of the head nor a picture that was squeezed counts."""
     upright = crop.face_similarity(points, side)
     box = bounding_box(crop.apply(upright, points))
     middle, scale = (side - 1) / 2, side / crop.SIDE_PER_FACE / np.maximum(box[2:] - box[:2], 1e-3)

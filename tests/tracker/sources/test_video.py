@@ -185,7 +185,7 @@ def test_stamps_that_hardly_differ_are_none(make_clip: MakeClip) -> None:
     with VideoFile(make_clip("stuck.mp4", images, range(60), Fraction(1, 12800))) as source:
         times = [frame.time for frame in source]
     np.testing.assert_allclose(times, np.arange(60) / 25, atol=1e-6)
-    assert "has no time stamps" in source.notes[0]
+    assert "has neither time stamps nor a rate; 25 frames/s were taken" in source.notes[0]
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), -1.0])
