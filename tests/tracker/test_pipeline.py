@@ -227,7 +227,7 @@ def test_bad_settings_and_clips(tmp_path: Path, numbered_clip: Path, fake_model:
         load_model(TrackConfig(landmarks="dlib"))
     with pytest.raises(ValueError, match="device must be cpu, cuda or auto"):
         load_model(TrackConfig(device="tpu"))
-    with pytest.raises(UserError, match="the clip is 0.80 s long"):
+    with pytest.raises(UserError, match="the clip runs from 0.00 to 0.80 s"):
         track_clip(numbered_clip, tmp_path / "out", TrackConfig(start=5), model=fake_model())
     assert not (tmp_path / "out").exists()
 
