@@ -139,23 +139,14 @@ def adapt(
         raise UserError("these weights have been adapted already; adapt from the weights that they were made from")
     if tracking.identity != "clip":
         raise UserError("--adapt learns one identity for the clip; use it without --identity per-frame")
-    clip_hash, who = source.fingerprint(), person or PersonConfig()
-    settings: dict[str, Any] = {"clip": clip_hash, "base": file_hash(model.weights)}
+    who = person or PersonConfig()
+    settings: dict[str, Any] = {"clip": source.fingerprint(), "base": file_hash(model.weights)}
     settings |= {"tracking": asdict(tracking), "adapt": asdict(config), "person": asdict(who)}
     if checkpoint and (result := checkpoints.load(checkpoint, settings, _RESULT)):
         say(f"resuming after the adaptation, which had ended; delete {checkpoint} to adapt anew")
         return _unpack(result, model, settings)
     torch.manual_seed(config.seed)
-    face = find_face(source, model, tracking, who, lambda done, total: progress("identity", done, total, {})).followed
-    places = face.places if face else None
-    clip = read_clip(
-        source, model, tracking, config.clip, lambda done, total: progress("read", done, total, {}), places
-    )
-    windows = held_out_windows(source, clip)
-    subject = None
-    if model.refiner is not None:  # as the un-adapted tracker sees the person, or the verdict would compare two people
-        subject, _ = find_subject(face, source, model, tracking, who)
-    run = Adaptation(Trainer(clip, model.network, config, model.decoder, model.refiner, subject), windows)
+    run = _prepared(model, source, config, tracking, who, progress)
     if checkpoint and run.resume(checkpoint, settings):
         ended = f", where the adaptation had ended; delete {checkpoint} to adapt anew" if run.ended else ""
         say(f"resuming at step {run.step} of {config.steps}{ended}")
@@ -166,16 +157,42 @@ def adapt(
     used = run.trainer.tracked()
     verdict = replace(judge(run, used), history=run.history, settings=settings)
     if verdict.kept:
-        heads = run.trainer.model.heads
-        if not verdict.trained:
-            heads, used = copy.deepcopy(model.network.heads), run.trainer.keyed
-        # the verdict is on frames that are no key frames; now all may be
-        keys = run.trainer.key_frames(used)
-        fit = ClipFit(clip_hash, tracking.detect.face, used.subject, tuple(windows), keys, verdict.trained)
-        model = model.adapted(heads, fit)
+        model = _adapted(model, run, used if verdict.trained else run.trainer.keyed, verdict, tracking.detect.face)
     if checkpoint:
         checkpoints.save(checkpoint, settings, _RESULT, _pack(model, verdict))
     return model, verdict
+
+
+def _prepared(
+    model: Model,
+    source: FrameSource,
+    config: AdaptConfig,
+    tracking: TrackerConfig,
+    person: PersonConfig,
+    progress: Progress,
+) -> Adaptation:
+    """Read the clip and find its person: an adaptation before its first step."""
+
+    def during(stage: str) -> Callable[[int, int], None]:
+        return lambda done, total: progress(stage, done, total, {})
+
+    face = find_face(source, model, tracking, person, during("identity")).followed
+    clip = read_clip(source, model, tracking, config.clip, during("read"), face.places if face else None)
+    windows = held_out_windows(source, clip)
+    subject = None
+    if model.refiner is not None:  # as the un-adapted tracker sees the person, or the verdict would compare two people
+        subject, _ = find_subject(face, source, model, tracking, person)
+    return Adaptation(Trainer(clip, model.network, config, model.decoder, model.refiner, subject), windows)
+
+
+def _adapted(model: Model, run: Adaptation, used: Tracked, verdict: Verdict, face: int) -> Model:
+    """The model that an adaptation has made, by which the frames are tracked as `used`."""
+    heads = run.trainer.model.heads if verdict.trained else copy.deepcopy(model.network.heads)
+    # the verdict is on frames that are no key frames; now all may be
+    keys = run.trainer.key_frames(used)
+    clip_hash = verdict.settings["clip"]
+    fit = ClipFit(clip_hash, face, used.subject, tuple(run.windows), keys, verdict.trained)
+    return model.adapted(heads, fit)
 
 
 def _pack(model: Model, verdict: Verdict) -> dict[str, Any]:

@@ -1,7 +1,9 @@
 """Fixtures shared by the tests: the bundled clip, small clips and tracks made on the fly."""
 
 import importlib.util
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -152,7 +154,7 @@ def make_clip(tmp_path: Path) -> Callable[..., Path]:
     ) -> Path:
         path = tmp_path / name
         movflags = {"movflags": "faststart"} if name.endswith("mp4") else {}
-        with av.open(str(path), "w", options=movflags) as out:
+        with _same_priority(), av.open(str(path), "w", options=movflags) as out:
             stream = out.add_stream(codec, rate=25, options=options)
             stream.height, stream.width = images[0].shape[:2]
             stream.pix_fmt, stream.codec_context.time_base = pix_fmt, tick
@@ -168,6 +170,20 @@ def make_clip(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return make
+
+
+@contextmanager
+def _same_priority() -> Iterator[None]:
+    """Keep the priority of this process: SVT-AV1 raises it to that of real time where it may, as root may, and
+    processes that are started later would inherit it and wait for ever for each other's threads."""
+    if not hasattr(os, "sched_getscheduler"):
+        yield
+        return
+    before = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, *before)
 
 
 def _write_click(out: av.container.OutputContainer, click: float) -> None:

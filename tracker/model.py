@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -42,15 +42,11 @@ class Crops:
         return Crops(np.ascontiguousarray(self.pictures[:, :, ::-1]), points)
 
     @classmethod
-    def around(cls, faces: Iterable[tuple[np.ndarray, np.ndarray]]) -> Crops:
-        """Crops of frames (H,W,3) uint8 RGB around the landmarks (L,2), image pixels, of one face in each."""
-        pictures, points = [], []
-        for frame, landmarks in faces:
-            transform = crops.face_similarity(landmarks)
-            pictures.append(crops.warp(frame, transform))
-            points.append(crops.apply(transform, landmarks))
-        if not pictures:
+    def of(cls, faces: Sequence[tuple[np.ndarray, np.ndarray]]) -> Crops:
+        """Put together what `crop.face_crop` makes of single faces."""
+        if not faces:
             return cls(np.zeros((0, crops.CROP_SIZE, crops.CROP_SIZE, 3), np.uint8), np.zeros((0, 0, 2)))
+        pictures, points = zip(*faces, strict=True)
         return cls(np.stack(pictures), np.stack(points))
 
 

@@ -35,8 +35,8 @@ from selftrack.tracker.tracker import Tracker, TrackerConfig
 CONFIG = "config.yaml"
 ADAPTED, ADAPTATION = "adapted.safetensors", "adaptation.json"
 REPORT, REPORT_DATA = "report.html", "report.json"  # of `track-eval`: those of an earlier run go with its track
-RESULTS = (track_file.NAME, curves.NAME, overlay.NAME, CONFIG, ADAPTED, ADAPTATION, texture.NAME, faces.NAME)
-OUTPUTS = (*RESULTS, REPORT, REPORT_DATA)
+_TRACKED = (track_file.NAME, curves.NAME, overlay.NAME, CONFIG, faces.NAME)
+OUTPUTS = (*_TRACKED, ADAPTED, ADAPTATION, texture.NAME, REPORT, REPORT_DATA)
 _NO_FACE = 0.03
 """Share of trusted frames below which what was found may be no face."""
 Progress = Callable[[str, int, int], None]

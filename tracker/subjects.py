@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from selftrack.errors import NoFaceError, UserError
-from selftrack.tracker.landmarks.cast import SAMPLES, CastFace, Sample, cut_out, find_cast
+from selftrack.tracker.geometry.crop import face_crop
+from selftrack.tracker.landmarks.cast import SAMPLES, CastFace, Sample, find_cast
 from selftrack.tracker.model import Crops, Model
 from selftrack.tracker.refinement.subject import Person, Subject
 from selftrack.tracker.results.track_file import NAME, load
@@ -114,11 +115,11 @@ def find_subject(
         known = _known(Path(config.calibration), model, tracking, config)
     elif config.neutral is not None:
         at_rest = _neutral_faces(source, model, tracking, config.neutral, face)
-    faces = Crops.around([*spread, *at_rest])
+    faces = Crops.of([*spread, *at_rest])
     if not len(faces):
         return None, faces
     marks = np.arange(len(faces)) >= len(spread) if at_rest else None
-    return model.subject(faces, marks, known), Crops.around(spread)
+    return model.subject(faces, marks, known), Crops.of(spread)
 
 
 def _known(path: Path, model: Model, tracking: TrackerConfig, config: PersonConfig) -> Person:
@@ -149,7 +150,7 @@ def _neutral_faces(
         if frame.time >= time - AROUND:
             seen = follower(frame.image, frame.time)
             if seen is not None:
-                found.append(cut_out(frame.image, seen.points))
+                found.append(face_crop(frame.image, seen.points))
     if not found:
         raise UserError(f"--neutral {time:g}: no face was found at that second; name one at which the face is at rest")
     return found

@@ -11,6 +11,7 @@ import torch
 
 from selftrack.decoders.head.model import load_head
 from selftrack.errors import UserError
+from selftrack.tracker.geometry.crop import face_crop
 from selftrack.tracker.landmarks.search import DetectConfig
 from selftrack.tracker.model import Crops, Model
 from selftrack.tracker.network.weights import ClipFit
@@ -118,7 +119,7 @@ def test_two_models_share_no_tensor() -> None:
 
 def test_the_identity_of_a_stream_is_the_pool_of_its_frames(model: Model, frames: list[Frame]) -> None:
     points = [row.landmarks for row in _results(model, frames)]
-    faces = Crops.around((frame.image, at) for frame, at in zip(frames, points, strict=True))
+    faces = Crops.of([face_crop(frame.image, at) for frame, at in zip(frames, points, strict=True)])
     pictures, at = model.tensors(faces)
     with torch.no_grad():
         features = model.network.features(pictures, at)
@@ -207,7 +208,7 @@ def test_an_adapted_model_leaves_the_one_it_was_made_from(model: Model, frames: 
     after = tracked(adapted, frames[:3])
     assert np.abs(after.z - before.z).max() > 1e-3 and after.inverse_distance == 0.5
     assert_same(before, tracked(model, frames[:3]))
-    faces = Crops.around([(frames[0].image, before.landmarks[0])])
+    faces = Crops.of([face_crop(frames[0].image, before.landmarks[0])])
     one, other = adapted.subject(faces), model.subject(faces)
     assert torch.equal(one.network, other.network) and torch.equal(one.identity, other.identity)
     assert one.inverse_distance == other.inverse_distance > 0

@@ -62,6 +62,13 @@ def face_similarity(points: np.ndarray, size: int = CROP_SIZE) -> np.ndarray:
     return _from_upright((low + high) / 2, side, angle, size)
 
 
+def face_crop(frame: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A frame (H, W, 3) uint8 around a face with landmarks (L, 2) as the networks see it, (256, 256, 3), and the
+    landmarks in it. Raises ValueError as `face_similarity`."""
+    transform = face_similarity(points)
+    return warp(frame, transform), apply(transform, points)
+
+
 def inter_ocular(points: np.ndarray) -> np.ndarray:
     """Inter-ocular distance (...) in pixels, between the outer eye corners, of points (..., L, 2); L as above."""
     left, right = layout(points.shape[-2]).eyes

@@ -39,6 +39,8 @@ _AT_ONCE = 0.2
 """Seconds within which who is seen at the same place is the same, whatever he looks like."""
 _CUT = 20.0
 """Grey levels by which a small picture of the frame changes at a cut, brightness left out."""
+_KEPT = 1000
+"""Pictures of faces that are held at a time, of 200 kB each."""
 _CLEAR = 0.7
 """Share of a face that is seen in what tells who somebody is."""
 _ENOUGH = 6
@@ -54,7 +56,7 @@ _STILL = 0.004
 
 Progress = Callable[[int, int], None]
 Sample = tuple[np.ndarray, np.ndarray]
-"""The part (h,w,3) of a frame around a face, and the landmarks (L,2) in it."""
+"""A face as `crop.face_crop` gives it: the picture (256,256,3), and the landmarks (L,2) in it."""
 
 
 @dataclass(frozen=True)
@@ -115,15 +117,6 @@ def find_cast(
     return _numbered([alone] if alone.times else [])
 
 
-def cut_out(image: np.ndarray, points: np.ndarray) -> Sample:
-    """The part of an image that a crop around landmarks (L,2) sees, and the landmarks in it."""
-    box = bounding_box(points)
-    centre, half = (box[:2] + box[2:]) / 2, 1.2 * float((box[2:] - box[:2]).max()) + 2
-    low = np.maximum(np.floor(centre - half), 0).astype(int)
-    high = np.ceil(centre + half).astype(int)
-    return image[low[1] : high[1], low[0] : high[0]].copy(), points - low
-
-
 class _Path:
     """A stretch of a face through the clip, in constant memory but for its boxes and regions."""
 
@@ -138,17 +131,21 @@ class _Path:
 
     def add(self, time: float, image: np.ndarray, face: Detection, look: np.ndarray) -> None:
         if len(self.times) % self._every == 0:
-            self.samples[len(self.times)] = cut_out(image, face.points)
+            self.samples[len(self.times)] = crop.face_crop(image, face.points)
             if face.visible is None or face.visible.mean() >= _CLEAR:
                 self.clear.add(len(self.times))
             if len(self.samples) == 2 * self._most:
-                self._every *= 2
-                self.samples = {row: s for row, s in self.samples.items() if row % self._every == 0}
+                self.thin()
         self.times.append(time)
         self.boxes.append(bounding_box(face.points))
         self.regions.append(crop.face_similarity(face.points))
         if len(self.looks) < _LOOKS and (not self.looks or self.unlike(look) > _NEW_LOOK):
             self.looks.append(look)
+
+    def thin(self) -> None:
+        """Keep every second sample."""
+        self._every *= 2
+        self.samples = {row: sample for row, sample in self.samples.items() if row % self._every == 0}
 
     def unlike(self, look: np.ndarray) -> float:
         """How much an appearance differs from those of this path."""
@@ -233,6 +230,9 @@ def _follow_all(
             if number == len(paths):
                 paths.append(_Path(samples))
             paths[number].add(frame.time, frame.image, face, look)
+        if sum(len(path.samples) for path in paths) > _KEPT:
+            for path in paths:
+                path.thin()
         progress(done, count)
     joined = _joined(paths)
     # in seconds, as if the clip's frames lay evenly
@@ -259,18 +259,20 @@ def _assigned(
 
 def _joined(paths: list[_Path]) -> list[_Path]:
     """Paths with those that look alike and are never there together made one, the most alike first."""
-    while True:
-        pairs = [
-            (min(first.unlike(look) for look in second.looks), a, b)
-            for a, first in enumerate(paths)
-            for b, second in enumerate(paths)
-            if a < b and not set(first.times) & set(second.times)
-        ]
-        if not pairs or min(pairs)[0] >= _SAME:
-            return paths
-        _, a, b = min(pairs)
-        joined = paths[a].joined(paths[b])
-        paths = [path for number, path in enumerate(paths) if number not in (a, b)] + [joined]
+    apart = np.full((len(paths), len(paths)), np.inf)
+    for a, first in enumerate(paths):
+        for b, second in enumerate(paths[:a]):
+            if not set(first.times) & set(second.times):
+                apart[a, b] = apart[b, a] = min(first.unlike(look) for look in second.looks)
+    alive = list(paths)
+    while alive and apart.min() < _SAME:
+        a, b = sorted(divmod(int(apart.argmin()), len(apart)))
+        alive[a] = alive[a].joined(alive[b])
+        del alive[b]
+        both = apart[[a, b]]  # infinite where one of them is there together with the other path
+        apart[a] = apart[:, a] = np.where(np.isinf(both).any(0), np.inf, both.min(0))
+        apart = np.delete(np.delete(apart, b, 0), b, 1)
+    return alive
 
 
 def _numbered(paths: Sequence[_Path]) -> tuple[CastFace, ...]:

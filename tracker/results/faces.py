@@ -8,7 +8,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from selftrack.tracker.geometry import crop
 from selftrack.tracker.landmarks.cast import CastFace
 
 NAME = "faces.png"
@@ -39,6 +38,6 @@ def _pictures(face: CastFace) -> np.ndarray:
     out = np.full((_SIDE, _SHOWN * _SIDE, 3), 255, np.uint8)
     rows = np.unique(np.linspace(0, len(face.samples) - 1, _SHOWN).round().astype(int))
     for place, row in enumerate(rows.tolist()):
-        image, points = face.samples[row]
-        out[:, place * _SIDE : (place + 1) * _SIDE] = crop.warp(image, crop.face_similarity(points, _SIDE), _SIDE)
+        picture = cv2.resize(face.samples[row][0], (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
+        out[:, place * _SIDE : (place + 1) * _SIDE] = picture
     return out

@@ -31,7 +31,7 @@ BY_CHANCE = 0.3
 _SIDE = 0.2
 """Of two sides, the one that is seen better by more is not in doubt with the other."""
 _GAP = 0.2
-"""Seconds."""
+"""Seconds that a stretch of hidden frames may be interrupted, and lasts at least, to be spoken of."""
 _HELD = 0.5
 """Below this share of what the picture says, curves count as held."""
 POINTS_OF = {
@@ -81,24 +81,29 @@ _READ_FROM = np.array([[part in _part_of(name) for part in PARTS] for name in AR
 """(52,6) the parts that a curve is read from."""
 
 
+_REGION_OF = np.array([[set(_part_of(name)) <= set(_OF[region]) for name in ARKIT_NAMES] for region in REGIONS[:3]])
+"""(3,52) the curves of eyes, brows and mouth."""
+
+
 def seen(visible: np.ndarray) -> np.ndarray:
     """How much of each curve is what the picture says, (...,52) in 0..1, by shares (...,6) of the parts."""
-    best = np.where(_READ_FROM, visible[..., None, :], -np.inf).max(-1)
-    return ((best - _HIDDEN) / (_SEEN - _HIDDEN)).clip(0, 1)
+    return _told(_best(visible))
+
+
+def _best(visible: np.ndarray) -> np.ndarray:
+    """The share (...,52) of the part that is seen best of those that each curve is read from."""
+    return np.where(_READ_FROM, visible[..., None, :], -np.inf).max(-1)
+
+
+def _told(share: np.ndarray) -> np.ndarray:
+    """How much of what is seen to such a share counts, 0..1; the rest is held."""
+    return ((share - _HIDDEN) / (_SEEN - _HIDDEN)).clip(0, 1)
 
 
 def held(visible: np.ndarray) -> np.ndarray:
     """Whether the curves of eyes, brows and mouth are held, (...,3) bool, by shares (...,6) of the parts; of eyes and
     brows, those of one side at least."""
-    low = seen(visible) < _HELD
-    return np.stack(
-        [low[..., [_region_of(name) == region for name in ARKIT_NAMES]].any(-1) for region in REGIONS[:3]], -1
-    )
-
-
-def _region_of(name: str) -> str:
-    parts = _part_of(name)
-    return next(region for region, of in _OF.items() if set(parts) <= set(of))
+    return ((seen(visible) < _HELD)[..., None, :] & _REGION_OF).any(-1)
 
 
 def spans(times: np.ndarray, flags: np.ndarray) -> list[tuple[float, float]]:
@@ -122,10 +127,10 @@ class Hold:
 
     def __call__(self, curves: np.ndarray, visible: np.ndarray, time: float) -> np.ndarray:
         """The curves (52,) of the next frame, by those that were read from it (52,), shares (6,) and its time."""
-        share = seen(visible)
+        best = _best(visible)
+        share = _told(best)
         if np.isfinite(self._time):
             share = np.minimum(share, self._share + max(time - self._time, 0) / _RETURN)
-        best = np.where(_READ_FROM, visible, -np.inf).max(-1)
         out = share * curves + (1 - share) * self._last
         self._last = np.where((best >= SURE) & (share == 1), curves, self._last)
         self._share, self._time = share, time
@@ -160,14 +165,14 @@ def signals(visible: np.ndarray, confidence: np.ndarray) -> dict[str, np.ndarray
 
 
 def _log_odds(chance: np.ndarray) -> np.ndarray:
-    """Of chances, held within 0.02 and 0.98."""
-    held_in = np.clip(chance, 0.02, 0.98)
-    return np.log(held_in / (1 - held_in))
+    """Of chances, which are taken for 0.02 at least and 0.98 at most."""
+    chance = np.clip(chance, 0.02, 0.98)
+    return np.log(chance / (1 - chance))
 
 
 def shown(visible: np.ndarray, region: str) -> np.ndarray:
     """How much of a region is what the picture says, not what is held, (T,) in 0..1, by shares (T,6)."""
-    return ((_least(visible, region) - _HIDDEN) / (_SEEN - _HIDDEN)).clip(0, 1)
+    return _told(_least(visible, region))
 
 
 def _least(visible: np.ndarray, region: str) -> np.ndarray:

@@ -71,7 +71,7 @@ class Track:
     version: int = VERSION
 
     def __post_init__(self) -> None:
-        if len(self.visible) != len(self.times):
+        if not len(self.visible):  # of an earlier version
             object.__setattr__(self, "visible", np.ones((len(self.times), 6), np.float32))
 
     def __len__(self) -> int:

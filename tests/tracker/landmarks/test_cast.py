@@ -10,7 +10,7 @@ import torch
 
 from selftrack.errors import NoFaceError
 from selftrack.tracker.landmarks.base import Places
-from selftrack.tracker.landmarks.cast import CastFace, appearance, cut_out, find_cast
+from selftrack.tracker.landmarks.cast import CastFace, _joined, _Path, appearance, find_cast
 from selftrack.tracker.landmarks.detectors import AttentionMesh
 from selftrack.tracker.landmarks.search import DetectConfig, bounding_box
 from selftrack.tracker.model import Model
@@ -96,9 +96,10 @@ def test_who_comes_later_is_the_next_however_large(make_clip: MakeClip, man: lis
     ]
     first, second = cast_of(make_clip("later.mp4", frames))
     assert first.size < second.size and second.times[0] == pytest.approx(6 / 25, abs=0.05)
-    for image, points in first.samples:
-        assert points[:, 0].min() > 0 and points[:, 0].max() < image.shape[1]
-        assert np.ptp(points[:, 0]) < 1.2 * first.size
+    blue = [image[100:150, 100:150].astype(int) for image, _ in (*first.samples, *second.samples)]
+    assert [bool((part[..., 2] > part[..., 0]).mean() > 0.5) for part in blue] == (
+        [False] * len(first.samples) + [True] * len(second.samples)
+    )
 
 
 def test_two_who_cross_are_kept_apart(make_clip: MakeClip, man: list[np.ndarray], other: list) -> None:
@@ -167,17 +168,40 @@ def test_appearance_hardly_depends_on_light_and_expression(man: list[np.ndarray]
     assert np.linalg.norm(look(other[0]) - first) > 0.6
 
 
-def test_a_cut_out_shows_what_the_crop_shows(man: list[np.ndarray]) -> None:
-    frame = scene((man[0], 300, 220))
-    (face,) = MESH.faces(frame, DetectConfig())
-    image, points = cut_out(frame, face.points)
-    shift = face.points[0] - points[0]
-    assert np.allclose(face.points - points, shift) and np.allclose(shift, np.round(shift))
-    np.testing.assert_array_equal(appearance(image, points), appearance(frame, face.points))
-
-
 def test_the_number_of_a_face_that_is_not_there(make_clip: MakeClip, man: list[np.ndarray]) -> None:
     clip = make_clip("one.mp4", [scene((picture, 100, 220)) for picture in man])
     model = Model.load(device="cpu")
     with open_source(clip) as source, pytest.raises(NoFaceError, match=r"--face 3: the faces of one are 0 \(0.0 to"):
         find_face(source, model, TrackerConfig(detect=DetectConfig(face=3)), PersonConfig(samples=4))
+
+
+def test_joining_equals_its_slow_twin() -> None:
+    """The most alike first; never two that are there at the same time."""
+    rng = np.random.default_rng(0)
+    people = rng.normal(size=(4, 3))
+    paths = []
+    for number in range(14):
+        path = _Path(4)
+        path.times = sorted(rng.choice(40, 3, replace=False).tolist())
+        path.boxes, path.regions = [np.zeros(4)] * 3, [np.zeros((2, 3))] * 3
+        path.looks = [people[number % 4] + rng.normal(0, 0.15, 3) for _ in range(2)]
+        paths.append(path)
+
+    def apart(a: _Path, b: _Path) -> float:
+        return min(float(np.linalg.norm(x - y)) for x in a.looks for y in b.looks)
+
+    slow = list(paths)
+    while True:
+        pairs = [
+            (apart(a, b), i, j)
+            for i, a in enumerate(slow)
+            for j, b in enumerate(slow[:i])
+            if not set(a.times) & set(b.times)
+        ]
+        if not pairs or min(pairs)[0] >= 0.55:
+            break
+        _, i, j = min(pairs)
+        slow[j] = slow[j].joined(slow.pop(i))
+    fast = _joined(paths)
+    assert 4 <= len(fast) < 14
+    assert sorted(tuple(path.times) for path in fast) == sorted(tuple(path.times) for path in slow)

@@ -8,11 +8,9 @@ import numpy as np
 from selftrack.tracker.landmarks.cast import CastFace
 from selftrack.tracker.results.faces import contact_sheet, write_faces
 
-POINTS = np.concatenate([np.random.default_rng(0).uniform(20, 60, (474, 2)), [[20, 40], [60, 40], [40, 20], [40, 60]]])
-
 
 def face(colours: list[int]) -> CastFace:
-    samples = tuple((np.full((81, 81, 3), colour, np.uint8), POINTS[:478]) for colour in colours)
+    samples = tuple((np.full((256, 256, 3), colour, np.uint8), np.zeros((478, 2))) for colour in colours)
     return CastFace(samples, (0.5, 2.0), 40.0)
 
 

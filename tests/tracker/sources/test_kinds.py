@@ -1,5 +1,6 @@
 """What people bring: every row of the table in docs/usage.md, in files made here."""
 
+import os
 import re
 import struct
 from collections.abc import Callable, Iterator
@@ -282,6 +283,8 @@ def test_a_row_of_the_page(make_clip: MakeClip, kind: Kind) -> None:
     if not can_encode(kind.codec):
         pytest.skip(f"this build of FFmpeg cannot make {kind.codec}")
     clip = kind.write(make_clip)
+    if hasattr(os, "sched_getscheduler"):
+        assert os.sched_getscheduler(0) == os.SCHED_OTHER  # encoders raise it, and all later tests would have it
     if kind.refused:
         with pytest.raises(UserError, match=kind.refused):
             VideoFile(clip)
