@@ -1,8 +1,8 @@
 """A track in the formats of other tools.
 
-Each module here holds the writers of one or a few formats, which register themselves when it is imported; all are
-imported with the package, so they import torch and other large packages in their functions only. Modules whose names
-begin with an underscore are helpers that need these.
+Each module in the folders here holds the writers of one or a few formats, which register themselves when it is
+imported; all are imported with the package, so they import torch and other large packages in their functions only.
+Modules whose names begin with an underscore are helpers that need these.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
-from pkgutil import iter_modules
+from pkgutil import walk_packages
 from typing import TYPE_CHECKING
 
 from selftrack.errors import UserError
@@ -36,9 +36,9 @@ __all__ = [
     "write",
 ]
 
-for _module in sorted(module.name for module in iter_modules(__path__)):
-    if not _module.startswith("_"):
-        import_module(f"{__name__}.{_module}")
+for _module in sorted(module.name for module in walk_packages(__path__, f"{__name__}.")):
+    if not _module.rpartition(".")[2].startswith("_"):
+        import_module(_module)
 
 
 def default_path(clip: Path | str, to: str, folder: Path) -> Path:

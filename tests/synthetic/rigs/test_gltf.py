@@ -15,7 +15,7 @@ from selftrack.errors import UserError
 from selftrack.synthetic.rigs.film import Film, FilmConfig
 from selftrack.synthetic.rigs.gltf import TILE, read_gltf
 from selftrack.synthetic.rigs.opening import read_rig
-from selftrack.tracker.export._gltf import build_glb
+from selftrack.tracker.export.scenes._gltf import build_glb
 from selftrack.tracker.results.track_file import Track
 
 HEAD = load_head()

@@ -23,7 +23,7 @@ def export_glb(track: Track, path: Path, options: ExportOptions) -> None:
 
 def glb_bytes(track: Track, options: ExportOptions) -> bytes:
     """Build the .glb of a track."""
-    from selftrack.tracker.export._gltf import build_glb
+    from selftrack.tracker.export.scenes._gltf import build_glb
 
     return build_glb(track, head_texture(track, options.folder), focal_length(track, options.focal))
 

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from selftrack.io import file_hash
-from selftrack.tracker.export.glb import glb_bytes
 from selftrack.tracker.export.options import ExportOptions
 from selftrack.tracker.export.registry import Need, exporter
+from selftrack.tracker.export.scenes.glb import glb_bytes
 
 if TYPE_CHECKING:
     from selftrack.tracker.results.track_file import Track
 
-ASSETS = Path(__file__).parents[1] / "assets" / "viewer"
+ASSETS = Path(__file__).parents[2] / "assets" / "viewer"
 EMBEDDED = 30_000_000
 """Bytes up to which the clip is put into the page; a longer one is referred to by its relative path."""
 

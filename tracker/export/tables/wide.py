@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from selftrack.tracker.export.livelink import livelink_curves
 from selftrack.tracker.export.options import ExportOptions
 from selftrack.tracker.export.registry import Need, exporter
+from selftrack.tracker.export.tables.livelink import livelink_curves
 from selftrack.tracker.results.curves import table
 
 if TYPE_CHECKING:

@@ -20,14 +20,15 @@ from selftrack.decoders.arkit import ARKIT_NAMES
 from selftrack.decoders.head.model import load_head
 from selftrack.decoders.mesh.rasterizer import rasterize
 from selftrack.io import file_hash
-from selftrack.tracker.export import ExportOptions, viewer, write
+from selftrack.tracker.export import ExportOptions, write
+from selftrack.tracker.export.scenes import viewer
 from selftrack.tracker.geometry.camera import camera_pose, focal_length, principal_point
 from selftrack.tracker.pipeline import TrackConfig, track_clip
 from selftrack.tracker.results.track_file import Track, load
 from selftrack.tracker.sources.opening import open_source
 
 HEAD = load_head()
-CLIP = Path(__file__).parents[2] / "data" / "smile.mp4"
+CLIP = Path(__file__).parents[3] / "data" / "smile.mp4"
 FLAGS = (
     "--headless --no-sandbox --disable-gpu --use-angle=swiftshader --enable-unsafe-swiftshader --disable-quic "
     "--no-first-run --disable-background-networking --disable-component-update --disable-sync --window-size=1280,720"

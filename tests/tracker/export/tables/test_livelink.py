@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from selftrack.tracker.export import write
-from selftrack.tracker.export.livelink import timecode
+from selftrack.tracker.export.tables.livelink import timecode
 from selftrack.tracker.results.track_file import Track
 
 HEADER = (

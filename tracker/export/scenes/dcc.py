@@ -15,7 +15,7 @@ from selftrack.tracker.geometry.camera import AXES, camera_pose, focal_length, q
 if TYPE_CHECKING:
     from selftrack.tracker.results.track_file import Track
 
-ASSETS = Path(__file__).parents[1] / "assets" / "dcc"
+ASSETS = Path(__file__).parents[2] / "assets" / "dcc"
 _Z_UP = np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]])  # x right, y down, z away -> x right, y away, z up
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from selftrack.errors import UserError
 from selftrack.tracker.export import export, known, write
-from selftrack.tracker.export.tables import frame_rate
+from selftrack.tracker.export.tables.wide import frame_rate
 from selftrack.tracker.results.smoothing import CleanConfig
 from selftrack.tracker.results.track_file import Track
 
@@ -148,7 +148,7 @@ def test_nothing_half_written(
         file.flush()
         return Full()
 
-    monkeypatch.setattr("selftrack.tracker.export.tables.csv.writer", half)
+    monkeypatch.setattr("selftrack.tracker.export.tables.wide.csv.writer", half)
     for path in (tmp_path / "take.csv", earlier):
         with pytest.raises(raised, match=str(problem.args[0])):
             write(track, "csv", path)

@@ -1,0 +1,1 @@
+"""Formats that are a head in space, for programs that show it."""

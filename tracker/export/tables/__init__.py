@@ -1,0 +1,1 @@
+"""Formats that are numbers in rows, or arrays."""
