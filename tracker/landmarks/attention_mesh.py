@@ -4,6 +4,7 @@
 468..472 and 473..477 the irises (centre, right, top, left, bottom) of the eyes at points 33 and 263.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +21,7 @@ SIZE = 192
 EYE_CONTOUR = 16
 """An eye's refined points begin with this many of its contour; their mean depth becomes the iris's."""
 
+_SECOND = ThreadPoolExecutor(thread_name_prefix="mirror")
 _HEADS = ("mesh_identity", "lips", "left_eye", "right_eye", "left_iris", "right_iris")
 
 
@@ -85,10 +87,19 @@ class LandmarkNet(nn.Module):
         (mesh, *heads), (presence, *maps) = outputs[: len(_HEADS)], outputs[len(_HEADS) :]
         return LandmarkOutput(self._refine(mesh, heads), presence.flatten().sigmoid(), maps)
 
-    def mirrored(self, images: Tensor) -> Tensor:
-        """Points (B, 478, 3) of images (B, 3, 192, 192) as the network finds them in their mirror images."""
-        points = self(images.flip(3).contiguous()).points[:, list(MIRRORED)]
-        return points * points.new_tensor([-1.0, 1.0, 1.0]) + points.new_tensor([SIZE - 1.0, 0.0, 0.0])
+    def both_ways(self, images: Tensor) -> LandmarkOutput:
+        """As `forward`, but the points are the mean of those of the images and of their mirror images: left and right
+        are one to a face, but not to the network. On the CPU the two run side by side."""
+        flipped = images.flip(3).contiguous()
+        if images.device.type == "cpu":
+            mirrored = _SECOND.submit(self, flipped)
+            output = self(images)
+            others = mirrored.result().points
+        else:
+            output = self(torch.cat([images, flipped]))
+            output, others = _rows(output, slice(len(images))), output.points[len(images) :]
+        back = others[:, list(MIRRORED)] * others.new_tensor([-1, 1, 1]) + others.new_tensor([SIZE - 1, 0, 0])
+        return output._replace(points=(output.points + back) / 2)
 
     @torch.no_grad()
     def features(self, images: Tensor) -> list[Tensor]:
@@ -114,6 +125,10 @@ class LandmarkNet(nn.Module):
             points[:, start : start + 5, 2] = mesh[:, indices[:EYE_CONTOUR], 2].mean(1, keepdim=True)
         points[..., :2] -= 0.5  # the model counts from the corner of the first pixel
         return points
+
+
+def _rows(output: LandmarkOutput, rows: slice) -> LandmarkOutput:
+    return LandmarkOutput(output.points[rows], output.presence[rows], [maps[rows] for maps in output.maps])
 
 
 def _check_images(images: Tensor) -> None:

@@ -15,7 +15,7 @@ from selftrack.decoders.landmarks import MESH_POINTS
 from selftrack.errors import UserError
 from selftrack.tracker.geometry import crop
 from selftrack.tracker.landmarks import boxes
-from selftrack.tracker.landmarks.attention_mesh import SIZE, LandmarkNet, LandmarkOutput
+from selftrack.tracker.landmarks.attention_mesh import SIZE, LandmarkNet
 from selftrack.tracker.landmarks.base import Detection
 from selftrack.tracker.landmarks.boxes import BoxConfig, BoxDetector, FaceBoxes
 from selftrack.tracker.landmarks.visibility import VisibilityHead, visible_at
@@ -150,28 +150,26 @@ class FaceSearch:
         best = best if scores[best] > scores[0] + _BETTER else 0
         return best if scores[best] >= _LIKELY else None
 
-    def _look(self, frame: np.ndarray, region: np.ndarray) -> tuple[Tensor, LandmarkOutput]:
-        """The picture (1, 3, 192, 192) of a region (2, 3), and what the landmark network says of it."""
+    def _picture(self, frame: np.ndarray, region: np.ndarray) -> Tensor:
+        """The picture (1, 3, 192, 192) of a region (2, 3) image -> crop."""
         step = max(int(1 / (3 * _scale(region))), 1)  # of a huge face every step-th pixel says enough
         picture = crop.warp(frame[::step, ::step], region * (step, step, 1), SIZE).astype(np.float32) / 255
-        image = torch.from_numpy(picture).to(self._net.device).permute(2, 0, 1)[None]
-        return image, self._net(image)
+        return torch.from_numpy(picture).to(self._net.device).permute(2, 0, 1)[None]
 
     def _glance(self, frame: np.ndarray, region: np.ndarray, min_presence: float) -> np.ndarray | None:
         """Where the landmarks (478, 2) of a region (2, 3) are about; None if the network sees no face."""
-        _, output = self._look(frame, region)
+        output = self._net(self._picture(frame, region))
         if output.presence[0] < min_presence:
             return None
         return crop.apply(crop.invert(region), output.points[0, :, :2].cpu().numpy())
 
     def read(self, frame: np.ndarray, region: np.ndarray, min_presence: float) -> Detection | None:
         """The landmark network's answer for a region (2, 3) image -> crop; None if it sees no face."""
-        image, output = self._look(frame, region)
+        output = self._net.both_ways(self._picture(frame, region))
         confidence = float(output.presence[0])
         if confidence < min_presence:
             return None
-        # left and right are one to a face, but not to the network
-        points = ((output.points + self._net.mirrored(image)) / 2)[0].cpu().numpy()
+        points = output.points[0].cpu().numpy()
         flat, depth = crop.apply(crop.invert(region), points[:, :2]), points[:, 2] / _scale(region)
         with torch.no_grad():
             hidden = self._visibility(output.maps)[0].sigmoid().cpu().numpy()

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from selftrack.decoders.landmarks import MIRRORED
 from selftrack.tracker.landmarks.attention_mesh import SIZE, LandmarkNet
 from selftrack.tracker.landmarks.litert import LiteModule
 from selftrack.tracker.landmarks.tflite import build_module, crop_matrix, read_graph, sample_affine, transform_points
@@ -47,6 +48,15 @@ def test_a_batch_is_its_images(net: LandmarkNet, crops: Tensor) -> None:
     singles = torch.cat([refine_in_torch(net, crop[None])[0] for crop in crops])
     assert torch.allclose(batch, singles, atol=1e-3)
     assert torch.equal(net(crops).points, torch.cat([net(crop[None]).points for crop in crops]))
+
+
+def test_both_ways_is_the_mean_of_a_picture_and_its_mirror_image(net: LandmarkNet, crops: Tensor) -> None:
+    both, alone = net.both_ways(crops), net(crops)
+    mirrored = net(torch.from_numpy(np.ascontiguousarray(crops.numpy()[..., ::-1]))).points.numpy()[:, list(MIRRORED)]
+    mirrored[..., 0] = SIZE - 1 - mirrored[..., 0]
+    np.testing.assert_allclose(both.points, (alone.points.numpy() + mirrored) / 2, atol=1e-4)
+    assert torch.equal(both.presence, alone.presence)
+    assert all(torch.equal(seen, single) for seen, single in zip(both.maps, alone.maps, strict=True))
 
 
 def test_no_face_no_presence(net: LandmarkNet) -> None:
