@@ -23,6 +23,8 @@ _TO_709 = np.array(  # linear light of BT.2020 to BT.709 (BT.2087)
 )
 _LUMINANCE = np.array([[0.2627, 0.6780, 0.0593]], np.float32)  # of BT.2020
 _TOP = 65535  # of signals; tables have all of them
+_EVERY = 10  # pictures of which one is searched for the lines of two fields
+_LEAST = 12  # grey levels by which these differ
 _BRIGHTEST = 10.0  # light at the end of the last table, which is even in its square root
 
 
@@ -73,12 +75,15 @@ class Shape:
 class Renderer:
     """Makes RGB pictures of one shape from decoded frames.
 
-    `others` are the coded sizes (W, H) that were made to fit, `hdr` the transfer functions that were tone-mapped.
+    `others` are the coded sizes (W, H) that were made to fit, `hdr` the transfer functions that were tone-mapped,
+    `combed` how many of the pictures that were `searched` show the lines of two fields.
     """
 
     def __init__(self, shape: Shape) -> None:
         self.others: list[tuple[int, int]] = []
         self.hdr: str | None = None
+        self.searched = self.combed = self._rendered = 0
+        self._before: np.ndarray | None = None
         self._shape, self._whole, self._reformat = shape, shape.square, VideoReformatter()
 
     def __call__(self, frame: av.VideoFrame, aspect: Fraction) -> np.ndarray:
@@ -96,6 +101,9 @@ class Renderer:
             image = tone_mapped(deep, transfer)
         if (width, height) != self._whole:
             image = _bordered(image, self._whole)
+        if self._before is not None and self._rendered % _EVERY == 0:
+            self.searched, self.combed = self.searched + 1, self.combed + is_combed(image, self._before)
+        self._before, self._rendered = image, self._rendered + 1
         return orient(image, self._shape.matrix)
 
     def _inside(self, coded: tuple[int, int], aspect: Fraction) -> tuple[int, int]:
@@ -114,6 +122,23 @@ def _bordered(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     spare_x, spare_y = size[0] - image.shape[1], size[1] - image.shape[0]
     left, top = spare_x // 2, spare_y // 2
     return cv2.copyMakeBorder(image, top, spare_y - top, left, spare_x - left, cv2.BORDER_CONSTANT)
+
+
+def is_combed(image: np.ndarray, before: np.ndarray) -> bool:
+    """Tell whether a picture (H,W,3) uint8 shows two moments in alternate lines: where it differs from the one before,
+    its lines alternate between light and dark, and its columns, which noise would touch as well, do so much less."""
+    new, old = image[..., 1].astype(np.int16), before[..., 1]
+    moved = np.abs(new - old) > _LEAST
+    lines = _alternating(new[:, ::4], moved[:, ::4])  # a quarter of them tells as much
+    return lines > 1e-3 and lines > 3 * _alternating(new[::4].T, moved[::4].T)
+
+
+def _alternating(image: np.ndarray, moved: np.ndarray) -> float:
+    """The share of an image (H,W) where four lines in a row go up and down, if something moved there (H,W)."""
+    steps = np.diff(image, axis=0)
+    up, down = steps > _LEAST, steps < -_LEAST
+    alternate = (up[:-2] & down[1:-1] & up[2:]) | (down[:-2] & up[1:-1] & down[2:])
+    return float((alternate & (moved[1:-2] | moved[2:-1])).sum()) / image.size
 
 
 def tone_mapped(image: np.ndarray, transfer: str) -> np.ndarray:

@@ -33,6 +33,7 @@ from selftrack.tracker.sources.container import (
 from selftrack.tracker.sources.pictures import HDR, Deinterlacer, Renderer, Shape, orientation
 from selftrack.tracker.sources.timeline import DEFAULT_RATE, Stamps, Timeline
 
+_COMBED = 0.15  # share of the pictures; fewer may be tricks of cuts
 _NAMED = 3  # times that a note lists
 FASTEST = 1000  # frames/s; where stamps say more, all of them are the same
 MAX_ASPECT = 4  # a sample aspect ratio beyond 1:4 or 4:1 is taken for broken metadata
@@ -119,6 +120,11 @@ class _Reading:
         yield from self.join_notes()
         if self.renderer is not None:
             yield from _picture_notes(self.path, self.renderer.hdr, self.deinterlacer.used)
+            if self.renderer.combed > _COMBED * self.renderer.searched:
+                yield (
+                    f"{self.path}: moving things have the lines of two moments, though the file does not say that it "
+                    "is interlaced; it was taken as it is; deinterlace it before (ffmpeg -vf bwdif)"
+                )
             if self.renderer.others:
                 sizes = ", ".join(f"{width}x{height}" for width, height in self.renderer.others)
                 yield (
