@@ -139,7 +139,7 @@ def test_fields_of_a_file_that_calls_itself_progressive(make_clip: MakeClip) -> 
     assert len(notes(fields)) == 1 and "the lines of two moments" in notes(fields)[0]
     whole = [bar(i).astype(np.uint8) for i in range(0, 62, 2)]
     assert notes(whole) == () and notes([frame.transpose(1, 0, 2).copy() for frame in whole]) == ()
-    assert notes([*whole[:20], fields[20], *whole[21:]] * 2) == ()
+    assert notes([*whole[:20], fields[20], *whole[21:]] * 3) == ()
     assert notes([rng.integers(0, 255, frame.shape, dtype=np.uint8) for frame in whole]) == ()
 
 
