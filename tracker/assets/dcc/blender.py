@@ -95,7 +95,7 @@ def named(name: str) -> bpy.types.Object | bpy.types.PoseBone:
 def key_rig(mesh: bpy.types.Object) -> None:
     """Key a mesh's shape keys, and what is named as head and eyes, at the scene's frame rate."""
     render = bpy.context.scene.render
-    rate = render.fps / render.fps_base
+    rate = render.fps / round(render.fps_base, 6)  # 1.001 is kept as a 32-bit number
     turned = [
         (named(name), turns) for name, turns in zip((HEAD, *EYES), (DATA["head"], *DATA["eyes"]), strict=True) if name
     ]
@@ -121,7 +121,7 @@ def build_scene(glb: Path, clip: Path) -> None:
     head = next(o for o in new if o.type == "MESH")
     for owner in (head.data.shape_keys, *new):
         if owner.animation_data:
-            retime(owner, 1 / render.fps_base)
+            retime(owner, rate / render.fps)
     render.resolution_x, render.resolution_y = DATA["size"]
     render.resolution_percentage = 100
     set_range(frames_at(rate))
