@@ -7,14 +7,25 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from selftrack.decoders.landmarks import LEFT_IRIS, RIGHT_IRIS
+from selftrack.tracker.geometry.camera import towards
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from selftrack.decoders.base import Decoder
     from selftrack.tracker.results.track_file import Track
 
 _DIRECTIONS = ("Down", "In", "Out", "Up")
 _IRIS = {"Left": LEFT_IRIS, "Right": RIGHT_IRIS}
 _RADIUS = 0.010
 """Metres from an eye's centre of rotation, 13.5 mm behind the cornea (Fry and Hill 1962), to the plane of its iris."""
+
+
+def gaze_rotations(track: Track) -> np.ndarray:
+    """Compute the smallest rotations (T,2,3,3) that turn the left and the right eye from (0, 0, -1) to where they look,
+    see `gaze_directions`; head axes."""
+    backwards = -gaze_directions(track)
+    return towards(backwards.reshape(-1, 3)).as_matrix().reshape(-1, 2, 3, 3)
 
 
 def gaze_directions(track: Track) -> np.ndarray:
@@ -38,3 +49,11 @@ def gaze_directions(track: Track) -> np.ndarray:
         ahead = -np.sqrt(1 - np.square(across).sum(axis=1, keepdims=True))
         directions.append(np.concatenate([across, ahead], axis=1))
     return np.stack(directions, axis=1)
+
+
+def eye_centres(head: Decoder, code: Tensor) -> np.ndarray:
+    """Find the points (2,3) about which the subject's left and right eye turn, metres, head axes, of a code (1,Z): as
+    far behind the iris as `gaze_directions` takes it to be.
+    """
+    irises = head.landmarks478(head.geometry(code))[0, list(_IRIS.values())]
+    return irises.detach().double().numpy() + np.array([0, 0, _RADIUS])

@@ -53,11 +53,11 @@ def camera_pose(track: Track, focal: float) -> tuple[np.ndarray, np.ndarray]:
     own = Rotation.from_euler("xyz", pose[:, 1:4])  # R = Rz Ry Rx
     offset = (pose[:, 4:6] - principal_point(track)) / focal
     ray = np.concatenate([offset, np.ones((len(track), 1))], axis=1)
-    return (_towards(ray) * own).as_matrix(), ray * (focal / np.exp(pose[:, :1]))
+    return (towards(ray) * own).as_matrix(), ray * (focal / np.exp(pose[:, :1]))
 
 
-def _towards(ray: np.ndarray) -> Rotation:
-    """The smallest rotations (T) that take the z axis to rays (T,3), ray z > 0."""
+def towards(ray: np.ndarray) -> Rotation:
+    """Find the smallest rotations (T) that take the z axis to rays (T,3), ray z > 0."""
     from scipy.spatial.transform import Rotation
 
     x, y, z = (ray / np.linalg.norm(ray, axis=1, keepdims=True)).T

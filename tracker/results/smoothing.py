@@ -69,6 +69,8 @@ def clean(track: Track, config: CleanConfig | None = None) -> Track:
     z[:, head.expression], pose = np.split(values, [len(head.expression_names)], axis=1)
     if config.neutral_frame is not None:
         z[:, head.expression] = _rest(z[:, head.expression], config.neutral_frame, head.expression_names)
+    if head.has_arkit_curves:  # a low-pass swings beyond them
+        z[:, head.expression] = z[:, head.expression].clip(0, 1)
     pose = pose.astype(np.float32)
     crop = through(torch.from_numpy(pose), torch.from_numpy(track.crop)).numpy()
     return replace(track.with_codes(z), H=crop, H_image=pose, ok=ok)

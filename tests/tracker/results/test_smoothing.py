@@ -70,6 +70,17 @@ def test_movement_does_not_lag_or_shrink(make_track: MakeTrack, hertz: float, si
         assert np.abs(out - true)[20:-20].max() < 0.05
 
 
+def test_the_mesh_shows_what_the_curves_say(make_track: MakeTrack) -> None:
+    """A low-pass swings beyond 0 and 1, and a resting face leaves less than nothing; neither moves the mesh."""
+    smile = np.where((TIMES > 3) & (TIMES < 6), 1.0, 0) * (1 - 0.02 * np.sin(TIMES))
+    track = make_track(TIMES, {"mouthSmileLeft": smile, "browInnerUp": 0.2 + 0.1 * np.sin(TIMES)})
+    for config in (CleanConfig(curve_cutoff=0.5), CleanConfig(neutral_frame=30)):
+        cleaned = clean(track, config)
+        weights = cleaned.z[:, cleaned.model().expression]
+        np.testing.assert_array_equal(weights, np.stack(list(cleaned.curves().values()), 1))
+        assert weights.min() == 0
+
+
 def test_short_gaps_are_bridged_and_long_ones_hold(make_track: MakeTrack) -> None:
     lost = [0, 1, *range(100, 105), *range(200, 230), 299]
     ramp = TIMES / 20

@@ -14,7 +14,8 @@ import maya.cmds as cmds
 
 BLEND_SHAPE = ""  # name of the blendShape node; empty: that of the selection
 HEAD = ""  # name of a transform, such as a locator or a joint without orientation, to be turned like the head
-FIRST_FRAME = 1  # where the clip begins
+EYES = ("", "")  # the same for the subject's left and right eye, below what is turned like the head
+FIRST_FRAME = 0  # where the clip's time 0 is
 
 DATA = json.loads(r"""%%DATA%%""")
 
@@ -58,18 +59,18 @@ def key_targets(node: str, frames: list[float]) -> list[str]:
     return missing
 
 
-def key_head(head: str, frames: list[float]) -> None:
-    """Key a transform's rotation: y up, the face towards z at rest."""
-    cmds.setAttr(head + ".rotateOrder", 0)  # xyz
+def key_turn(turned: str, frames: list[float], turns: list[list[float]]) -> None:
+    """Key a transform's rotation by degrees about x, y, z: y up, the face towards z at rest."""
+    cmds.setAttr(turned + ".rotateOrder", 0)  # xyz
     to_angle = cmds.currentUnit(query=True, angle=True) == "rad"
     for index, attribute in enumerate(("rotateX", "rotateY", "rotateZ")):
-        angles = [angle[index] for angle in DATA["angles"]]
-        key(head, attribute, frames, [math.radians(a) for a in angles] if to_angle else angles)
+        angles = [turn[index] for turn in turns]
+        key(turned, attribute, frames, [math.radians(a) for a in angles] if to_angle else angles)
 
 
 def main() -> None:
     """Key what is named or selected."""
-    for name in (BLEND_SHAPE, HEAD):
+    for name in (BLEND_SHAPE, HEAD, *EYES):
         if name and not cmds.objExists(name):
             raise RuntimeError("there is no node named " + name)
     node = blend_shape()
@@ -78,8 +79,9 @@ def main() -> None:
     cmds.undoInfo(openChunk=True)
     try:
         missing = key_targets(node, frames)
-        if HEAD:
-            key_head(HEAD, frames)
+        for name, turns in zip((HEAD, *EYES), (DATA["head"], *DATA["eyes"]), strict=True):
+            if name:
+                key_turn(name, frames, turns)
         first, last = math.floor(frames[0]), math.ceil(frames[-1])
         cmds.playbackOptions(minTime=first, maxTime=last, animationStartTime=first, animationEndTime=last)
     finally:

@@ -26,7 +26,8 @@
 
   const gltf = await new THREE.GLTFLoader().parseAsync(decode("glb").buffer, "");
   const head = gltf.scene.getObjectByName("head");
-  const names = Object.keys(head.morphTargetDictionary);
+  const face = head.getObjectByProperty("isMesh", true); // one of its parts; all have the same weights
+  const names = Object.keys(face.morphTargetDictionary);
   const mixer = new THREE.AnimationMixer(gltf.scene);
   const action = mixer.clipAction(gltf.animations[0]).play();
   const keys = gltf.animations[0].tracks.find((t) => t.name.endsWith("morphTargetInfluences")).values;
@@ -337,6 +338,6 @@
     playing: () => clock.playing(),
     time: () => times[shown],
     seek: (time) => go(rowAt(time)),
-    weights: () => Object.fromEntries(names.map((name) => [name, head.morphTargetInfluences[head.morphTargetDictionary[name]]])),
+    weights: () => Object.fromEntries(names.map((name) => [name, face.morphTargetInfluences[face.morphTargetDictionary[name]]])),
   };
 })();

@@ -5,35 +5,56 @@ the origin, looks along -z and shows what the clip shows.
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pygltflib as gltf
 import torch
+from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from selftrack.decoders.mesh.normals import vertex_normals
+from selftrack.tracker.export.gaze import eye_centres, gaze_rotations
 from selftrack.tracker.geometry.camera import AXES, camera_pose, quaternions
 from selftrack.tracker.results.track_file import Track
 
-_STILL = 1e-7  # metres; vertices that an expression moves less are left out of its target
-_FLAT = 1e-3  # the same for normals, which are units long
+_ROUGHNESS = {"skin": 0.8, "eyes": 0.2, "teeth": 0.35, "mouth": 0.5}
+"""Of each material; its colour is the texture's."""
+_MATERIALS = {
+    "eye_left": "eyes",
+    "eye_right": "eyes",
+    "teeth_upper": "teeth",
+    "teeth_lower": "teeth",
+    "mouth": "mouth",
+    "tongue": "mouth",
+}
+"""Of the decoder's parts; others are skin."""
 
 
 def build_glb(track: Track, texture: bytes, focal: float) -> bytes:
     """Build a complete .glb.
 
-    The base mesh is the clip's identity. Every target is keyed in every frame with the track's own weight, which may
-    lie a little outside 0..1: base + weights x targets are the track's vertices in the head frame.
+    The base mesh is the clip's identity. Every target is keyed in every frame with the track's own weight: base +
+    weights x targets are the track's vertices in the head frame.
 
     Args:
         texture: a JPEG in the head's UV layout, v down.
         focal: focal length of the camera, pixels of the clip.
     """
-    file = _File()
-    mesh = _add_mesh(file, track, file.image(texture, "image/jpeg"))
+    file, code = _File(), _neutral(track)
+    performance = file.node("performance")
+    head = file.node("head", performance, mesh=_add_mesh(file, track, code, file.image(texture, "image/jpeg")))
     rotation, translation = camera_pose(track, focal)
-    _add_animation(file, track, rotation, translation, node=mesh)
-    _add_camera(file, track.size, focal, (translation[:, 2].min() / 10, translation[:, 2].max() * 10))
+    channels = [
+        (head, gltf.WEIGHTS, track.z[:, track.model().expression].reshape(-1)),
+        (head, gltf.ROTATION, _turns(rotation)),
+        (head, gltf.TRANSLATION, translation * AXES),
+    ]
+    channels += [(eye, gltf.ROTATION, turns) for eye, turns in _add_eyes(file, track, code, head)]
+    _add_jaw(file, track, code, head)
+    _add_animation(file, track, channels)
+    depths = translation[:, 2].min() / 10, translation[:, 2].max() * 10
+    file.node("camera", performance, camera=_add_camera(file, track.size, focal, depths))
     return file.bytes()
 
 
@@ -44,6 +65,14 @@ class _File:
         asset = gltf.Asset(version="2.0", generator="selftrack")
         self.document = gltf.GLTF2(asset=asset, scene=0, scenes=[gltf.Scene()])
         self._blob = bytearray()
+
+    def node(self, name: str, parent: int | None = None, **content: Any) -> int:
+        """Add and return the index of a new node; without a parent it is the scene's."""
+        nodes = self.document.nodes
+        siblings = self.document.scenes[0].nodes if parent is None else nodes[parent].children
+        siblings.append(len(nodes))
+        nodes.append(gltf.Node(name=name, **content))
+        return len(nodes) - 1
 
     def view(self, data: bytes, target: int | None = None) -> int:
         """Add and return the index of a new buffer view."""
@@ -61,8 +90,15 @@ class _File:
 
     def floats(self, values: np.ndarray, target: int | None = None) -> int:
         """Add and return the index of a new accessor of (N,) scalars or (N,K) vectors, as float32."""
-        accessor = _float_accessor(values)
-        accessor.bufferView = self.view(np.asarray(values, "<f4").tobytes(), target)
+        columns = np.asarray(values, "<f4").reshape(len(values), -1)
+        accessor = gltf.Accessor(
+            bufferView=self.view(columns.tobytes(), target),
+            componentType=gltf.FLOAT,
+            count=len(values),
+            type=gltf.SCALAR if values.ndim == 1 else f"VEC{values.shape[1]}",
+            min=columns.min(axis=0).tolist(),
+            max=columns.max(axis=0).tolist(),
+        )
         return self._accessor(accessor)
 
     def indices(self, values: np.ndarray) -> int:
@@ -71,112 +107,131 @@ class _File:
         accessor = gltf.Accessor(bufferView=view, componentType=gltf.UNSIGNED_INT, count=values.size, type=gltf.SCALAR)
         return self._accessor(accessor)
 
-    def sparse(self, values: np.ndarray, least: float) -> int:
-        """Add and return the index of a new accessor of (N,3) vectors as float32, zero where all is within `least`."""
-        rows = np.flatnonzero(np.abs(values).max(axis=1) > least)
-        rows = rows if len(rows) else np.zeros(1, int)  # the format wants at least one
-        kept = np.zeros_like(values)
-        kept[rows] = values[rows]
-        accessor = _float_accessor(kept)
-        accessor.byteOffset = None  # only allowed beside a buffer view
-        accessor.sparse = gltf.Sparse(
-            count=len(rows),
-            indices=gltf.AccessorSparseIndices(
-                bufferView=self.view(rows.astype("<u4").tobytes()), componentType=gltf.UNSIGNED_INT
-            ),
-            values=gltf.AccessorSparseValues(bufferView=self.view(kept[rows].astype("<f4").tobytes())),
-        )
-        return self._accessor(accessor)
-
     def _accessor(self, accessor: gltf.Accessor) -> int:
         self.document.accessors.append(accessor)
         return len(self.document.accessors) - 1
 
     def bytes(self) -> bytes:
         """Serialise the file."""
-        self.document.scenes[0].nodes = list(range(len(self.document.nodes)))
         self.document.buffers = [gltf.Buffer(byteLength=len(self._blob))]
         self.document.set_binary_blob(bytes(self._blob))
         return b"".join(self.document.save_to_bytes())
 
 
-def _float_accessor(values: np.ndarray) -> gltf.Accessor:
-    columns = np.asarray(values, "<f4").reshape(len(values), -1)
-    return gltf.Accessor(
-        componentType=gltf.FLOAT,
-        count=len(values),
-        type=gltf.SCALAR if values.ndim == 1 else f"VEC{values.shape[1]}",
-        min=columns.min(axis=0).tolist(),
-        max=columns.max(axis=0).tolist(),
-    )
-
-
-def _add_mesh(file: _File, track: Track, texture: int) -> int:
-    """The person's neutral head in glTF's axes, one vertex a pair of vertex and texel; index of its node."""
+def _neutral(track: Track) -> Tensor:
+    """The code (1,Z) of the clip's identity without any expression."""
     head = track.model()
-    corners = torch.stack([head.faces, head.uv_faces], -1).reshape(-1, 2)
-    pairs, triangles = corners.unique(dim=0, return_inverse=True)
-    of = pairs[:, 0]
     code = torch.zeros(1, head.size)
     code[0, head.identity] = torch.from_numpy(track.identity)
-    neutral = head.geometry(code)  # (1,V,3)
-    moved = head.blendshapes  # (E,V,3)
-    normals = vertex_normals(torch.cat([neutral, neutral + moved]), head.faces)
+    return code
 
-    def in_gltf(values: Tensor) -> np.ndarray:
-        return values[of].double().numpy() * AXES
 
-    primitive = gltf.Primitive(
-        attributes=gltf.Attributes(
-            POSITION=file.floats(in_gltf(neutral[0]), gltf.ARRAY_BUFFER),
-            NORMAL=file.floats(in_gltf(normals[0]), gltf.ARRAY_BUFFER),
-            TEXCOORD_0=file.floats(head.uvs[pairs[:, 1]].numpy(), gltf.ARRAY_BUFFER),
-        ),
-        indices=file.indices(triangles.reshape(-1, 3).numpy()),
-        material=0,
-        targets=[
-            {"POSITION": file.sparse(in_gltf(shape), _STILL), "NORMAL": file.sparse(in_gltf(tilted), _FLAT)}
-            for shape, tilted in zip(moved, normals[1:] - normals[0], strict=True)
-        ],
+def _turns(rotation: np.ndarray) -> np.ndarray:
+    """Quaternions (T,4) in glTF's axes of rotations (T,3,3) in ours."""
+    return quaternions(rotation * AXES[:, None] * AXES)
+
+
+def _add_mesh(file: _File, track: Track, code: Tensor, texture: int) -> int:
+    """The head of a neutral code in glTF's axes, with a primitive for each material; index of the mesh.
+
+    The mesh's own weights are the least of the clip, since Blender looks no further than these and the first frame for
+    the range of its sliders.
+    """
+    head, names = track.model(), list(track.model().expression_names)
+    materials = np.array([_MATERIALS.get(part, "skin") for part in head.part_names])[head.face_parts]
+    neutral = head.geometry(code)
+    normals = vertex_normals(torch.cat([neutral, neutral + head.blendshapes]), head.faces)
+    shapes = torch.cat([neutral, head.blendshapes])
+    tilts = torch.cat([normals[:1], normals[1:] - normals[0]])
+    corners = torch.stack([head.faces, head.uv_faces], -1)
+    primitives = []
+    for name, roughness in _ROUGHNESS.items():
+        drawn = corners[torch.from_numpy(materials == name)]
+        if len(drawn):
+            pairs, triangles = drawn.reshape(-1, 2).unique(dim=0, return_inverse=True)
+            primitive = _primitive(file, shapes[:, pairs[:, 0]], tilts[:, pairs[:, 0]], head.uvs[pairs[:, 1]])
+            primitive.indices = file.indices(triangles.numpy())
+            primitive.material = _add_material(file, name, roughness, texture)
+            primitives.append(primitive)
+    weights = track.z[:, head.expression].min(axis=0).tolist()
+    file.document.meshes.append(
+        gltf.Mesh(name="head", primitives=primitives, weights=weights, extras={"targetNames": names})
     )
+    return len(file.document.meshes) - 1
+
+
+def _primitive(file: _File, shapes: Tensor, tilts: Tensor, uvs: Tensor) -> gltf.Primitive:
+    """Vertices: places and normals (1+E,N,3) in our axes, the base's first and what each target adds; texels (N,2)."""
+    places, normals = (
+        [file.floats(values.double().numpy() * AXES, gltf.ARRAY_BUFFER) for values in all_values]
+        for all_values in (shapes, tilts)
+    )
+    texels = file.floats(uvs.numpy(), gltf.ARRAY_BUFFER)
+    return gltf.Primitive(
+        attributes=gltf.Attributes(POSITION=places[0], NORMAL=normals[0], TEXCOORD_0=texels),
+        targets=[{"POSITION": place, "NORMAL": normal} for place, normal in zip(places[1:], normals[1:], strict=True)],
+    )
+
+
+def _add_material(file: _File, name: str, roughness: float, texture: int) -> int:
     surface = gltf.PbrMetallicRoughness(
-        baseColorTexture=gltf.TextureInfo(index=texture), metallicFactor=0.0, roughnessFactor=0.8
+        baseColorTexture=gltf.TextureInfo(index=texture), metallicFactor=0.0, roughnessFactor=roughness
     )
-    document, names = file.document, list(head.expression_names)
-    document.materials.append(gltf.Material(name="skin", pbrMetallicRoughness=surface, doubleSided=True))
-    document.meshes.append(
-        gltf.Mesh(name="head", primitives=[primitive], weights=[0.0] * len(names), extras={"targetNames": names})
-    )
-    document.nodes.append(gltf.Node(mesh=len(document.meshes) - 1, name="head"))
-    return len(document.nodes) - 1
+    file.document.materials.append(gltf.Material(name=name, pbrMetallicRoughness=surface, doubleSided=True))
+    return len(file.document.materials) - 1
 
 
-def _add_camera(file: _File, size: tuple[int, int], focal: float, depths: tuple[float, float]) -> None:
-    """A camera at the origin that shows the frame of width x height pixels, from the nearest depth to the farthest."""
+def _add_eyes(file: _File, track: Track, code: Tensor, head: int) -> list[tuple[int, np.ndarray]]:
+    """Empty nodes where the eyes turn, whose z axes are the lines of sight: index and quaternions (T,4) of each; none
+    where the decoder does not tell."""
+    decoder = track.model()
+    if not (decoder.has_arkit_curves and decoder.has_landmarks):
+        return []
+    turns = np.moveaxis(gaze_rotations(track), 1, 0)
+    centres = eye_centres(decoder, code) * AXES
+    names = ("eye_left", "eye_right")
+    return [
+        (file.node(name, head, translation=centre.tolist()), _turns(turn))
+        for name, centre, turn in zip(names, centres, turns, strict=True)
+    ]
+
+
+def _add_jaw(file: _File, track: Track, code: Tensor, head: int) -> None:
+    """An empty node at the joint about which the lower teeth turn when the jaw opens; none without such."""
+    decoder = track.model()
+    if "teeth_lower" not in decoder.part_names or "jawOpen" not in decoder.expression_names:
+        return
+    teeth = decoder.faces[decoder.face_parts == decoder.part_names.index("teeth_lower")].unique()
+    shut = decoder.geometry(code)[0, teeth].double().numpy()
+    opening = decoder.blendshapes[decoder.expression_names.index("jawOpen")][teeth].double().numpy()
+    file.node("jaw", head, translation=(_joint(shut, shut + opening) * AXES).tolist())
+
+
+def _joint(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """The point (3,) that stays when points (N,3) turn to (N,3); of those of the axis, the nearest to their middle."""
+    middle, moved = before.mean(axis=0), after.mean(axis=0)
+    turn, _ = Rotation.align_vectors(after - moved, before - middle)
+    return middle + np.linalg.pinv(np.eye(3) - turn.as_matrix(), rcond=1e-3) @ (moved - middle)
+
+
+def _add_camera(file: _File, size: tuple[int, int], focal: float, depths: tuple[float, float]) -> int:
+    """A camera that shows the frame of width x height pixels, from the nearest depth to the farthest; its index."""
     width, height = size
     view = gltf.Perspective(
         aspectRatio=width / height, yfov=2 * float(np.arctan(height / 2 / focal)), znear=depths[0], zfar=depths[1]
     )
     file.document.cameras.append(gltf.Camera(type=gltf.PERSPECTIVE, perspective=view, name="clip"))
-    file.document.nodes.append(gltf.Node(camera=0, name="camera"))
+    return len(file.document.cameras) - 1
 
 
-def _add_animation(file: _File, track: Track, rotation: np.ndarray, translation: np.ndarray, node: int) -> None:
-    """One animation that keys weights, rotation and translation of a node in every frame, at the track's times.
-
-    rotation (T,3,3) and translation (T,3) are the head's in the camera frame, see `camera_pose`.
-    """
-    values = {
-        gltf.WEIGHTS: track.z[:, track.model().expression].reshape(-1),
-        gltf.ROTATION: quaternions(rotation * AXES[:, None] * AXES),
-        gltf.TRANSLATION: translation * AXES,
-    }
+def _add_animation(file: _File, track: Track, channels: list[tuple[int, str, np.ndarray]]) -> None:
+    """One animation with a key in every frame, at the track's times, for channels of node, path and values."""
     times = file.floats(track.times)
     animation = gltf.Animation(name=Path(track.clip).stem)
-    for path, keys in values.items():
+    for node, path, values in channels:
         target = gltf.AnimationChannelTarget(node=node, path=path)
         animation.channels.append(gltf.AnimationChannel(sampler=len(animation.samplers), target=target))
         animation.samplers.append(
-            gltf.AnimationSampler(input=times, output=file.floats(keys), interpolation=gltf.ANIM_LINEAR)
+            gltf.AnimationSampler(input=times, output=file.floats(values), interpolation=gltf.ANIM_LINEAR)
         )
     file.document.animations.append(animation)

@@ -1,16 +1,21 @@
-"""Scripts that key a rig in Blender or Maya; the curves are inside, so each is one file."""
+"""Scripts for Blender and Maya; the performance is inside, so each is one file."""
 
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from selftrack.tracker.export.gaze import gaze_rotations
 from selftrack.tracker.export.options import ExportOptions
-from selftrack.tracker.export.registry import Need, exporter
+from selftrack.tracker.export.registry import FORMATS, Need, exporter
+from selftrack.tracker.export.timing import frame_rate
 from selftrack.tracker.geometry.camera import AXES, camera_pose, focal_length, quaternions
+from selftrack.tracker.sources.names import source_name
 
 if TYPE_CHECKING:
     from selftrack.tracker.results.track_file import Track
@@ -21,24 +26,46 @@ _Z_UP = np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]])  # x right, y down, z away 
 
 @exporter("blender", "{clip}_blender.py", needs=[Need.ARKIT_CURVES], focal=True)
 def export_blender(track: Track, path: Path, options: ExportOptions) -> None:
-    """Write a script for Blender: shape keys, rotation quaternions (w, x, y, z), z up, the face towards -y at rest."""
-    rotation, _ = camera_pose(track, focal_length(track, options.focal))
-    values = np.roll(quaternions(_Z_UP @ rotation @ _Z_UP.T), 1, axis=1)  # w first
-    _write("blender", track, path, {"quaternions": values.round(6).tolist()})
+    """Write a script for Blender: curves, rotations as quaternions (w, x, y, z), z up, the face towards -y at rest; and
+    what the scene of the clip's .glb needs."""
+    scene = {
+        "rate": frame_rate(track.times),
+        "size": track.size,
+        "glb": FORMATS["glb"].file.format(clip=source_name(track.clip)),
+        "clip": Path(os.path.relpath(Path(track.clip).resolve(), path.parent.resolve())).as_posix(),
+    }
+    _write("blender", track, path, _rotations(track, options, _z_up_quaternions) | scene)
 
 
 @exporter("maya", "{clip}_maya.py", needs=[Need.ARKIT_CURVES], focal=True)
 def export_maya(track: Track, path: Path, options: ExportOptions) -> None:
-    """Write a script for Maya: blendShape targets and degrees about x, y, z in that order, y up, the face towards z."""
+    """Write a script for Maya: curves, rotations as degrees about x, y, z in that order, y up, the face towards z."""
+    _write("maya", track, path, _rotations(track, options, _y_up_angles))
+
+
+def _z_up_quaternions(rotation: np.ndarray) -> list[list[float]]:
+    """Of rotations (T,3,3) in our axes, w first."""
+    return np.roll(quaternions(_Z_UP @ rotation @ _Z_UP.T), 1, axis=1).round(6).tolist()
+
+
+def _y_up_angles(rotation: np.ndarray) -> list[list[float]]:
+    """Of rotations (T,3,3) in our axes, degrees that do not jump."""
     from scipy.spatial.transform import Rotation
 
-    rotation, _ = camera_pose(track, focal_length(track, options.focal))
     angles = Rotation.from_matrix(rotation * AXES[:, None] * AXES).as_euler("xyz")  # R = Rz Ry Rx
-    _write("maya", track, path, {"angles": np.degrees(np.unwrap(angles, axis=0)).round(4).tolist()})
+    return np.degrees(np.unwrap(angles, axis=0)).round(4).tolist()
 
 
-def _write(program: str, track: Track, path: Path, pose: dict[str, list]) -> None:
+def _rotations(
+    track: Track, options: ExportOptions, written: Callable[[np.ndarray], list[list[float]]]
+) -> dict[str, Any]:
+    """The turns of the head in the camera's frame, and of the left and the right eye in the head's."""
+    rotation, _ = camera_pose(track, focal_length(track, options.focal))
+    return {"head": written(rotation), "eyes": [written(eye) for eye in np.moveaxis(gaze_rotations(track), 1, 0)]}
+
+
+def _write(program: str, track: Track, path: Path, more: dict[str, Any]) -> None:
     curves = {name: values.astype(float).round(5).tolist() for name, values in track.curves().items()}
-    data = json.dumps({"times": track.times.round(6).tolist(), "curves": curves} | pose)
+    data = json.dumps({"times": track.times.round(6).tolist(), "curves": curves} | more)
     script = (ASSETS / f"{program}.py").read_text(encoding="utf-8")
     path.write_text(script.replace("%%DATA%%", data), encoding="utf-8")

@@ -1,13 +1,11 @@
-"""The Blender and Maya scripts, run against stand-ins that record what is keyed, and in Blender where there is one."""
+"""The Blender and Maya scripts, run against stand-ins that record what is keyed."""
 
 from __future__ import annotations
 
-import json
-import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Callable
-from importlib.util import find_spec
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -17,34 +15,37 @@ from scipy.spatial.transform import Rotation
 
 from selftrack.decoders.arkit import ARKIT_NAMES
 from selftrack.tracker.export import ExportOptions, write
+from selftrack.tracker.export.gaze import gaze_directions
 from selftrack.tracker.results.track_file import Track
 
 MakeTrack = Callable[..., Track]
 RATE = 30000 / 1001
-Run = Callable[[Path], None]
+FRAMES = np.arange(18_000, 18_008)
 
 
 @pytest.fixture
 def performer(make_track: MakeTrack) -> Track:
-    """Ten minutes into a 29.97 fps clip; one expression beyond 0..1; the head yaws past a quarter and nods."""
-    times = np.arange(18_000, 18_008) / RATE
-    curves = {"jawOpen": np.linspace(0, 0.7, 8), "eyeBlinkLeft": 0.25, "mouthPucker": 1.5, "cheekPuff": 0.1}
-    return make_track(times, curves, rx=np.linspace(0, 0.3, 8), ry=np.linspace(0, -0.9, 8), rz=0.1)
+    """Ten minutes into a 29.97 fps clip; the head yaws past a quarter and nods, the eyes look up and to the left."""
+    curves = {"jawOpen": np.linspace(0, 0.7, 8), "eyeBlinkLeft": 0.25, "mouthPucker": 1, "cheekPuff": 0.1}
+    for name in ("eyeLookUpLeft", "eyeLookUpRight", "eyeLookOutLeft", "eyeLookInRight"):
+        curves[name] = np.linspace(0, 0.6, 8)
+    return make_track(FRAMES / RATE, curves, rx=np.linspace(0, 0.3, 8), ry=np.linspace(0, -0.9, 8), rz=0.1)
 
 
-def script(track: Track, program: str, folder: Path, **settings: str) -> Path:
+def script(track: Track, program: str, folder: Path, **settings: str | tuple[str, str]) -> Path:
     """The exported script with names filled in at its top, as its user does."""
     path = write(track, program, folder / f"{program}.py", ExportOptions(focal=1000.0))
     text = path.read_text()
     for name, value in settings.items():
-        assert f'\n{name} = ""' in text
-        text = text.replace(f'\n{name} = ""', f'\n{name} = "{value}"')
+        empty = f'\n{name} = ("", "")' if name == "EYES" else f'\n{name} = ""'
+        assert empty in text
+        text = text.replace(empty, f"\n{name} = {value!r}")
     path.write_text(text)
     return path
 
 
 def run(path: Path) -> None:
-    exec(compile(path.read_text(), str(path), "exec"), {"__name__": "__main__"})
+    exec(compile(path.read_text(), str(path), "exec"), {"__name__": "__main__", "__file__": str(path)})
 
 
 # Blender
@@ -58,6 +59,10 @@ class Points(list):
 
     def remove(self, point: SimpleNamespace, fast: bool = False) -> None:
         del self[next(i for i, p in enumerate(self) if p is point)]
+
+    def foreach_get(self, name: str, values: list[float]) -> None:
+        assert name == "co"
+        values[:] = [number for point in self for number in point.co]
 
     def foreach_set(self, name: str, values: list[float]) -> None:
         assert name == "co" and len(values) == 2 * len(self)
@@ -89,17 +94,31 @@ class Animated:
 
 
 class Empty(Animated):
-    """An object without shape keys."""
+    """An object without shape keys, or an armature's bone, whose keys are the armature's."""
 
     type = "EMPTY"
     rotation_mode = "XYZ"
+    pose = None
+
+    def __init__(self, owner: Animated | None = None, prefix: str = "") -> None:
+        super().__init__()
+        self.id_data, self.prefix = owner or self, prefix
+
+    def path_from_id(self, name: str) -> str:
+        return self.prefix + name
 
     def keyframe_insert(self, path: str, frame: float) -> None:
         assert self.rotation_mode == "QUATERNION"
-        self.insert(path, range(4), frame)
+        self.id_data.insert(self.prefix + path, range(4), frame)
 
 
-def make_mesh(names: list[str]) -> SimpleNamespace:
+class Bone(Empty):
+    """A pose bone that lies along the head's y, as Blender has them: here with x up, y to the viewer, z to the left."""
+
+    bone = SimpleNamespace(matrix_local=[[0, 0, -1, 0], [0, -1, 0, 0.1], [-1, 0, 0, 1.6], [0, 0, 0, 1]])
+
+
+def make_mesh(names: list[str]) -> Empty:
     """A mesh object with these shape keys."""
     keys = Animated()
     keys.key_blocks = [
@@ -110,7 +129,9 @@ def make_mesh(names: list[str]) -> SimpleNamespace:
         )
         for name in names
     ]
-    return SimpleNamespace(name="Face", type="MESH", data=SimpleNamespace(shape_keys=keys))
+    mesh = Empty()
+    mesh.name, mesh.type, mesh.data = "Face", "MESH", SimpleNamespace(shape_keys=keys)
+    return mesh
 
 
 @pytest.fixture
@@ -119,7 +140,8 @@ def scene(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     render = SimpleNamespace(fps=30, fps_base=1.001)
     bpy, objects = ModuleType("bpy"), {}
     bpy.context = SimpleNamespace(scene=SimpleNamespace(render=render), active_object=None)
-    bpy.data = SimpleNamespace(objects=objects)
+    bpy.data = SimpleNamespace(objects=objects, texts={})
+    bpy.types = SimpleNamespace(PoseBone=Bone)
     monkeypatch.setitem(sys.modules, "bpy", bpy)
     return SimpleNamespace(context=bpy.context, objects=objects)
 
@@ -134,24 +156,59 @@ def test_blender_keys_shapes_on_whole_frames(
     for _ in range(2):  # a second run replaces
         run(path)
         jaw = keys.keys('key_blocks["JawOpen"].value')
-        np.testing.assert_array_equal(jaw[:, 0], np.arange(18_001, 18_009))
+        np.testing.assert_array_equal(jaw[:, 0], FRAMES)
         np.testing.assert_allclose(jaw[:, 1], np.linspace(0, 0.7, 8), atol=1e-5)
         np.testing.assert_allclose(keys.keys('key_blocks["eyeBlink_L"].value')[:, 1], 0.25)
         np.testing.assert_allclose(keys.keys('key_blocks["MOUTHPUCKER"].value')[:, 1], 1)
-        assert (scene.context.scene.frame_start, scene.context.scene.frame_end) == (18_001, 18_008)
+        assert (scene.context.scene.frame_start, scene.context.scene.frame_end) == (18_000, 18_007)
         said = capsys.readouterr().out
         assert "4 curves, 8 frames at 29.97" in said and "cheekPuff" in said and "jawOpen" not in said
 
 
-def test_blender_turns_a_named_object(scene: SimpleNamespace, performer: Track, tmp_path: Path) -> None:
+def sent(owner: Animated, path: str, point: tuple[float, float, float]) -> np.ndarray:
+    """Where the keyed rotations take a point (T,3)."""
+    w, x, y, z = (owner.keys(path, i)[:, 1] for i in range(4))
+    return Rotation.from_quat(np.stack([x, y, z, w], 1)).apply(point)
+
+
+def test_blender_turns_named_objects(scene: SimpleNamespace, performer: Track, tmp_path: Path) -> None:
     """A point at the nose (our -z) goes where our own rotation takes it, in axes x right, y away, z up."""
-    scene.objects |= {"face": make_mesh(["jawOpen"]), "head": Empty()}
-    run(script(performer, "blender", tmp_path, MESH="face", HEAD="head"))
-    w, x, y, z = (scene.objects["head"].keys("rotation_quaternion", i)[:, 1] for i in range(4))
-    nose = Rotation.from_quat(np.stack([x, y, z, w], 1)).apply([0, -1, 0])
+    scene.objects |= {"face": make_mesh(["jawOpen"]), "head": Empty(), "l": Empty(), "r/1": Empty()}
+    run(script(performer, "blender", tmp_path, MESH="face", HEAD="head", EYES=("l", "r/1")))
+    nose = sent(scene.objects["head"], "rotation_quaternion", (0, -1, 0))
     ours = Rotation.from_euler("xyz", performer.H_image[:, 1:4]).apply([0, 0, -1])  # Rz Ry Rx
     np.testing.assert_allclose(nose, ours[:, [0, 2, 1]] * (1, 1, -1), atol=1e-4)
     assert nose[-1, 0] > 0.7, "negative yaw: to the image's right"
+    for index, name in enumerate(("l", "r/1")):
+        looks = sent(scene.objects[name], "rotation_quaternion", (0, -1, 0))
+        np.testing.assert_allclose(looks, gaze_directions(performer)[:, index][:, [0, 2, 1]] * (1, 1, -1), atol=1e-4)
+        assert looks[-1, 0] > 0.1 and looks[-1, 2] > 0.1, "to the subject's left, and up"
+
+
+def test_blender_turns_named_bones(scene: SimpleNamespace, performer: Track, tmp_path: Path) -> None:
+    """In the bone's own axes, in which the nose is along its y, the head's left along -z and up along -x."""
+    rig = Empty()
+    rig.pose = SimpleNamespace(bones={name: Bone(rig, f'pose.bones["{name}"].') for name in ("head", "eye.L")})
+    scene.objects |= {"face": make_mesh(["jawOpen"]), "rig": rig}
+    run(script(performer, "blender", tmp_path, MESH="face", HEAD="rig/head", EYES=("rig/eye.L", "")))
+    looks = sent(rig, 'pose.bones["eye.L"].rotation_quaternion', (0, 1, 0))
+    x, y, z = gaze_directions(performer)[:, 0].T  # to the image's right, down, away
+    np.testing.assert_allclose(looks, np.stack([y, -z, -x], 1), atol=1e-4)
+    assert len(rig.keys('pose.bones["head"].rotation_quaternion')) == 8
+
+
+@pytest.mark.parametrize(
+    "name,words", [("nobody", "no object named nobody"), ("rig/tail", "rig has no bone named tail")]
+)
+def test_blender_says_what_it_cannot_turn(
+    scene: SimpleNamespace, performer: Track, tmp_path: Path, name: str, words: str
+) -> None:
+    mesh, rig = make_mesh(["jawOpen"]), Empty()
+    rig.pose = SimpleNamespace(bones={})
+    scene.objects |= {"face": mesh, "rig": rig}
+    with pytest.raises(RuntimeError, match=words):
+        run(script(performer, "blender", tmp_path, MESH="face", EYES=(name, "")))
+    assert not mesh.data.shape_keys.animation_data.action.fcurves, "nothing is half done"
 
 
 @pytest.mark.parametrize("settings,words", [({}, "select a mesh"), ({"MESH": "none"}, "no object named none")])
@@ -162,40 +219,79 @@ def test_blender_says_what_is_missing(
         run(script(performer, "blender", tmp_path, **settings))
 
 
-IN_BLENDER = """
-import json, sys, bpy
-bpy.ops.wm.read_factory_settings(use_empty=True)
-scene = bpy.context.scene
-scene.render.fps = 30  # the importer's keys are late at rates such as 30 / 1.001: it multiplies where it should divide
-bpy.ops.import_scene.gltf(filepath=sys.argv[1])
-head = next(o for o in bpy.data.objects if o.type == "MESH")
-bpy.ops.mesh.primitive_cube_add()
-scene.render.fps_base = 1.001
-cube = bpy.context.active_object
-for name in ("Basis", "JawOpen", "eyeBlinkLeft"):
-    cube.shape_key_add(name=name)
-exec(compile(open(sys.argv[2]).read(), "script", "exec"), {"__name__": "__main__"})
-rows = []
-for i in range(8):
-    scene.frame_set(18018 + i)  # of 30 in a second and from 0
-    jaw = head.data.shape_keys.key_blocks["jawOpen"].value
-    pucker = head.data.shape_keys.key_blocks["mouthPucker"].value
-    scene.frame_set(18001 + i)  # of 29.97 in a second and from 1
-    rows.append((jaw, pucker, cube.data.shape_keys.key_blocks["JawOpen"].value))
-print("RESULT " + json.dumps({"rows": rows, "keys": len(head.data.shape_keys.key_blocks)}))
-"""
+class Importer:
+    """A stand-in for Blender 5.0's glTF importer, which multiplies by `fps_base` where it should divide."""
+
+    def __init__(self, scene: SimpleNamespace, times: np.ndarray) -> None:
+        self.scene, self.times, self.paths = scene, times, []
+
+    def gltf(self, filepath: str) -> None:
+        self.paths.append(filepath)
+        render = self.scene.context.scene.render
+        head, camera = make_mesh(["jawOpen"]), Empty()
+        camera.type, camera.animation_data, head.animation_data = "CAMERA", None, None
+        camera.data = SimpleNamespace(background_images=SimpleNamespace(new=self._background))
+        head.data.shape_keys.insert("weight", range(1), 0)
+        points = head.data.shape_keys.animation_data.action.fcurves[0].keyframe_points
+        points[:] = [
+            SimpleNamespace(co=(time * render.fps * render.fps_base, 0), interpolation="LINEAR") for time in self.times
+        ]
+        self.scene.objects |= {"head": head, "camera": camera}
+
+    def _background(self) -> SimpleNamespace:
+        self.background = SimpleNamespace()
+        return self.background
 
 
-def test_in_blender_itself(performer: Track, tmp_path: Path) -> None:
-    if find_spec("bpy") is None:
-        pytest.skip("no Blender to run the script in: bpy is not installed")
-    glb, keys = write(performer, "glb", tmp_path / "a.glb"), script(performer, "blender", tmp_path)
-    command = [sys.executable, "-c", IN_BLENDER, str(glb), str(keys)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    result = json.loads(done.stdout.split("RESULT ")[1].splitlines()[0])
-    assert result["keys"] == 53
-    jaw = np.linspace(0, 0.7, 8)
-    np.testing.assert_allclose(result["rows"], np.stack([jaw, np.full(8, 1.5), jaw], 1), atol=2e-3)
+@pytest.fixture
+def importer(scene: SimpleNamespace, performer: Track) -> Importer:
+    """Blender with the importer, which can load clips."""
+    bpy, importer = sys.modules["bpy"], Importer(scene, performer.times)
+    bpy.ops = SimpleNamespace(import_scene=importer)
+    bpy.data.objects = Objects(scene.objects)
+    bpy.data.movieclips = SimpleNamespace(load=lambda path: SimpleNamespace(path=path))
+    bpy.context.scene.frame_set = lambda frame: setattr(scene, "shown", frame)
+    bpy.context.view_layer = SimpleNamespace(objects=SimpleNamespace(active=None))
+    return importer
+
+
+class Objects:
+    """Of Blender, which iterates over values."""
+
+    def __init__(self, objects: dict[str, object]) -> None:
+        self.objects = objects
+
+    def __iter__(self) -> Iterator[object]:
+        return iter(self.objects.values())
+
+
+def test_blender_builds_the_scene_from_the_glb_beside_the_script(
+    scene: SimpleNamespace, importer: Importer, performer: Track, tmp_path: Path
+) -> None:
+    """At the clip's rate, frames whole; its clip behind what the camera sees."""
+    (tmp_path / "results").mkdir()
+    (tmp_path / "my.mp4").touch()
+    (tmp_path / "results" / "my.glb").touch()
+    run(script(replace(performer, clip=str(tmp_path / "my.mp4")), "blender", tmp_path / "results"))
+    now = scene.context.scene
+    assert importer.paths == [str(tmp_path / "results" / "my.glb")]
+    assert (now.render.fps, now.render.fps_base) == (30, pytest.approx(1.001))
+    assert (now.render.resolution_x, now.render.resolution_y) == performer.size
+    assert now.camera.type == "CAMERA" and now.camera.data.show_background_images
+    assert Path(importer.background.clip.path).samefile(tmp_path / "my.mp4")
+    assert importer.background.clip.frame_start == 0, "where time 0 is"
+    assert (now.frame_start, now.frame_end, scene.shown) == (18_000, 18_007, 18_000)
+    np.testing.assert_array_equal(scene.objects["head"].data.shape_keys.keys("weight")[:, 0], FRAMES)
+
+
+def test_blender_builds_the_scene_from_a_named_glb_without_its_clip(
+    scene: SimpleNamespace, importer: Importer, performer: Track, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    glb = tmp_path / "other.glb"
+    glb.touch()
+    run(script(performer, "blender", tmp_path, GLB=str(glb)))
+    assert importer.paths == [str(glb)] and not hasattr(importer, "background")
+    assert "take {1}.mp4: not there, so the camera shows no clip" in capsys.readouterr().out
 
 
 # Maya
@@ -211,7 +307,7 @@ class Maya:
         self.open = 0
 
     def objExists(self, name: str) -> bool:
-        return name in ("face", "faceShapes", "head")
+        return name in ("face", "faceShapes", "head", "left", "right")
 
     def ls(self, names: list[str] | None = None, selection: bool = False, type: str | None = None) -> list[str]:
         return self.selection if selection else [n for n in names or [] if n == "faceShapes"]
@@ -233,7 +329,7 @@ class Maya:
         self.keys[f"{node}.{attribute}"][time] = value
 
     def setAttr(self, attribute: str, value: int) -> None:
-        assert (attribute, value) == ("head.rotateOrder", 0)
+        assert attribute in ("head.rotateOrder", "left.rotateOrder", "right.rotateOrder") and value == 0
 
     def currentUnit(self, query: bool, angle: bool) -> str:
         return "deg"
@@ -271,28 +367,40 @@ def test_maya_keys_targets_on_whole_frames(
     program = maya(["JawOpen", "eyeBlink_L", "mouthPucker"], [selection])
     run(script(performer, "maya", tmp_path))
     jaw = program.keys["faceShapes.JawOpen"]
-    np.testing.assert_array_equal(list(jaw), np.arange(18_001, 18_009))
+    np.testing.assert_array_equal(list(jaw), FRAMES)
     np.testing.assert_allclose(list(jaw.values()), np.linspace(0, 0.7, 8), atol=1e-5)
     assert set(program.keys["faceShapes.eyeBlink_L"].values()) == {0.25}
     assert set(program.keys["faceShapes.mouthPucker"].values()) == {1.0}
-    assert program.open == 0 and set(program.range.values()) == {18_001, 18_008}
+    assert program.open == 0 and set(program.range.values()) == {18_000, 18_007}
     said = capsys.readouterr().out
     assert "3 curves" in said and all(
         name in said for name in set(ARKIT_NAMES) - {"jawOpen", "eyeBlinkLeft", "mouthPucker"}
     )
 
 
-def test_maya_turns_a_named_transform(maya: Callable[..., Maya], performer: Track, tmp_path: Path) -> None:
+def test_maya_turns_named_transforms(maya: Callable[..., Maya], performer: Track, tmp_path: Path) -> None:
     """The nose (+z in Maya) goes where our own rotation takes it, in axes x right, y up, z to the viewer."""
     program = maya(["jawOpen"], [])
-    run(script(performer, "maya", tmp_path, BLEND_SHAPE="faceShapes", HEAD="head"))
-    angles = np.stack([list(program.keys[f"head.rotate{axis}"].values()) for axis in "XYZ"], 1)
-    nose = Rotation.from_euler("xyz", angles, degrees=True).apply([0, 0, 1])
+    run(script(performer, "maya", tmp_path, BLEND_SHAPE="faceShapes", HEAD="head", EYES=("left", "right")))
+
+    def ahead(node: str) -> np.ndarray:
+        angles = np.stack([list(program.keys[f"{node}.rotate{axis}"].values()) for axis in "XYZ"], 1)
+        return Rotation.from_euler("xyz", angles, degrees=True).apply([0, 0, 1])
+
     ours = Rotation.from_euler("xyz", performer.H_image[:, 1:4]).apply([0, 0, -1])
-    np.testing.assert_allclose(nose, ours * (1, -1, -1), atol=1e-4)
+    np.testing.assert_allclose(ahead("head"), ours * (1, -1, -1), atol=1e-4)
+    for index, node in enumerate(("left", "right")):
+        np.testing.assert_allclose(ahead(node), gaze_directions(performer)[:, index] * (1, -1, -1), atol=1e-4)
 
 
-@pytest.mark.parametrize("settings,words", [({}, "select a mesh"), ({"HEAD": "nobody"}, "no node named nobody")])
+@pytest.mark.parametrize(
+    "settings,words",
+    [
+        ({}, "select a mesh"),
+        ({"HEAD": "nobody"}, "no node named nobody"),
+        ({"EYES": ("nobody", "")}, "no node named nobody"),
+    ],
+)
 def test_maya_says_what_is_missing(
     maya: Callable[..., Maya], performer: Track, tmp_path: Path, settings: dict[str, str], words: str
 ) -> None:

@@ -22,7 +22,7 @@ from selftrack.decoders.mesh.rasterizer import rasterize
 from selftrack.io import file_hash
 from selftrack.tracker.export import ExportOptions, write
 from selftrack.tracker.export.scenes import viewer
-from selftrack.tracker.geometry.camera import camera_pose, focal_length, principal_point
+from selftrack.tracker.geometry.camera import camera_pose, principal_point
 from selftrack.tracker.pipeline import TrackConfig, track_clip
 from selftrack.tracker.results.track_file import Track, load
 from selftrack.tracker.sources.opening import open_source
@@ -219,7 +219,7 @@ def test_fits_a_small_screen(driver: object, page: Path) -> None:
 
 @pytest.mark.parametrize("focal", [None, 1e5])
 def test_three_js_draws_the_head_where_it_is(driver: object, track: Track, tmp_path: Path, focal: float | None) -> None:
-    """Silhouettes against our own z-buffer: through the stated lens, and, a long one, of the track's own vertices."""
+    """Silhouettes against our own z-buffer: of the track's own vertices, and through a lens that is named."""
     glb = write(replace(track, clip="gone.mp4"), "glb", tmp_path / "a.glb", ExportOptions(focal=focal))
     page = tmp_path / "stage.html"
     three = (viewer.ASSETS / "three.min.js").read_text()
@@ -230,7 +230,7 @@ def test_three_js_draws_the_head_where_it_is(driver: object, track: Track, tmp_p
     for wanted in TIMES:
         row = int(np.abs(track.times - wanted).argmin())
         drawn = pixels(driver.execute_script("return draw(arguments[0])", float(track.times[row])))[..., 3] > 127
-        ours = silhouette(track, row) if focal else silhouette_through(track, row, focal_length(track))
+        ours = silhouette_through(track, row, focal) if focal else silhouette(track, row)
         assert (drawn & ours).sum() / (drawn | ours).sum() > 0.98
 
 
