@@ -75,14 +75,29 @@ def test_npz_needs_neither_pickle_nor_decoder(performance: Track, tmp_path: Path
 def test_unreal_round_trip(performance: Track, clock: np.ndarray, tmp_path: Path) -> None:
     read = read_unreal(write(performance, "unreal", tmp_path / "take.csv"))
     assert len(read) == 61 and {"EyeBlinkLeft", "TongueOut", "HeadYaw", "RightEyeRoll"} <= set(read)
-    rate = frame_rate(clock)
-    numbers = np.array(list(read["JawOpen"]))
-    assert (np.diff(numbers) > 0).all()
+    rate, jaw = frame_rate(clock), performance.curves()["jawOpen"]
+    start, numbers = next(iter(read["JawOpen"])), np.array(list(read["JawOpen"])[1:])
+    assert start == 0 and (np.diff(numbers) > 0).all()
     rows = np.array([np.flatnonzero(performance.ok & (np.rint(clock * rate) == n))[0] for n in numbers])
     assert np.abs(numbers / rate - clock[rows]).max() <= 0.5 / rate + 1e-9
-    np.testing.assert_allclose(list(read["JawOpen"].values()), performance.curves()["jawOpen"][rows], atol=1e-6)
+    np.testing.assert_allclose(list(read["JawOpen"].values()), jaw[[0, *rows]], atol=1e-6)
     if np.ptp(np.diff(clock)) < 1e-6:  # a steady rate: a number per frame
         np.testing.assert_array_equal(numbers - numbers[0], np.flatnonzero(performance.ok))
+
+
+@pytest.mark.parametrize("lost", [[], [0, 1, 2]])
+@pytest.mark.parametrize("start", [0.0, 2.0])
+def test_unreal_begins_at_the_clips_time_0(
+    make_track: Callable[..., Track], tmp_path: Path, start: float, lost: list[int]
+) -> None:
+    """Rig Mapper's rule (AddCurveValuesToAnimSequence): the smallest frame number is at the sequence's start."""
+    times = start + np.arange(10) / 25
+    track = make_track(times, {"jawOpen": 0.5 + np.maximum(np.arange(10), 3) / 100}, lost=lost)
+    keys = read_unreal(write(track, "unreal", tmp_path / "take.csv"))["JawOpen"]
+    placed = np.array(list(keys)) - min(keys)
+    np.testing.assert_allclose(placed[-7:] / 25, times[3:], atol=1e-9)
+    assert list(keys.values())[0] == pytest.approx(0.53)
+    assert len(keys) == 10 - len(lost) + bool(start or lost)
 
 
 def test_left_stays_left(wink: Track, tmp_path: Path) -> None:
