@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from selftrack.errors import UserError
+from selftrack.tracker.timecode import Timecode
+
+if TYPE_CHECKING:
+    from selftrack.tracker.results.track_file import Track
 
 _TICKS = 60_000  # a second, in thousandths of the 60 frames on which the Live Link Face app counts
 _RATES = np.array([24000 / 1001, 24, 25, 30000 / 1001, 30, 48, 50, 60000 / 1001, 60, 100, 120000 / 1001, 120])
@@ -39,3 +46,13 @@ def times_before(times: np.ndarray) -> np.ndarray:
     """Find times, seconds, at the clip's rate from 0 up to the first of times (T,), itself left out."""
     step = 1 / frame_rate(times)
     return np.arange(0, times[0] - step / 2, step)
+
+
+def with_timecode(track: Track, text: str) -> Track:
+    """The track with this timecode at the clip's time 0, counted at the rate of its own one, else at `frame_rate`.
+
+    Raises:
+        UserError: it is no timecode, or not one at this rate.
+    """
+    start = Timecode.parse(text, track.timecode_rate or frame_rate(track.times))
+    return replace(track, timecode=str(start), timecode_rate=float(start.rate))

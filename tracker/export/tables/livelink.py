@@ -55,15 +55,16 @@ def livelink_curves(track: Track) -> dict[str, np.ndarray]:
     return values
 
 
-@exporter("livelink", "{clip}_livelink.csv", needs=[Need.ARKIT_CURVES])
+@exporter("livelink", "{clip}_livelink.csv", needs=[Need.ARKIT_CURVES], timecode=True)
 def export_livelink(track: Track, path: Path, options: ExportOptions) -> None:
     """Write a Live Link Face CSV: 63 columns, one row per frame; a lost frame keeps its row, with BlendShapeCount 0.
 
     Importers lay the first row at the start, so rows begin at the clip's time 0: before the first frame of the track
-    they hold its values, at the clip's rate. Of the rows before the first found frame, the one at time 0 counts as
-    found: Faceit skips those that do not.
+    they hold its values, at the clip's rate. The row at time 0 has the clip's timecode, or 0, and it counts as found
+    whatever it shows: Faceit skips rows that do not.
     """
-    values = livelink_curves(track)
+    values, start = livelink_curves(track), track.start_timecode()
+    begin = start.seconds() if start else 0.0
     before = times_before(track.times)
     times = np.concatenate([before, track.times])
     found = np.concatenate([np.zeros(len(before), bool), track.ok])
@@ -73,4 +74,4 @@ def export_livelink(track: Track, path: Path, options: ExportOptions) -> None:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["Timecode", "BlendShapeCount", *values])
         for time, ok, row in zip(times, found, rows, strict=True):
-            writer.writerow([timecode(time), _COUNT if ok else 0, *(f"{value:.10f}" for value in row)])
+            writer.writerow([timecode(begin + time), _COUNT if ok else 0, *(f"{value:.10f}" for value in row)])

@@ -28,18 +28,18 @@ def wide_table(track: Track, raw: Track | None = None) -> dict[str, np.ndarray]:
     return columns
 
 
-@exporter("csv", "{clip}.csv")
+@exporter("csv", "{clip}.csv", timecode=True)
 def export_csv(track: Track, path: Path, options: ExportOptions) -> None:
     """Write the wide table as CSV, to nine significant digits (exact for the curves)."""
     columns = wide_table(track, options.raw)
-    texts = [[f"{value:.9g}" for value in values.tolist()] for values in columns.values()]
+    texts = [[value if isinstance(value, str) else f"{value:.9g}" for value in v.tolist()] for v in columns.values()]
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
         writer.writerows(zip(*texts, strict=True))
 
 
-@exporter("parquet", "{clip}.parquet", package="pyarrow")
+@exporter("parquet", "{clip}.parquet", package="pyarrow", timecode=True)
 def export_parquet(track: Track, path: Path, options: ExportOptions) -> None:
     """Write the wide table as Parquet."""
     import pyarrow as pa

@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +86,24 @@ def test_motionbuilder_has_a_key_for_each_row_up_to_60_a_second(performance: Tra
     assert list(by_name) == HEADER.split(",")[2:]
     rate = (len(performance) - 1) / np.ptp(performance.times)
     assert all(len(keys) == len(rows) - 1 for keys in by_name.values()) == (rate < 61), "two frames on one key"
+
+
+@pytest.mark.parametrize(
+    ("code", "rate", "first", "later"),
+    [
+        ("10:00:00:12", 24.0, "10:00:00:30.000", "10:00:02:30.000"),
+        ("01:00:59;20", 30000 / 1001, "01:00:59:40.000", "01:01:01:40.000"),
+        ("00:59:59:00", 24000 / 1001, "00:59:59:00.000", "01:00:01:00.000"),
+        ("23:59:59:00", 25.0, "23:59:59:00.000", "24:00:01:00.000"),  # later is more, so that no key goes back
+    ],
+)
+def test_rows_begin_at_the_clips_timecode(
+    make_track: Callable[..., Track], tmp_path: Path, code: str, rate: float, first: str, later: str
+) -> None:
+    track = replace(make_track([2.0, 2.5]), timecode=code, timecode_rate=rate)
+    rows = export(track, tmp_path)
+    assert (rows[1][0], rows[-2][0]) == (first, later)
+    np.testing.assert_allclose(read_by_index(rows)["times"], [0, 2, 2.5], atol=1e-4)
 
 
 def read_by_factory(rows: list[list[str]]) -> tuple[np.ndarray, np.ndarray]:

@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from selftrack.errors import UserError
-from selftrack.tracker.export import export, known, write
+from selftrack.tracker.export import ExportOptions, export, known, write
 from selftrack.tracker.export.timing import frame_rate
 from selftrack.tracker.results.smoothing import CleanConfig
 from selftrack.tracker.results.track_file import Track
@@ -70,6 +71,23 @@ def test_npz_needs_neither_pickle_nor_decoder(performance: Track, tmp_path: Path
         np.testing.assert_array_equal(column, performance.curves()[name])
     np.testing.assert_array_equal(arrays["yaw"], performance.pose()["yaw"])
     assert arrays["focal"] == 1.2 * 640
+
+
+def test_timecode_where_the_clip_has_it(wink: Track, tmp_path: Path) -> None:
+    coded = replace(wink, timecode="09:59:59:23", timecode_rate=25.0)
+    expected = ["09:59:59:23", "09:59:59:24", "10:00:00:00", "10:00:00:01", "10:00:00:02"]
+    options = ExportOptions(raw=coded)
+    header, *rows = csv.reader(write(coded, "csv", tmp_path / "coded.csv", options).read_text().splitlines())
+    assert [row[header.index("timecode")] for row in rows] == expected and "timecode_raw" not in header
+    bare, *plain = csv.reader(write(wink, "csv", tmp_path / "a.csv", ExportOptions(raw=wink)).read_text().splitlines())
+    assert bare == [name for name in header if name != "timecode"]
+    with np.load(write(coded, "npz", tmp_path / "coded.npz"), allow_pickle=False) as data:
+        assert (str(data["timecode"]), float(data["timecode_rate"])) == ("09:59:59:23", 25)
+    with np.load(write(wink, "npz", tmp_path / "a.npz"), allow_pickle=False) as data:
+        assert "timecode" not in data.files
+    parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is an extra")
+    table = parquet.read_table(write(coded, "parquet", tmp_path / "coded.parquet"))
+    assert table["timecode"].to_pylist() == expected
 
 
 def test_unreal_round_trip(performance: Track, clock: np.ndarray, tmp_path: Path) -> None:
