@@ -120,6 +120,19 @@ def read_by_whole_frames(rows: list[list[str]]) -> list[int]:
     return [frame + 60 * (second - first_second) - first_frame + 1 for _, _, second, frame in fields]
 
 
+def test_whole_sixtieths_are_early_by_less_than_one(
+    clock: np.ndarray, make_track: Callable[..., Track], tmp_path: Path
+) -> None:
+    times = clock[:100] - clock[0]
+    frames = np.array(read_by_whole_frames(export(make_track(times), tmp_path))) - 1
+    early = times - frames / 60
+    assert early.min() > -1e-5 and early.max() < 1 / 60
+    rate = 1 / np.diff(times).max()
+    if np.isclose(rate, [30, 60]).any():
+        assert early.max() < 1e-5
+    assert (len(set(frames)) == len(times)) == (rate < 61), "two frames on one key"
+
+
 def test_times_are_kept_in_unreal(performance: Track, tmp_path: Path) -> None:
     times, values = read_by_factory(export(performance, tmp_path))
     assert times[0] == 0 and (values[: len(times) - len(performance)] == values[-len(performance)]).all()
