@@ -42,6 +42,8 @@ def build_glb(track: Track, texture: bytes, focal: float) -> bytes:
         focal: focal length of the camera, pixels of the clip.
     """
     file, code = _File(), _neutral(track)
+    if track.timecode:
+        file.document.asset.extras = {"timecode": track.timecode, "timecodeRate": track.timecode_rate}
     performance = file.node("performance")
     head = file.node("head", performance, mesh=_add_mesh(file, track, code, file.image(texture, "image/jpeg")))
     rotation, translation = camera_pose(track, focal)
