@@ -9,6 +9,9 @@ import numpy as np
 from selftrack.decoders.landmarks import LEFT_IRIS, RIGHT_IRIS
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from selftrack.decoders.base import Decoder
     from selftrack.tracker.results.track_file import Track
 
 _DIRECTIONS = ("Down", "In", "Out", "Up")
@@ -38,3 +41,11 @@ def gaze_directions(track: Track) -> np.ndarray:
         ahead = -np.sqrt(1 - np.square(across).sum(axis=1, keepdims=True))
         directions.append(np.concatenate([across, ahead], axis=1))
     return np.stack(directions, axis=1)
+
+
+def eye_centres(head: Decoder, code: Tensor) -> np.ndarray:
+    """Find the points (2,3) about which the subject's left and right eye turn, metres, head axes, of a code (1,Z): as
+    far behind the iris as `gaze_directions` takes it to be.
+    """
+    irises = head.landmarks478(head.geometry(code))[0, list(_IRIS.values())]
+    return irises.detach().double().numpy() + np.array([0, 0, _RADIUS])

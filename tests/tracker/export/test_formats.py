@@ -34,7 +34,7 @@ from selftrack.tracker.results.track_file import Track
 TIMES = [0.0, 0.04, 0.08]
 ANY = {"csv", "parquet", "npz", "vertices"}
 ARKIT = {"livelink", "unreal", "openface", "blender", "maya"}
-WRITTEN = {"head": ANY | ARKIT | {"glb", "viewer"}, "dam": ANY | ARKIT, "foreign": ANY}
+WRITTEN = {"head": ANY | ARKIT | {"glb", "usd", "viewer"}, "dam": ANY | ARKIT, "foreign": ANY}
 
 
 def strip() -> Topology:
@@ -78,8 +78,8 @@ def test_each_kind_has_a_row_for_each_format() -> None:
 def test_a_format_takes_a_decoder_or_says_why_not(
     kind: str, to: str, track_by: Callable[[str], Track], tmp_path: Path
 ) -> None:
-    if to == "parquet":
-        pytest.importorskip("pyarrow", reason="pyarrow is an extra")
+    if FORMATS[to].package:
+        pytest.importorskip(FORMATS[to].package, reason="is an extra")
     track, out = track_by(kind), tmp_path / "out"
     out.mkdir()
     path = default_path(track.clip, to, out)
@@ -129,7 +129,7 @@ from selftrack.errors import UserError
 from selftrack.tracker.export import FORMATS, known
 assert known(["glb", "csv"]) == ("glb", "csv") and FORMATS["glb"].needs
 try:
-    known(["fbx"])
+    known(["mp3"])
 except UserError as error:
     assert "known: blender, csv" in str(error), error
 print([name for name in ("torch", "cv2", "numba", "pygltflib") if name in sys.modules])
