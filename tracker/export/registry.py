@@ -45,7 +45,9 @@ class Format:
     """Writes the file; the path has a temporary name, so nothing may be read from it."""
     needs: tuple[Need, ...] = ()
     package: str = ""
-    """A package that the writer imports and that is an extra of its own, of the format's name."""
+    """A package that the writer imports."""
+    install: str = ""
+    """What to give to pip for that package; empty where it is an extra of its own, of the format's name."""
     focal: bool = False
     """Whether the focal length of the clip's camera counts."""
 
@@ -58,7 +60,12 @@ FORMATS: dict[str, Format] = {}
 
 
 def exporter(
-    name: str, file: str, needs: Iterable[Need] = (), package: str = "", focal: bool = False
+    name: str,
+    file: str,
+    needs: Iterable[Need] = (),
+    package: str = "",
+    install: str = "",
+    focal: bool = False,
 ) -> Callable[[Writer], Writer]:
     """Register a function as the writer of a format; the arguments are the fields of `Format`.
 
@@ -69,7 +76,7 @@ def exporter(
         raise ValueError(f"there is a format {name} already")
 
     def register(write: Writer) -> Writer:
-        FORMATS[name] = Format(name, file, write, tuple(needs), package, focal)
+        FORMATS[name] = Format(name, file, write, tuple(needs), package, install, focal)
         return write
 
     return register
@@ -88,7 +95,8 @@ def known(names: Iterable[str]) -> tuple[str, ...]:
             raise UserError(f"unknown format {name!r}; known: {', '.join(sorted(FORMATS))}")
         package = FORMATS[name].package
         if package and not find_spec(package):
-            raise UserError(f"format {name} needs {package}; install it with: pip install 'selftrack[{name}]'")
+            what = FORMATS[name].install or f"'selftrack[{name}]'"
+            raise UserError(f"format {name} needs {package}; install it with: pip install {what}")
     return names
 
 
