@@ -44,7 +44,7 @@ def curves() -> Iterator[bpy.types.FCurve]:
 def move(point: bpy.types.Keyframe, factor: float) -> float:
     """Scale the time of a key; one that all but is on a whole frame is put there. Returns the frame."""
     frame = point.co.x * factor
-    point.co.x = round(frame) if abs(frame - round(frame)) < 0.01 else frame
+    point.co.x = round(frame) if abs(frame - round(frame)) < 0.05 else frame
     return point.co.x
 
 
