@@ -29,9 +29,9 @@ def test_into_the_folder_or_to_a_file(run: Callable, wink: Track) -> None:
 @pytest.mark.parametrize(
     "arguments,words",
     [
-        (["--to", "fbx"], "unknown format 'fbx'; known: blender, csv"),
+        (["--to", "mp3"], "unknown format 'mp3'; known: aftereffects, alembic"),
         (["--to", "csv", "--neutral-frame", "0"], "add --clean"),
-        (["--to", "csv", "--focal", "900"], "leave it out, or write one of blender, glb, maya, npz, openface, viewer"),
+        (["--to", "csv", "--focal", "900"], "leave it out, or write one of alembic, blender, fbx, glb, maya, npz"),
         (["--to", "csv", "--clean", "--neutral-frame", "5"], "frames 0 to 4"),
         (["--to", "openface", "--focal", "-1"], "above 0"),
         (["--to", "csv", "--timecode", "1h"], "must be HH:MM:SS:FF"),
@@ -129,9 +129,9 @@ def test_several_formats_of_a_track_that_is_there(run: Callable, wink: Track) ->
 
 
 def test_an_unknown_format_is_refused_before_tracking(run: Callable, smile: Path) -> None:
-    for given in (["--export", "livelink,fbx"], ["--export", "csv", "--export", "FBX"], ["--set", "export=fbx"]):
+    for given in (["--export", "livelink,mp3"], ["--export", "csv", "--export", "MP3"], ["--set", "export=mp3"]):
         status, _, err = run("track", smile, "-o", "out", *given)
-        assert status == 2 and "unknown format 'fbx'; known: blender, csv, edl" in err and len(err.splitlines()) == 1
+        assert status == 2 and "unknown format 'mp3'; known: aftereffects" in err and len(err.splitlines()) == 1
         assert not Path("out").exists()
 
 

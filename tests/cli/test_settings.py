@@ -130,7 +130,7 @@ def test_an_adapted_result_is_reproduced_by_its_config(run: Callable, smile: Pat
         (["--set", "tracks.start=3"], "settings begin with track, adapt, export"),
         (["--set", "track.overlay_style.mode=wire"], 'unknown overlay mode "wire"'),
         (["--config", "nosuch.yaml"], "nosuch.yaml: no such file of settings"),
-        (["--export", "fbx"], "unknown format 'fbx'"),
+        (["--export", "mp3"], "unknown format 'mp3'"),
     ],
 )
 def test_wrong_settings_end_a_command(run: Callable, smile: Path, arguments: list[str], words: str) -> None:

@@ -45,7 +45,9 @@ class Format:
     """Writes the file; the path has a temporary name, so nothing may be read from it."""
     needs: tuple[Need, ...] = ()
     package: str = ""
-    """A package that the writer imports and that is an extra of its own, of the format's name."""
+    """A package that the writer imports."""
+    install: str = ""
+    """What to give to pip for that package; empty where it is an extra of its own, of the format's name."""
     focal: bool = False
     """Whether the focal length of the clip's camera counts."""
     timecode: bool = False
@@ -64,6 +66,7 @@ def exporter(
     file: str,
     needs: Iterable[Need] = (),
     package: str = "",
+    install: str = "",
     focal: bool = False,
     timecode: bool = False,
 ) -> Callable[[Writer], Writer]:
@@ -76,7 +79,7 @@ def exporter(
         raise ValueError(f"there is a format {name} already")
 
     def register(write: Writer) -> Writer:
-        FORMATS[name] = Format(name, file, write, tuple(needs), package, focal, timecode)
+        FORMATS[name] = Format(name, file, write, tuple(needs), package, install, focal, timecode)
         return write
 
     return register
@@ -95,7 +98,8 @@ def known(names: Iterable[str]) -> tuple[str, ...]:
             raise UserError(f"unknown format {name!r}; known: {', '.join(sorted(FORMATS))}")
         package = FORMATS[name].package
         if package and not find_spec(package):
-            raise UserError(f"format {name} needs {package}; install it with: pip install 'selftrack[{name}]'")
+            what = FORMATS[name].install or f"'selftrack[{name}]'"
+            raise UserError(f"format {name} needs {package}; install it with: pip install {what}")
     return names
 
 

@@ -205,8 +205,8 @@ def test_export_of_vertices(tmp_path: Path) -> None:
         assert data["faces"].dtype == np.int32 and data["faces"].max() < data["verts"].shape[1]
         np.testing.assert_array_equal(data["ok"], track.ok)
         np.testing.assert_array_equal(data["times"], track.times)
-    with pytest.raises(ValueError, match="unknown format 'fbx'; known: .*vertices"):
-        export(tmp_path, "fbx", tmp_path / "out.fbx")
+    with pytest.raises(ValueError, match="unknown format 'mp3'; known: .*vertices"):
+        export(tmp_path, "mp3", tmp_path / "out.mp3")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out.npz", "track.npz"]
 
 

@@ -1,10 +1,16 @@
-"""OpenFace's CSV of gaze, head pose and landmarks, without its action units and 3-D landmarks.
+"""OpenFace's CSV of gaze, head pose, landmarks and action units, without its eye landmarks and shape parameters.
 
 Conventions of OpenFace 2 (its wiki's "Output Format"; GetPose in LandmarkDetectorFunc.cpp, RotationHelpers.h,
 GazeEstimation.cpp): camera frame with x right, y down, z away; pose_T in millimetres; pose_R in radians (pitch, yaw,
 roll) of R = Rx Ry Rz, with our signs: positive Rx nods down, positive Ry turns the face to the image's left. Gaze
 vectors are in the camera frame, eye 0 is the one at the image's left (the subject's right eye); gaze_angle_x grows
-towards the image's right, gaze_angle_y downwards, both are 0 straight into the camera's plane.
+towards the image's right, gaze_angle_y downwards, both are 0 straight into the camera's plane. 3-D landmarks are in
+the camera frame, millimetres.
+
+Action units are OpenFace's in its order, but AU23, for which ARKit has no curve. They are derived: by Melinda Ozel's
+"ARKit to FACS: Blendshape Cheat Sheet" (melindaozel.com/arkit-to-facs-cheat-sheet), which leaves two of them open. The
+lower lip's shrug is what the chin raiser (AU17) does to it; lips are parted (AU25), as FACS defines it, by the jaw as
+far as they do not close over it, or by either lip.
 """
 
 from __future__ import annotations
@@ -25,17 +31,53 @@ if TYPE_CHECKING:
     from selftrack.tracker.results.track_file import Track
 
 
-def landmarks68(track: Track) -> np.ndarray:
-    """Place the 68 points of 300-W on the tracked face: (T,68,2), pixels of the clip."""
+_UNITS = {
+    "AU01": ["browInnerUp"],
+    "AU02": ["browOuterUpLeft", "browOuterUpRight"],
+    "AU04": ["browDownLeft", "browDownRight"],
+    "AU05": ["eyeWideLeft", "eyeWideRight"],
+    "AU06": ["cheekSquintLeft", "cheekSquintRight"],
+    "AU07": ["eyeSquintLeft", "eyeSquintRight"],
+    "AU09": ["noseSneerLeft", "noseSneerRight"],
+    "AU10": ["mouthUpperUpLeft", "mouthUpperUpRight"],
+    "AU12": ["mouthSmileLeft", "mouthSmileRight"],
+    "AU14": ["mouthDimpleLeft", "mouthDimpleRight"],
+    "AU15": ["mouthFrownLeft", "mouthFrownRight"],
+    "AU17": ["mouthShrugLower"],
+    "AU20": ["mouthStretchLeft", "mouthStretchRight"],
+    "AU25": [],
+    "AU26": ["jawOpen"],
+    "AU28": ["mouthRollUpper", "mouthRollLower"],
+    "AU45": ["eyeBlinkLeft", "eyeBlinkRight"],
+}
+"""The curves whose mean is an action unit; of AU25 see `action_units`."""
+_MOST = 5.0  # FACS's highest intensity, E
+_TRACE = 1.0  # its lowest, A, from which a unit counts as present
+_WITHOUT_INTENSITY = "AU28"  # OpenFace says of it only whether it is present
+
+
+def landmarks68(track: Track) -> tuple[np.ndarray, np.ndarray]:
+    """Place the 68 points of 300-W on the tracked face: (T,68,3) metres in the head frame, (T,68,2) pixels of the
+    clip."""
     import torch
 
     from selftrack.decoders.base import SurfacePoints
     from selftrack.tracker.geometry.pose import project
 
-    points = SurfacePoints.landmarks(track.model(), len(IBUG_68))
+    surface = SurfacePoints.landmarks(track.model(), len(IBUG_68))
     with torch.no_grad():
-        placed = project(points(torch.from_numpy(track.z)), torch.from_numpy(track.H_image), track.inverse_distance)
-        return placed[..., :2].numpy()
+        points = surface(torch.from_numpy(track.z))
+        placed = project(points, torch.from_numpy(track.H_image), track.inverse_distance)
+        return points.numpy(), placed[..., :2].numpy()
+
+
+def action_units(track: Track) -> dict[str, np.ndarray]:
+    """Derive FACS action units from the curves: (T,) by name, 0..5; one side alone counts half."""
+    curves = track.curves()
+    units = {name: np.mean([curves[c] for c in of], axis=0) for name, of in _UNITS.items() if of}
+    lower = (curves["mouthLowerDownLeft"] + curves["mouthLowerDownRight"]) / 2
+    units["AU25"] = np.maximum.reduce([curves["jawOpen"] - curves["mouthClose"], lower, units["AU10"]])
+    return {name: _MOST * units[name] for name in _UNITS}
 
 
 @exporter("openface", "{clip}_openface.csv", needs=[Need.ARKIT_CURVES, Need.LANDMARKS], focal=True)
@@ -46,6 +88,7 @@ def export_openface(track: Track, path: Path, options: ExportOptions) -> None:
     """
     columns = _columns(track, focal_length(track, options.focal))
     formats = {"frame": "d", "face_id": "d", "success": "d", "timestamp": ".6f", "confidence": ".3f"}
+    formats |= {name: "d" for name in columns if name.endswith("_c")}
     texts = [[format(v, formats.get(name, ".5f")) for v in values.tolist()] for name, values in columns.items()]
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -72,5 +115,10 @@ def _columns(track: Track, focal: float) -> dict[str, np.ndarray]:
     columns |= {f"pose_T{axis}": 1000 * translation[:, i] for i, axis in enumerate("xyz")}
     angles = Rotation.from_matrix(rotation).as_euler("XYZ")  # R = Rx Ry Rz
     columns |= {f"pose_R{axis}": angles[:, i] for i, axis in enumerate("xyz")}
-    points = landmarks68(track)
-    return columns | {f"{axis}_{j}": points[:, j, i] for i, axis in enumerate("xy") for j in range(len(IBUG_68))}
+    points, pixels = landmarks68(track)
+    placed = 1000 * (np.einsum("tij,tlj->tli", rotation, points) + translation[:, None])
+    columns |= {f"{axis}_{j}": pixels[:, j, i] for i, axis in enumerate("xy") for j in range(len(IBUG_68))}
+    columns |= {f"{axis}_{j}": placed[:, j, i] for i, axis in enumerate("XYZ") for j in range(len(IBUG_68))}
+    units = action_units(track)
+    columns |= {f"{name}_r": values for name, values in units.items() if name != _WITHOUT_INTENSITY}
+    return columns | {f"{name}_c": (values >= _TRACE).astype(int) for name, values in units.items()}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from selftrack.decoders.landmarks import IBUG_68
 from selftrack.tracker.export import ExportOptions, write
@@ -17,7 +18,9 @@ COLUMNS = [
     *("frame", "face_id", "timestamp", "confidence", "success"),
     *(f"gaze_{eye}_{axis}" for eye in "01" for axis in "xyz"),
     *("gaze_angle_x", "gaze_angle_y", "pose_Tx", "pose_Ty", "pose_Tz", "pose_Rx", "pose_Ry", "pose_Rz"),
-    *(f"{axis}_{i}" for axis in "xy" for i in range(68)),
+    *(f"{axis}_{i}" for axis in "xyXYZ" for i in range(68)),
+    *(f"AU{n}_r" for n in "01 02 04 05 06 07 09 10 12 14 15 17 20 25 26 45".split()),
+    *(f"AU{n}_c" for n in "01 02 04 05 06 07 09 10 12 14 15 17 20 25 26 28 45".split()),
 ]
 
 
@@ -63,6 +66,60 @@ def test_a_pinhole_camera_sees_the_landmarks(make_track: Callable[..., Track], t
     seen = focal * points[:, :2] / points[:, 2:] + (np.array(track.size) - 1) / 2
     np.testing.assert_allclose(seen, np.array([[table[f"x_{i}"], table[f"y_{i}"]] for i in range(68)]), atol=0.5)
     assert table["pose_Tz"] == pytest.approx(1000 * focal / np.exp(6.0), rel=1e-5)
+
+
+def test_points_in_space(make_track: Callable[..., Track], tmp_path: Path) -> None:
+    """The pinhole camera sees the 3-D points where the 2-D ones are, as far apart as on the head, in millimetres."""
+    focal = 20_000.0  # so far away that weak perspective holds
+    track = make_track([0.0], {"jawOpen": 0.5}, rx=0.2, ry=-0.4, rz=0.3, f=6.0, tx=420.0, ty=150.0)
+    table = {name: values[0] for name, values in read(track, tmp_path, focal).items()}
+    flat, deep = (np.array([[table[f"{axis}_{i}"] for axis in axes] for i in range(68)]) for axes in ("xy", "XYZ"))
+    np.testing.assert_allclose(focal * deep[:, :2] / deep[:, 2:] + [319.5, 179.5], flat, atol=0.5)
+    shape = track.model().geometry(torch.from_numpy(track.z))
+    points = 1000 * track.model().landmarks(68)(shape)[0].numpy()
+    np.testing.assert_allclose(
+        np.linalg.norm(deep - deep[0], axis=1), np.linalg.norm(points - points[0], axis=1), atol=1e-2
+    )
+    front = deep[30, 2] < deep[[0, 16], 2]
+    assert front.all(), "the tip of the nose is nearer than the ears"
+
+
+def test_action_units_are_those_of_the_curves(make_track: Callable[..., Track], tmp_path: Path) -> None:
+    """Rows: rest; a smile with raised inner brows; one eye shut; an open jaw with open, then with closed lips."""
+    rows = {
+        "mouthSmileLeft": [0, 0.8, 0, 0, 0],
+        "mouthSmileRight": [0, 0.6, 0, 0, 0],
+        "browInnerUp": [0, 0.1, 0, 0, 0],
+        "eyeBlinkLeft": [0, 0, 1, 0, 0],
+        "jawOpen": [0, 0, 0, 0.6, 0.6],
+        "mouthClose": [0, 0, 0, 0, 0.6],
+        "mouthRollLower": [0, 0, 0, 0, 0.5],
+    }
+    table = read(make_track(np.arange(5) / 25, {name: np.array(row) for name, row in rows.items()}), tmp_path)
+    expected = {
+        "AU12_r": [0, 3.5, 0, 0, 0],
+        "AU12_c": [0, 1, 0, 0, 0],
+        "AU01_r": [0, 0.5, 0, 0, 0],
+        "AU01_c": [0, 0, 0, 0, 0],
+        "AU45_r": [0, 0, 2.5, 0, 0],
+        "AU45_c": [0, 0, 1, 0, 0],
+        "AU26_r": [0, 0, 0, 3, 3],
+        "AU25_r": [0, 0, 0, 3, 0],
+        "AU28_c": [0, 0, 0, 0, 1],
+    }
+    for name, values in expected.items():
+        np.testing.assert_allclose(table[name], values, atol=1e-5, err_msg=name)
+    others = [name for name in COLUMNS if name.startswith("AU") and name[:4] not in {e[:4] for e in expected}]
+    assert len(others) == 2 * 11 and not any(table[name].any() for name in others)
+
+
+def test_action_units_stay_within_their_range(performance: Track, tmp_path: Path) -> None:
+    table = read(performance, tmp_path)
+    for name in (name for name in COLUMNS if name.endswith("_r")):
+        present = table[f"{name[:4]}_c"].astype(bool)
+        assert table[name].min() >= 0 and table[name].max() <= 5
+        assert set(table[f"{name[:4]}_c"]) <= {0, 1}
+        assert (table[name][present] >= 1 - 1e-5).all() and (table[name][~present] < 1 + 1e-5).all()
 
 
 def test_a_near_head_beside_the_centre_lies_where_the_track_has_it(make_track: Callable[..., Track]) -> None:

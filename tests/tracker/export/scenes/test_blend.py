@@ -1,0 +1,143 @@
+"""FBX and Alembic as Blender reads them again: every frame has the vertices of the track."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial import cKDTree
+
+from selftrack.decoders.arkit import ARKIT_NAMES
+from selftrack.decoders.head.model import load_head
+from selftrack.errors import UserError
+from selftrack.tracker.export import ExportOptions, known, registry, write
+from selftrack.tracker.export.scenes import blend
+from selftrack.tracker.geometry.camera import camera_pose
+from selftrack.tracker.results.track_file import Track
+
+HEAD = load_head()
+FOCAL = 900.0
+RATE = 30000 / 1001
+in_blender = pytest.mark.skipif(find_spec("bpy") is None, reason="no Blender: bpy is not installed")
+READ = """
+import sys, bpy, numpy as np
+source, target, rate, *times = sys.argv[1:]
+bpy.ops.wm.read_factory_settings(use_empty=True)
+scene = bpy.context.scene
+scene.render.fps, scene.render.fps_base = round(float(rate)), round(float(rate)) / float(rate)
+if source.endswith("fbx"):
+    bpy.ops.import_scene.fbx(filepath=source, anim_offset=0)
+    rate = scene.render.fps  # the importer takes no notice of fps_base
+else:
+    bpy.ops.wm.alembic_import(filepath=source, set_frame_range=False, as_background_job=False)
+(head,) = [o for o in bpy.data.objects if o.type == "MESH"]
+(camera,) = [o for o in bpy.data.objects if o.type == "CAMERA"]
+frames = []
+for time in times:
+    frame = float(time) * float(rate)
+    scene.frame_set(int(frame), subframe=frame - int(frame))
+    shown = head.evaluated_get(bpy.context.evaluated_depsgraph_get())
+    points = np.empty(3 * len(shown.data.vertices), np.float32)
+    shown.data.vertices.foreach_get("co", points)
+    turned = np.array(camera.matrix_world.normalized().inverted() @ shown.matrix_world)
+    frames.append(points.reshape(-1, 3) @ turned[:3, :3].T + turned[:3, 3])
+keys = head.data.shape_keys.key_blocks.keys() if head.data.shape_keys else []
+images = [image.size[0] for image in bpy.data.images]
+lens = camera.data.lens / np.array([camera.data.sensor_width, camera.data.sensor_height])
+np.savez(target, frames=frames, keys=list(keys), lens=lens, images=images)
+"""
+
+
+@pytest.fixture
+def performer(make_track: Callable[..., Track]) -> Track:
+    """Ten seconds into a 29.97 fps clip: a person of their own, expressions beyond 0..1, who turns and moves away."""
+    rng = np.random.default_rng(3)
+    times = np.arange(300, 305) / RATE
+    curves = {name: rng.uniform(-0.2, 1.2, 5) for name in ARKIT_NAMES}
+    place = {"f": np.linspace(6.5, 6.0, 5), "tx": np.linspace(200, 400, 5), "ty": 150.0}
+    track = make_track(times, curves, rx=0.2, ry=np.linspace(-0.5, 0.5, 5), rz=0.1, **place)
+    identity = rng.normal(size=60).astype(np.float32)
+    z = track.z.copy()
+    z[:, HEAD.identity] = identity
+    return replace(track.with_codes(z), identity=identity)
+
+
+def read(path: Path, track: Track) -> dict[str, np.ndarray]:
+    """What Blender shows of a file at the times of a track: vertices (T,N,3) in its camera's frame, and more."""
+    target = path.with_suffix(".npz")
+    command = [sys.executable, "-c", READ, str(path), str(target), str(RATE), *map(str, track.times)]
+    subprocess.run(command, capture_output=True, text=True, check=True)
+    return dict(np.load(target))
+
+
+@in_blender
+@pytest.mark.parametrize("to,suffix", [("fbx", "fbx"), ("alembic", "abc")])
+def test_every_frame_has_the_vertices_of_the_track(to: str, suffix: str, performer: Track, tmp_path: Path) -> None:
+    """Before the file's camera, which looks along -z; y up. Nearest vertices count: those at seams are there twice."""
+    seen = read(write(performer, to, tmp_path / f"out.{suffix}", ExportOptions(focal=FOCAL)), performer)
+    turn, place = camera_pose(performer, FOCAL)
+    shapes = HEAD.geometry(torch.from_numpy(performer.z)).numpy().astype(float)
+    expected = (np.einsum("tij,tvj->tvi", turn, shapes) + place[:, None]) * [1, -1, -1]
+    for ours, theirs in zip(expected, seen["frames"], strict=True):
+        assert cKDTree(theirs).query(ours)[0].max() < 1e-4 > cKDTree(ours).query(theirs)[0].max()  # metres
+    np.testing.assert_allclose(seen["lens"], FOCAL / np.array(performer.size), rtol=1e-4)
+    if to == "fbx":
+        assert set(seen["keys"]) == {"Basis", *ARKIT_NAMES} and seen["images"].tolist() == [256]
+
+
+@in_blender
+def test_fbx_is_in_centimetres_without_scales(performer: Track, tmp_path: Path) -> None:
+    """By the file's own numbers: FBX's unit, vertices as large as a head, y up, no object with a scale or a turn."""
+    path = write(performer, "fbx", tmp_path / "out.fbx", ExportOptions(focal=FOCAL))
+    program = """
+import sys, bpy
+from io_scene_fbx import parse_fbx
+root, _ = parse_fbx.parse(sys.argv[1])
+def all_of(element, name):
+    return [e for e in element.elems if e.id == name]
+(settings,) = all_of(root, b"GlobalSettings")
+values = {p.props[0]: p.props[4] for p in all_of(all_of(settings, b"Properties70")[0], b"P") if len(p.props) > 4}
+(objects,) = all_of(root, b"Objects")
+(mesh,) = [e for e in all_of(objects, b"Geometry") if e.props[2] == b"Mesh"]
+points = all_of(mesh, b"Vertices")[0].props[0]
+scales = [
+    tuple(p.props[4:7])
+    for model in all_of(objects, b"Model")
+    for block in all_of(model, b"Properties70")
+    for p in all_of(block, b"P")
+    if p.props[0] == b"Lcl Scaling"
+]
+print("RESULT", values[b"UnitScaleFactor"], values[b"UpAxis"], max(points[1::3]) - min(points[1::3]), scales)
+"""
+    scripts = "import bpy, os, sys; sys.path.append(os.path.join(bpy.utils.system_resource('SCRIPTS'), 'addons_core'))"
+    command = [sys.executable, "-c", scripts + program, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    unit, up, height, scales = done.stdout.split("RESULT ")[1].strip().split(" ", 3)
+    assert (float(unit), int(up)) == (1, 1) and 20 < float(height) < 35
+    assert all(value == pytest.approx(1, abs=1e-5) for scale in eval(scales) for value in scale)
+
+
+def test_without_blender_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match="format fbx needs bpy; install it with: pip install --no-deps 'bpy") as told:
+        known(["fbx"])
+    assert "3.11" in str(told.value) and "\n" not in str(told.value)
+
+
+def test_a_blender_that_fails_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, make_track: Callable[..., Track], tmp_path: Path
+) -> None:
+    script = tmp_path / "convert.py"
+    script.write_text("raise ImportError('libGL.so.1 is missing')")
+    monkeypatch.setattr(blend, "SCRIPT", script)
+    monkeypatch.setattr(registry, "find_spec", lambda name: True)
+    with pytest.raises(UserError, match=r"could not write \.abc \(ImportError: libGL.so.1 is missing\)"):
+        write(make_track([0.0, 0.04]), "alembic", tmp_path / "out.abc")
+    assert not (tmp_path / "out.abc").exists()

@@ -1,0 +1,68 @@
+"""The clip's head as scene formats want it: its neutral, what each expression adds, and its place in every frame.
+
+Axes: metres, x to the image's right, y up, z towards the viewer; the clip's camera is the origin and looks along -z.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from selftrack.decoders.mesh.normals import vertex_normals
+from selftrack.tracker.geometry.camera import AXES, camera_pose
+from selftrack.tracker.results.track_file import Track
+
+_CHUNK = 64  # frames decoded at a time
+
+
+@dataclass(frozen=True)
+class ShapedHead:
+    """A head in its own frame, at rest and by expression."""
+
+    neutral: np.ndarray  # (V,3) metres
+    normals: np.ndarray  # (V,3) of the neutral
+    offsets: np.ndarray  # (E,V,3) metres, what an expression at 1 adds
+    normal_offsets: np.ndarray  # (E,V,3)
+
+
+def neutral_code(track: Track) -> Tensor:
+    """The code (1,Z) of the clip's identity without any expression."""
+    head = track.model()
+    code = torch.zeros(1, head.size)
+    code[0, head.identity] = torch.from_numpy(track.identity)
+    return code
+
+
+def shaped_head(track: Track) -> ShapedHead:
+    """Shape the head of the clip's identity: neutral + weights x offsets are the track's vertices in the head frame."""
+    head = track.model()
+    neutral = head.geometry(neutral_code(track))
+    normals = vertex_normals(torch.cat([neutral, neutral + head.blendshapes]), head.faces)
+    tilted = normals[1:] - normals[0]
+    return ShapedHead(*(_y_up(values) for values in (neutral[0], normals[0], head.blendshapes, tilted)))
+
+
+def head_places(track: Track, focal: float) -> tuple[np.ndarray, np.ndarray]:
+    """Place the head before the camera: rotations (T,3,3) and translations (T,3) metres, both in y-up axes."""
+    rotation, translation = camera_pose(track, focal)
+    return rotation * AXES[:, None] * AXES, translation * AXES
+
+
+def placed_vertices(track: Track, focal: float) -> Iterator[np.ndarray]:
+    """Give the vertices (V,3) of each frame, metres, before the camera, of a track by any decoder."""
+    rotation, translation = head_places(track, focal)
+    head, done = track.model(), 0
+    for codes in torch.from_numpy(track.z).split(_CHUNK):
+        with torch.no_grad():
+            shapes = _y_up(head.geometry(codes))
+        for shape in shapes:
+            yield shape @ rotation[done].T + translation[done]
+            done += 1
+
+
+def _y_up(values: Tensor) -> np.ndarray:
+    return values.detach().double().numpy() * AXES

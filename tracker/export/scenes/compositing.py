@@ -1,0 +1,84 @@
+"""The head's motion for compositing: Nuke's channel file (.chan), and After Effects' keyframes as text.
+
+Both are described by what the programs write themselves. A channel file has a line a frame, `frame tx ty tz rx ry rz
+vfov`: degrees, rotations in the order of the node that reads it, which for a camera or an axis is ZXY at first, so
+that R = Ry Rx Rz (Foundry, Nuke's user guide, "Applying Tracks to an Object"; Blender's manual, "Nuke Animation").
+After Effects' text is what its Edit > Copy puts on the clipboard for selected keyframes: sections of one property
+each, a line a key; pixels from the top-left corner of the frame, degrees clockwise, percent.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from selftrack.tracker.export.options import ExportOptions
+from selftrack.tracker.export.registry import Need, exporter
+from selftrack.tracker.export.timing import frame_rate
+from selftrack.tracker.geometry.camera import AXES, camera_pose, focal_length
+
+if TYPE_CHECKING:
+    from selftrack.tracker.results.track_file import Track
+
+_NEAR = 0.05  # of a frame; a key is put on one that it all but stands on, where a container rounds to milliseconds
+_FIRST = 1  # Nuke's own number of a clip's first frame
+
+
+@exporter("nuke", "{clip}.chan", focal=True)
+def export_nuke(track: Track, path: Path, options: ExportOptions) -> None:
+    """Write a channel file of the head: metres, y up, before a camera at the origin that looks along -z; ZXY.
+
+    A frame's number is its time on the clip's `frame_rate`; of two that fall on one number the first counts.
+    """
+    from scipy.spatial.transform import Rotation
+
+    focal = focal_length(track, options.focal)
+    rotation, translation = camera_pose(track, focal)
+    angles = Rotation.from_matrix(rotation * AXES[:, None] * AXES).as_euler("zxy")  # z first: R = Ry Rx Rz
+    degrees = np.degrees(np.unwrap(angles, axis=0))[:, [1, 2, 0]]
+    vfov = np.full(len(track), 2 * np.degrees(np.arctan(track.size[1] / 2 / focal)))
+    numbers = _FIRST + np.rint(track.times * frame_rate(track.times)).astype(int)
+    rows = np.column_stack([translation * AXES, degrees, vfov])
+    lines = (
+        "\t".join([str(numbers[i]), *(f"{value:.8g}" for value in rows[i])])
+        for i in np.unique(numbers, return_index=True)[1]
+    )
+    path.write_text("\n".join(lines) + "\n", encoding="ascii")
+
+
+@exporter("aftereffects", "{clip}_aftereffects.txt", needs=[Need.ARKIT_CURVES])
+def export_aftereffects(track: Track, path: Path, options: ExportOptions) -> None:
+    """Write keyframes to paste onto a layer: where the head's origin is in the frame, its roll, its scale with the
+    median of the found frames as 100 %, and the 52 curves as Slider Controls in ARKit's order.
+
+    Keys stand at the track's times on the clip's `frame_rate`, between frames where the clip's are.
+    """
+    pose, rate = track.pose(), frame_rate(track.times)
+    usual = np.median(pose["scale"][track.ok] if track.ok.any() else pose["scale"])
+    scale, flat = 100 * pose["scale"] / usual, np.zeros(len(track))
+    place = [pose["tx"] + 0.5, pose["ty"] + 0.5, flat]  # from the corner of the first pixel, not from its middle
+    sections = [
+        _section(track, rate, "Transform\tPosition", "X pixels\tY pixels\tZ pixels", place),
+        _section(track, rate, "Transform\tScale", "X percent\tY percent\tZ percent", [scale, scale, flat + 100]),
+        _section(track, rate, "Transform\tRotation", "degrees", [np.degrees(np.unwrap(np.radians(pose["roll"])))]),
+    ]
+    for number, values in enumerate(track.curves().values(), start=1):
+        sections.append(_section(track, rate, f"Effects\tSlider Control #{number}\tSlider #2", "", [values]))
+    width, height = track.size
+    head = (
+        "Adobe After Effects 8.0 Keyframe Data\n\n"
+        f"\tUnits Per Second\t{rate:.6g}\n\tSource Width\t{width}\n\tSource Height\t{height}\n"
+        "\tSource Pixel Aspect Ratio\t1\n\tComp Pixel Aspect Ratio\t1\n\n"
+    )
+    path.write_text(head + "\n".join(sections) + "\n\nEnd of Keyframe Data\n", encoding="ascii")
+
+
+def _section(track: Track, rate: float, name: str, units: str, columns: list[np.ndarray]) -> str:
+    """The keys of one property, whose columns are (T,) each."""
+    frames = track.times * rate
+    whole = np.rint(frames)
+    rows = zip(np.where(np.abs(frames - whole) < _NEAR, whole, frames), *columns, strict=True)
+    keys = "".join("\t" + "\t".join(f"{round(float(value), 5):.10g}" for value in row) + "\t\n" for row in rows)
+    return f"{name}\n\tFrame\t{units}\t\n{keys}"
