@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from selftrack.errors import UserError
 from selftrack.tracker.export.gaze import gaze_directions
 from selftrack.tracker.export.options import ExportOptions
 from selftrack.tracker.export.registry import Need, exporter
+from selftrack.tracker.export.timing import timecode
 
 if TYPE_CHECKING:
     from selftrack.tracker.results.track_file import Track
@@ -35,7 +35,6 @@ MouthPressLeft MouthPressRight MouthLowerDownLeft MouthLowerDownRight MouthUpper
 BrowDownLeft BrowDownRight BrowInnerUp BrowOuterUpLeft BrowOuterUpRight CheekPuff CheekSquintLeft CheekSquintRight
 NoseSneerLeft NoseSneerRight TongueOut
 """.split()
-_TICKS = 60_000  # a second, in thousandths of the 60 frames on which the app counts
 _COUNT = 61  # shapes and angles of a row
 
 
@@ -54,14 +53,6 @@ def livelink_curves(track: Track) -> dict[str, np.ndarray]:
         values[f"{side}EyePitch"] = np.arcsin(y[:, i])
         values[f"{side}EyeRoll"] = np.zeros(len(track))
     return values
-
-
-def timecode(seconds: float) -> str:
-    """Format a time as HH:MM:SS:FF.mmm: FF counts sixtieths of a second and mmm thousandths of those, at any rate."""
-    total, ticks = divmod(round(seconds * _TICKS), _TICKS)
-    if total < 0:
-        raise UserError(f"a frame at {seconds:.3f} s, before the clip's start, has no timecode; export csv instead")
-    return f"{total // 3600:02d}:{total // 60 % 60:02d}:{total % 60:02d}:{ticks // 1000:02d}.{ticks % 1000:03d}"
 
 
 @exporter("livelink", "{clip}_livelink.csv", needs=[Need.ARKIT_CURVES])

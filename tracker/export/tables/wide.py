@@ -11,12 +11,12 @@ import numpy as np
 from selftrack.tracker.export.options import ExportOptions
 from selftrack.tracker.export.registry import Need, exporter
 from selftrack.tracker.export.tables.livelink import livelink_curves
+from selftrack.tracker.export.timing import frame_rate
 from selftrack.tracker.results.curves import table
 
 if TYPE_CHECKING:
     from selftrack.tracker.results.track_file import Track
 
-_RATES = np.array([24000 / 1001, 24, 25, 30000 / 1001, 30, 48, 50, 60000 / 1001, 60, 100, 120])
 _UNCLEANED = ("frame", "time", "confidence", "held")  # columns that begin so; the clean-up leaves them alone
 
 
@@ -46,22 +46,6 @@ def export_parquet(track: Track, path: Path, options: ExportOptions) -> None:
     import pyarrow.parquet as pq
 
     pq.write_table(pa.table(wide_table(track, options.raw)), path)
-
-
-def frame_rate(times: np.ndarray) -> float:
-    """Find the rate, frames per second, by which to count frames at times (T,) seconds.
-
-    It is the usual rate nearest to the clip's median one, if within 2 % (containers may round times to milliseconds),
-    else the median one.
-    """
-    if len(times) < 2:
-        return 30.0
-    steps = np.diff(times)
-    rate = 1 / np.median(steps)
-    if np.ptp(steps) < 0.0025:  # steady but for the rounding: the mean is finer and parts 24 from 23.976
-        rate = 1 / steps.mean()
-    nearest = _RATES[np.abs(_RATES / rate - 1).argmin()]
-    return float(nearest if abs(nearest / rate - 1) < 0.02 else rate)
 
 
 @exporter("unreal", "{clip}_unreal.csv", needs=[Need.ARKIT_CURVES])

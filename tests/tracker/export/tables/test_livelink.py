@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from selftrack.tracker.export import write
-from selftrack.tracker.export.tables.livelink import timecode
 from selftrack.tracker.results.track_file import Track
 
 HEADER = (
@@ -78,22 +77,6 @@ def test_round_trip(performance: Track, tmp_path: Path) -> None:
     by_name = read_by_name(rows)
     assert list(by_name) == HEADER.split(",")[2:]
     assert all(len(keys) == len(performance) for keys in by_name.values()), "two frames on one key"
-
-
-@pytest.mark.parametrize(
-    "at,code",
-    [
-        (0.0, "00:00:00:00.000"),
-        (1 / 30, "00:00:00:02.000"),
-        (1 / 24, "00:00:00:02.500"),
-        (31.652 / 60 + 4 + 13 * 60 + 13 * 3600, "13:13:04:31.652"),  # a row of a recorded take
-        (0.999999, "00:00:01:00.000"),  # never :60.000
-        (59.9999999, "00:01:00:00.000"),
-        (3599.9999999, "01:00:00:00.000"),
-    ],
-)
-def test_timecode(at: float, code: str) -> None:
-    assert timecode(at) == code
 
 
 def test_lost_frames_keep_their_rows(make_track: Callable[..., Track], tmp_path: Path) -> None:

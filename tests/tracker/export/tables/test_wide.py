@@ -10,7 +10,7 @@ import pytest
 
 from selftrack.errors import UserError
 from selftrack.tracker.export import export, known, write
-from selftrack.tracker.export.tables.wide import frame_rate
+from selftrack.tracker.export.timing import frame_rate
 from selftrack.tracker.results.smoothing import CleanConfig
 from selftrack.tracker.results.track_file import Track
 
@@ -83,13 +83,6 @@ def test_unreal_round_trip(performance: Track, clock: np.ndarray, tmp_path: Path
     np.testing.assert_allclose(list(read["JawOpen"].values()), performance.curves()["jawOpen"][rows], atol=1e-6)
     if np.ptp(np.diff(clock)) < 1e-6:  # a steady rate: a number per frame
         np.testing.assert_array_equal(numbers - numbers[0], np.flatnonzero(performance.ok))
-
-
-@pytest.mark.parametrize("rate", [24000 / 1001, 24, 25, 30000 / 1001, 30, 50, 60])
-def test_frame_rate_from_rounded_times(rate: float) -> None:
-    assert frame_rate((np.arange(300) / rate).round(3)) == pytest.approx(rate, abs=1e-9)
-    assert frame_rate(np.arange(300) / 12.5) == pytest.approx(12.5)
-    assert frame_rate(np.array([0.0])) == 30
 
 
 def test_left_stays_left(wink: Track, tmp_path: Path) -> None:
