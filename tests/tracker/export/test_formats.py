@@ -32,7 +32,7 @@ from selftrack.tracker.results.smoothing import CleanConfig, clean
 from selftrack.tracker.results.track_file import Track
 
 TIMES = [0.0, 0.04, 0.08]
-ANY = {"csv", "parquet", "npz", "vertices"}
+ANY = {"csv", "parquet", "npz", "vertices", "mov"}
 ARKIT = {"livelink", "unreal", "openface", "blender", "maya"}
 WRITTEN = {"head": ANY | ARKIT | {"glb", "viewer"}, "dam": ANY | ARKIT, "foreign": ANY}
 
