@@ -94,6 +94,7 @@ class MeshPainter:
             for parts in (TEETH, (*TEETH, *(part for part in INNER if not part.startswith("cavity"))))
         )
         self.teeth = head.faces[of_teeth].unique()
+        self.weight[head.faces[self.inside]] = 1  # deep as it is, it is seen through the lips alone
         self.shown = self.weight[head.faces].amax(1) > 0
         self.diagonals = _diagonals(head.faces)
 

@@ -84,6 +84,17 @@ def test_no_teeth_show_between_shut_lips() -> None:
     assert np.abs(wide - teeth).min() < 5
 
 
+@pytest.mark.parametrize("yaw", [-0.4, 0.0, 0.4])
+def test_an_open_mouth_is_no_hole(yaw: float) -> None:
+    z = torch.zeros(1, HEAD.size)
+    z[0, HEAD.expression.start + HEAD.expression_names.index("jawOpen")] = 1.0
+    mesh = project(HEAD.geometry(z), torch.tensor([[7.4, 0, yaw, 0, 150, 150]]))
+    alpha = MeshPainter(HEAD).layer((300, 300), mesh[0].numpy())[..., 3]
+    left, top, right, bottom = (HEAD.landmarks478(mesh)[0, [61, 0, 291, 17], axis] for axis in (0, 1, 0, 1))
+    mouth = alpha[int(top[1]) : int(bottom[3]), int(left[0]) : int(right[2])]
+    assert mouth.size > 1000 and mouth.min() == pytest.approx(OverlayConfig().opacity, abs=1e-3)
+
+
 def test_edges_are_as_opaque_as_the_mesh_covers_them() -> None:
     """The mesh's area in pixels is the sum of what it covers, and only pixels on the outline are covered in part."""
     painter, square = cloth_painter(opacity=1.0)
