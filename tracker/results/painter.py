@@ -96,6 +96,7 @@ class MeshPainter:
         self.teeth = head.faces[of_teeth].unique()
         self.weight[head.faces[self.inside]] = 1  # deep as it is, it is seen through the lips alone
         self.shown = self.weight[head.faces].amax(1) > 0
+        self.extent = head.faces[self.shown].unique().numpy()
         self.diagonals = _diagonals(head.faces)
 
     def __call__(self, image: np.ndarray, vertices: np.ndarray, doubts: np.ndarray | None = None) -> np.ndarray:
@@ -128,8 +129,9 @@ class MeshPainter:
         """The rows and columns of a picture (H,W) that hold the mesh, and RGBA (h,w,4) there, with premultiplied alpha:
         the mean of finer samples, so that edges are smooth. None where the mesh is beside the picture."""
         height, width = size
-        low = np.clip(np.floor(vertices[:, :2].min(axis=0)), 0, (width, height)).astype(int)
-        high = np.clip(np.ceil(vertices[:, :2].max(axis=0)) + 1, 0, (width, height)).astype(int)
+        extent = vertices[self.extent, :2]
+        low = np.clip(np.floor(extent.min(axis=0)), 0, (width, height)).astype(int)
+        high = np.clip(np.ceil(extent.max(axis=0)) + 1, 0, (width, height)).astype(int)
         if (high <= low).any():
             return None
         fine = _FINE * (vertices - np.array([*low, 0], np.float32))
@@ -137,8 +139,9 @@ class MeshPainter:
         moved = torch.from_numpy(fine.astype(np.float32))[None]
         columns, rows = (_FINE * (high - low)).tolist()
         fragments = rasterize(moved, self.faces, (rows, columns))
-        drawn = (fragments.face_index[0] >= 0) & self.shown[fragments.face_index[0]]
-        pixels = Fragments(*(values[0][drawn][None, None] for values in fragments))
+        seen = fragments.face_index.flatten()
+        drawn = ((seen >= 0) & self.shown[seen]).nonzero()[:, 0]
+        pixels = Fragments(*(values.flatten(0, 2).index_select(0, drawn)[None, None] for values in fragments))
         colour, alpha = self._shade(moved, pixels)
         if doubts is not None and doubts.any():
             amount = self.parts[torch.from_numpy(doubts)].amax(0)
@@ -146,8 +149,8 @@ class MeshPainter:
             colour = (1 - share) * colour + share * torch.tensor(_WARNING) * colour.mean(1, keepdim=True)
         if self.wired:
             alpha = alpha * self._wire(moved[0, :, :2], pixels)
-        samples = torch.zeros(rows, columns, 4)
-        samples[drawn] = torch.cat([alpha * colour, alpha], -1)
+        samples = torch.zeros(rows * columns, 4).index_copy(0, drawn, torch.cat([alpha * colour, alpha], -1))
+        samples = samples.view(rows, columns, 4)
         layer = torch.zeros(rows // _FINE, columns // _FINE, 4)
         for row, column in product(range(_FINE), repeat=2):
             layer += samples[row::_FINE, column::_FINE] / _FINE**2
