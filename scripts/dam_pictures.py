@@ -19,7 +19,7 @@ import typer
 
 from selftrack.tracker import load
 from selftrack.tracker.results.clip import open_clip
-from selftrack.tracker.results.overlay import MeshPainter, OverlayConfig
+from selftrack.tracker.results.painter import MeshPainter, OverlayConfig
 from selftrack.tracker.results.texture import clip_texture, evenly, own_texture
 from selftrack.tracker.results.track_file import Track
 from selftrack.training.dam import split_frames
@@ -48,7 +48,7 @@ def tile(image: np.ndarray, vertices: np.ndarray) -> np.ndarray:
 def sheet(track: Track, rows: np.ndarray) -> np.ndarray:
     """One row of tiles per frame, RGB."""
     median = clip_texture(track)
-    painter = MeshPainter(track.model(), OverlayConfig(mode="textured"), median)
+    painter = MeshPainter(track.model(), OverlayConfig(mode="texture"), median)
     look, lines = own_texture(track, median), []
 
     def painted(of: Track, row: int, image: np.ndarray, texture: torch.Tensor) -> np.ndarray:

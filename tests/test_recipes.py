@@ -25,7 +25,7 @@ from selftrack.tracker.export import FORMATS, known, write
 from selftrack.tracker.landmarks.base import LANDMARK_SOURCES
 from selftrack.tracker.model import Model
 from selftrack.tracker.pipeline import TrackConfig, track_clip
-from selftrack.tracker.results.overlay import MeshPainter, OverlayConfig
+from selftrack.tracker.results.painter import MeshPainter, OverlayConfig
 from selftrack.tracker.results.track_file import Track, load
 from selftrack.tracker.sources.opening import open_source
 from selftrack.tracker.tracker import Tracker

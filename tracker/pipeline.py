@@ -23,8 +23,8 @@ from selftrack.tracker.landmarks.cast import CastFace, find_cast
 from selftrack.tracker.model import Crops, Model, choose_device
 from selftrack.tracker.network.weights import ClipFit
 from selftrack.tracker.refinement.subject import Subject
-from selftrack.tracker.results import confidence, curves, faces, overlay, regions, texture, track_file
-from selftrack.tracker.results.overlay import OverlayConfig
+from selftrack.tracker.results import confidence, contact_sheet, curves, faces, overlay, regions, texture, track_file
+from selftrack.tracker.results.painter import OverlayConfig
 from selftrack.tracker.results.track_file import Track
 from selftrack.tracker.sources.base import FrameSource
 from selftrack.tracker.sources.opening import open_source
@@ -36,7 +36,7 @@ from selftrack.tracker.tracker import Tracker, TrackerConfig
 CONFIG = "config.yaml"
 ADAPTED, ADAPTATION = "adapted.safetensors", "adaptation.json"
 REPORT, REPORT_DATA = "report.html", "report.json"  # of `track-eval`: those of an earlier run go with its track
-_TRACKED = (track_file.NAME, curves.NAME, overlay.NAME, CONFIG, faces.NAME)
+_TRACKED = (track_file.NAME, curves.NAME, overlay.NAME, contact_sheet.NAME, CONFIG, faces.NAME)
 OUTPUTS = (*_TRACKED, ADAPTED, ADAPTATION, texture.NAME, REPORT, REPORT_DATA)
 _NO_FACE = 0.03
 """Share of trusted frames below which what was found may be no face."""
@@ -70,7 +70,7 @@ class TrackConfig(TrackerConfig):
     device: str = "auto"
     """cpu, cuda, or auto: cuda where there is one."""
     overlay: bool = True
-    """Whether to write overlay.mp4."""
+    """Whether to write overlay.mp4 and contact_sheet.png."""
     overlay_style: OverlayConfig = field(default_factory=OverlayConfig)
     """How it is drawn."""
     person: PersonConfig = field(default_factory=PersonConfig)
@@ -155,7 +155,7 @@ def track_clip(
     settings: Mapping[str, Any] | None = None,
     progress: Progress = lambda stage, done, total: None,
 ) -> Summary:
-    """Track a clip and write `track.npz`, `curves.csv`, `config.yaml` and `overlay.mp4` into a folder.
+    """Track a clip and write `track.npz`, `curves.csv`, `config.yaml` and pictures of the track into a folder.
 
     The folder gets the files when all of them are complete, and none of them after an error. While it runs, torch has
     as many threads as the settings say.
@@ -207,6 +207,7 @@ def track_clip(
         if config.overlay:
             with watch("overlay"):
                 overlay.write_overlay(track, results, config.overlay_style, partial(progress, "overlay"))
+                contact_sheet.write_contact_sheet(track, results, config.overlay_style)
         if also:
             also(track, model, results)
         for to, name in names.items():

@@ -10,10 +10,11 @@ import numpy as np
 
 from selftrack.errors import UserError
 from selftrack.eval.compare.reference import Progress, no_progress
-from selftrack.eval.report.pictures import Crop, uri
+from selftrack.eval.report.pictures import uri
 from selftrack.io import OutputFolder
 from selftrack.tracker import load
 from selftrack.tracker.results.clip import open_clip
+from selftrack.tracker.results.painter import Crop
 from selftrack.tracker.results.texture import evenly
 
 NAME = "annotate.html"

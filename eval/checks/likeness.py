@@ -17,7 +17,7 @@ from torch import Tensor
 from selftrack.decoders.dam.losses import psnr
 from selftrack.errors import UserError
 from selftrack.tracker.results.clip import open_clip
-from selftrack.tracker.results.overlay import MeshPainter, OverlayConfig
+from selftrack.tracker.results.painter import MeshPainter, OverlayConfig
 from selftrack.tracker.results.texture import TextureConfig, clip_texture, own_texture
 from selftrack.tracker.results.track_file import Track
 from selftrack.training.dam import split_frames
@@ -60,7 +60,7 @@ def likeness(track: Track, painted: Callable[[int], Tensor] | None = None) -> Li
         raise UserError("a track by the bundled head has no model of its own to judge")
     found = np.flatnonzero(track.ok)
     rows = found[split_frames(len(found))[1]]
-    config = OverlayConfig(mode="textured")
+    config = OverlayConfig(mode="texture")
     painter = MeshPainter(track.model(), config, median)
     sums = np.zeros(5)
     with open_clip(track) as source:

@@ -18,7 +18,7 @@ from selftrack.decoders.mesh.unwrap import TexelMap, confidence, sample, surface
 from selftrack.eval.compare.reference import Reference
 from selftrack.eval.metrics.landmarks import projected_landmarks
 from selftrack.tracker.results.clip import open_clip
-from selftrack.tracker.results.overlay import MeshPainter, OverlayConfig
+from selftrack.tracker.results.painter import Crop, MeshPainter, OverlayConfig
 from selftrack.tracker.results.skin_points import pin
 from selftrack.tracker.results.texture import evenly
 from selftrack.tracker.results.track_file import Track
@@ -123,7 +123,7 @@ def take(
                 vertices = track.vertices(slice(row, row + 1))
                 if row in bad:
                     mesh = painter(crop.picture, crop.vertices(vertices[0]))
-                    faces[row][name] = uri(crop.draw(mesh, *marks[name].at(bad[row])))
+                    faces[row][name] = uri(_with_lines(crop, mesh, *marks[name].at(bad[row])))
                 if row in strip:
                     strips[name].append(uri(sheet.face(image, vertices)))
                 if row in history:
@@ -147,34 +147,13 @@ def uri(image: np.ndarray, quality: int = 88) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode()
 
 
-class Crop:
-    """A square picture of the frame around points (L,2) of a face, `side` pixels; None: as large as in the frame."""
-
-    def __init__(self, points: np.ndarray, image: np.ndarray, side: int | None = None, margin: float = 0.22) -> None:
-        low, high = points.min(0), points.max(0)
-        half = (0.5 + margin) * float((high - low).max())
-        side = side or round(2 * half)
-        self.scale, self.low = side / (2 * half), (low + high) / 2 - half
-        self.matrix = np.array([[self.scale, 0, 0], [0, self.scale, 0]])
-        self.matrix[:, 2] = self.points(np.zeros(2))
-        area = cv2.INTER_AREA if self.scale < 1 else cv2.INTER_CUBIC
-        self.picture = cv2.warpAffine(image, self.matrix, (side, side), flags=area, borderValue=(235, 235, 235))
-
-    def points(self, points: np.ndarray) -> np.ndarray:
-        """Map image pixels (...,2) to pixels of the picture."""
-        return (points - self.low + 0.5) * self.scale - 0.5
-
-    def vertices(self, vertices: np.ndarray) -> np.ndarray:
-        """Map vertices (V,3) in the image frame to the picture."""
-        return np.concatenate([self.points(vertices[:, :2]), vertices[:, 2:] * self.scale], 1).astype(np.float32)
-
-    def draw(self, picture: np.ndarray, pixels: np.ndarray, mesh: np.ndarray) -> np.ndarray:
-        """Draw dots where points (N,2) are in the image, and lines to where the mesh has them (N,2), on a copy."""
-        out, fine = picture.copy(), 16  # a sixteenth of a pixel
-        for a, b in zip(*(np.round(fine * self.points(p)).astype(int) for p in (pixels, mesh)), strict=True):
-            cv2.line(out, tuple(a.tolist()), tuple(b.tolist()), MESH, 2, cv2.LINE_AA, 4)
-            cv2.circle(out, tuple(a.tolist()), 2 * fine, PIXELS, -1, cv2.LINE_AA, 4)
-        return out
+def _with_lines(crop: Crop, picture: np.ndarray, pixels: np.ndarray, mesh: np.ndarray) -> np.ndarray:
+    """Draw dots where points (N,2) are in the image, and lines to where the mesh has them (N,2), on a copy."""
+    out, fine = picture.copy(), 16  # a sixteenth of a pixel
+    for a, b in zip(*(np.round(fine * crop.points(p)).astype(int) for p in (pixels, mesh)), strict=True):
+        cv2.line(out, tuple(a.tolist()), tuple(b.tolist()), MESH, 2, cv2.LINE_AA, 4)
+        cv2.circle(out, tuple(a.tolist()), 2 * fine, PIXELS, -1, cv2.LINE_AA, 4)
+    return out
 
 
 class _Marks:

@@ -106,13 +106,20 @@ def track(
         str | None, typer.Option(help="Settings of --adapt: fast or thorough (default fast).", show_default=False)
     ] = None,
     overlay: Annotated[
-        bool | None,
-        typer.Option("--overlay/--no-overlay", help="Write overlay.mp4, the clip with the mesh (default: yes)."),
+        str | None,
+        typer.Option(
+            help="Show in overlay.mp4 the frame and the mesh side by side (split), or over the frame its mesh, wire, "
+            "points or texture (default split).",
+            metavar="MODE",
+        ),
     ] = None,
-    textured: Annotated[
-        bool | None,
-        typer.Option("--textured/--shaded", help="Draw the mesh there in the clip's own texture (default: shaded)."),
-    ] = None,
+    no_overlay: Annotated[
+        bool, typer.Option("--no-overlay", help="Write no overlay.mp4 and no contact_sheet.png (default: write them).")
+    ] = False,
+    burn_in: Annotated[
+        bool,
+        typer.Option("--burn-in", help="Write frame number, time and confidence into the overlay (default: no)."),
+    ] = False,
     report: Annotated[
         bool, typer.Option("--report", help="Write report.html, too, as track-eval does (default: no).")
     ] = False,
@@ -145,8 +152,9 @@ def track(
         "track.streams": None if streams is None else str(streams.resolve()),
         "track.decoder": None if decoder is None else str(decoder.resolve()),
         "track.device": device,
-        "track.overlay": overlay,
-        "track.overlay_style.mode": None if textured is None else "textured" if textured else "shaded",
+        "track.overlay": False if no_overlay else True if overlay else None,
+        "track.overlay_style.mode": overlay,
+        "track.overlay_style.burn_in": burn_in or None,
     }
     from_file, assigned = read_config(config), read_assignments(set)
     changes = from_file | assigned | {name: value for name, value in named.items() if value is not None}
@@ -154,7 +162,8 @@ def track(
     exports = known(_listed(changes.get("export") if export is None else export))
     adapts = bool(under(from_file, "adapt")) if adapt is None else adapt
     _check_adapted(adapts, preset, bool(under(assigned, "adapt")))
-    _check_drawn(changes.get("track.overlay") is not False, textured, assigned)
+    asked = {f"--overlay {overlay}": overlay, "--burn-in": burn_in}
+    _check_drawn(changes.get("track.overlay") is not False, [name for name, given in asked.items() if given], assigned)
     if thumbnails:
         if adapts or exports or report:
             raise UserError("--thumbnails shows the faces and tracks none; leave --adapt, --export and --report out")
@@ -201,12 +210,10 @@ def _check_adapted(adapts: bool, preset: str | None, sets: bool) -> None:
             raise UserError(f"{words} the adaptation, but there is none; add --adapt")
 
 
-def _check_drawn(drawn: bool, textured: bool | None, assigned: Mapping[str, Any]) -> None:
-    """Refuse a style of an overlay that is not drawn; its texture is that of texture.png, too."""
+def _check_drawn(drawn: bool, options: Sequence[str], assigned: Mapping[str, Any]) -> None:
+    """Refuse options and settings of an overlay that is not drawn; its texture is that of texture.png, too."""
     style = [name for name in assigned if name.startswith(_STYLE) and not name.startswith(f"{_STYLE}texture")]
-    names = [f"--set {name}" for name in style]
-    if textured is not None:
-        names.append("--textured" if textured else "--shaded")
+    names = [*options, *(f"--set {name}" for name in style)]
     if names and not drawn:
         raise UserError(f"{names[0]} is how the overlay is drawn, but there is none; leave --no-overlay out")
 

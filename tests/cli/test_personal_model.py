@@ -28,7 +28,7 @@ from selftrack.tracker.network.i2znet import I2ZConfig, I2ZNet
 from selftrack.tracker.network.weights import WEIGHTS, load_network, network_beside, save_heads
 from selftrack.tracker.pipeline import TrackConfig, load_model, open_clip, track_clip
 from selftrack.tracker.results import track_file
-from selftrack.tracker.results.overlay import OverlayConfig
+from selftrack.tracker.results.painter import OverlayConfig
 from selftrack.tracker.subjects import PersonConfig
 from selftrack.training.dam import DamTraining, Reconstruction, fit_curves, prepare
 from selftrack.training.i2znet_multiview import (
@@ -117,7 +117,7 @@ def test_a_network_for_a_model_trains(stage: Studio, model: Path, tmp_path: Path
 
 
 def test_tracking_with_a_model(model: Path, network: Path, smile: Path, tmp_path: Path) -> None:
-    style, two = OverlayConfig(mode="textured"), PersonConfig(samples=2)
+    style, two = OverlayConfig(mode="texture"), PersonConfig(samples=2)
     config = TrackConfig(decoder=str(model), duration=0.3, person=two, overlay=True, overlay_style=style)
     track_clip(smile, tmp_path / "out", config)
     track, dam = track_file.load(tmp_path / "out"), Dam.load(model)

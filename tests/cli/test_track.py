@@ -20,6 +20,7 @@ from selftrack.tracker.refinement.subject import Subject
 from selftrack.tracker.sources.opening import open_source
 
 MakeClip = Callable[..., Path]
+WRITTEN = {"track.npz", "curves.csv", "overlay.mp4", "contact_sheet.png", "config.yaml", ".selftrack"}
 
 
 def still(count: int = 3, height: int = 48, width: int = 64) -> list[np.ndarray]:
@@ -31,7 +32,7 @@ def test_bundled_clip(run: Callable, smile: Path) -> None:
     status, out, _ = run("track", smile, "--duration", "0.8")
     assert status == 0 and "frames   24, lost 0" in out and "frames/s" in out
     folder = Path("smile_track")
-    assert {p.name for p in folder.iterdir()} == {"track.npz", "curves.csv", "overlay.mp4", "config.yaml", ".selftrack"}
+    assert {p.name for p in folder.iterdir()} == WRITTEN
     track = load(folder)
     points = track.model().landmarks478
     vertices = track.vertices()
@@ -48,7 +49,7 @@ def test_bundled_clip(run: Callable, smile: Path) -> None:
 
 def test_smile_shows_in_the_curves(run: Callable, smile: Path) -> None:
     assert run("track", smile, "-o", "out", "--no-overlay")[0] == 0
-    assert not Path("out/overlay.mp4").exists()
+    assert not Path("out/overlay.mp4").exists() and not Path("out/contact_sheet.png").exists()
     curves = load("out").curves()
     for name in ("mouthSmileLeft", "mouthSmileRight"):
         assert curves[name].max() - curves[name][:10].mean() > 0.3
@@ -149,9 +150,9 @@ def test_adapt_and_reuse(run: Callable, smile: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(adaptation, "_verdict", lambda *args, **named: replace(judged(*args, **named), kept=True))
     monkeypatch.setattr(adaptation, "load_preset", lambda name: tiny)
     monkeypatch.setattr(Refiner, "of", lambda *_: None)  # of the network alone these steps make something better
-    status, out, _ = run("track", smile, "-o", "a", "--adapt", "--textured")
+    status, out, _ = run("track", smile, "-o", "a", "--adapt", "--overlay", "texture")
     assert status == 0 and "adapted  held-out frames: " in out
-    expected = {"track.npz", "curves.csv", "overlay.mp4", "config.yaml", "adaptation.json", "texture.png", ".selftrack"}
+    expected = WRITTEN | {"adaptation.json", "texture.png"}
     verdict = json.loads(Path("a/adaptation.json").read_text())
     assert {p.name for p in Path("a").iterdir()} == expected | ({"adapted.safetensors"} if verdict["kept"] else set())
     assert [h["step"] for h in verdict["history"]] == [0, 20, 40] and verdict["settings"]["adapt"]["seed"] == 0

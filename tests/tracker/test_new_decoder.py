@@ -16,7 +16,7 @@ from selftrack.decoders.base import Decoder, Topology
 from selftrack.decoders.registry import decoder_kinds, load_decoder, register_decoder
 from selftrack.errors import UserError
 from selftrack.tracker.export import write
-from selftrack.tracker.results.overlay import MeshPainter, OverlayConfig
+from selftrack.tracker.results.painter import MeshPainter, OverlayConfig
 from selftrack.tracker.results.texture import own_texture
 from selftrack.tracker.results.track_file import Track
 
@@ -117,7 +117,7 @@ def test_it_is_drawn(track: Track) -> None:
     assert (picture[140:235, 275:365] == 255).all()
     red = torch.zeros(3, 64, 64)
     red[0] = 1
-    textured = MeshPainter(track.model(), OverlayConfig(mode="textured"), red)(picture, vertices[0])
+    textured = MeshPainter(track.model(), OverlayConfig(mode="texture"), red)(picture, vertices[0])
     assert (textured[140:220, 275:365] == [255, 0, 0]).all()
     assert own_texture(track, red) is None  # it says that its texture is the same in all frames
 

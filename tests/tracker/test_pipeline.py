@@ -17,7 +17,8 @@ from selftrack.tracker.geometry.pose import project
 from selftrack.tracker.model import Model
 from selftrack.tracker.pipeline import TrackConfig, load_model, track_clip
 from selftrack.tracker.results.confidence import StreamConfidence
-from selftrack.tracker.results.overlay import OverlayConfig, write_overlay
+from selftrack.tracker.results.overlay import write_overlay
+from selftrack.tracker.results.painter import OverlayConfig
 from selftrack.tracker.results.track_file import Track, load
 from selftrack.tracker.sources.opening import open_source
 from selftrack.tracker.subjects import PersonConfig
@@ -103,14 +104,15 @@ def test_results_are_refused_or_replaced(numbered_clip: Path, tmp_path: Path, fa
     out.mkdir()
     (out / "notes.txt").write_text("mine")
     track_clip(numbered_clip, out, TrackConfig(duration=0.2), model=fake_model())
-    names = {"track.npz", "curves.csv", "config.yaml", "overlay.mp4", "notes.txt", ".selftrack"}
+    pictures = {"overlay.mp4", "contact_sheet.png"}
+    names = {"track.npz", "curves.csv", "config.yaml", "notes.txt", ".selftrack"} | pictures
     assert {p.name for p in out.iterdir()} == names
     with pytest.raises(ValueError, match="--overwrite"):
         track_clip(numbered_clip, out, QUICK, model=fake_model())
     assert len(load(out)) == 5
     track_clip(numbered_clip, out, QUICK, overwrite=True, model=fake_model())
     assert len(load(out)) == 20
-    assert {p.name for p in out.iterdir()} == names - {"overlay.mp4"}  # it would be of the earlier run
+    assert {p.name for p in out.iterdir()} == names - pictures  # they would be of the earlier run
 
 
 @pytest.mark.parametrize("existing", [False, True])

@@ -18,13 +18,14 @@ from selftrack.errors import UserError
 from selftrack.eval.compare.reference import skin_windows
 from selftrack.eval.metrics import TrackedClip, measure
 from selftrack.eval.metrics.landmarks import projected_landmarks
-from selftrack.eval.report.pictures import Crop, _Sheet, worst_frames
+from selftrack.eval.report.pictures import _Sheet, worst_frames
 from selftrack.eval.report.plots import most_active
 from selftrack.eval.report.report import _settings as settings_of
 from selftrack.eval.report.report import write_report
 from selftrack.tracker import load
 from selftrack.tracker.network.weights import WEIGHTS, ClipFit, load_network, save_adapted
 from selftrack.tracker.refinement.subject import Subject
+from selftrack.tracker.results.painter import Crop
 from selftrack.tracker.results.track_file import Track
 from selftrack.tracker.subjects import PersonConfig
 

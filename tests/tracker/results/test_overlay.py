@@ -1,4 +1,9 @@
-"""The mesh drawn over pictures: in one colour or in a texture. The written file is tested with the pipeline."""
+"""`overlay.mp4` in its modes: sizes, what is drawn where, and the words burnt in. The split view is tested with the
+pipeline."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -6,65 +11,91 @@ import torch
 
 from selftrack.decoders.head.model import load_head
 from selftrack.tracker.geometry.pose import project
-from selftrack.tracker.results.overlay import MeshPainter, OverlayConfig
+from selftrack.tracker.results.overlay import burnt_in, write_overlay
+from selftrack.tracker.results.painter import MeshPainter, OverlayConfig
+from selftrack.tracker.results.texture import TextureConfig
+from selftrack.tracker.results.track_file import Track
+from selftrack.tracker.sources.opening import open_source
 
 HEAD = load_head()
-VERTICES = project(HEAD.mean[None], torch.tensor([[6.4, 0, 0, 0, 100, 100]]))[0].numpy()
-GREEN = torch.tensor([0.1, 0.8, 0.2])[:, None, None].expand(3, 8, 8)
+GREY, WIDTH, HEIGHT = 60, 240, 200
+TIMES = np.arange(3) / 25
 
 
-def at(point: int) -> tuple[int, int]:
-    """Row and column of one of the detector's points."""
-    points = HEAD.landmarks478(torch.from_numpy(VERTICES)[None])[0]
-    return int(points[point, 1].round()), int(points[point, 0].round())
+@pytest.fixture
+def track(make_clip: Callable[..., Path], make_track: Callable[..., Track]) -> Track:
+    """Three grey frames of 240x200; the head is in its middle, and lost in the last one."""
+    clip = make_clip("grey.mp4", [np.full((HEIGHT, WIDTH, 3), GREY, np.uint8)] * 3, crf="1")
+    made = make_track(TIMES, {"jawOpen": 0.4}, lost=[2], size=(WIDTH, HEIGHT))
+    return replace(made, clip=str(clip))
 
 
-def test_textured_is_opaque_on_the_face_and_nothing_outside() -> None:
-    image = np.full((200, 200, 3), 90, np.uint8)
-    drawn = MeshPainter(HEAD, OverlayConfig(mode="textured"), GREEN)(image, VERTICES)
-    for point in (4, 50, 280, 151, 0, 199, 468):  # nose, cheeks, forehead, lip, chin, eye
-        np.testing.assert_allclose(drawn[at(point)], [26, 204, 51], atol=1)
-    changed = np.abs(drawn.astype(int) - image).sum(-1) > 0
-    rows, columns = np.nonzero(changed)
-    assert VERTICES[:, 1].min() < rows.min() and rows.max() < VERTICES[:, 1].max()
-    assert VERTICES[:, 0].min() < columns.min() and columns.max() < VERTICES[:, 0].max()
-    assert (image == 90).all()
+def pictures(track: Track, folder: Path, **settings: object) -> list[np.ndarray]:
+    """The frames of an overlay with these settings."""
+    with open_source(write_overlay(track, folder, OverlayConfig(**settings))) as source:
+        frames = list(source)
+    np.testing.assert_allclose([frame.time for frame in frames], TIMES, atol=1e-6)
+    return [frame.image.astype(int) for frame in frames]
 
 
-def test_textured_fades_where_the_head_turns_away() -> None:
-    turned = project(HEAD.mean[None], torch.tensor([[6.4, 0, 0.5, 0, 100, 100]]))[0].numpy()
-    image = np.full((200, 200, 3), 90, np.uint8)
-    drawn = MeshPainter(HEAD, OverlayConfig(mode="textured"), GREEN)(image, turned).astype(int)
-    forehead = int(HEAD.landmarks478(torch.from_numpy(turned)[None])[0, 151, 1].round())
-    covered = (drawn[forehead, :, 1] - 90) / 114
-    assert (covered > 0.99).sum() > 20 and np.abs(np.diff(covered)).max() < 0.6
+@pytest.mark.parametrize("mode", ["mesh", "wire", "texture"])
+def test_the_mesh_lies_over_the_frame_at_the_clips_size(track: Track, tmp_path: Path, mode: str) -> None:
+    first, _, lost = pictures(track, tmp_path, mode=mode, texture=TextureConfig(size=128))
+    assert first.shape == (HEIGHT, WIDTH, 3) and np.abs(lost - GREY).max() < 4
+    frame, mesh = np.full((HEIGHT, WIDTH, 3), GREY, np.uint8), track.vertices()[0]
+    if mode != "texture":  # which is that of the grey clip
+        painted = MeshPainter(HEAD, OverlayConfig(mode=mode))(frame, mesh).astype(int)
+        assert np.abs(first - painted).mean() < 3 and np.abs(painted - GREY).mean() > 3
+    beside = np.ones((HEIGHT, WIDTH), bool)
+    beside[:, int(mesh[:, 0].min()) - 2 : int(mesh[:, 0].max()) + 3] = False
+    assert np.abs(first[beside] - GREY).max() < 4
 
 
-def test_shaded_is_the_default_and_needs_no_texture() -> None:
-    image = np.full((200, 200, 3), 90, np.uint8)
-    drawn = MeshPainter(HEAD)(image, VERTICES)
-    lit = drawn[at(151)].astype(float)
-    assert lit.min() > 90 and np.ptp(lit) < 20
+def test_points_are_those_detected_and_those_of_the_mesh(track: Track, tmp_path: Path) -> None:
+    """In yellow and in blue; here the detector saw the mean head's points a little farther right."""
+    placed = project(HEAD.landmarks(478)(HEAD.mean[None]), torch.from_numpy(track.H_image[:1]))[0, :, :2].numpy()
+    closed = track.with_codes(np.zeros_like(track.z))
+    first, *_ = pictures(replace(closed, landmarks=np.stack([placed + [6, 0]] * 3)), tmp_path, mode="points")
+    chin, forehead = (placed[point].round().astype(int) for point in (152, 10))
+    for x, y in (chin, forehead):
+        red, _, blue = first[y, x]
+        assert blue - red > 60, "the mesh's"
+        red, _, blue = first[y, x + 6]
+        assert red - blue > 60, "the detected"
+    assert np.abs(first[:, :20] - GREY).max() < 4
 
 
-def test_the_teeth_of_a_smile_are_light() -> None:
-    smile = torch.zeros(1, HEAD.size)
-    for name in ("mouthUpperUpLeft", "mouthUpperUpRight", "mouthLowerDownLeft", "mouthLowerDownRight"):
-        smile[0, HEAD.expression.start + HEAD.expression_names.index(name)] = 0.9
-    grinning = project(HEAD.geometry(smile), torch.tensor([[6.4, 0, 0, 0, 100, 100]]))
-    upper, lower = HEAD.landmarks478(grinning)[0, [13, 14], :2].round().int().tolist()
-    drawn = MeshPainter(HEAD)(np.zeros((200, 200, 3), np.uint8), grinning[0].numpy())
-    between = drawn[upper[1] + 1 : lower[1], upper[0]].astype(float)
-    teeth = HEAD.mean_texture[:, 200, 190].numpy()  # a texel of theirs
-    light = 0.3 + 0.7 / np.linalg.norm([0.3, 0.5, 1])  # of a surface that faces the camera
-    expected = 255 * OverlayConfig().opacity * light * teeth
-    assert len(between) > 3 and np.abs(between - expected).max(1).min() < 3
+@pytest.mark.parametrize(
+    ("mode", "highest", "size"),
+    [("mesh", None, (600, 80)), ("split", None, (540, 144)), ("mesh", 300, (300, 40)), ("split", 600, (600, 160))],
+)
+def test_sizes(
+    make_clip: Callable[..., Path],
+    make_track: Callable[..., Track],
+    tmp_path: Path,
+    mode: str,
+    highest: int | None,
+    size: tuple[int, int],
+) -> None:
+    """All but the split view have the clip's own size, which is 80x600; that view has panes of 540 pixels at most."""
+    clip = make_clip("tall.mp4", [np.zeros((600, 80, 3), np.uint8)] * 2)
+    track = replace(make_track([0, 0.04], size=(80, 600), f=4.0), clip=str(clip))
+    with open_source(write_overlay(track, tmp_path, OverlayConfig(mode=mode, max_height=highest))) as source:
+        assert (source.info.height, source.info.width) == size
 
 
-def test_wrong_settings_are_refused_in_one_line() -> None:
-    with pytest.raises(ValueError, match='unknown overlay mode "wire": choose one of shaded, textured'):
-        OverlayConfig(mode="wire")
-    with pytest.raises(ValueError, match=r"needs a texture \(3,T,T\)"):
-        MeshPainter(HEAD, OverlayConfig(mode="textured"))
-    with pytest.raises(ValueError, match=r"needs a texture \(3,T,T\)"):
-        MeshPainter(HEAD, OverlayConfig(mode="textured"), GREEN[None])
+def test_burn_in_stands_in_the_bottom_left(track: Track, tmp_path: Path) -> None:
+    bare, burnt = (pictures(track, tmp_path, mode="mesh", burn_in=on) for on in (False, True))
+    for one, other in zip(bare, burnt, strict=True):
+        rows, columns = np.nonzero(np.abs(one - other).max(2) > 40)
+        assert rows.min() > HEIGHT * 0.8 and columns.min() < 15 and columns.max() < WIDTH
+        assert other[rows.min() :].max() > 220 and other[rows.min() :].min() < 25  # light on dark
+    differ = [np.abs(burnt[0] - other)[-30:].max() for other in burnt[1:]]
+    assert min(differ) > 100  # another number, another time; no confidence where no face is
+
+
+def test_words_are_readable_on_white_and_on_black() -> None:
+    for grey in (0, 255):
+        picture = burnt_in(np.full((120, 300, 3), grey, np.uint8), "000012  0:00.480").astype(int)
+        assert picture.max() > 240 and picture.min() < 60
+        assert (picture[:60] == grey).all() and (picture[:, 280:] == grey).all()

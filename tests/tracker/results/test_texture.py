@@ -14,7 +14,8 @@ from selftrack.decoders.head.model import Head, load_head
 from selftrack.decoders.mesh.rasterizer import interpolate, rasterize
 from selftrack.io import file_hash
 from selftrack.tracker.geometry.pose import project
-from selftrack.tracker.results.overlay import OverlayConfig, write_overlay
+from selftrack.tracker.results.overlay import write_overlay
+from selftrack.tracker.results.painter import OverlayConfig
 from selftrack.tracker.results.texture import (
     EYES,
     SHADE,
@@ -106,13 +107,13 @@ def test_without_a_face_it_is_the_mean_texture(turning: Turning) -> None:
 
 
 def test_textured_overlay_looks_like_the_clip(turning: Turning, tmp_path: Path) -> None:
-    write_overlay(turning, tmp_path, OverlayConfig(mode="textured"))
+    write_overlay(turning, tmp_path, OverlayConfig(mode="texture"))
     x, y = np.rint(turning.vertices(slice(None))[:, HEAD.landmarks478.triangles[151, 0], :2]).astype(int).T
-    with open_source(tmp_path / "overlay.mp4") as reader:
-        images = [frame.image.astype(int) for frame in reader]
-    assert len(images) == 9 and images[0].shape == (SIDE, 2 * SIDE, 3)
+    with open_source(tmp_path / "overlay.mp4") as overlay, open_source(turning.clip) as clip:
+        images, frames = ([frame.image.astype(int) for frame in source] for source in (overlay, clip))
+    assert len(images) == 9 and images[0].shape == (SIDE, SIDE, 3)
     for i, image in enumerate(images):
-        drawn, frame = image[y[i], SIDE + x[i]], image[y[i], x[i]]
+        drawn, frame = image[y[i], x[i]], frames[i][y[i], x[i]]
         if i in (2, 5):
             assert frame.max() < 10 and drawn.min() > 60  # the texture knows what these frames hide
         else:

@@ -1,0 +1,66 @@
+"""The mesh with alpha: laid over the clip it is the overlay, frame by frame."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from selftrack.tracker.export import write
+from selftrack.tracker.results.painter import MeshPainter, OverlayConfig
+from selftrack.tracker.results.track_file import Track
+
+MakeTrack = Callable[..., Track]
+
+
+def read(path: Path) -> tuple[av.video.stream.VideoStream, list[float], list[np.ndarray]]:
+    """A video's stream, the times of its frames in seconds and these, (H,W,4) in 0..1, by FFmpeg."""
+    with av.open(str(path)) as container:
+        stream, times, frames = container.streams.video[0], [], []
+        for frame in container.decode(stream):
+            times.append(frame.time)
+            frames.append(frame.reformat(format="rgba64le", src_colorspace="ITU709").to_ndarray() / 65535)
+    return stream, times, frames
+
+
+def test_over_the_clip_it_is_the_overlay(make_track: MakeTrack, tmp_path: Path) -> None:
+    """The lost frame shows the clip alone; an odd size stays as it is."""
+    track = make_track(np.arange(3) / 25, {"jawOpen": 0.5}, lost=[1], size=(301, 203), f=7.0, ry=0.2)
+    _, times, layers = read(write(track, "mov", tmp_path / "a.mov"))
+    assert times == pytest.approx(track.times, abs=1e-6) and layers[0].shape == (203, 301, 4)
+    picture = np.random.default_rng(0).integers(0, 255, (203, 301, 3), dtype=np.uint8)
+    painter, vertices = MeshPainter(track.model(), OverlayConfig(mode="mesh")), track.vertices()
+    for row, layer in enumerate(layers):
+        over = picture * (1 - layer[..., 3:]) + 255 * layer[..., :3] * layer[..., 3:]
+        expected = picture if row == 1 else painter(picture, vertices[row])
+        difference = np.abs(over - expected)
+        assert difference.mean() < 0.6 and difference.max() < 12
+        assert (layer[..., 3] == 0).mean() > 0.3
+    assert layers[0][..., 3].max() == pytest.approx(0.75, abs=2e-3)
+
+
+def test_its_look_is_that_of_the_tracks_settings(make_track: MakeTrack, tmp_path: Path) -> None:
+    style = '{"overlay_style": {"mode": "wire", "opacity": 1.0, "colour": [0, 0, 1], "ambient": 1.0, "burn_in": true}}'
+    track = replace(make_track([0.0], size=(200, 200), f=6.4), config=style)
+    _, _, (layer,) = read(write(track, "mov", tmp_path / "a.mov"))
+    nose = track.vertices()[0, track.model().landmarks478.triangles[1, 0], :2].round().astype(int)
+    np.testing.assert_allclose(layer[nose[1], nose[0]], [0, 0, 1, 1], atol=0.02)
+
+
+@pytest.mark.parametrize("rate", [Fraction(24000, 1001), 24, 25, Fraction(30000, 1001), 50, Fraction(60000, 1001)])
+def test_a_steady_rate_is_one_that_programs_know(make_track: MakeTrack, tmp_path: Path, rate: Fraction) -> None:
+    """Also where the container has rounded times to milliseconds, and the track begins within the clip."""
+    times = np.round(5 + np.arange(100) / float(rate), 3)
+    track = make_track(times, lost=range(1, 100), size=(32, 32))
+    stream, read_times, _ = read(write(track, "mov", tmp_path / "a.mov"))
+    assert stream.average_rate == rate and stream.codec_context.name == "prores"
+    np.testing.assert_allclose(read_times, np.arange(100) / float(rate), atol=1e-9)
+
+
+def test_a_varying_rate_keeps_its_times(make_track: MakeTrack, tmp_path: Path) -> None:
+    times = 3 + np.cumsum([0, 0.04, 0.031, 0.1, 0.017, 0.05])
+    _, read_times, _ = read(write(make_track(times, size=(32, 32)), "mov", tmp_path / "a.mov"))
+    np.testing.assert_allclose(read_times, times - times[0], atol=1e-5)

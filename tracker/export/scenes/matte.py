@@ -1,0 +1,71 @@
+"""The mesh alone as a video with an alpha channel, for compositing programs to lay over the clip."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from selftrack.tracker.export.options import ExportOptions
+from selftrack.tracker.export.registry import exporter
+from selftrack.tracker.export.timing import frame_rate
+
+if TYPE_CHECKING:
+    from selftrack.tracker.results.track_file import Track
+
+_TICK = Fraction(1, 90_000)  # seconds, of a clip whose rate varies
+_ROUNDING = 0.0025  # seconds by which times may be off a steady rate, as containers round them
+_STYLE = ("opacity", "colour", "ambient")
+_BT709, _FULL_SCALE = 1, 65535
+
+
+@exporter("mov", "{clip}_mesh.mov")
+def export_matte(track: Track, path: Path, options: ExportOptions) -> None:
+    """Write what the overlay's mode "mesh" draws, without the clip: a .mov of ProRes 4444 with straight alpha.
+
+    It has the clip's size, one frame for each of the track's, whose first is at 0, and neither clip nor sound. Frames
+    without a face are transparent. Opacity and colours are those of the track's settings.
+    """
+    import av
+
+    from selftrack.tracker.results.painter import MeshPainter, OverlayConfig, doubts_of
+
+    style = {name: value for name, value in track.settings().get("overlay_style", {}).items() if name in _STYLE}
+    painter, doubts = MeshPainter(track.model(), OverlayConfig(mode="mesh", **style)), doubts_of(track)
+    (width, height), (rate, tick, counts) = track.size, _clock(track.times)
+    with av.open(str(path), "w", format="mov") as out:
+        stream = out.add_stream("prores_ks", rate=rate, options={"profile": "4444", "alpha_bits": "16"})
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuva444p10le"
+        stream.codec_context.time_base = tick
+        for name in ("colorspace", "color_primaries", "color_trc", "color_range"):
+            setattr(stream.codec_context, name, _BT709)
+        for row, count in enumerate(counts.tolist()):
+            layer = np.zeros((height, width, 4), np.float32)
+            if track.ok[row]:
+                layer = painter.layer((height, width), track.vertices(slice(row, row + 1))[0], doubts[row])
+            frame = av.VideoFrame.from_ndarray(_filled(layer), "rgba64le")
+            frame = frame.reformat(format="yuva444p10le", dst_colorspace="ITU709", dst_color_range="MPEG")
+            frame.pts, frame.time_base = count, tick
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode())
+
+
+def _filled(layer: np.ndarray) -> np.ndarray:
+    """A layer (H,W,4) RGBA in 0..1 as uint16, in the mesh's mean colour beside it: black there would bleed into the
+    mesh's edges when it is compressed."""
+    mesh = layer[..., 3] > 0
+    if mesh.any():
+        layer[~mesh, :3] = layer[mesh, :3].mean(0)
+    return np.rint(_FULL_SCALE * layer).astype(np.uint16)
+
+
+def _clock(times: np.ndarray) -> tuple[Fraction, Fraction, np.ndarray]:
+    """The rate of frames at times (T,) seconds, the tick that they are counted in, seconds, and their counts (T,) from
+    the first one: of frames where the rate is steady, so that programs see one that they know."""
+    rate, since = Fraction(frame_rate(times)).limit_denominator(1001), times - times[0]
+    counts = np.rint(since * float(rate)).astype(int)
+    if np.abs(since - counts / float(rate)).max() < _ROUNDING and (np.diff(counts) > 0).all():
+        return rate, 1 / rate, counts
+    return rate, _TICK, np.rint(since / float(_TICK)).astype(int)
