@@ -266,7 +266,7 @@ class Tracker:
             decoder_path=str(model.decoder_path or ""),
             config=json.dumps(window | asdict(config or self.config)),
             timecode=source.info.timecode if source else "",
-            timecode_rate=float(source.info.rate) if source and source.info.timecode else 0.0,
+            timecode_rate=float(source.info.rate) if source else 0.0,
         )
 
     def _locate(self, frame: Frame | np.ndarray, time: float | None = None) -> _Located:

@@ -48,11 +48,17 @@ def times_before(times: np.ndarray) -> np.ndarray:
     return np.arange(0, times[0] - step / 2, step)
 
 
+def timecode_rate(track: Track) -> float:
+    """Find the rate, frames per second, that timecode counts: what the clip says, or where that is not known the
+    `frame_rate` of its times."""
+    return track.timecode_rate or frame_rate(track.times)
+
+
 def with_timecode(track: Track, text: str) -> Track:
-    """The track with this timecode at the clip's time 0, counted at the rate of its own one, else at `frame_rate`.
+    """The track with this timecode at the clip's time 0, see `timecode_rate`.
 
     Raises:
         UserError: it is no timecode, or not one at this rate.
     """
-    start = Timecode.parse(text, track.timecode_rate or frame_rate(track.times))
+    start = Timecode.parse(text, timecode_rate(track))
     return replace(track, timecode=str(start), timecode_rate=float(start.rate))

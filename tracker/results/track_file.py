@@ -76,7 +76,7 @@ class Track:
     visible: np.ndarray = field(default_factory=lambda: np.ones((0, 6), np.float32))
     notes: tuple[str, ...] = ()  # one line each of what was found in the clip, what was done, and what to do
     timecode: str = ""  # of the clip's time 0, HH:MM:SS:FF or, drop-frame, HH:MM:SS;FF; empty: it has none
-    timecode_rate: float = 0.0  # frames/s that it counts
+    timecode_rate: float = 0.0  # frames/s of the clip as it says itself, which timecode counts; 0: not known
     version: int = VERSION
 
     def __post_init__(self) -> None:

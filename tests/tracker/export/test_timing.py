@@ -1,9 +1,14 @@
 """Times in frames and timecode: usual rates, the app's sixtieths."""
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from selftrack.tracker.export.timing import frame_rate, timecode, times_before
+from selftrack.errors import UserError
+from selftrack.tracker.export.timing import frame_rate, timecode, times_before, with_timecode
+from selftrack.tracker.results.track_file import Track
 
 
 @pytest.mark.parametrize(
@@ -36,3 +41,12 @@ def test_times_before_the_first_are_from_0_at_the_rate(first: float, count: int)
     before = times_before(first + np.arange(50) / 25)
     np.testing.assert_allclose(before, np.arange(count) / 25, atol=1e-12)
     assert not count or 0.019 < first - before[-1] < 0.061
+
+
+def test_timecode_counts_at_the_rate_that_the_clip_says(make_track: Callable[..., Track]) -> None:
+    """A few times in whole milliseconds do not part 29.97 from 30, which has no drop-frame."""
+    few = make_track(np.array([0.0, 0.033, 0.067, 0.1]))
+    with pytest.raises(UserError, match="this clip has 30"):
+        with_timecode(few, "01:00:00;00")
+    coded = with_timecode(replace(few, timecode_rate=2997 / 100), "01:00:00;00")
+    assert (coded.timecode, coded.timecode_rate) == ("01:00:00;00", 30000 / 1001)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from selftrack.tracker.export.options import ExportOptions
 from selftrack.tracker.export.registry import exporter
-from selftrack.tracker.export.timing import frame_rate
+from selftrack.tracker.export.timing import timecode_rate
 from selftrack.tracker.sources.names import source_name
 from selftrack.tracker.timecode import Timecode, counted_rate
 
@@ -36,7 +36,7 @@ class _Cut(NamedTuple):
 
 def _cut(track: Track) -> _Cut:
     """The cut from a clip to a programme."""
-    start = track.start_timecode() or Timecode(0, counted_rate(frame_rate(track.times)))
+    start = track.start_timecode() or Timecode(0, counted_rate(timecode_rate(track)))
     first, last = (start.after(float(track.times[row])) for row in (0, -1))
     record = Timecode.parse("01:00:00;00" if start.drop else "01:00:00:00", start.rate)
     end = replace(last, frame=last.frame + 1)
