@@ -49,5 +49,7 @@ def _convert(track: Track, path: Path, options: ExportOptions, suffix: str) -> N
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if not made.exists():
             reason = (done.stderr.strip() or f"it ended with status {done.returncode}").splitlines()[-1]
-            raise UserError(f"Blender could not write {suffix} ({reason}); see that `python -c 'import bpy'` works")
+            raise UserError(
+                f"Blender could not write {suffix} ({reason}); bpy 5 is needed, and that `import bpy` works"
+            )
         shutil.copyfile(made, path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.spatial import cKDTree
+from scipy.spatial.transform import Rotation
 
 from selftrack.decoders.arkit import ARKIT_NAMES
 from selftrack.decoders.head.model import load_head
@@ -92,36 +94,52 @@ def test_every_frame_has_the_vertices_of_the_track(to: str, suffix: str, perform
         assert set(seen["keys"]) == {"Basis", *ARKIT_NAMES} and seen["images"].tolist() == [256]
 
 
-@in_blender
-def test_fbx_is_in_centimetres_without_scales(performer: Track, tmp_path: Path) -> None:
-    """By the file's own numbers: FBX's unit, vertices as large as a head, y up, no object with a scale or a turn."""
-    path = write(performer, "fbx", tmp_path / "out.fbx", ExportOptions(focal=FOCAL))
-    program = """
-import sys, bpy
+PARSE = """
+import bpy, json, os, sys
+sys.path.append(os.path.join(bpy.utils.system_resource("SCRIPTS"), "addons_core"))
 from io_scene_fbx import parse_fbx
 root, _ = parse_fbx.parse(sys.argv[1])
-def all_of(element, name):
+def below(element, name):
     return [e for e in element.elems if e.id == name]
-(settings,) = all_of(root, b"GlobalSettings")
-values = {p.props[0]: p.props[4] for p in all_of(all_of(settings, b"Properties70")[0], b"P") if len(p.props) > 4}
-(objects,) = all_of(root, b"Objects")
-(mesh,) = [e for e in all_of(objects, b"Geometry") if e.props[2] == b"Mesh"]
-points = all_of(mesh, b"Vertices")[0].props[0]
-scales = [
-    tuple(p.props[4:7])
-    for model in all_of(objects, b"Model")
-    for block in all_of(model, b"Properties70")
-    for p in all_of(block, b"P")
-    if p.props[0] == b"Lcl Scaling"
-]
-print("RESULT", values[b"UnitScaleFactor"], values[b"UpAxis"], max(points[1::3]) - min(points[1::3]), scales)
+def properties(element):
+    return {p.props[0].decode(): list(p.props[4:]) for block in below(element, b"Properties70") for p in block.elems}
+(settings,), (objects,) = below(root, b"GlobalSettings"), below(root, b"Objects")
+(mesh,) = [e for e in below(objects, b"Geometry") if e.props[2] == b"Mesh"]
+curves = [{e.id.decode(): e.props[0] for e in curve.elems} for curve in below(objects, b"AnimationCurve")]
+print("RESULT" + json.dumps({
+    "unit": properties(settings)["UnitScaleFactor"][0],
+    "up": properties(settings)["UpAxis"][0],
+    "points": list(below(mesh, b"Vertices")[0].props[0]),
+    "scales": [properties(model)["Lcl Scaling"] for model in below(objects, b"Model")],
+    "times": [list(curve["KeyTime"]) for curve in curves],
+    "values": [list(curve["KeyValueFloat"]) for curve in curves],
+}))
 """
-    scripts = "import bpy, os, sys; sys.path.append(os.path.join(bpy.utils.system_resource('SCRIPTS'), 'addons_core'))"
-    command = [sys.executable, "-c", scripts + program, str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    unit, up, height, scales = done.stdout.split("RESULT ")[1].strip().split(" ", 3)
-    assert (float(unit), int(up)) == (1, 1) and 20 < float(height) < 35
-    assert all(value == pytest.approx(1, abs=1e-5) for scale in eval(scales) for value in scale)
+
+
+@in_blender
+def test_fbx_by_its_own_numbers(performer: Track, tmp_path: Path) -> None:
+    """Centimetres, y up, without a scale on any object; keys at the clip's times, of weights in percent and of the
+    head's place and its turn about x, y, z in that order."""
+    path = write(performer, "fbx", tmp_path / "out.fbx", ExportOptions(focal=FOCAL))
+    done = subprocess.run([sys.executable, "-c", PARSE, str(path)], capture_output=True, text=True, check=True)
+    file = json.loads(done.stdout.split("RESULT")[1].splitlines()[0])
+    assert (file["unit"], file["up"]) == (1, 1)
+    points = np.array(file["points"]).reshape(-1, 3)
+    rest = torch.cat([torch.from_numpy(performer.identity), torch.zeros(HEAD.size - 60)])
+    neutral = HEAD.geometry(rest[None])[0].numpy() * [100, -100, -100]
+    np.testing.assert_allclose(points.min(0), neutral.min(0), atol=1e-3)
+    np.testing.assert_allclose(points.max(0), neutral.max(0), atol=1e-3)
+    np.testing.assert_allclose(file["scales"], 1, atol=1e-5)
+    times = np.array([keys for keys in file["times"] if len(keys) == 5]) / 46_186_158_000  # FBX's ticks of a second
+    assert len(times) >= 52 + 6 and np.abs(times - performer.times).max() < 1e-5
+    turn, place = camera_pose(performer, FOCAL)
+    flip = np.diag([1, -1, -1])
+    angles = Rotation.from_matrix(flip @ turn @ flip).as_euler("xyz", degrees=True)
+    expected = np.concatenate([100 * performer.z[:, HEAD.expression], place * [100, -100, -100], angles], axis=1)
+    keyed = np.array([values for values in file["values"] if len(values) == 5])
+    for values in expected.T:
+        assert np.abs(keyed - values).max(axis=1).min() < 1e-2
 
 
 def test_without_blender_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -16,6 +19,7 @@ from selftrack.decoders.arkit import ARKIT_NAMES
 from selftrack.decoders.head.model import load_head
 from selftrack.tracker.export import ExportOptions, write
 from selftrack.tracker.export.gaze import gaze_directions
+from selftrack.tracker.geometry.camera import camera_pose
 from selftrack.tracker.results.track_file import Track
 
 pytest.importorskip("pxr", reason="usd-core is an extra")
@@ -166,6 +170,41 @@ def test_texels_normals_and_the_texture_inside(usd: Reader, tmp_path: Path) -> N
         assert stage.filename.endswith(".usdc") and stage.compress_type == 0
         image = cv2.imdecode(np.frombuffer(package.read(texture), np.uint8), cv2.IMREAD_COLOR)
     assert image.shape == (256, 256, 3)
+
+
+IN_BLENDER = """
+import sys, bpy, numpy as np
+source, target, *codes = sys.argv[1:]
+bpy.ops.wm.read_factory_settings(use_empty=True)
+bpy.ops.wm.usd_import(filepath=source)
+(head,) = [o for o in bpy.data.objects if o.type == "MESH"]
+(camera,) = [o for o in bpy.data.objects if o.type == "CAMERA"]
+frames = []
+for code in map(float, codes):
+    bpy.context.scene.frame_set(int(code), subframe=code - int(code))
+    shown = head.evaluated_get(bpy.context.evaluated_depsgraph_get())
+    to_camera = camera.matrix_world.inverted() @ shown.matrix_world
+    frames.append([to_camera @ vertex.co for vertex in shown.data.vertices])
+lens = camera.data.lens / np.array([camera.data.sensor_width, camera.data.sensor_height])
+np.savez(target, frames=frames, lens=lens, images=[image.size[0] for image in bpy.data.images])
+"""
+
+
+def test_blender_shows_the_same_before_the_same_camera(make_track: MakeTrack, tmp_path: Path) -> None:
+    if find_spec("bpy") is None:
+        pytest.skip("no Blender to open the file in: bpy is not installed")
+    steps = np.linspace(0, 1, 4)
+    track = make_track(1 + np.arange(4) / 25, {"jawOpen": steps}, tx=200 + 100 * steps, ty=120.0, ry=steps, rz=0.2)
+    path, target = write(track, "usd", tmp_path / "a.usdz", ExportOptions(focal=800.0)), tmp_path / "a.npz"
+    command = [sys.executable, "-c", IN_BLENDER, str(path), str(target), "25", "26", "27", "28"]
+    subprocess.run(command, capture_output=True, text=True, check=True)
+    seen = np.load(target)
+    turn, place = camera_pose(track, 800.0)
+    shapes = HEAD.geometry(torch.from_numpy(track.z)).numpy().astype(float)
+    expected = (np.einsum("tij,tvj->tvi", turn, shapes) + place[:, None]) * OURS
+    assert np.abs(seen["frames"] - expected).max() < 1e-4  # metres
+    np.testing.assert_allclose(seen["lens"], 800 / np.array(track.size), rtol=1e-4)
+    assert seen["images"].tolist() == [256]
 
 
 def test_usds_own_validators_find_nothing(usd: Reader) -> None:
