@@ -1,4 +1,4 @@
-"""What each part of the bundled I2ZNet is worth: train without it, compare on known people and on real clips.
+"""What each part of a small I2ZNet is worth: train without it, compare on known people and on real clips.
 
     python scripts/ablate_streams.py CAPTURES KNOWN OUT CLIP [CLIP ...] --steps 2000
 

@@ -100,8 +100,8 @@ def i2znet(
     """Train the heads of an I2ZNet.
 
     Goes on where it was interrupted. Under torchrun on several devices. Settings are those of
-    selftrack.training.i2znet.TrainConfig, such as objective.noise.point; presets of the architecture are i2znet_small,
-    i2znet_fan, i2znet_imagenet and i2znet_paper.
+    selftrack.training.i2znet.TrainConfig, such as objective.noise.point; presets of the architecture are i2znet_points,
+    i2znet_small, i2znet_fan, i2znet_imagenet and i2znet_paper.
     """
     changes = _changes(config, set, steps=steps, seed=seed)
     if decoder or capture:

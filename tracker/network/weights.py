@@ -27,7 +27,7 @@ from selftrack.tracker.refinement.subject import Subject
 from selftrack.tracker.results.skin_points import Window
 
 ASSETS = Path(__file__).parents[1] / "assets"
-WEIGHTS = ASSETS / "i2znet_small.safetensors"
+WEIGHTS = ASSETS / "i2znet_points.safetensors"
 BUNDLED = {478: WEIGHTS, 68: ASSETS / "i2znet_fan.safetensors"}
 """The bundled weights by the number of landmarks that they read."""
 _STREAMS = "streams"  # in the metadata
