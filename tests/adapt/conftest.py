@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +17,7 @@ from selftrack.decoders.head.model import load_head
 from selftrack.decoders.mesh.rasterizer import interpolate, rasterize
 from selftrack.tracker.geometry.crop import apply, face_similarity, inter_ocular, warp
 from selftrack.tracker.geometry.pose import project
-from selftrack.tracker.network.i2znet import I2ZNet, to_tensor
+from selftrack.tracker.network.i2znet import I2ZConfig, I2ZNet, to_tensor
 from selftrack.tracker.network.weights import load_network
 from selftrack.tracker.refinement.flow import View
 
@@ -41,6 +42,18 @@ def quick() -> AdaptConfig:
 def network() -> I2ZNet:
     """The bundled network; nobody may change it."""
     return load_network()
+
+
+@pytest.fixture(scope="session")
+def with_streams(network: I2ZNet) -> I2ZNet:
+    """A network with streams. It says what the linear part of the bundled one says, for the rest is untrained."""
+    torch.manual_seed(0)
+    config = replace(I2ZConfig.load("i2znet_small"), decoder=network.config.decoder)
+    other = I2ZNet(config).eval().requires_grad_(False)
+    other.heads.linear.load_state_dict(network.heads.linear.state_dict())
+    for name, value in network.heads.coordinates.named_buffers():
+        setattr(other.heads.coordinates, name, value.clone())
+    return other
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from selftrack.adapt.clip import ClipConfig, Pixels, _Shots, chosen_rows, read_clip
 from selftrack.adapt.model import Adapted
 from selftrack.tracker.geometry.crop import warp
-from selftrack.tracker.network.i2znet import to_tensor
+from selftrack.tracker.network.i2znet import I2ZNet, to_tensor
 from selftrack.tracker.pipeline import TrackConfig, load_model, open_clip
 from selftrack.tracker.refinement.subject import find_subject
 from selftrack.tracker.sources.opening import open_source
@@ -95,8 +96,8 @@ def test_brighter_is_not_another_shot() -> None:
 
 
 @pytest.mark.parametrize("maps", [False, True])
-def test_reading_the_bundled_clip(smile: Path, maps: bool) -> None:
-    model, track = load_model(TrackConfig()), TrackConfig(duration=0.4)
+def test_reading_the_bundled_clip(smile: Path, with_streams: I2ZNet, maps: bool) -> None:
+    model, track = replace(load_model(TrackConfig()), network=with_streams), TrackConfig(duration=0.4)
     with open_clip(smile, track) as source:
         clip = read_clip(source, model, track, ClipConfig(maps=maps))
     assert len(clip) == clip.total == 12 and clip.size == (640, 360) and (clip.shot == 0).all()

@@ -14,7 +14,8 @@ from selftrack.adapt.trainer import KEYS, AdaptConfig, Trainer
 from selftrack.errors import UserError
 from selftrack.io import json_text
 from selftrack.tracker.model import Model
-from selftrack.tracker.network.weights import ClipFit, load_network, save_heads
+from selftrack.tracker.network.i2znet import I2ZNet
+from selftrack.tracker.network.weights import ClipFit, save_heads
 from selftrack.tracker.results.track_file import Track
 from selftrack.tracker.sources.opening import open_source
 from selftrack.tracker.subjects import PersonConfig, find_in_clip
@@ -35,13 +36,12 @@ def tracked(model: Model, clip: Path) -> Track:
 
 
 @pytest.fixture
-def off(tmp_path: Path) -> Path:
+def off(with_streams: I2ZNet, tmp_path: Path) -> Path:
     """Weights of a network that says four fifths of how the head moves: there is something to gain."""
-    network = load_network()
-    heads = copy.deepcopy(network.heads)
+    heads = copy.deepcopy(with_streams.heads)
     heads.linear.pose.weight.data *= 0.8
     path = tmp_path / "off.safetensors"
-    save_heads(path, network, heads.state_dict(), {})
+    save_heads(path, with_streams, heads.state_dict(), {})
     return path
 
 
