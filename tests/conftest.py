@@ -150,12 +150,15 @@ def make_clip(tmp_path: Path) -> Callable[..., Path]:
         pix_fmt: str = "yuv420p",
         aspect: Fraction | None = None,
         click: float | None = None,
+        rate: Fraction | int = 25,
+        metadata: Mapping[str, str] | None = None,
         **options: str,
     ) -> Path:
         path = tmp_path / name
         movflags = {"movflags": "faststart"} if name.endswith("mp4") else {}
         with _same_priority(), av.open(str(path), "w", options=movflags) as out:
-            stream = out.add_stream(codec, rate=25, options=options)
+            out.metadata.update(metadata or {})
+            stream = out.add_stream(codec, rate=rate, options=options)
             stream.height, stream.width = images[0].shape[:2]
             stream.pix_fmt, stream.codec_context.time_base = pix_fmt, tick
             if aspect is not None:
@@ -250,7 +253,17 @@ def make_track() -> Callable[..., Track]:
     return _make_track
 
 
-RATES = {"24": 24, "25": 25, "29.97": 30000 / 1001, "30": 30, "50": 50, "60": 60}
+RATES = {
+    "23.976": 24000 / 1001,
+    "24": 24,
+    "25": 25,
+    "29.97": 30000 / 1001,
+    "30": 30,
+    "50": 50,
+    "59.94": 60000 / 1001,
+    "60": 60,
+    "120": 120,
+}
 
 
 @pytest.fixture(params=[*RATES, "varying"])

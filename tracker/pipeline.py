@@ -30,6 +30,7 @@ from selftrack.tracker.sources.base import FrameSource
 from selftrack.tracker.sources.opening import open_source
 from selftrack.tracker.stopwatch import Stopwatch
 from selftrack.tracker.subjects import Faces, PersonConfig, find_face, find_subject
+from selftrack.tracker.timecode import Timecode
 from selftrack.tracker.tracker import Tracker, TrackerConfig
 
 CONFIG = "config.yaml"
@@ -56,6 +57,8 @@ class TrackConfig(TrackerConfig):
     """Frames per second of a sequence of pictures; None for 24. A video has times of its own."""
     stream: int | None = None
     """Number of the video to track in a file with several; None for the default one, else the largest."""
+    timecode: str | None = None
+    """Timecode of the clip's time 0, HH:MM:SS:FF, or HH:MM:SS;FF for drop-frame; None for what the clip itself says."""
     landmarks: str = "mediapipe"
     """Source of the landmarks: mediapipe (478 points) or fan (68 points)."""
     weights: str | None = None
@@ -132,8 +135,12 @@ def _is_of(fit: ClipFit, source: FrameSource, config: TrackConfig) -> bool:
 
 
 def open_clip(path: Path | str, config: TrackConfig) -> FrameSource:
-    """The window of a clip that the settings name; see `open_source`."""
-    return open_source(path, config.start, config.duration, config.fps, config.stream)
+    """The window of a clip that the settings name, with their timecode; see `open_source`."""
+    source = open_source(path, config.start, config.duration, config.fps, config.stream)
+    if config.timecode is not None:
+        text = str(Timecode.parse(config.timecode, source.info.rate))
+        source.info = replace(source.info, timecode=text)
+    return source
 
 
 def track_clip(

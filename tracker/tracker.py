@@ -265,6 +265,8 @@ class Tracker:
             decoder_hash=model.decoder.hash,
             decoder_path=str(model.decoder_path or ""),
             config=json.dumps(window | asdict(config or self.config)),
+            timecode=source.info.timecode if source else "",
+            timecode_rate=float(source.info.rate) if source else 0.0,
         )
 
     def _locate(self, frame: Frame | np.ndarray, time: float | None = None) -> _Located:

@@ -26,6 +26,12 @@ def export(
         float | None,
         typer.Option(help="Focal length of the camera in pixels (default: fitted, or 1.2 times the longer side)."),
     ] = None,
+    timecode: Annotated[
+        str | None,
+        typer.Option(
+            help="Timecode of the clip's time 0, HH:MM:SS:FF, or HH:MM:SS;FF for drop-frame (default: the clip's own)."
+        ),
+    ] = None,
     clean: Annotated[
         bool, typer.Option("--clean", help="Smooth noise and bridge short gaps; blinks stay (default: no).")
     ] = False,
@@ -37,9 +43,12 @@ def export(
     formats = exports.known(to)
     if not formats or (output is not None and len(formats) > 1):
         raise UserError(f"--to names {len(formats)} formats; name one{' for the file of -o' if formats else ''}")
-    if focal is not None and not any(FORMATS[name].focal for name in formats):
-        taking = ", ".join(sorted(name for name, format_ in FORMATS.items() if format_.focal))
-        raise UserError(f"--focal does not count in {', '.join(formats)}; leave it out, or write one of {taking}")
+    for option, given in (("focal", focal), ("timecode", timecode)):
+        if given is not None and not any(getattr(FORMATS[name], option) for name in formats):
+            taking = ", ".join(sorted(name for name, format_ in FORMATS.items() if getattr(format_, option)))
+            raise UserError(
+                f"--{option} does not count in {', '.join(formats)}; leave it out, or write one of {taking}"
+            )
     if neutral_frame is not None and not clean:
         raise UserError("--neutral-frame is a part of the clean-up; add --clean")
     if not folder.exists():
@@ -49,7 +58,7 @@ def export(
 
     cleaning = CleanConfig(neutral_frame=neutral_frame) if clean else None
     for name in formats:
-        print(exports.export(folder, name, output, ExportOptions(focal=focal), cleaning))
+        print(exports.export(folder, name, output, ExportOptions(focal=focal), cleaning, timecode))
 
 
 def main() -> None:

@@ -59,6 +59,12 @@ def track(
             help="Track this video of a file with several (default: the file's own, else the largest).", min=0
         ),
     ] = None,
+    timecode: Annotated[
+        str | None,
+        typer.Option(
+            help="Timecode of the clip's time 0, HH:MM:SS:FF, or HH:MM:SS;FF for drop-frame (default: the file's own)."
+        ),
+    ] = None,
     face: Annotated[
         int | None, typer.Option(help="Follow the face of this number, see --thumbnails (default 0).", min=0)
     ] = None,
@@ -136,6 +142,7 @@ def track(
         "track.duration": duration,
         "track.fps": fps,
         "track.stream": stream,
+        "track.timecode": timecode,
         "track.detect.face": face,
         "track.landmarks": landmarks,
         "track.identity": identity,

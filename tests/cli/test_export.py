@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from selftrack.tracker.export import FORMATS, ExportOptions, write
+from selftrack.tracker.export.timing import with_timecode
 from selftrack.tracker.results.track_file import Track
 
 
@@ -33,6 +34,10 @@ def test_into_the_folder_or_to_a_file(run: Callable, wink: Track) -> None:
         (["--to", "csv", "--focal", "900"], "leave it out, or write one of blender, glb, maya, npz, openface, viewer"),
         (["--to", "csv", "--clean", "--neutral-frame", "5"], "frames 0 to 4"),
         (["--to", "openface", "--focal", "-1"], "above 0"),
+        (["--to", "csv", "--timecode", "1h"], "must be HH:MM:SS:FF"),
+        (["--to", "edl", "--timecode", "10:00:00:25"], "goes from 00:00:00:00 to 23:59:59:24"),
+        (["--to", "livelink", "--timecode", "10:00:00;00"], "drop-frame"),
+        (["--to", "maya", "--timecode", "10:00:00:00"], "leave it out, or write one of csv, edl, glb, livelink, npz"),
         (["--to", "csv", "-o", "nowhere/a.csv"], "nowhere"),
     ],
 )
@@ -83,6 +88,35 @@ def test_where_the_focal_length_counts(wink: Track, tmp_path: Path) -> None:
         assert (first != second) == one.focal, name
 
 
+def test_where_the_timecode_counts(wink: Track, tmp_path: Path) -> None:
+    """Where a format says so, files of two timecodes differ; elsewhere they are the same."""
+    for name, one in FORMATS.items():
+        if one.package or name == "viewer":  # the .glb inside the page has it
+            continue
+        files = [
+            write(with_timecode(wink, code), name, tmp_path / f"{code[:2]}{Path(one.file).suffix}").read_bytes()
+            for code in ("10:00:00:00", "11:00:00:00")
+        ]
+        assert (files[0] != files[1]) == one.timecode, name
+
+
+def test_timecode_by_the_commands(run: Callable, smile: Path) -> None:
+    """That of `track` is kept; that of `track-export` is for its file alone."""
+    given = ("--timecode", "10:00:00:15", "--duration", 0.2, "--start", 1, "--no-overlay")
+    status, _, err = run("track", smile, "-o", "out", *given, "--export", "livelink,edl")
+    assert status == 0, err
+    header, *rows = (line.split(",") for line in Path("out/curves.csv").read_text().splitlines())
+    assert header[-1] == "timecode" and [row[-1] for row in rows[:2]] == ["10:00:01:15", "10:00:01:16"]
+    first = Path("out/smile_livelink.csv").read_text().splitlines()[1]
+    assert first.startswith("10:00:00:30.000,61,")  # the app's FF are sixtieths
+    assert "10:00:01:15 10:00:01:21 01:00:00:00 01:00:00:06" in Path("out/smile.edl").read_text()
+    assert run("track-export", "out", "--to", "edl", "-o", "b.edl", "--timecode", "00:00:00:00")[0] == 0
+    assert "00:00:01:00 00:00:01:06 " in Path("b.edl").read_text()
+    status, _, err = run("track", smile, "-o", "again", "--timecode", "10:00:00:30")
+    assert status == 2 and "goes from 00:00:00:00 to 23:59:59:29" in err and len(err.splitlines()) == 1
+    assert not Path("again").exists()
+
+
 def test_several_formats_of_a_track_that_is_there(run: Callable, wink: Track) -> None:
     Path("t").mkdir()
     wink.save(Path("t"))
@@ -97,7 +131,7 @@ def test_several_formats_of_a_track_that_is_there(run: Callable, wink: Track) ->
 def test_an_unknown_format_is_refused_before_tracking(run: Callable, smile: Path) -> None:
     for given in (["--export", "livelink,fbx"], ["--export", "csv", "--export", "FBX"], ["--set", "export=fbx"]):
         status, _, err = run("track", smile, "-o", "out", *given)
-        assert status == 2 and "unknown format 'fbx'; known: blender, csv, glb" in err and len(err.splitlines()) == 1
+        assert status == 2 and "unknown format 'fbx'; known: blender, csv, edl" in err and len(err.splitlines()) == 1
         assert not Path("out").exists()
 
 

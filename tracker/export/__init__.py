@@ -17,6 +17,7 @@ from selftrack.errors import UserError
 from selftrack.io import OutputFolder, atomic_path
 from selftrack.tracker.export.options import ExportOptions
 from selftrack.tracker.export.registry import FORMATS, Format, Need, exporter, known, require
+from selftrack.tracker.export.timing import with_timecode
 from selftrack.tracker.sources.names import source_name
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def export(
     path: Path | None = None,
     options: ExportOptions | None = None,
     cleaning: CleanConfig | None = None,
+    timecode: str | None = None,
 ) -> Path:
     """Write the track of a folder in the format named `to`, into the folder unless `path` is given.
 
@@ -78,15 +80,18 @@ def export(
 
     Args:
         cleaning: clean the track up first; without it the export is what was tracked.
+        timecode: of the clip's time 0, in place of the track's own.
 
     Raises:
-        UserError: no track there, a file of the user's is in the way, or as `write`.
+        UserError: no track there, a file of the user's is in the way, no timecode at the clip's rate, or as `write`.
     """
     from selftrack.tracker.results.smoothing import clean
     from selftrack.tracker.results.track_file import load
 
     (to,) = known([to])
     track, options = load(folder), replace(options or ExportOptions(), folder=Path(folder))
+    if timecode is not None:
+        track = with_timecode(track, timecode)
     if cleaning:
         track, options = clean(track, cleaning), replace(options, raw=track)
     if path is not None:

@@ -48,6 +48,8 @@ class Format:
     """A package that the writer imports and that is an extra of its own, of the format's name."""
     focal: bool = False
     """Whether the focal length of the clip's camera counts."""
+    timecode: bool = False
+    """Whether the clip's timecode is in it."""
 
     def missing(self, decoder: Decoder) -> list[Need]:
         """List what the format needs and the decoder does not have."""
@@ -58,7 +60,12 @@ FORMATS: dict[str, Format] = {}
 
 
 def exporter(
-    name: str, file: str, needs: Iterable[Need] = (), package: str = "", focal: bool = False
+    name: str,
+    file: str,
+    needs: Iterable[Need] = (),
+    package: str = "",
+    focal: bool = False,
+    timecode: bool = False,
 ) -> Callable[[Writer], Writer]:
     """Register a function as the writer of a format; the arguments are the fields of `Format`.
 
@@ -69,7 +76,7 @@ def exporter(
         raise ValueError(f"there is a format {name} already")
 
     def register(write: Writer) -> Writer:
-        FORMATS[name] = Format(name, file, write, tuple(needs), package, focal)
+        FORMATS[name] = Format(name, file, write, tuple(needs), package, focal, timecode)
         return write
 
     return register

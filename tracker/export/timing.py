@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from selftrack.errors import UserError
+from selftrack.tracker.timecode import Timecode
+
+if TYPE_CHECKING:
+    from selftrack.tracker.results.track_file import Track
 
 _TICKS = 60_000  # a second, in thousandths of the 60 frames on which the Live Link Face app counts
-_RATES = np.array([24000 / 1001, 24, 25, 30000 / 1001, 30, 48, 50, 60000 / 1001, 60, 100, 120])
+_RATES = np.array([24000 / 1001, 24, 25, 30000 / 1001, 30, 48, 50, 60000 / 1001, 60, 100, 120000 / 1001, 120])
 
 
 def timecode(seconds: float) -> str:
@@ -28,7 +35,30 @@ def frame_rate(times: np.ndarray) -> float:
         return 30.0
     steps = np.diff(times)
     rate = 1 / np.median(steps)
-    if np.ptp(steps) < 0.0025:  # steady but for the rounding: the mean is finer and parts 24 from 23.976
-        rate = 1 / steps.mean()
+    usual = np.abs(steps - np.median(steps)) < 0.0025
+    if usual.mean() > 0.9:  # steady but for rounding and gaps: the mean is finer and parts 24 from 23.976
+        rate = 1 / steps[usual].mean()
     nearest = _RATES[np.abs(_RATES / rate - 1).argmin()]
     return float(nearest if abs(nearest / rate - 1) < 0.02 else rate)
+
+
+def times_before(times: np.ndarray) -> np.ndarray:
+    """Find times, seconds, at the clip's rate from 0 up to the first of times (T,), itself left out."""
+    step = 1 / frame_rate(times)
+    return np.arange(0, times[0] - step / 2, step)
+
+
+def timecode_rate(track: Track) -> float:
+    """Find the rate, frames per second, that timecode counts: what the clip says, or where that is not known the
+    `frame_rate` of its times."""
+    return track.timecode_rate or frame_rate(track.times)
+
+
+def with_timecode(track: Track, text: str) -> Track:
+    """The track with this timecode at the clip's time 0, see `timecode_rate`.
+
+    Raises:
+        UserError: it is no timecode, or not one at this rate.
+    """
+    start = Timecode.parse(text, timecode_rate(track))
+    return replace(track, timecode=str(start), timecode_rate=float(start.rate))

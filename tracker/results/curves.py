@@ -29,12 +29,14 @@ def table(track: Track) -> dict[str, np.ndarray]:
     (degrees), scale (pixels per metre), tx, ty (pixels), see `Track.pose`, the curves, of ARKit's 52 in Apple's order
     (0..1); then confidence_eyes, confidence_brows, confidence_mouth, confidence_pose (0..1, see `results.regions`), and
     held_eyes, held_brows, held_mouth (1 where something hides them, so that their curves hold the last sure values).
-    A lost frame repeats the last good values with ok 0.
+    A lost frame repeats the last good values with ok 0. Where the clip has timecode, `timecode` is the last column.
     """
     columns = {"frame": np.arange(len(track)), "time": track.times, "ok": track.ok.astype(int)}
     columns |= {"confidence": track.confidence} | track.pose() | track.curves()
     columns |= {f"confidence_{region}": values for region, values in track.regions().items()}
-    return columns | {f"held_{region}": values.astype(int) for region, values in track.held().items()}
+    columns |= {f"held_{region}": values.astype(int) for region, values in track.held().items()}
+    start = track.start_timecode()
+    return columns | ({} if start is None else {"timecode": np.array([str(start.after(t)) for t in track.times])})
 
 
 def write_curves(track: Track, folder: Path) -> Path:
@@ -50,6 +52,6 @@ def write_curves(track: Track, folder: Path) -> Path:
 
 
 def _text(name: str, values: np.ndarray) -> list[str]:
-    if np.issubdtype(values.dtype, np.integer):
+    if values.dtype.kind in "iU":
         return [str(value) for value in values]
     return [f"{value:.{_DECIMALS.get(name, _CURVE_DECIMALS)}f}" for value in values]

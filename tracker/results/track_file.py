@@ -19,14 +19,21 @@ from selftrack.decoders.arkit import ARKIT_NAMES
 from selftrack.errors import UserError
 from selftrack.io import atomic_path
 from selftrack.tracker.results.regions import REGIONS, held, region_confidence
+from selftrack.tracker.timecode import Timecode
 
 if TYPE_CHECKING:
     from selftrack.decoders.base import Decoder
 
 NAME = "track.npz"
-VERSION = 6
-_LATEST = ("notes", "visible")
-_NEW = {3: ("curve_names", "curve_values", "decoder_path", "rest", *_LATEST), 4: ("rest", *_LATEST), 5: _LATEST}
+VERSION = 7
+_CODE = ("timecode", "timecode_rate")
+_LATEST = ("notes", "visible", *_CODE)
+_NEW = {
+    3: ("curve_names", "curve_values", "decoder_path", "rest", *_LATEST),
+    4: ("rest", *_LATEST),
+    5: _LATEST,
+    6: _CODE,
+}
 """Fields that earlier versions have not."""
 _CHUNK = 64  # frames decoded at a time
 TRUSTED = 0.5
@@ -68,6 +75,8 @@ class Track:
     # track of an earlier version
     visible: np.ndarray = field(default_factory=lambda: np.ones((0, 6), np.float32))
     notes: tuple[str, ...] = ()  # one line each of what was found in the clip, what was done, and what to do
+    timecode: str = ""  # of the clip's time 0, HH:MM:SS:FF or, drop-frame, HH:MM:SS;FF; empty: it has none
+    timecode_rate: float = 0.0  # frames/s of the clip as it says itself, which timecode counts; 0: not known
     version: int = VERSION
 
     def __post_init__(self) -> None:
@@ -103,6 +112,10 @@ class Track:
     def settings(self) -> dict[str, Any]:
         """The resolved settings with which the clip was tracked."""
         return json.loads(self.config)
+
+    def start_timecode(self) -> Timecode | None:
+        """The timecode of the clip's time 0; None where it has none."""
+        return Timecode.parse(self.timecode, self.timecode_rate) if self.timecode else None
 
     def model(self) -> Decoder:
         """The decoder that made this track, read once. Raises UserError if it is not the one that is there now."""
@@ -164,7 +177,7 @@ def load(path: Path | str) -> Track:
     """Read a track from its folder or its file.
 
     Raises:
-        UserError: there is none, or it is not a track file of version 3 to 6.
+        UserError: there is none, or it is not a track file of version 3 to 7.
     """
     path = Path(path)
     path = path / NAME if path.is_dir() else path

@@ -43,6 +43,7 @@ class SourceInfo:
     time_base: Fraction  # seconds per tick of the source's timestamps
     has_audio: bool = False
     shifts: tuple[Fraction, ...] = ()  # seconds added to the second, third ... part, where time stamps start again
+    timecode: str = ""  # of time 0, HH:MM:SS:FF, see `selftrack.tracker.timecode`; empty where the source has none
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import av
 from av.container import InputContainer
 
 from selftrack.errors import UserError
+from selftrack.tracker.timecode import Timecode, counted_rate
 
 # Their timeline starts at 0 by definition; other containers (MPEG-TS) start their clock anywhere.
 ZERO_BASED = ("mov", "mp4", "matroska", "webm")
@@ -105,6 +106,20 @@ def origin(container: InputContainer) -> Fraction:
     streams = [*container.streams.video, *container.streams.audio]
     starts = [s.start_time * time_base(s) for s in streams if s.start_time is not None]
     return min(starts, default=Fraction(0))
+
+
+def written_timecode(container: InputContainer, stream: av.VideoStream, rate: Fraction) -> str:
+    """Return the timecode of the start as a file has it, or as a broadcast wave's time reference says; else "".
+
+    That is a number of sound samples since midnight; `rate` is of the video, frames/s.
+    """
+    places = [stream.metadata, *(other.metadata for other in container.streams.data), container.metadata]
+    written = {key.lower(): value for place in reversed(places) for key, value in place.items()}  # the video's own last
+    samples, sound = written.get("time_reference", ""), container.streams.audio
+    if "timecode" not in written and samples.isdecimal() and sound:
+        exact = counted_rate(rate)
+        return str(Timecode(round(int(samples) / sound[0].rate * exact), exact))
+    return written.get("timecode", "")
 
 
 def time_base(timed: av.stream.Stream | av.Packet | av.frame.Frame) -> Fraction:

@@ -29,9 +29,11 @@ from selftrack.tracker.sources.container import (
     time_base,
     video_stream,
     video_streams,
+    written_timecode,
 )
 from selftrack.tracker.sources.pictures import HDR, Deinterlacer, Renderer, Shape, orientation
 from selftrack.tracker.sources.timeline import DEFAULT_RATE, Stamps, Timeline
+from selftrack.tracker.timecode import Timecode
 
 _NAMED = 3  # times that a note lists
 FASTEST = 1000  # frames/s; where stamps say more, all of them are the same
@@ -217,6 +219,8 @@ class VideoFile(FrameSource):
                 walked, shifts, joins = self._walk()
                 duration, notes = walked if leaps or shifts else duration, notes + joins
             self._seekable = reading.stamped and not shifts
+            timecode, problem = _timecode(reading)
+            notes += problem
             self._began = max(float((reading.stream.start_time or 0) * time_base(reading.stream) - reading.zero), 0.0)
             self.notes = self._on_opening = tuple(notes)
             shape = Shape((first.width, first.height), orientation(first), reading.aspect(first))
@@ -230,6 +234,7 @@ class VideoFile(FrameSource):
                 time_base=time_base(reading.stream),
                 has_audio=bool(container.streams.audio),
                 shifts=shifts,
+                timecode=timecode,
             )
             return info, shape
 
@@ -314,6 +319,15 @@ def _duration(container: InputContainer, stream: av.VideoStream) -> float | None
     # Matroska has no duration of a stream, and its own is the time of its end
     began = container.start_time or 0 if "matroska" in container.format.name else 0
     return (container.duration - began) / av.time_base
+
+
+def _timecode(reading: _Reading) -> tuple[str, list[str]]:
+    """The timecode of the start, empty where there is none, and a note where what is written there is none."""
+    text = written_timecode(reading.container, reading.stream, reading.rate)
+    try:
+        return (str(Timecode.parse(text, reading.rate)) if text else ""), []
+    except UserError as error:
+        return "", [f"{reading.path}: {error}; it was left out; name the right one with --timecode"]
 
 
 def _picture_notes(path: Path, hdr: str | None, interlaced: bool) -> Iterator[str]:

@@ -32,7 +32,7 @@ from selftrack.tracker.results.smoothing import CleanConfig, clean
 from selftrack.tracker.results.track_file import Track
 
 TIMES = [0.0, 0.04, 0.08]
-ANY = {"csv", "parquet", "npz", "vertices", "mov"}
+ANY = {"csv", "edl", "mov", "npz", "otio", "parquet", "vertices"}
 ARKIT = {"livelink", "unreal", "openface", "blender", "maya"}
 WRITTEN = {"head": ANY | ARKIT | {"glb", "viewer"}, "dam": ANY | ARKIT, "foreign": ANY}
 
@@ -78,8 +78,8 @@ def test_each_kind_has_a_row_for_each_format() -> None:
 def test_a_format_takes_a_decoder_or_says_why_not(
     kind: str, to: str, track_by: Callable[[str], Track], tmp_path: Path
 ) -> None:
-    if to == "parquet":
-        pytest.importorskip("pyarrow", reason="pyarrow is an extra")
+    if FORMATS[to].package:
+        pytest.importorskip(FORMATS[to].package, reason="it is an extra")
     track, out = track_by(kind), tmp_path / "out"
     out.mkdir()
     path = default_path(track.clip, to, out)

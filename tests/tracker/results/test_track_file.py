@@ -10,14 +10,17 @@ from selftrack.decoders.head.model import load_head
 from selftrack.tracker import load
 from selftrack.tracker.export import export
 from selftrack.tracker.results.curves import write_curves
-from selftrack.tracker.results.track_file import Track, hold
+from selftrack.tracker.results.track_file import VERSION, Track, hold
 
 HEAD = load_head()
 DATA = Path(__file__).parents[2] / "data"
 
 
 def make_track(
-    frames: int = 5, pose: tuple[float, ...] = (5.0, 0, 0, 0, 80, 60), inverse_distance: float = 0.0
+    frames: int = 5,
+    pose: tuple[float, ...] = (5.0, 0, 0, 0, 80, 60),
+    inverse_distance: float = 0.0,
+    timecode: str = "",
 ) -> Track:
     """A track of random codes with the head at one pose."""
     rng = np.random.default_rng(0)
@@ -45,11 +48,14 @@ def make_track(
         config='{"start": 0.0, "duration": null}',
         rest=rng.uniform(-0.2, 0.3, 52).astype(np.float32),
         notes=("clip.mp4: ends early; tracked as far as it goes; copy it again", "größer"),
+        timecode=timecode,
+        timecode_rate=30000 / 1001 if timecode else 0.0,
     )
 
 
-def test_round_trip(tmp_path: Path) -> None:
-    track = make_track()
+@pytest.mark.parametrize("timecode", ["", "01:00:00;00"])
+def test_round_trip(tmp_path: Path, timecode: str) -> None:
+    track = make_track(timecode=timecode)
     track.landmarks[2] = np.nan
     assert track.save(tmp_path) == tmp_path / "track.npz"
     assert [p.name for p in tmp_path.iterdir()] == ["track.npz"]
@@ -65,7 +71,7 @@ def test_a_track_of_version_3_is_read(tmp_path: Path) -> None:
     old = load(DATA / "track_v3.npz")
     with np.load(DATA / "track_v3.npz") as data:
         raw = {name: data[name] for name in data.files}
-    assert raw["version"] == 3 and "curve_values" not in raw and old.version == 6 and not old.rest.any()
+    assert raw["version"] == 3 and "curve_values" not in raw and old.version == VERSION and not old.rest.any()
     assert old.notes == ()
     expected = raw["z"][:, 60:112].clip(0, 1)
     np.testing.assert_allclose(np.stack(list(old.curves().values()), 1), expected, atol=1e-6)
@@ -79,14 +85,21 @@ def test_a_track_of_version_3_is_read(tmp_path: Path) -> None:
         np.testing.assert_array_equal(getattr(again, f.name), getattr(old, f.name), err_msg=f.name)
 
 
-@pytest.mark.parametrize(("version", "missing"), [(4, {"rest", "notes", "visible"}), (5, {"notes", "visible"})])
-def test_a_track_of_version_4_or_5_is_read(tmp_path: Path, version: int, missing: set[str]) -> None:
-    """It has no rest of its own, or nothing of what is seen and no notes."""
+_CODE = {"timecode", "timecode_rate"}
+
+
+@pytest.mark.parametrize(
+    ("version", "missing"), [(4, {"rest", "notes", "visible", *_CODE}), (5, {"notes", "visible", *_CODE}), (6, _CODE)]
+)
+def test_a_track_of_version_4_to_6_is_read(tmp_path: Path, version: int, missing: set[str]) -> None:
+    """It has no rest of its own, or nothing of what is seen and no notes, or no timecode."""
     track = make_track()
     values = {f.name: np.asarray(getattr(track, f.name)) for f in fields(Track) if f.name not in missing}
     np.savez(tmp_path / "track.npz", **values | {"version": np.asarray(version)})
     old = load(tmp_path)
-    assert old.version == 6 and old.rest.shape == (52,) and old.rest.any() == (version == 5) and old.notes == ()
+    assert old.version == VERSION and old.rest.shape == (52,) and old.rest.any() == (version > 4)
+    assert old.notes == (track.notes if version > 5 else ()) and (old.timecode, old.timecode_rate) == ("", 0)
+    assert old.start_timecode() is None
     np.testing.assert_array_equal(old.z, track.z)
     assert old.visible.shape == (5, 6) and (old.visible == 1).all()
 
@@ -169,6 +182,16 @@ def test_curves_csv(tmp_path: Path) -> None:
     np.testing.assert_allclose([float(r[1]) for r in rows], track.times, atol=1e-6)
     for j, name in enumerate(ARKIT.split()):
         np.testing.assert_allclose([float(r[10 + j]) for r in rows], track.curves()[name], atol=1e-5)
+
+
+def test_curves_csv_has_the_timecode_last(tmp_path: Path) -> None:
+    bare = [line.split(",") for line in write_curves(make_track(), tmp_path).read_text().splitlines()]
+    coded = [
+        line.split(",") for line in write_curves(make_track(timecode="01:00:59;28"), tmp_path).read_text().splitlines()
+    ]
+    assert [row[:-1] for row in coded] == bare
+    expected = ["timecode", "01:00:59;28", "01:00:59;29", "01:01:00;02", "01:01:00;03", "01:01:00;04"]
+    assert [row[-1] for row in coded] == expected
 
 
 def test_export_of_vertices(tmp_path: Path) -> None:

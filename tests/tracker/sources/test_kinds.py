@@ -27,6 +27,7 @@ TURNED = "rotation, mirrored front cameras"
 SEVERAL = "several videos"
 BESIDE = "cover art, sound, other data beside the video"
 ALONE = "no video: sound alone, cover art alone"
+CODED = "timecode: a timecode track, a tag, a broadcast wave's time reference"
 
 
 def counting(n: int = COUNT, height: int = 64, width: int = 96) -> list[np.ndarray]:
@@ -87,6 +88,10 @@ def edited(kind: Kind, make_clip: MakeClip) -> Path:
     scale = VideoFile(clip).info.time_base.denominator
     # elst: version/flags, count, then (duration in movie ticks of 1/1000 s, media time, rate)
     return patched(clip, b"elst", 4, struct.pack(">IIi", 1, 240, 2 * scale // 25))
+
+
+def coded(kind: Kind, make_clip: MakeClip, code: str) -> Path:
+    return make_clip(kind.name, counting(), codec=kind.codec, metadata={"timecode": code})
 
 
 def delayed(kind: Kind, make_clip: MakeClip) -> Path:
@@ -248,6 +253,9 @@ KINDS = [
     Kind(BESIDE, "cover.mp4", make=of(streams, {(160, 96): COVER, (96, 64): DEFAULT}, "sound")),
     Kind(ALONE, "sound.m4a", make=sound_alone, refused="has no video stream"),
     Kind(ALONE, "cover.mp4", make=of(streams, {(160, 96): COVER}, "sound"), refused="has no video stream"),
+    *(Kind(CODED, f"code.{ending}", make=of(coded, "10:00:00:05")) for ending in ("mov", "mp4", "mkv")),
+    Kind(CODED, "code.mxf", "mpeg2video", make=of(coded, "10:00:00:05")),
+    Kind(CODED, "wrong.mkv", make=of(coded, "10:00:00:99"), note="goes from 00:00:00:00 to 23:59:59:24 in this clip"),
     Kind("time stamps that start again", "re.ts", make=of(joined, (96, 64), (96, 64)), note="start again at 0.16 s"),
     Kind("time stamps that repeat or go back", "back.mkv", make=back, note="1 time stamps repeat or go back"),
     Kind("a size that changes", "sizes.ts", make=of(joined, (96, 64), (48, 32)), note="changes its size to 48x32"),

@@ -30,6 +30,8 @@ def build_glb(track: Track, texture: bytes, focal: float) -> bytes:
         focal: focal length of the camera, pixels of the clip.
     """
     file = _File()
+    if track.timecode:
+        file.document.asset.extras = {"timecode": track.timecode, "timecodeRate": track.timecode_rate}
     mesh = _add_mesh(file, track, file.image(texture, "image/jpeg"))
     rotation, translation = camera_pose(track, focal)
     _add_animation(file, track, rotation, translation, node=mesh)

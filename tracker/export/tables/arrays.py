@@ -27,14 +27,14 @@ def export_vertices(track: Track, path: Path, options: ExportOptions) -> None:
         np.savez(file, verts=track.vertices(), faces=faces, ok=track.ok, times=track.times)
 
 
-@exporter("npz", "{clip}.npz", focal=True)
+@exporter("npz", "{clip}.npz", focal=True, timecode=True)
 def export_arrays(track: Track, path: Path, options: ExportOptions) -> None:
     """Write an .npz of the curves and the pose, without pickle and without the decoder's code.
 
     times (T,) float64 seconds; ok (T,) bool; confidence (T,) 0..1; names (K,) and curves (T,K), ARKit's 0..1 where the
     decoder has them; yaw, pitch, roll (T,) degrees; pose (T,6) f, rx, ry, rz, tx, ty of `Track.H_image`; focal, pixels,
-    and R (T,3,3), t (T,3) metres, x_camera = R x_head + t (OpenCV axes); size (2,) width, height; after a clean-up
-    curves_raw and pose_raw.
+    and R (T,3,3), t (T,3) metres, x_camera = R x_head + t (OpenCV axes); size (2,) width, height; where the clip has
+    timecode, that of time 0 and the timecode_rate that it counts, frames/s; after a clean-up curves_raw and pose_raw.
     """
     curves, pose, focal = track.curves(), track.pose(), focal_length(track, options.focal)
     rotation, translation = camera_pose(track, focal)
@@ -51,6 +51,8 @@ def export_arrays(track: Track, path: Path, options: ExportOptions) -> None:
         "t": translation,
         "size": np.array(track.size),
     }
+    if track.timecode:
+        values |= {"timecode": track.timecode, "timecode_rate": track.timecode_rate}
     if options.raw:
         values["curves_raw"] = np.stack(list(options.raw.curves().values()), axis=1)
         values["pose_raw"] = options.raw.H_image

@@ -19,7 +19,7 @@ import numpy as np
 from selftrack.tracker.export.gaze import gaze_directions
 from selftrack.tracker.export.options import ExportOptions
 from selftrack.tracker.export.registry import Need, exporter
-from selftrack.tracker.export.timing import timecode
+from selftrack.tracker.export.timing import timecode, times_before
 
 if TYPE_CHECKING:
     from selftrack.tracker.results.track_file import Track
@@ -55,13 +55,23 @@ def livelink_curves(track: Track) -> dict[str, np.ndarray]:
     return values
 
 
-@exporter("livelink", "{clip}_livelink.csv", needs=[Need.ARKIT_CURVES])
+@exporter("livelink", "{clip}_livelink.csv", needs=[Need.ARKIT_CURVES], timecode=True)
 def export_livelink(track: Track, path: Path, options: ExportOptions) -> None:
-    """Write a Live Link Face CSV: 63 columns, one row per frame; a lost frame keeps its row, with BlendShapeCount 0."""
-    values = livelink_curves(track)
-    rows = np.stack(list(values.values()), axis=1)
+    """Write a Live Link Face CSV: 63 columns, one row per frame; a lost frame keeps its row, with BlendShapeCount 0.
+
+    Importers lay the first row at the start, so rows begin at the clip's time 0: before the first frame of the track
+    they hold its values, at the clip's rate. The row at time 0 has the clip's timecode, or 0, and it counts as found
+    whatever it shows: Faceit skips rows that do not.
+    """
+    values, start = livelink_curves(track), track.start_timecode()
+    begin = start.seconds() if start else 0.0
+    before = times_before(track.times)
+    times = np.concatenate([before, track.times])
+    found = np.concatenate([np.zeros(len(before), bool), track.ok])
+    found[0] = True
+    rows = np.pad(np.stack(list(values.values()), axis=1), ((len(before), 0), (0, 0)), mode="edge")
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["Timecode", "BlendShapeCount", *values])
-        for time, ok, row in zip(track.times, track.ok, rows, strict=True):
-            writer.writerow([timecode(time), _COUNT if ok else 0, *(f"{value:.10f}" for value in row)])
+        for time, ok, row in zip(times, found, rows, strict=True):
+            writer.writerow([timecode(begin + time), _COUNT if ok else 0, *(f"{value:.10f}" for value in row)])

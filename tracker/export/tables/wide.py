@@ -28,18 +28,18 @@ def wide_table(track: Track, raw: Track | None = None) -> dict[str, np.ndarray]:
     return columns
 
 
-@exporter("csv", "{clip}.csv")
+@exporter("csv", "{clip}.csv", timecode=True)
 def export_csv(track: Track, path: Path, options: ExportOptions) -> None:
     """Write the wide table as CSV, to nine significant digits (exact for the curves)."""
     columns = wide_table(track, options.raw)
-    texts = [[f"{value:.9g}" for value in values.tolist()] for values in columns.values()]
+    texts = [[value if isinstance(value, str) else f"{value:.9g}" for value in v.tolist()] for v in columns.values()]
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
         writer.writerows(zip(*texts, strict=True))
 
 
-@exporter("parquet", "{clip}.parquet", package="pyarrow")
+@exporter("parquet", "{clip}.parquet", package="pyarrow", timecode=True)
 def export_parquet(track: Track, path: Path, options: ExportOptions) -> None:
     """Write the wide table as Parquet."""
     import pyarrow as pa
@@ -54,14 +54,16 @@ def export_unreal(track: Track, path: Path, options: ExportOptions) -> None:
     (URigMapperEditorSubsystem, ConvertCsvToAnimSequence): the 61 Live Link values (radians), found frames only.
 
     A frame number is the time on the clip's `frame_rate`, so a clip of varying rate stays in time; of two frames that
-    fall on one number the first counts.
+    fall on one number the first counts. The plugin lays the smallest number at the sequence's start, so that frame 0
+    is always there: before the first found frame it has that one's values.
     """
-    numbers = np.rint(track.times * frame_rate(track.times)).astype(int)
-    fresh = np.zeros(len(track), bool)
-    fresh[np.flatnonzero(track.ok)[np.unique(numbers[track.ok], return_index=True)[1]]] = True
+    numbers, at = np.unique(np.rint(track.times * frame_rate(track.times)).astype(int)[track.ok], return_index=True)
+    rows = np.flatnonzero(track.ok)[at]
+    if numbers[0] > 0:
+        numbers, rows = np.append(0, numbers), np.append(rows[0], rows)
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["curve_name", "frame_number", "value"])
         for name, values in livelink_curves(track).items():
-            for number, value in zip(numbers[fresh], values[fresh], strict=True):
+            for number, value in zip(numbers, values[rows], strict=True):
                 writer.writerow([name, number, f"{value:.10f}"])

@@ -137,6 +137,13 @@ def test_texels_and_normals(glb: Reader) -> None:
     np.testing.assert_allclose(np.linalg.norm(moved, axis=1), 1, atol=5e-3)
 
 
+def test_timecode_is_with_the_asset(make_track: MakeTrack, glb: Reader, tmp_path: Path) -> None:
+    coded = replace(make_track([0.0, 0.04]), timecode="10:00:00:05", timecode_rate=25.0)
+    document = pygltflib.GLTF2().load(str(write(coded, "glb", tmp_path / "coded.glb")))
+    assert document.asset.extras == {"timecode": "10:00:00:05", "timecodeRate": 25.0}
+    assert not glb.document.asset.extras
+
+
 def test_rotations_do_not_jump(glb: Reader) -> None:
     """A whole turn in eleven steps: neighbouring quaternions are near, never opposite."""
     turns = glb.channel("rotation")[1].astype(float)

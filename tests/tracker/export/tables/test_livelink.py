@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -64,24 +65,114 @@ def test_header_and_shape_of_the_file(wink: Track, tmp_path: Path) -> None:
 def test_round_trip(performance: Track, tmp_path: Path) -> None:
     rows = export(performance, tmp_path)
     times = np.array([seconds(row[0]) for row in rows[1:]])
-    np.testing.assert_allclose(times, performance.times, atol=1e-3)  # far within half a frame of 1/60 s
-    assert (np.diff(times) > 0).all()
+    assert times[0] == 0 and (np.diff(times) > 0).all()
     assert all(float(row[0].split(":")[3]) < 60 and int(row[0].split(":")[2]) < 60 for row in rows[1:])
+    own = slice(len(times) - len(performance), None)  # before them, rows from the clip's start on
+    np.testing.assert_allclose(times[own], performance.times, atol=0.5 / 60_000 + 1e-9)  # half a tick
     read = read_by_index(rows)
     found = np.flatnonzero(performance.ok)
-    assert len(read["times"]) == len(found) and [r[1] for r in rows[1:]].count("0") == 3
+    assert len(read["times"]) == 1 + len(found) and [r[1] for r in rows[1:]][own].count("0") == 3
+    np.testing.assert_allclose(read["times"][1:], performance.times[found], atol=0.5 / 60_000 + 1e-9)
     curves = performance.curves()
     for j, name in enumerate(rows[0][2:54]):
         expected = curves[name[0].lower() + name[1:]]
-        np.testing.assert_allclose(read["shapes"][:, j], expected[found], atol=1e-6, err_msg=name)
+        np.testing.assert_allclose(read["shapes"][1:, j], expected[found], atol=1e-6, err_msg=name)
+        assert read["shapes"][0, j] == pytest.approx(expected[0], abs=1e-6)
+
+
+def test_motionbuilder_has_a_key_for_each_row_up_to_60_a_second(performance: Track, tmp_path: Path) -> None:
+    rows = export(performance, tmp_path)
     by_name = read_by_name(rows)
     assert list(by_name) == HEADER.split(",")[2:]
-    assert all(len(keys) == len(performance) for keys in by_name.values()), "two frames on one key"
+    rate = (len(performance) - 1) / np.ptp(performance.times)
+    assert all(len(keys) == len(rows) - 1 for keys in by_name.values()) == (rate < 61), "two frames on one key"
+
+
+@pytest.mark.parametrize(
+    ("code", "rate", "first", "later"),
+    [
+        ("10:00:00:12", 24.0, "10:00:00:30.000", "10:00:02:30.000"),
+        ("01:00:59;20", 30000 / 1001, "01:00:59:40.000", "01:01:01:40.000"),
+        ("00:59:59:00", 24000 / 1001, "00:59:59:00.000", "01:00:01:00.000"),
+        ("23:59:59:00", 25.0, "23:59:59:00.000", "24:00:01:00.000"),  # later is more, so that no key goes back
+    ],
+)
+def test_rows_begin_at_the_clips_timecode(
+    make_track: Callable[..., Track], tmp_path: Path, code: str, rate: float, first: str, later: str
+) -> None:
+    track = replace(make_track([2.0, 2.5]), timecode=code, timecode_rate=rate)
+    rows = export(track, tmp_path)
+    assert (rows[1][0], rows[-2][0]) == (first, later)
+    np.testing.assert_allclose(read_by_index(rows)["times"], [0, 2, 2.5], atol=1e-4)
+
+
+def read_by_factory(rows: list[list[str]]) -> tuple[np.ndarray, np.ndarray]:
+    """Unreal's Live Link Face Importer (FactoryCreateText): a key of all columns for every row, whatever its count, in
+    whole ticks of 1/24000 s; playback begins at the first one."""
+    ticks = np.array([int(seconds(row[0]) * 24_000 + 1e-6) for row in rows[1:]])
+    return ticks / 24_000, np.array([[float(value) for value in row[2:]] for row in rows[1:]])
+
+
+def read_by_whole_frames(rows: list[list[str]]) -> list[int]:
+    """aronamao's Maya plug-in (csvImport::get_frame): whole frames of 60 a second, from 1, without minutes."""
+    fields = [[int(float(field)) for field in row[0].split(":")] for row in rows[1:]]
+    _, _, first_second, first_frame = fields[0]
+    return [frame + 60 * (second - first_second) - first_frame + 1 for _, _, second, frame in fields]
+
+
+def test_whole_sixtieths_are_early_by_less_than_one(
+    clock: np.ndarray, make_track: Callable[..., Track], tmp_path: Path
+) -> None:
+    times = clock[:100] - clock[0]
+    frames = np.array(read_by_whole_frames(export(make_track(times), tmp_path))) - 1
+    early = times - frames / 60
+    assert early.min() > -1e-5 and early.max() < 1 / 60
+    rate = 1 / np.diff(times).max()
+    if np.isclose(rate, [30, 60]).any():
+        assert early.max() < 1e-5
+    assert (len(set(frames)) == len(times)) == (rate < 61), "two frames on one key"
+
+
+def test_times_are_kept_in_unreal(performance: Track, tmp_path: Path) -> None:
+    times, values = read_by_factory(export(performance, tmp_path))
+    assert times[0] == 0 and (values[: len(times) - len(performance)] == values[-len(performance)]).all()
+    lag = performance.times - times[-len(performance) :]
+    assert lag.min() > -0.5 / 60_000 - 1e-6 and lag.max() < 1 / 24_000 + 0.5 / 60_000 + 1e-6
+
+
+@pytest.mark.parametrize("lost", [[], [0, 1, 2]])
+@pytest.mark.parametrize("start", [0.0, 2.0])
+def test_importers_begin_at_the_clips_time_0(
+    make_track: Callable[..., Track], tmp_path: Path, start: float, lost: list[int]
+) -> None:
+    """With `--start`, and where no face is seen at first, the performance stands at its own time all the same."""
+    times = start + np.arange(10) / 25
+    rows = export(make_track(times, {"jawOpen": 0.5 + np.maximum(np.arange(10), 3) / 100}, lost=lost), tmp_path)
+    first = len(rows) - 1 - len(times)
+    assert first == round(25 * start) and [row[1] for row in rows[1:]].count("61") == 10 - len(lost) + bool(
+        start or lost
+    )
+    by_index = read_by_index(rows)
+    jaw = HEADER.split(",").index("JawOpen") - 2
+    np.testing.assert_allclose(by_index["times"][-7:], times[3:], atol=1e-5)
+    assert by_index["times"][0] == 0 and by_index["shapes"][0, jaw] == pytest.approx(0.53)
+    keys, values = read_by_factory(rows)
+    np.testing.assert_allclose(keys[-10:], times, atol=1e-4)
+    np.testing.assert_allclose(values[: first + 4, jaw], 0.53, atol=1e-6)
+    frames = read_by_whole_frames(rows)
+    assert frames[0] == 1
+    np.testing.assert_allclose((np.array(frames[-10:]) - 1) / 60, times, atol=1 / 60)
+
+
+def test_the_maya_plug_in_has_no_minutes(make_track: Callable[..., Track], tmp_path: Path) -> None:
+    """Why the page sends longer clips to the script for Maya."""
+    frames = read_by_whole_frames(export(make_track([0.0, 59.5, 60.5]), tmp_path))
+    assert frames == [1, 1 + 3570, 1 + 30]
 
 
 def test_lost_frames_keep_their_rows(make_track: Callable[..., Track], tmp_path: Path) -> None:
     rows = export(make_track(np.arange(6) / 30, {"jawOpen": 0.5}, lost=[0, 3]), tmp_path)
-    assert [row[1] for row in rows[1:]] == ["0", "61", "61", "0", "61", "61"]
+    assert [row[1] for row in rows[1:]] == ["61", "61", "61", "0", "61", "61"]  # the first one is the start
     assert rows[4][0] == "00:00:00:06.000"
 
 

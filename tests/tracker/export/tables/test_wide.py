@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from selftrack.errors import UserError
-from selftrack.tracker.export import export, known, write
+from selftrack.tracker.export import ExportOptions, export, known, write
 from selftrack.tracker.export.timing import frame_rate
 from selftrack.tracker.results.smoothing import CleanConfig
 from selftrack.tracker.results.track_file import Track
@@ -72,17 +73,49 @@ def test_npz_needs_neither_pickle_nor_decoder(performance: Track, tmp_path: Path
     assert arrays["focal"] == 1.2 * 640
 
 
+def test_timecode_where_the_clip_has_it(wink: Track, tmp_path: Path) -> None:
+    coded = replace(wink, timecode="09:59:59:23", timecode_rate=25.0)
+    expected = ["09:59:59:23", "09:59:59:24", "10:00:00:00", "10:00:00:01", "10:00:00:02"]
+    options = ExportOptions(raw=coded)
+    header, *rows = csv.reader(write(coded, "csv", tmp_path / "coded.csv", options).read_text().splitlines())
+    assert [row[header.index("timecode")] for row in rows] == expected and "timecode_raw" not in header
+    bare, *plain = csv.reader(write(wink, "csv", tmp_path / "a.csv", ExportOptions(raw=wink)).read_text().splitlines())
+    assert bare == [name for name in header if name != "timecode"]
+    with np.load(write(coded, "npz", tmp_path / "coded.npz"), allow_pickle=False) as data:
+        assert (str(data["timecode"]), float(data["timecode_rate"])) == ("09:59:59:23", 25)
+    with np.load(write(wink, "npz", tmp_path / "a.npz"), allow_pickle=False) as data:
+        assert "timecode" not in data.files
+    parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is an extra")
+    table = parquet.read_table(write(coded, "parquet", tmp_path / "coded.parquet"))
+    assert table["timecode"].to_pylist() == expected
+
+
 def test_unreal_round_trip(performance: Track, clock: np.ndarray, tmp_path: Path) -> None:
     read = read_unreal(write(performance, "unreal", tmp_path / "take.csv"))
     assert len(read) == 61 and {"EyeBlinkLeft", "TongueOut", "HeadYaw", "RightEyeRoll"} <= set(read)
-    rate = frame_rate(clock)
-    numbers = np.array(list(read["JawOpen"]))
-    assert (np.diff(numbers) > 0).all()
+    rate, jaw = frame_rate(clock), performance.curves()["jawOpen"]
+    start, numbers = next(iter(read["JawOpen"])), np.array(list(read["JawOpen"])[1:])
+    assert start == 0 and (np.diff(numbers) > 0).all()
     rows = np.array([np.flatnonzero(performance.ok & (np.rint(clock * rate) == n))[0] for n in numbers])
     assert np.abs(numbers / rate - clock[rows]).max() <= 0.5 / rate + 1e-9
-    np.testing.assert_allclose(list(read["JawOpen"].values()), performance.curves()["jawOpen"][rows], atol=1e-6)
+    np.testing.assert_allclose(list(read["JawOpen"].values()), jaw[[0, *rows]], atol=1e-6)
     if np.ptp(np.diff(clock)) < 1e-6:  # a steady rate: a number per frame
         np.testing.assert_array_equal(numbers - numbers[0], np.flatnonzero(performance.ok))
+
+
+@pytest.mark.parametrize("lost", [[], [0, 1, 2]])
+@pytest.mark.parametrize("start", [0.0, 2.0])
+def test_unreal_begins_at_the_clips_time_0(
+    make_track: Callable[..., Track], tmp_path: Path, start: float, lost: list[int]
+) -> None:
+    """Rig Mapper's rule (AddCurveValuesToAnimSequence): the smallest frame number is at the sequence's start."""
+    times = start + np.arange(10) / 25
+    track = make_track(times, {"jawOpen": 0.5 + np.maximum(np.arange(10), 3) / 100}, lost=lost)
+    keys = read_unreal(write(track, "unreal", tmp_path / "take.csv"))["JawOpen"]
+    placed = np.array(list(keys)) - min(keys)
+    np.testing.assert_allclose(placed[-7:] / 25, times[3:], atol=1e-9)
+    assert list(keys.values())[0] == pytest.approx(0.53)
+    assert len(keys) == 10 - len(lost) + bool(start or lost)
 
 
 def test_left_stays_left(wink: Track, tmp_path: Path) -> None:
