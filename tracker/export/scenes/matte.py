@@ -21,7 +21,7 @@ _STYLE = ("opacity", "colour", "ambient")
 _BT709, _FULL_SCALE = 1, 65535
 
 
-@exporter("mov", "{clip}_mesh.mov")
+@exporter("mov", "{clip}_mesh.mov", timecode=True)
 def export_matte(track: Track, path: Path, options: ExportOptions) -> None:
     """Write what the overlay's mode "mesh" draws, without the clip: a .mov of ProRes 4444 with straight alpha.
 
