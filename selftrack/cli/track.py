@@ -118,7 +118,9 @@ def track(
     ] = False,
     burn_in: Annotated[
         bool,
-        typer.Option("--burn-in", help="Write frame number, time and confidence into the overlay (default: no)."),
+        typer.Option(
+            "--burn-in", help="Write frame number, time, timecode and confidence into the overlay (default: no)."
+        ),
     ] = False,
     report: Annotated[
         bool, typer.Option("--report", help="Write report.html, too, as track-eval does (default: no).")

@@ -37,7 +37,10 @@ def test_into_the_folder_or_to_a_file(run: Callable, wink: Track) -> None:
         (["--to", "csv", "--timecode", "1h"], "must be HH:MM:SS:FF"),
         (["--to", "edl", "--timecode", "10:00:00:25"], "goes from 00:00:00:00 to 23:59:59:24"),
         (["--to", "livelink", "--timecode", "10:00:00;00"], "drop-frame"),
-        (["--to", "maya", "--timecode", "10:00:00:00"], "leave it out, or write one of csv, edl, glb, livelink, npz"),
+        (
+            ["--to", "maya", "--timecode", "10:00:00:00"],
+            "leave it out, or write one of csv, edl, glb, livelink, mov, npz",
+        ),
         (["--to", "csv", "-o", "nowhere/a.csv"], "nowhere"),
     ],
 )

@@ -113,10 +113,13 @@ def _draw_dots(picture: np.ndarray, points: np.ndarray, colour: tuple[int, int, 
 
 
 def _legend(track: Track, row: int) -> str:
-    """What is said of a frame: its number, as in curves.csv, its time in the clip, and how far it can be trusted."""
-    minutes, thousandths = divmod(round(1000 * float(track.times[row])), 60_000)
+    """What is said of a frame: its number, as in curves.csv, its time in the clip, its timecode where the clip has one,
+    and how far it can be trusted."""
+    time, start = float(track.times[row]), track.start_timecode()
+    minutes, thousandths = divmod(round(1000 * time), 60_000)
+    code = "" if start is None else f"  {start.after(time)}"
     trust = f"confidence {track.confidence[row]:.2f}" if track.ok[row] else "no face"
-    return f"{row:06d}  {minutes}:{thousandths / 1000:06.3f}  {trust}"
+    return f"{row:06d}  {minutes}:{thousandths / 1000:06.3f}{code}  {trust}"
 
 
 def burnt_in(picture: np.ndarray, text: str) -> np.ndarray:

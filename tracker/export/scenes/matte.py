@@ -21,12 +21,13 @@ _STYLE = ("opacity", "colour", "ambient")
 _BT709, _FULL_SCALE = 1, 65535
 
 
-@exporter("mov", "{clip}_mesh.mov")
+@exporter("mov", "{clip}_mesh.mov", timecode=True)
 def export_matte(track: Track, path: Path, options: ExportOptions) -> None:
     """Write what the overlay's mode "mesh" draws, without the clip: a .mov of ProRes 4444 with straight alpha.
 
-    It has the clip's size, one frame for each of the track's, whose first is at 0, and neither clip nor sound. Frames
-    without a face are transparent. Opacity and colours are those of the track's settings.
+    It has the clip's size, one frame for each of the track's, whose first is at 0, and neither clip nor sound. Where
+    the clip has timecode, that of the first frame begins the file's. Frames without a face are transparent. Opacity
+    and colours are those of the track's settings.
     """
     import av
 
@@ -39,6 +40,9 @@ def export_matte(track: Track, path: Path, options: ExportOptions) -> None:
         stream = out.add_stream("prores_ks", rate=rate, options={"profile": "4444", "alpha_bits": "16"})
         stream.width, stream.height, stream.pix_fmt = width, height, "yuva444p10le"
         stream.codec_context.time_base = tick
+        start = track.start_timecode()
+        if start is not None:
+            out.metadata["timecode"] = str(start.after(float(track.times[0])))
         for name in ("colorspace", "color_primaries", "color_trc", "color_range"):
             setattr(stream.codec_context, name, _BT709)
         for row, count in enumerate(counts.tolist()):

@@ -64,3 +64,15 @@ def test_a_varying_rate_keeps_its_times(make_track: MakeTrack, tmp_path: Path) -
     times = 3 + np.cumsum([0, 0.04, 0.031, 0.1, 0.017, 0.05])
     _, read_times, _ = read(write(make_track(times, size=(32, 32)), "mov", tmp_path / "a.mov"))
     np.testing.assert_allclose(read_times, times - times[0], atol=1e-5)
+
+
+@pytest.mark.parametrize(("rate", "text"), [(25, "10:00:00:00"), (Fraction(30000, 1001), "00:59:58;00")])
+def test_its_timecode_is_that_of_the_first_frame(
+    make_track: MakeTrack, tmp_path: Path, rate: Fraction, text: str
+) -> None:
+    """Of a track that begins two seconds into the clip: 50 frames later, or 60, past a minute in which none drop."""
+    times = np.round(2 * round(rate) / float(rate) + np.arange(3) / float(rate), 6)
+    track = replace(make_track(times, size=(32, 32)), timecode=text, timecode_rate=float(rate))
+    with av.open(str(write(track, "mov", tmp_path / "a.mov"))) as container:
+        written = container.streams.video[0].metadata["timecode"]
+    assert written == {25: "10:00:02:00"}.get(rate, "01:00:00;00")
