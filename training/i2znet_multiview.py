@@ -19,7 +19,7 @@ from selftrack.synthetic.cameras import CropConfig, sample_crop
 from selftrack.synthetic.studio_render import lens_and_sensor
 from selftrack.tracker.geometry import crop as crops
 from selftrack.tracker.network.i2znet import I2ZConfig, I2ZNet, to_tensor
-from selftrack.tracker.network.weights import WEIGHTS
+from selftrack.tracker.network.weights import WITH_STREAMS
 from selftrack.training.dam import capture_hash, codes, split_frames
 from selftrack.training.dataset import Loading
 from selftrack.training.i2znet import TrainConfig, train
@@ -146,10 +146,10 @@ def train_on_capture(
 ) -> Path:
     """Train a network for the decoder on the capture's frames that are not held out.
 
-    The part that reads the streams begins as the bundled network's where the architecture is the same; else from
-    scratch, as in the paper.
+    The part that reads the streams begins as that of a network that was trained on many people where the architecture
+    is the same; else from scratch, as in the paper.
     """
     decoder.landmarks478  # noqa: B018  raises where nobody has placed them, before anything is drawn
-    base = WEIGHTS if network_config(decoder) == config.network else None
+    base = WITH_STREAMS if network_config(decoder) == config.network else None
     source = CaptureSource(capture, decoder, data or CaptureConfig())
     return train(source, out, config, progress, loading, device, decoder.copy_to(device), base, streams)

@@ -35,22 +35,28 @@ def tracked(model: Model, clip: Path) -> Track:
     return tracker.finish()
 
 
-@pytest.fixture
-def off(with_streams: I2ZNet, tmp_path: Path) -> Path:
-    """Weights of a network that says four fifths of how the head moves: there is something to gain."""
-    heads = copy.deepcopy(with_streams.heads)
+def write_off(network: I2ZNet, folder: Path) -> Path:
+    """Write weights of a network that says four fifths of how the head moves: there is something to gain."""
+    heads = copy.deepcopy(network.heads)
     heads.linear.pose.weight.data *= 0.8
-    path = tmp_path / "off.safetensors"
-    save_heads(path, with_streams, heads.state_dict(), {})
+    path = folder / "off.safetensors"
+    save_heads(path, network, heads.state_dict(), {})
     return path
+
+
+@pytest.fixture
+def off(network: I2ZNet, tmp_path: Path) -> Path:
+    """Such weights, from the bundled network."""
+    return write_off(network, tmp_path)
 
 
 @pytest.mark.parametrize("maps", [False, True])
 def test_the_model_that_it_is_made_from_stays(
-    smile: Path, quick: AdaptConfig, off: Path, tmp_path: Path, maps: bool
+    smile: Path, quick: AdaptConfig, with_streams: I2ZNet, tmp_path: Path, maps: bool
 ) -> None:
     """Its weights, what it tracks, and that of the adapted model's un-adapted one; the file gives the same again. With
     the maps kept, the convolutions that compress them are adapted, too."""
+    off = write_off(with_streams, tmp_path)
     model = replace(Model.load(off, device="cpu"), refiner=None)  # it would take the head back to its place
     weights, before = copy.deepcopy(model.network.state_dict()), tracked(model, smile)
     with open_source(smile) as source:

@@ -28,6 +28,8 @@ from selftrack.tracker.results.skin_points import Window
 
 ASSETS = Path(__file__).parents[1] / "assets"
 WEIGHTS = ASSETS / "i2znet_points.safetensors"
+WITH_STREAMS = ASSETS / "i2znet_small.safetensors"
+"""Weights of a network with streams, where that of a personal model begins."""
 BUNDLED = {478: WEIGHTS, 68: ASSETS / "i2znet_fan.safetensors"}
 """The bundled weights by the number of landmarks that they read."""
 _STREAMS = "streams"  # in the metadata

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
-from zipfile import ZIP_DEFLATED, ZipFile
+from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 import numpy as np
 
@@ -38,9 +38,10 @@ def export_ply(track: Track, path: Path, options: ExportOptions) -> None:
 def _archive(track: Track, path: Path, options: ExportOptions, suffix: str, encode: Encode) -> None:
     from selftrack.tracker.export.scenes._head import placed_vertices
 
-    with ZipFile(path, "w", ZIP_DEFLATED) as archive:
+    with ZipFile(path, "w") as archive:
         for row, vertices in enumerate(placed_vertices(track, focal_length(track, options.focal))):
-            archive.writestr(f"frame_{row:06d}.{suffix}", encode(vertices))
+            name = ZipInfo(f"frame_{row:06d}.{suffix}")  # without the time of writing: a track has one archive
+            archive.writestr(name, encode(vertices), ZIP_DEFLATED)
 
 
 def _obj_encoder(head: Decoder) -> Encode:

@@ -59,3 +59,12 @@ def test_obj_has_texture_coordinates(turning: Track, tmp_path: Path) -> None:
     mesh = next(iter(meshes(turning, "obj", tmp_path).values()))
     corners = mesh.visual.uv[mesh.faces] * [1, -1] + [0, 1]  # v up
     np.testing.assert_allclose(corners, HEAD.uvs.numpy()[HEAD.uv_faces], atol=1e-6)
+
+
+def test_when_it_was_written_does_not_matter(turning: Track, tmp_path: Path) -> None:
+    first, second = tmp_path / "first.zip", tmp_path / "second.zip"
+    for path in (first, second):
+        write(turning, "ply", path)
+        with ZipFile(path) as archive:
+            assert {info.date_time for info in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+    assert first.read_bytes() == second.read_bytes()
