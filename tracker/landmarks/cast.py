@@ -37,6 +37,8 @@ _SUSPECT = 1.0
 """Of sampled frames, a look that differs by more from the others is taken for another person's: all are followed."""
 _AT_ONCE = 0.2
 """Seconds within which who is seen at the same place is the same, whatever he looks like."""
+_COVERED = 3.0
+"""The same within one shot, where nobody else is seen: a hand may cover the face meanwhile, and it may turn."""
 _CUT = 20.0
 """Grey levels by which a small picture of the frame changes at a cut, brightness left out."""
 _KEPT = 1000
@@ -127,6 +129,7 @@ class _Path:
         self.looks: list[np.ndarray] = []
         self.samples: dict[int, Sample] = {}
         self.clear: set[int] = set()
+        self.cut_off = False
         self._most, self._every = samples, 1
 
     def add(self, time: float, image: np.ndarray, face: Detection, look: np.ndarray) -> None:
@@ -136,6 +139,7 @@ class _Path:
                 self.clear.add(len(self.times))
             if len(self.samples) == 2 * self._most:
                 self.thin()
+        self.cut_off = False
         self.times.append(time)
         self.boxes.append(bounding_box(face.points))
         self.regions.append(crop.face_similarity(face.points))
@@ -151,12 +155,13 @@ class _Path:
         """How much an appearance differs from those of this path."""
         return float(min(np.linalg.norm(look - known) for known in self.looks))
 
-    def cost(self, time: float, box: np.ndarray, look: np.ndarray, cut: bool) -> float:
-        """How little a finding continues this path; after a cut, only its appearance counts."""
+    def cost(self, time: float, box: np.ndarray, look: np.ndarray, cut: bool, alone: bool) -> float:
+        """How little a finding continues this path; after a cut, only its appearance counts. `alone`: nobody else is
+        there, or was since this path's last finding."""
         if cut:
             return self.unlike(look) * _LIMIT / _SAME
         last, gap, unlike = self.boxes[-1], time - self.times[-1], self.unlike(look)
-        if gap < _AT_ONCE and overlaps(box[None], last)[0] > 0.5:
+        if gap < (_COVERED if alone and not self.cut_off else _AT_ONCE) and overlaps(box[None], last)[0] > 0.5:
             unlike = min(unlike, _SAME)  # who stays where he is may put on a mask
         free = 1 + _SPEED * gap
         shift = float(np.linalg.norm(_centre(box) - _centre(last))) / (_size(last) * free)
@@ -224,6 +229,8 @@ def _follow_all(
         small = thumbnail(frame.image)
         cut = before is not None and float(np.abs(small - before).mean()) > _CUT
         before = small
+        for path in paths:
+            path.cut_off |= cut
         faces = landmarks.faces(frame.image, config)
         looks = [appearance(frame.image, face.points) for face in faces]
         for number, face, look in zip(_assigned(paths, frame.time, faces, looks, cut), faces, looks, strict=True):
@@ -246,7 +253,14 @@ def _assigned(
     """For each face the path that it continues; where there is none, the next new number."""
     boxes = [bounding_box(face.points) for face in faces]
     seen = list(zip(boxes, looks, strict=True))
-    costs = np.array([[path.cost(time, box, look, cut) for path in paths] for box, look in seen])
+    latest = max((path.times[-1] for path in paths), default=0.0)
+    alone = [
+        len(faces) == 1 and path.times[-1] == latest and sum(other.times[-1] == latest for other in paths) == 1
+        for path in paths
+    ]
+    costs = np.array(
+        [[path.cost(time, box, look, cut, one) for path, one in zip(paths, alone, strict=True)] for box, look in seen]
+    )
     known = dict(zip(*linear_sum_assignment(costs.clip(max=2 * _LIMIT)), strict=True)) if costs.size else {}
     fresh = len(paths)
     for row in range(len(faces)):

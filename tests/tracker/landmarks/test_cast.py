@@ -137,6 +137,23 @@ def test_after_a_cut_another_one_is_another_one(make_clip: MakeClip, man: list, 
     np.testing.assert_allclose(first.places.times, [*np.arange(4) / 25, *np.arange(12, 16) / 25], atol=1e-3)
 
 
+def test_who_comes_back_from_behind_a_hand_is_the_same(make_clip: MakeClip, man: list, other: list) -> None:
+    """However he looks; but not in another shot, nor elsewhere."""
+    before = [scene((man[0], 300, 220))] * 8
+    hand, blue = before[0].copy(), np.full_like(before[0], (0, 40, 160))
+    hand[60:220, 340:480] = 120, 80, 60
+    after = {"the same": (other[0], 310, 200), "elsewhere": (other[0], 20, 200)}
+    found = {
+        name: len(cast_of(make_clip("hand.mp4", [*before, *[hidden] * 10, *[scene(place)] * 8])))
+        for name, hidden, place in (
+            ("the same", hand, after["the same"]),
+            ("elsewhere", hand, after["elsewhere"]),
+            ("another shot", blue, after["the same"]),
+        )
+    }
+    assert found == {"the same": 1, "elsewhere": 2, "another shot": 2}
+
+
 def test_who_somebody_is_is_told_by_what_is_seen_of_him(make_clip: MakeClip, man: list[np.ndarray]) -> None:
     """Behind a mask, for half of the clip, nobody is seen."""
     frames = [scene((picture, 100, 220)) for picture in man]
