@@ -4,7 +4,6 @@
 468..472 and 473..477 the irises (centre, right, top, left, bottom) of the eyes at points 33 and 263.
 """
 
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -21,7 +20,6 @@ SIZE = 192
 EYE_CONTOUR = 16
 """An eye's refined points begin with this many of its contour; their mean depth becomes the iris's."""
 
-_SECOND = ThreadPoolExecutor(thread_name_prefix="mirror")
 _HEADS = ("mesh_identity", "lips", "left_eye", "right_eye", "left_iris", "right_iris")
 
 
@@ -89,15 +87,9 @@ class LandmarkNet(nn.Module):
 
     def both_ways(self, images: Tensor) -> LandmarkOutput:
         """As `forward`, but the points are the mean of those of the images and of their mirror images: left and right
-        are one to a face, but not to the network. On the CPU the two run side by side."""
-        flipped = images.flip(3).contiguous()
-        if images.device.type == "cpu":
-            mirrored = _SECOND.submit(self, flipped)
-            output = self(images)
-            others = mirrored.result().points
-        else:
-            output = self(torch.cat([images, flipped]))
-            output, others = _rows(output, slice(len(images))), output.points[len(images) :]
+        are one to a face, but not to the network."""
+        count, output = len(images), self(torch.cat([images, images.flip(3)]))
+        output, others = _rows(output, slice(count)), output.points[count:]
         back = others[:, list(MIRRORED)] * others.new_tensor([-1, 1, 1]) + others.new_tensor([SIZE - 1, 0, 0])
         return output._replace(points=(output.points + back) / 2)
 
