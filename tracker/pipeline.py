@@ -188,13 +188,7 @@ def track_clip(
             model = model or _load_for(source, config)
             export.require(names, model.decoder)
         track, model, found = _track(source, model, config, watch, progress)
-        notes = [*found.notes]
-        lost = int((~track.ok).sum())
-        notes += source.notes
-        if lost == len(track):
-            known = "".join(f"; {note}" for note in notes)
-            raise NoFaceError(f"{path}: no face was found in any of {len(track)} frames; nothing was written{known}")
-        track = replace(track, notes=(*notes, *_hidden(track), *_doubt(track)))
+        track = _noted(track, (*found.notes, *source.notes), path)
         with watch("write"):
             track.save(results)
         fps = len(track) / (time.perf_counter() - began)
@@ -214,6 +208,7 @@ def track_clip(
             with watch("export"):
                 export.write(track, to, results / name, ExportOptions(folder=results))
         written = tuple(name for name in (*OUTPUTS, *names.values()) if (results / name).exists())
+    lost = int((~track.ok).sum())
     return Summary(output.path, len(track), lost, track.trusted(), fps, watch.seconds, track.notes, written)
 
 
@@ -262,6 +257,14 @@ def _clip_of(output: OutputFolder) -> str:
         return track_file.load(output.path).clip
     except UserError:  # of a version that cannot be read any more: the results of an earlier run
         return ""
+
+
+def _noted(track: Track, notes: tuple[str, ...], path: Path | str) -> Track:
+    """The track with these notes and those of what is to be seen in it. Raises NoFaceError where there is no face."""
+    if not track.ok.any():
+        known = "".join(f"; {note}" for note in notes)
+        raise NoFaceError(f"{path}: no face was found in any of {len(track)} frames; nothing was written{known}")
+    return replace(track, notes=(*notes, *_hidden(track), *_doubt(track)))
 
 
 def _hidden(track: Track) -> list[str]:

@@ -13,9 +13,9 @@ import torch
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from selftrack.decoders.mesh.normals import vertex_normals
 from selftrack.tracker.export.gaze import eye_centres, gaze_rotations
-from selftrack.tracker.geometry.camera import AXES, camera_pose, quaternions
+from selftrack.tracker.export.scenes._head import head_places, neutral_code, shaped_head
+from selftrack.tracker.geometry.camera import AXES, quaternions
 from selftrack.tracker.results.track_file import Track
 
 _ROUGHNESS = {"skin": 0.8, "eyes": 0.2, "teeth": 0.35, "mouth": 0.5}
@@ -41,21 +41,21 @@ def build_glb(track: Track, texture: bytes, focal: float) -> bytes:
         texture: a JPEG in the head's UV layout, v down.
         focal: focal length of the camera, pixels of the clip.
     """
-    file, code = _File(), _neutral(track)
+    file, code = _File(), neutral_code(track)
     if track.timecode:
         file.document.asset.extras = {"timecode": track.timecode, "timecodeRate": track.timecode_rate}
     performance = file.node("performance")
-    head = file.node("head", performance, mesh=_add_mesh(file, track, code, file.image(texture, "image/jpeg")))
-    rotation, translation = camera_pose(track, focal)
+    head = file.node("head", performance, mesh=_add_mesh(file, track, file.image(texture, "image/jpeg")))
+    rotation, translation = head_places(track, focal)
     channels = [
         (head, gltf.WEIGHTS, track.z[:, track.model().expression].reshape(-1)),
-        (head, gltf.ROTATION, _turns(rotation)),
-        (head, gltf.TRANSLATION, translation * AXES),
+        (head, gltf.ROTATION, quaternions(rotation)),
+        (head, gltf.TRANSLATION, translation),
     ]
     channels += [(eye, gltf.ROTATION, turns) for eye, turns in _add_eyes(file, track, code, head)]
     _add_jaw(file, track, code, head)
     _add_animation(file, track, channels)
-    depths = translation[:, 2].min() / 10, translation[:, 2].max() * 10
+    depths = (-translation[:, 2]).min() / 10, (-translation[:, 2]).max() * 10
     file.node("camera", performance, camera=_add_camera(file, track.size, focal, depths))
     return file.bytes()
 
@@ -120,54 +120,36 @@ class _File:
         return b"".join(self.document.save_to_bytes())
 
 
-def _neutral(track: Track) -> Tensor:
-    """The code (1,Z) of the clip's identity without any expression."""
-    head = track.model()
-    code = torch.zeros(1, head.size)
-    code[0, head.identity] = torch.from_numpy(track.identity)
-    return code
-
-
-def _turns(rotation: np.ndarray) -> np.ndarray:
-    """Quaternions (T,4) in glTF's axes of rotations (T,3,3) in ours."""
-    return quaternions(rotation * AXES[:, None] * AXES)
-
-
-def _add_mesh(file: _File, track: Track, code: Tensor, texture: int) -> int:
-    """The head of a neutral code in glTF's axes, with a primitive for each material; index of the mesh.
+def _add_mesh(file: _File, track: Track, texture: int) -> int:
+    """The head of the clip's identity, with a primitive for each material; index of the mesh.
 
     The mesh's own weights are the least of the clip, since Blender looks no further than these and the first frame for
     the range of its sliders.
     """
-    head, names = track.model(), list(track.model().expression_names)
+    head, shaped = track.model(), shaped_head(track)
     materials = np.array([_MATERIALS.get(part, "skin") for part in head.part_names])[head.face_parts]
-    neutral = head.geometry(code)
-    normals = vertex_normals(torch.cat([neutral, neutral + head.blendshapes]), head.faces)
-    shapes = torch.cat([neutral, head.blendshapes])
-    tilts = torch.cat([normals[:1], normals[1:] - normals[0]])
+    shapes = np.concatenate([shaped.neutral[None], shaped.offsets])
+    tilts = np.concatenate([shaped.normals[None], shaped.normal_offsets])
     corners = torch.stack([head.faces, head.uv_faces], -1)
     primitives = []
     for name, roughness in _ROUGHNESS.items():
         drawn = corners[torch.from_numpy(materials == name)]
         if len(drawn):
             pairs, triangles = drawn.reshape(-1, 2).unique(dim=0, return_inverse=True)
-            primitive = _primitive(file, shapes[:, pairs[:, 0]], tilts[:, pairs[:, 0]], head.uvs[pairs[:, 1]])
+            of = pairs[:, 0].numpy()
+            primitive = _primitive(file, shapes[:, of], tilts[:, of], head.uvs[pairs[:, 1]])
             primitive.indices = file.indices(triangles.numpy())
             primitive.material = _add_material(file, name, roughness, texture)
             primitives.append(primitive)
     weights = track.z[:, head.expression].min(axis=0).tolist()
-    file.document.meshes.append(
-        gltf.Mesh(name="head", primitives=primitives, weights=weights, extras={"targetNames": names})
-    )
+    names = {"targetNames": list(head.expression_names)}
+    file.document.meshes.append(gltf.Mesh(name="head", primitives=primitives, weights=weights, extras=names))
     return len(file.document.meshes) - 1
 
 
-def _primitive(file: _File, shapes: Tensor, tilts: Tensor, uvs: Tensor) -> gltf.Primitive:
-    """Vertices: places and normals (1+E,N,3) in our axes, the base's first and what each target adds; texels (N,2)."""
-    places, normals = (
-        [file.floats(values.double().numpy() * AXES, gltf.ARRAY_BUFFER) for values in all_values]
-        for all_values in (shapes, tilts)
-    )
+def _primitive(file: _File, shapes: np.ndarray, tilts: np.ndarray, uvs: Tensor) -> gltf.Primitive:
+    """Vertices: places and normals (1+E,N,3), the base's first and what each target adds; texels (N,2)."""
+    places, normals = ([file.floats(values, gltf.ARRAY_BUFFER) for values in all_of] for all_of in (shapes, tilts))
     texels = file.floats(uvs.numpy(), gltf.ARRAY_BUFFER)
     return gltf.Primitive(
         attributes=gltf.Attributes(POSITION=places[0], NORMAL=normals[0], TEXCOORD_0=texels),
@@ -193,7 +175,7 @@ def _add_eyes(file: _File, track: Track, code: Tensor, head: int) -> list[tuple[
     centres = eye_centres(decoder, code) * AXES
     names = ("eye_left", "eye_right")
     return [
-        (file.node(name, head, translation=centre.tolist()), _turns(turn))
+        (file.node(name, head, translation=centre.tolist()), quaternions(turn * AXES[:, None] * AXES))
         for name, centre, turn in zip(names, centres, turns, strict=True)
     ]
 

@@ -17,7 +17,7 @@ import numpy as np
 from selftrack.tracker.export.options import ExportOptions
 from selftrack.tracker.export.registry import Need, exporter
 from selftrack.tracker.export.timing import frame_rate
-from selftrack.tracker.geometry.camera import AXES, camera_pose, focal_length
+from selftrack.tracker.geometry.camera import focal_length
 
 if TYPE_CHECKING:
     from selftrack.tracker.results.track_file import Track
@@ -34,13 +34,15 @@ def export_nuke(track: Track, path: Path, options: ExportOptions) -> None:
     """
     from scipy.spatial.transform import Rotation
 
+    from selftrack.tracker.export.scenes._head import head_places
+
     focal = focal_length(track, options.focal)
-    rotation, translation = camera_pose(track, focal)
-    angles = Rotation.from_matrix(rotation * AXES[:, None] * AXES).as_euler("zxy")  # z first: R = Ry Rx Rz
+    rotation, translation = head_places(track, focal)
+    angles = Rotation.from_matrix(rotation).as_euler("zxy")  # z first: R = Ry Rx Rz
     degrees = np.degrees(np.unwrap(angles, axis=0))[:, [1, 2, 0]]
     vfov = np.full(len(track), 2 * np.degrees(np.arctan(track.size[1] / 2 / focal)))
     numbers = _FIRST + np.rint(track.times * frame_rate(track.times)).astype(int)
-    rows = np.column_stack([translation * AXES, degrees, vfov])
+    rows = np.column_stack([translation, degrees, vfov])
     lines = (
         "\t".join([str(numbers[i]), *(f"{value:.8g}" for value in rows[i])])
         for i in np.unique(numbers, return_index=True)[1]
