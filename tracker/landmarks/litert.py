@@ -16,7 +16,8 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 from torch import Tensor
 
-from selftrack.tracker.landmarks.tflite import CUSTOM_KINDS, Op, TfliteGraph, custom_function, read_graph
+from selftrack.tracker.landmarks.operators import custom_function
+from selftrack.tracker.landmarks.tflite import CUSTOM_KINDS, Op, TfliteGraph, read_graph
 
 _CHATTER = b"INFO: Created TensorFlow Lite"
 _STDERR = threading.Lock()
@@ -88,8 +89,7 @@ class LiteModule:
         for session, custom in self._steps:
             values |= session(values)
             for op, function, settings in custom:
-                result = function(*(_channels_first(values[index]) for index in op.inputs), **settings)
-                values[op.output] = _channels_last(result)
+                values[op.output] = function(*(values[index][0] for index in op.inputs), **settings)[None]
         return [_channels_first(values[index]) for index in self._outputs]
 
 
@@ -116,10 +116,6 @@ def _channels_first(value: np.ndarray) -> Tensor:
     """An image (B, H, W, C) as (B, C, H, W); what is no image stays as it is."""
     tensor = torch.from_numpy(value)
     return tensor.permute(0, 3, 1, 2) if tensor.ndim == 4 else tensor
-
-
-def _channels_last(tensor: Tensor) -> np.ndarray:
-    return (tensor.permute(0, 2, 3, 1) if tensor.ndim == 4 else tensor).contiguous().numpy()
 
 
 def _needed(ops: Sequence[Op], outputs: Iterable[int]) -> list[Op]:
