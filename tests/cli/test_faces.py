@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from selftrack.adapt import run as adaptation
+from selftrack.cli.track import _one_or_several
 from selftrack.errors import TooLittleError
 from selftrack.tracker import load
 from selftrack.tracker.sources.opening import open_source
@@ -82,16 +83,21 @@ def test_all_faces_by_one_command(
     assert run("track-export", "out/face1", "--to", "livelink")[0] == 0
     status, _, err = run(*every)
     assert status == 2 and "results of an earlier run" in err.splitlines()[-1]
-    again = ("track", clip, "--config", "out/config.yaml", "--no-adapt", "--no-overlay", "--face", 0, "-o", "one")
-    assert run(*again)[0] == 0 and not Path("one/face0").exists()  # an option counts more than a file
-    np.testing.assert_array_equal(load("one").z, load("out/face0").z)
+
+
+def test_an_option_counts_more_than_a_file_for_who_is_tracked() -> None:
+    several, one = {"faces": "all", "track.detect.face": 0}, {"track.detect.face": 1}
+    assert _one_or_several(several, {}) == several
+    assert _one_or_several(several, one) == {"faces": None, "track.detect.face": 1}
+    assert _one_or_several(one, {"faces": "0,2"}) == {"faces": [0, 2], "track.detect.face": 0}
+    assert _one_or_several({}, one) == one | {"faces": None}
 
 
 @pytest.mark.parametrize(
     "arguments, status, words",
     [
         (["--faces", "3"], 3, "--faces 3: the faces of two are 0 ("),
-        (["--faces", "0,2"], 3, "1 (0.0 to 0.1 s, 252 pixels); name these, or all"),
+        (["--faces", "0,2"], 3, "195 pixels); name these, or all"),
         (["--faces", "both"], 2, "--faces takes all, how many of the first ones (2), or two numbers or more (0,2)"),
         (["--set", "faces=0"], 2, "--faces takes all"),
         (["--faces", "all", "--face", "1"], 2, "--face 1 tracks one face and --faces all several; leave one of them"),
