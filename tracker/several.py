@@ -149,7 +149,8 @@ def track_faces(
                     person.track.save(results / _folder(person.number))
             fps = len(people[0].track) / (time.perf_counter() - began - adaptation)
             for person in people:
-                place, own = results / _folder(person.number), {**settings, "track": asdict(person.config)}
+                own = {**settings, "track": asdict(person.config)}
+                place = results / _folder(person.number)
                 write_beside(person.track, person.model, place, person.config, own, names, person.also, watch)
             write_settings({**settings, "faces": choice}, results)
             pictures.write_faces(found[people[0].number].everyone, results)
@@ -157,10 +158,10 @@ def track_faces(
                 with watch("overlay"):
                     tracks = {person.number: person.track for person in people}
                     overlay.write_overlay(tracks, results, config.overlay_style, partial(progress, "overlay"))
-        written = tuple(path.name for path in sorted(results.iterdir()))
-    lost = [number for number in found if number not in {person.number for person in people}]
-    told = (*notes, *source.notes, *(f"face {number} was in no frame found again; it was left out" for number in lost))
+        written = tuple(sorted(entry.name for entry in results.iterdir()))
     each = {person.number: person.said() for person in people}
+    missed = [f"face {number} was in no frame found again; it was left out" for number in found if number not in each]
+    told = (*notes, *source.notes, *missed)
     return FacesSummary(output.path, each, fps, watch.seconds, told, written, adaptation)
 
 
@@ -176,6 +177,7 @@ class _Person(NamedTuple):
     """Of the track's notes, those that are on nobody else."""
 
     def said(self) -> OneFace:
+        """What is to be said of it."""
         return OneFace(len(self.track), int((~self.track.ok).sum()), self.track.trusted(), self.alone)
 
 

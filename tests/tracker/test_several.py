@@ -142,9 +142,10 @@ def test_each_is_tracked_as_it_would_be_alone(scene: Scene, film: Callable, seei
         track = load(tmp_path / "all" / f"face{number}")
         assert differing(track, load(tmp_path / f"alone{number}")) == []
         assert track.settings()["detect"]["face"] == number and track.ok.sum() >= 30
+    tracks = [load(tmp_path / "all" / f"face{number}") for number in (0, 1)]
     for number in range(COUNT):
         there = scene(number)
-        for track in (load(tmp_path / "all" / f"face{n}") for n in (0, 1)):
+        for track in tracks:
             who = "red" if track.H_image[track.ok, 0].mean() < 5.55 else "blue"
             assert track.ok[number] == (who in there)
             if who in there:
