@@ -62,12 +62,12 @@ class Seer(LandmarkSource):
 
     points = 478
 
-    def __init__(self, scene: Scene) -> None:
-        self.scene = scene
+    def __init__(self, scene: Scene, follows: tuple[str, ...] = ("red", "blue")) -> None:
+        self.scene, self.follows = scene, follows
 
-    def at(self, frame: np.ndarray) -> list[Detection]:
+    def at(self, frame: np.ndarray, whom: tuple[str, ...] = ("red", "blue")) -> list[Detection]:
         number = round((float(frame[-8:].mean()) - 60) / 2)
-        return [found(who, x) for who, x in self.scene(number).items()]
+        return [found(who, x) for who, x in self.scene(number).items() if who in whom]
 
     def faces(self, frame: np.ndarray, config: DetectConfig) -> list[Detection]:
         return self.at(frame)
@@ -83,7 +83,7 @@ class Eye(Follower):
         self.seer, self.places = seer, places
 
     def __call__(self, frame: np.ndarray, time: float | None = None) -> Detection | None:
-        seen = self.seer.at(frame)
+        seen = self.seer.at(frame, self.seer.follows)
         if self.places is None:
             return seen[0] if seen else None
         region = self.places.region(time)
@@ -256,6 +256,15 @@ def test_what_cannot_be_leaves_nothing(
     with pytest.raises(UserError, match=words) as caught:
         track_faces(film(both), tmp_path / "out", choice, replace(QUICK, **config), model=seeing(both))
     assert caught.value.status == (3 if choice == 3 else 2) and not (tmp_path / "out").exists()
+
+
+def test_who_is_in_no_frame_found_again_is_left_out(
+    film: Callable, fake_model: Callable[..., Model], tmp_path: Path
+) -> None:
+    model = replace(fake_model(), landmarks=Seer(both, follows=("red",)))
+    summary = track_faces(film(both), tmp_path / "out", "all", QUICK, model=model)
+    assert list(summary.faces) == [1] and not (tmp_path / "out" / "face0").exists()
+    assert summary.notes[-1] == "face 0 was in no frame found again; it was left out"
 
 
 def test_nobody_is_there(film: Callable, seeing: Callable, tmp_path: Path) -> None:
