@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from selftrack.adapt.split import EVERY, Split, block_length, split_rows
-from selftrack.errors import NoFaceError, UserError
+from selftrack.errors import NoFaceError, TooLittleError, UserError
 from selftrack.tracker.geometry import crop as crops
 from selftrack.tracker.geometry.crop import CropStabiliser, inter_ocular
 from selftrack.tracker.landmarks.base import Places
@@ -166,7 +166,9 @@ def read_clip(
     """Detect, crop and perceive a clip once; `places` are those of the face where there are several.
 
     Raises:
-        UserError: the clip cannot be read, or fewer than eight frames show a face.
+        UserError: the clip cannot be read.
+        TooLittleError: fewer than eight frames show a face.
+        NoFaceError: none does.
     """
     count = source.count()
     if count is None or not source.repeatable:
@@ -191,7 +193,9 @@ def read_clip(
     if not len(kept):
         raise NoFaceError(f"{name}: no face was found in any of {len(wanted)} frames; nothing was adapted to")
     if len(kept) < 8:
-        raise UserError(f"{name}: a face in {len(kept)} frames is too little to adapt to; track it without --adapt")
+        raise TooLittleError(
+            f"{name}: a face in {len(kept)} frames is too little to adapt to; track it without --adapt"
+        )
     parts = split_rows(len(wanted), frame_step(np.array(times)))
     split = Split(*(wanted[part] for part in parts))
     return kept.clip(shots.numbers(), (source.info.width, source.info.height), count, split)

@@ -24,6 +24,7 @@ from selftrack.adapt.loop import Adaptation
 from selftrack.adapt.trainer import AdaptConfig, Tracked, Trainer
 from selftrack.errors import UserError
 from selftrack.io import PRIVATE, file_hash, json_text
+from selftrack.tracker.landmarks.cast import CastFace
 from selftrack.tracker.model import Model
 from selftrack.tracker.network.weights import ClipFit
 from selftrack.tracker.pipeline import ADAPTATION, ADAPTED, TrackConfig, Writer, open_clip
@@ -111,6 +112,7 @@ def adapt(
     checkpoint: Path | None = None,
     person: PersonConfig | None = None,
     say: Say = lambda line: None,
+    face: CastFace | None = None,
 ) -> tuple[Model, Verdict]:
     """Fine-tune a copy of a model on a clip, without labels (Yoon et al. 2019, Sec. 3.2).
 
@@ -125,6 +127,7 @@ def adapt(
         checkpoint: file from which a run with the same settings goes on; where it has the result, that is returned.
         person: how it is found who is seen, see `subjects.find_subject`.
         say: told from where it goes on.
+        face: the one of the number in `tracking`, where it has been found already.
 
     Returns:
         The adapted model, and the verdict of frames that it did not learn from; where these say that it is no better,
@@ -146,7 +149,7 @@ def adapt(
         say(f"resuming after the adaptation, which had ended; delete {checkpoint} to adapt anew")
         return _unpack(result, model, settings)
     torch.manual_seed(config.seed)
-    run = _prepared(model, source, config, tracking, who, progress)
+    run = _prepared(model, source, config, tracking, who, progress, face)
     if checkpoint and run.resume(checkpoint, settings):
         ended = f", where the adaptation had ended; delete {checkpoint} to adapt anew" if run.ended else ""
         say(f"resuming at step {run.step} of {config.steps}{ended}")
@@ -170,13 +173,14 @@ def _prepared(
     tracking: TrackerConfig,
     person: PersonConfig,
     progress: Progress,
+    face: CastFace | None,
 ) -> Adaptation:
-    """Read the clip and find its person: an adaptation before its first step."""
+    """Read the clip and find its person, in it unless it is a known face: an adaptation before its first step."""
 
     def during(stage: str) -> Callable[[int, int], None]:
         return lambda done, total: progress(stage, done, total, {})
 
-    face = find_face(source, model, tracking, person, during("identity")).followed
+    face = face or find_face(source, model, tracking, person, during("identity")).followed
     clip = read_clip(source, model, tracking, config.clip, during("read"), face.places if face else None)
     windows = held_out_windows(source, clip)
     subject = None
@@ -216,17 +220,20 @@ def adapt_clip(
     model: Model,
     progress: Progress = lambda stage, done, total, figures: None,
     say: Say = lambda line: None,
+    face: CastFace | None = None,
 ) -> tuple[Model, Verdict, Writer]:
     """Adapt a model to the clip of a run of `track`, with a checkpoint in the folder of its results.
 
-    `forget` deletes that when the results are there.
+    `forget` deletes that when the results are there. `face` is the one of the number in `track`, where it is known.
 
     Returns:
         As `adapt`, and what writes `adapted.safetensors`, `adaptation.json` and `texture.png`, for `track_clip`.
     """
     tracking = TrackerConfig(track.identity, track.detect, track.crop)
     with open_clip(path, track) as source:
-        adapted, verdict = adapt(model, source, config, tracking, progress, _checkpoint(folder), track.person, say)
+        adapted, verdict = adapt(
+            model, source, config, tracking, progress, _checkpoint(folder), track.person, say, face
+        )
 
     def write(tracked: Track, used: Model, results: Path) -> None:
         if verdict.kept:

@@ -19,7 +19,7 @@ from selftrack.adapt.terms import TERMS, ClipContext, StepContext
 from selftrack.adapt.terms.registry import complete_settings, complete_weights
 from selftrack.decoders.base import Decoder
 from selftrack.decoders.registry import load_decoder
-from selftrack.errors import UserError
+from selftrack.errors import TooLittleError, UserError
 from selftrack.io import flat, nested
 from selftrack.tracker.geometry.pose import through
 from selftrack.tracker.network.i2znet import I2ZNet
@@ -139,14 +139,14 @@ class Trainer:
         is seen, by default found in the frames to learn from.
 
         Raises:
-            UserError: too few neighbouring frames show the face.
+            TooLittleError: too few neighbouring frames show the face.
         """
         self.clip, self.config = clip, config
         self.device = clip.points.device
         self.train_rows, self.select_rows, self.report_rows = (self._positions(part) for part in clip.split)
         groups = frame_groups(clip, self.train_rows.cpu().numpy(), lags(config.offsets, frame_step(clip.times)))
         if not len(groups) or len(self.select_rows) < 2 or len(self.report_rows) < 2:
-            raise UserError("too few neighbouring frames with a face to adapt to; track this clip without --adapt")
+            raise TooLittleError("too few neighbouring frames with a face to adapt to; track this clip without --adapt")
         subject = subject or self._find_subject(network, refiner)
         decoder = decoder or load_decoder()
         if refiner is not None:

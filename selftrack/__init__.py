@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from selftrack.tracker.model import Model
     from selftrack.tracker.pipeline import TrackConfig, track_clip
     from selftrack.tracker.results.track_file import Track, load
+    from selftrack.tracker.several import track_faces
     from selftrack.tracker.sources.base import Frame, FrameSource
     from selftrack.tracker.sources.opening import open_source
     from selftrack.tracker.tracker import FrameResult, Tracker, TrackerConfig
@@ -50,6 +51,7 @@ _PLACES = {
     "open_source": "tracker.sources.opening",
     "register_decoder": "decoders.registry",
     "track_clip": "tracker.pipeline",
+    "track_faces": "tracker.several",
 }
 
 __all__ = [
@@ -72,6 +74,7 @@ __all__ = [
     "open_source",
     "register_decoder",
     "track_clip",
+    "track_faces",
 ]
 
 

@@ -21,6 +21,10 @@ class NoFaceError(UserError):
     status = 3
 
 
+class TooLittleError(UserError):
+    """A clip shows too little of a face to adapt to; it can be tracked without."""
+
+
 @contextmanager
 def of_extra(extra: str) -> Iterator[None]:
     """Import packages that only an extra of this project installs.

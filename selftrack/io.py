@@ -75,7 +75,8 @@ class OutputFolder:
     """A folder of results that knows by a manifest which files are the tracker's, and touches no other.
 
     The manifest (`.selftrack/manifest.json`) has the SHA-256 of each file that was written here. A file that is not in
-    it, or that somebody has changed since, is the user's: it is neither replaced nor deleted.
+    it, or that somebody has changed since, is the user's: it is neither replaced nor deleted. Results may have parts:
+    sub-folders, such as one for each face, that are folders of results themselves, and whose names the manifest has.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -88,11 +89,24 @@ class OutputFolder:
 
     def owned(self) -> dict[str, str]:
         """Hashes by name of the files of the manifest. Raises UserError when it is damaged."""
+        return self._noted()[0]
+
+    def parts(self) -> list[OutputFolder]:
+        """The parts of the results of the last run. Raises UserError when the manifest is damaged."""
+        return [self.part(name) for name in self._noted()[1]]
+
+    def part(self, name: str) -> OutputFolder:
+        """The sub-folder of that name."""
+        return OutputFolder(self.path / name)
+
+    def _noted(self) -> tuple[dict[str, str], list[str]]:
+        """Of the manifest, the hashes of files by their names, and the names of parts."""
         try:
-            return json.loads(self._manifest.read_text(encoding="utf-8"))["files"]
+            read = json.loads(self._manifest.read_text(encoding="utf-8"))
+            return read["files"], [str(name) for name in read.get("parts", []) if Path(name).name == name]
         except (FileNotFoundError, NotADirectoryError):
-            return {}
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            return {}, []
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{self._manifest}: cannot be read ({error}); name another folder with -o") from error
 
     def is_ours(self, name: str) -> bool:
@@ -101,11 +115,16 @@ class OutputFolder:
         return file.is_file() and not file.is_symlink() and self.owned().get(name) == file_hash(file)
 
     def check(self, names: Iterable[str], overwrite: bool) -> None:
-        """Make sure that files of these names may be written.
+        """Make sure that files of these names may be written, here and in the parts of an earlier run.
 
         Raises:
             UserError: one of them is there and is the user's; or is of an earlier run and `overwrite` is not set.
         """
+        names = tuple(names)
+        for folder in (self, *self.parts()):
+            folder._check(names, overwrite)
+
+    def _check(self, names: Iterable[str], overwrite: bool) -> None:
         if self.path.exists() and not self.path.is_dir():
             raise UserError(f"{self.path}: is not a folder; name another one with -o")
         present = [name for name in dict.fromkeys(names) if os.path.lexists(self.path / name)]
@@ -123,10 +142,12 @@ class OutputFolder:
         """Give a temporary folder to write results into; its files move here when the context ends without an error.
 
         After an error the folder is as it was. Files of an earlier run that are among `names` and were not written
-        again are removed, for they would not belong to the new results; the file `keep` stays.
+        again are removed, for they would not belong to the new results; the file `keep` stays. A sub-folder made in
+        the temporary folder becomes a part; in parts of an earlier run, the same goes for what is not written again.
 
         Args:
-            names: all names that may be written. Files in the temporary folder of other names are a defect.
+            names: all names that may be written, here and in parts. Files in the temporary folder of other names are a
+                defect.
             overwrite: replace the results of an earlier run.
             keep: a file of an earlier run that is in use, such as the weights.
 
@@ -143,6 +164,8 @@ class OutputFolder:
         try:
             yield work
             self.check(names, overwrite)  # a long time has passed: what the user has put there since is the user's
+            for part in _folders(work):
+                self.part(part)._check(names, overwrite)
             with uninterrupted():
                 self._take(work, names, keep)
         except OSError as error:
@@ -156,36 +179,58 @@ class OutputFolder:
 
     def add(self, name: str, text: str) -> Path:
         """Write one more file, such as a report, in place of an earlier one of ours. Raises UserError as `check`."""
-        self.check([name], overwrite=True)
+        self._check([name], overwrite=True)
         write_text(self.path / name, text)
         self.own([name])
         return self.path / name
 
     def own(self, names: Iterable[str]) -> None:
         """Note in the manifest that these files, as they are now, are the tracker's."""
-        self._save(self.owned() | {name: file_hash(self.path / name) for name in names})
+        files, parts = self._noted()
+        self._save(files | {name: file_hash(self.path / name) for name in names}, parts)
 
     @property
     def _manifest(self) -> Path:
         return self.private / "manifest.json"
 
     def _take(self, work: Path, names: Sequence[str], keep: Path | None) -> None:
-        fresh = {file.name: file_hash(file) for file in sorted(work.iterdir())}
+        """Move what is in the folder `work`, which need not be there, to its places."""
+        written = sorted(work.iterdir()) if work.exists() else []
+        fresh = {file.name: file_hash(file) for file in written if not file.is_dir()}
         assert set(fresh) <= set(names), f"written, but not announced: {sorted(set(fresh) - set(names))}"
         kept = keep.resolve() if keep else None
         stale = [n for n in names if n not in fresh and self.is_ours(n) and (self.path / n).resolve() != kept]
         owned = {name: value for name, value in self.owned().items() if name not in stale} | fresh
+        earlier = [part.path.name for part in self.parts() if part.path.exists()]
+        parts = list(dict.fromkeys((*earlier, *_folders(work))))
         self.path.mkdir(parents=True, exist_ok=True)
-        self._save(self.owned() | fresh)  # before the files: a file of ours must not look like the user's
+        self._save(self.owned() | fresh, parts)  # before the files: a file of ours must not look like the user's
         for name in stale:
             (self.path / name).unlink()
         for name in fresh:
             (work / name).replace(self.path / name)
-        self._save(owned)
+        for name in parts:
+            self.part(name)._take(work / name, names, keep)
+        self._save(owned, [name for name in parts if self.part(name).owned()])
+        if not owned and not self.parts():
+            self._vanish()
 
-    def _save(self, files: dict[str, str]) -> None:
+    def _vanish(self) -> None:
+        """Delete a manifest of nothing, and the folder where nothing else is in it."""
+        self._manifest.unlink()
+        for folder in (self.private, self.path):
+            with suppress(OSError):  # it is not empty
+                folder.rmdir()
+
+    def _save(self, files: dict[str, str], parts: Sequence[str]) -> None:
         self.private.mkdir(parents=True, exist_ok=True)
-        write_text(self._manifest, json.dumps({"files": files}, indent=1) + "\n")
+        noted = {"files": files} | ({"parts": list(parts)} if parts else {})
+        write_text(self._manifest, json.dumps(noted, indent=1) + "\n")
+
+
+def _folders(folder: Path) -> list[str]:
+    """Names of the sub-folders of a folder, which need not be there."""
+    return sorted(entry.name for entry in folder.iterdir() if entry.is_dir()) if folder.exists() else []
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -29,7 +29,7 @@ from selftrack.tracker.results.track_file import Track
 from selftrack.tracker.sources.base import FrameSource
 from selftrack.tracker.sources.opening import open_source
 from selftrack.tracker.stopwatch import Stopwatch
-from selftrack.tracker.subjects import Faces, PersonConfig, find_face, find_subject
+from selftrack.tracker.subjects import PersonConfig, find_face, find_subject
 from selftrack.tracker.timecode import Timecode
 from selftrack.tracker.tracker import Tracker, TrackerConfig
 
@@ -118,7 +118,7 @@ def load_model(config: TrackConfig) -> Model:
     return model
 
 
-def _load_for(source: FrameSource, config: TrackConfig) -> Model:
+def load_for(source: FrameSource, config: TrackConfig) -> Model:
     """As `load_model`. Raises UserError, too, where its weights know this clip's person, and another way is named."""
     model = load_model(config)
     if model.fit and _is_of(model.fit, source, config) and config.person != PersonConfig(samples=config.person.samples):
@@ -182,34 +182,69 @@ def track_clip(
     with (
         output.writing([*OUTPUTS, *names.values()], overwrite, keep) as results,
         open_clip(path, config) as source,
-        _threads(config.threads),
+        threads(config.threads),
     ):
         with watch("load"):
-            model = model or _load_for(source, config)
+            model = model or load_for(source, config)
             export.require(names, model.decoder)
-        track, model, found = _track(source, model, config, watch, progress)
-        track = _noted(track, (*found.notes, *source.notes), path)
+        with watch("identity"):
+            found = find_face(source, model, config, config.person, partial(progress, "identity"))
+            one = ready(source, model, config, found.followed)
+        ((track, model),) = follow(source, [one], watch, progress)
+        track = _noted(track, (*found.notes, *one.notes, *source.notes), path)
         with watch("write"):
             track.save(results)
         fps = len(track) / (time.perf_counter() - began)
-        with watch("write"):
-            curves.write_curves(track, results)
-            complete = settings or {"track": asdict(config), "adapt": None, "export": list(names)}
-            (results / CONFIG).write_text(yaml.safe_dump(complete, sort_keys=False), encoding="utf-8")
         if len(found.everyone) > 1:
             faces.write_faces(found.everyone, results)
         if config.overlay:
             with watch("overlay"):
                 overlay.write_overlay(track, results, config.overlay_style, partial(progress, "overlay"))
-                contact_sheet.write_contact_sheet(track, results, config.overlay_style)
-        if also:
-            also(track, model, results)
-        for to, name in names.items():
-            with watch("export"):
-                export.write(track, to, results / name, ExportOptions(folder=results))
+        complete = settings or {"track": asdict(config), "adapt": None, "export": list(names)}
+        write_beside(track, model, results, config, complete, names, also, watch)
         written = tuple(name for name in (*OUTPUTS, *names.values()) if (results / name).exists())
     lost = int((~track.ok).sum())
     return Summary(output.path, len(track), lost, track.trusted(), fps, watch.seconds, track.notes, written)
+
+
+def write_beside(
+    track: Track,
+    model: Model,
+    results: Path,
+    config: TrackConfig,
+    settings: Mapping[str, Any],
+    names: Mapping[str, str],
+    also: Writer | None,
+    watch: Stopwatch,
+) -> None:
+    """Write what belongs to the track of one face beside it, but for the overlay.
+
+    Args:
+        track: lies in the folder `results`.
+        model: what made it.
+        results: where to.
+        config: the settings of the tracking.
+        settings: what `config.yaml` says.
+        names: of the files to export to, by format.
+        also: writes further results.
+        watch: gets the times.
+    """
+    with watch("write"):
+        curves.write_curves(track, results)
+        write_settings(settings, results)
+    if config.overlay:
+        with watch("overlay"):
+            contact_sheet.write_contact_sheet(track, results, config.overlay_style)
+    if also:
+        also(track, model, results)
+    for to, name in names.items():
+        with watch("export"):
+            export.write(track, to, results / name, ExportOptions(folder=results))
+
+
+def write_settings(settings: Mapping[str, Any], folder: Path) -> None:
+    """Write `config.yaml` into a folder."""
+    (folder / CONFIG).write_text(yaml.safe_dump(dict(settings), sort_keys=False), encoding="utf-8")
 
 
 def show_faces(
@@ -251,12 +286,13 @@ def check_results(path: Path | str, output: OutputFolder, names: Sequence[str], 
 
 def _clip_of(output: OutputFolder) -> str:
     """The clip whose results a folder holds; empty where that is not known."""
-    if not output.is_ours(track_file.NAME):
-        return ""
-    try:
-        return track_file.load(output.path).clip
-    except UserError:  # of a version that cannot be read any more: the results of an earlier run
-        return ""
+    for folder in (output, *output.parts()):
+        if folder.is_ours(track_file.NAME):
+            try:
+                return track_file.load(folder.path).clip
+            except UserError:  # of a version that cannot be read any more: the results of an earlier run
+                return ""
+    return ""
 
 
 def _noted(track: Track, notes: tuple[str, ...], path: Path | str) -> Track:
@@ -264,7 +300,12 @@ def _noted(track: Track, notes: tuple[str, ...], path: Path | str) -> Track:
     if not track.ok.any():
         known = "".join(f"; {note}" for note in notes)
         raise NoFaceError(f"{path}: no face was found in any of {len(track)} frames; nothing was written{known}")
-    return replace(track, notes=(*notes, *_hidden(track), *_doubt(track)))
+    return replace(track, notes=(*notes, *seen_in(track)))
+
+
+def seen_in(track: Track) -> list[str]:
+    """Notes of what is to be seen in a track."""
+    return [*_hidden(track), *_doubt(track)]
 
 
 def _hidden(track: Track) -> list[str]:
@@ -295,42 +336,51 @@ def _doubt(track: Track) -> list[str]:
     return [f"{found}; all were written; {advice}"]
 
 
-def _track(
-    source: FrameSource, model: Model, config: TrackConfig, watch: Stopwatch, progress: Progress
-) -> tuple[Track, Model, Faces]:
-    """The track of a source, the model that made it, and who is in the source, with all notes for the user."""
-    with watch("identity"):
-        who = find_face(source, model, config, config.person, partial(progress, "identity"))
-        model, subject, notes = _for_clip(source, model, config, who.followed)
-    places = who.followed.places if who.followed else None
-    tracker, total = Tracker(model, config, subject, places), source.count() or 0
-    tracker.watch = watch
-    for done, _ in enumerate(tracker.stream(watch.waiting("decode", source.frames())), 1):
+class Followed(NamedTuple):
+    """A face that is to be followed through a clip, and what by."""
+
+    face: CastFace | None
+    """None where none was found in the sampled frames."""
+    config: TrackConfig
+    model: Model
+    subject: Subject | None
+    notes: tuple[str, ...]
+    """For the user."""
+
+
+def follow(
+    source: FrameSource, everyone: Sequence[Followed], watch: Stopwatch, progress: Progress
+) -> list[tuple[Track, Model]]:
+    """Follow faces through a source in one pass; gives the track of each and the model that made it."""
+    trackers = [Tracker(one.model, one.config, one.subject, one.face.places if one.face else None) for one in everyone]
+    for tracker in trackers:
+        tracker.watch = watch
+    total, frames = source.count() or 0, watch.waiting("decode", source.frames())
+    for done, _ in enumerate(Tracker.stream_together(trackers, frames), 1):
         progress("track", done, max(total, done))
-    track = tracker.finish(source, config)
-    if model.fit and model.fit.windows:
-        fit = _calibrated(model.fit, track)
-        model = replace(model, fit=fit)
-        track = replace(track, confidence=confidence.confidence(track, fit.log_odds))
-    return track, model, who._replace(notes=who.notes + notes)
+    return [
+        _calibrated(one.model, tracker.finish(source, one.config))
+        for one, tracker in zip(everyone, trackers, strict=True)
+    ]
 
 
-def _for_clip(
-    source: FrameSource, model: Model, config: TrackConfig, face: CastFace | None
-) -> tuple[Model, Subject | None, list[str]]:
-    """The model to use for a clip, the subject of a face in it, and notes for the user.
+def ready(source: FrameSource, model: Model, config: TrackConfig, face: CastFace | None) -> Followed:
+    """Find the subject of a face that is to be followed through a clip, and choose the model to use.
 
     A model adapted to another clip is used if it fits this one no worse than the one that it was adapted from.
+
+    Raises:
+        UserError: as `find_subject`, and where the settings name a rest for no identity of the clip.
     """
     fit = model.fit
     notes: list[str] = []
     if fit is not None and _is_of(fit, source, config):
-        return model, None, notes
+        return Followed(face, config, model, None, ())
     if config.identity == "per-frame" and (config.person.neutral is not None or config.person.calibration is not None):
         raise UserError("--neutral and --calibration are for one identity; use them without --identity per-frame")
     if fit is None and config.identity == "per-frame":
-        return model, None, notes
-    subject, faces = find_subject(face, source, model, config, config.person)
+        return Followed(face, config, model, None, ())
+    subject, crops = find_subject(face, source, model, config, config.person)
     if fit is not None and not fit.trained:
         notes.append(
             f"{config.weights}: holds key frames of another clip and no network of its own; it was left out; adapt to "
@@ -339,13 +389,13 @@ def _for_clip(
         model = model.unadapted()
     elif fit is not None:
         model = model.elsewhere()
-        if subject is not None and not _fits(model, faces, subject):
+        if subject is not None and not _fits(model, crops, subject):
             notes.append(
                 f"{config.weights}: fits this clip worse than the weights it was adapted from; those were used; adapt "
                 "to this clip with --adapt"
             )
             model = model.unadapted()
-    return model, None if config.identity == "per-frame" else subject, notes
+    return Followed(face, config, model, None if config.identity == "per-frame" else subject, tuple(notes))
 
 
 def _fits(model: Model, faces: Crops, subject: Subject) -> bool:
@@ -353,14 +403,18 @@ def _fits(model: Model, faces: Crops, subject: Subject) -> bool:
     return model.landmark_distance(faces, subject) <= model.unadapted().landmark_distance(faces, subject)
 
 
-def _calibrated(fit: ClipFit, track: Track) -> ClipFit:
-    """With the log-odds of the confidence that its windows tell; they are of this run's frames, so they serve once."""
-    log_odds = np.float32(confidence.clip_shift(track, fit.windows))  # in the precision of the file
-    return replace(fit, log_odds=float(log_odds), windows=())
+def _calibrated(model: Model, track: Track) -> tuple[Track, Model]:
+    """The track with the confidence that the windows of the model's adaptation tell, and the model with its log-odds:
+    windows are of this run's frames, so they serve once."""
+    if not (model.fit and model.fit.windows):
+        return track, model
+    log_odds = np.float32(confidence.clip_shift(track, model.fit.windows))  # in the precision of the file
+    fit = replace(model.fit, log_odds=float(log_odds), windows=())
+    return replace(track, confidence=confidence.confidence(track, fit.log_odds)), replace(model, fit=fit)
 
 
 @contextmanager
-def _threads(count: int) -> Iterator[None]:
+def threads(count: int) -> Iterator[None]:
     """Let torch use that many threads, and as many as before afterwards."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)

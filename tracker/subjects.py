@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from selftrack.errors import NoFaceError, UserError
+from selftrack.tracker.choice import EVERYONE, Choice, check_choice, choose, listed
 from selftrack.tracker.geometry.crop import face_crop
 from selftrack.tracker.landmarks.cast import SAMPLES, CastFace, Sample, find_cast
 from selftrack.tracker.model import Crops, Model
@@ -67,13 +68,50 @@ def find_face(
     number = tracking.detect.face
     faces = find_cast(source, model.landmarks, tracking.detect, progress, config.samples, everyone=number > 0)
     if number and number >= len(faces):
-        known = ", ".join(f"{k} ({face})" for k, face in enumerate(faces)) or "none"
-        raise NoFaceError(f"--face {number}: the faces of {source.info.name} are {known}; name one of these")
+        raise NoFaceError(f"--face {number}: the faces of {source.info.name} are {listed(faces)}; name one of these")
+    return _one_of(faces, number, source.info.name)
+
+
+def find_faces(
+    source: FrameSource,
+    model: Model,
+    tracking: TrackerConfig,
+    config: PersonConfig,
+    choice: Choice = EVERYONE,
+    progress: Progress = no_progress,
+) -> tuple[dict[int, Faces], list[str]]:
+    """Find the faces of a clip and those to follow.
+
+    Args:
+        source: the clip.
+        model: what tracks it.
+        tracking: detection.
+        config: how many samples are looked at.
+        choice: who is followed, see `choice.choose`.
+        progress: called with frames that are done and the number of all.
+
+    Returns:
+        By the number of each face to follow what `find_face` says of it; and notes on the clip for the user.
+
+    Raises:
+        UserError: the choice is none.
+        NoFaceError: there is no face, or one that the choice names is not there.
+    """
+    choice, name = check_choice(choice), source.info.name
+    faces = find_cast(source, model.landmarks, tracking.detect, progress, config.samples, everyone=True)
+    if not faces:
+        raise NoFaceError(f"{name}: no face was found; nothing was written")
+    numbers, notes = choose(faces, choice, name, source.info.duration)
+    return {number: _one_of(faces, number, name) for number in numbers}, notes
+
+
+def _one_of(faces: tuple[CastFace, ...], number: int, name: str) -> Faces:
+    """The face of a number among those of a clip of that name; none where there are none."""
     if len(faces) < 2:
         return Faces(faces[0] if faces else None, faces, [])
     others = ", ".join(f"--face {k} ({face})" for k, face in enumerate(faces) if k != number)
     followed = f"{len(faces)} faces were found; face {number} ({faces[number]}) was followed"
-    return Faces(faces[number], faces, [f"{source.info.name}: {followed}; for another one: {others}"])
+    return Faces(faces[number], faces, [f"{name}: {followed}; for another one: {others}"])
 
 
 def find_in_clip(

@@ -3,40 +3,25 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from selftrack.cli.progress import Stages
 from selftrack.cli.report import print_report
-from selftrack.cli.settings import (
-    ConfigOption,
-    SetOption,
-    changed,
-    check_roots,
-    read_assignments,
-    read_config,
-    under,
-)
-from selftrack.command import quiet, run, verbose
+from selftrack.cli.settings import ConfigOption, SetOption, check_roots, read_assignments, read_config, under
+from selftrack.cli.tracking import Order, show, track_one, track_several
+from selftrack.command import run, verbose
 from selftrack.errors import UserError
-from selftrack.io import OutputFolder
-from selftrack.tracker.export import FORMATS, default_path, known, require
-from selftrack.tracker.sources.names import place_of, source_name
-
-if TYPE_CHECKING:
-    from selftrack.adapt.trainer import AdaptConfig
-    from selftrack.tracker.model import Model
-    from selftrack.tracker.pipeline import Summary
+from selftrack.tracker.choice import check_choice
+from selftrack.tracker.export import FORMATS, known
+from selftrack.tracker.sources.names import place_of
 
 # torch's threads wait for work spinning, by default so long that a busy machine makes them many times slower
 os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
-_ROOTS = ("track", "adapt", "export")
+_ROOTS = ("track", "adapt", "export", "faces")
 _STYLE = "track.overlay_style."
 _FORMATS = ", ".join(sorted(FORMATS))
 
@@ -68,8 +53,19 @@ def track(
     face: Annotated[
         int | None, typer.Option(help="Follow the face of this number, see --thumbnails (default 0).", min=0)
     ] = None,
+    faces: Annotated[
+        str | None,
+        typer.Option(
+            help="Track several faces, each into a folder of its own: all, how many of the first ones (2), or numbers "
+            "(0,2), see --thumbnails (default: one face).",
+            metavar="all|N|N,N",
+        ),
+    ] = None,
     thumbnails: Annotated[
-        bool, typer.Option("--thumbnails", help="Only write faces.png: who can be followed by --face (default: no).")
+        bool,
+        typer.Option(
+            "--thumbnails", help="Only write faces.png: who can be followed by --face and --faces (default: no)."
+        ),
     ] = False,
     landmarks: Annotated[
         str | None, typer.Option(help="Read the landmarks of mediapipe or fan (default mediapipe).")
@@ -157,9 +153,10 @@ def track(
         "track.overlay": False if no_overlay else True if overlay else None,
         "track.overlay_style.mode": overlay,
         "track.overlay_style.burn_in": burn_in or None,
+        "faces": faces,
     }
     from_file, assigned = read_config(config), read_assignments(set)
-    changes = from_file | assigned | {name: value for name, value in named.items() if value is not None}
+    changes = _one_or_several(from_file, assigned | {k: value for k, value in named.items() if value is not None})
     check_roots(changes, _ROOTS)
     exports = known(_listed(changes.get("export") if export is None else export))
     adapts = bool(under(from_file, "adapt")) if adapt is None else adapt
@@ -167,34 +164,33 @@ def track(
     asked = {f"--overlay {overlay}": overlay, "--burn-in": burn_in}
     _check_drawn(changes.get("track.overlay") is not False, [name for name, given in asked.items() if given], assigned)
     if thumbnails:
-        if adapts or exports or report:
-            raise UserError("--thumbnails shows the faces and tracks none; leave --adapt, --export and --report out")
-        _show_faces(video, output, changes, overwrite)
+        if adapts or exports or report or faces is not None:
+            raise UserError(
+                "--thumbnails shows the faces and tracks none; leave --adapt, --export, --report and --faces out"
+            )
+        show(video, output, changes, overwrite)
         return
-    summary, verdict = _run(video, output, changes, exports, (preset or "fast") if adapts else None, overwrite)
-    if not quiet():
-        print(summary)
-        if verdict:
-            print(f"adapted  {verdict}")
+    order = Order(video, output, changes, exports, (preset or "fast") if adapts else None, overwrite)
+    summary, folders = track_one(order) if changes.get("faces") is None else track_several(order)
     if verbose():
         print("seconds  " + ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in summary.seconds.items()))
     if report:
-        print_report(summary.folder)
+        for folder in folders:
+            print_report(folder)
 
 
-def _show_faces(video: str, output: Path | None, changes: Mapping[str, Any], overwrite: bool) -> None:
-    """Write a picture of the clip's faces, and say who is there."""
-    from selftrack.tracker.pipeline import TrackConfig, show_faces
-    from selftrack.tracker.results.faces import NAME
-
-    track = changed(TrackConfig(), under(changes, "track"), "track.")
-    folder = output or Path(f"{source_name(video)}_track")
-    with Stages() as stages:
-        faces = show_faces(video, folder, track, overwrite, lambda done, total: stages.show("faces", done, total))
-    if not quiet():
-        for number, face in enumerate(faces):
-            print(f"face {number}   {face}")
-        print(f"results  {folder}: {NAME}")
+def _one_or_several(from_file: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """All changes of settings, where what is given as an option counts more than a file, also of who is tracked."""
+    one, several = given.get("track.detect.face"), given.get("faces")
+    if one is not None and several is not None:
+        raise UserError(f"--face {one} tracks one face and --faces {several} several; leave one of them out")
+    changes = {**from_file, **given}
+    if one is not None:
+        changes["faces"] = None
+    if changes.get("faces") is not None:
+        changes["faces"] = check_choice(changes["faces"])
+        changes["track.detect.face"] = 0
+    return changes
 
 
 def _check_clip(video: str) -> None:
@@ -225,62 +221,6 @@ def _listed(value: object) -> list[str]:
     if value is None:
         return []
     return [str(one) for one in value] if isinstance(value, list) else [str(value)]
-
-
-def _run(
-    video: str,
-    output: Path | None,
-    changes: Mapping[str, Any],
-    exports: Sequence[str],
-    preset: str | None,
-    overwrite: bool,
-) -> tuple[Summary, Any]:
-    """Track with settings changed by name; adapt first where a preset is named. Returns the summary and the verdict."""
-    from selftrack.adapt.run import adapt_clip, forget, load_preset
-    from selftrack.tracker.pipeline import OUTPUTS, TrackConfig, check_results, load_model, track_clip
-
-    track = changed(TrackConfig(), under(changes, "track"), "track.")
-    if preset is not None:
-        changed(load_preset(preset), under(changes, "adapt"), "adapt.")  # before anything is loaded
-    folder = output or Path(f"{source_name(video)}_track")
-    names = [*OUTPUTS, *(default_path(Path(video), to, folder).name for to in exports)]
-    check_results(video, OutputFolder(folder), names, overwrite)
-    settings = {"track": asdict(track), "adapt": None, "export": list(exports)}
-    model, verdict, also, seconds = None, None, None, 0.0
-    with Stages() as stages:
-        if preset is not None:
-            model = load_model(track)
-            require(exports, model.decoder)
-            adapt = _adapt_settings(preset, model, under(changes, "adapt"))
-            settings["adapt"] = asdict(adapt)
-            began = time.perf_counter()
-            model, verdict, also = adapt_clip(video, folder, track, adapt, model, stages.show, stages.say)
-            seconds = time.perf_counter() - began
-        summary = track_clip(
-            video,
-            folder,
-            track,
-            model=model,
-            overwrite=overwrite,
-            exports=exports,
-            also=also,
-            settings=settings,
-            progress=stages.show,
-        )
-    if preset is not None:
-        forget(folder)
-        summary = replace(summary, adaptation=seconds, seconds={"adapt": seconds} | summary.seconds)
-    return summary, verdict
-
-
-def _adapt_settings(preset: str, model: Model, changes: Mapping[str, Any]) -> AdaptConfig:
-    """The preset, with what a personal model needs, and the user's changes."""
-    from selftrack.adapt.run import for_personal_model, load_preset
-
-    settings = load_preset(preset)
-    if not model.decoder.has_blendshapes:
-        settings = for_personal_model(settings)
-    return changed(settings, changes, "adapt.")
 
 
 def main() -> None:

@@ -2,11 +2,15 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
+from selftrack.adapt import run as adaptation
+from selftrack.cli.track import _one_or_several
+from selftrack.errors import TooLittleError
 from selftrack.tracker import load
 from selftrack.tracker.sources.opening import open_source
 
@@ -41,6 +45,73 @@ def test_faces_are_shown_with_their_numbers(run: Callable, make_clip: MakeClip, 
     assert "2 faces" in first.notes[0] and first.landmarks[:, :, 0].max() < 360
     status, _, err = run("track", clip, "--thumbnails", "--adapt", "-o", "third")
     assert status == 2 and "leave --adapt" in err.splitlines()[-1]
+
+
+def test_all_faces_by_one_command(
+    run: Callable, make_clip: MakeClip, frames: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is adapted to in turn; of one there is too little, so it is tracked as it would be without."""
+    asked: list[tuple] = []
+
+    def adapt_clip(clip: str, folder: Path, track: Any, config: Any, model: Any, show: Any, say: Any, face: Any) -> Any:
+        asked.append((folder.name, track.detect.face, face.still))
+        if track.detect.face == 1:
+            raise TooLittleError("a face in 7 frames is too little")
+        adaptation._checkpoint(folder).parent.mkdir(parents=True)
+        adaptation._checkpoint(folder).write_text("not needed when the results are there")
+        return model, "held-out frames: better", lambda *_: None
+
+    monkeypatch.setattr(adaptation, "adapt_clip", adapt_clip)
+    clip = make_clip("two.mp4", [with_picture(frame, frames[0]) for frame in frames])
+    every = ("track", clip, "--faces", "all", "--adapt", "--overlay", "mesh", "--export", "csv", "-o", "out")
+    status, out, err = run(*every)
+    assert status == 0, err
+    assert asked == [("face0", 0, False), ("face1", 1, True)]
+    lines = out.splitlines()
+    assert lines[0].startswith("face 0   16 frames, lost 0") and lines[1].startswith("face 1   16 frames, lost 0")
+    assert "results  out: config.yaml, face0, face1, faces.png, overlay.mp4" in lines
+    assert "adapted  face 0: held-out frames: better" in lines and "adapted  face 1: no, the un-adapted" in lines[-1]
+    written = {"track.npz", "curves.csv", "contact_sheet.png", "config.yaml", "two.csv", ".selftrack"}
+    assert {path.name for path in Path("out/face0").iterdir()} == written
+    assert [path.name for path in Path("out/face0/.selftrack").iterdir()] == ["manifest.json"]
+    assert run("track", clip, "--face", 1, "--no-overlay", "-o", "alone")[0] == 0
+    picture, alone = load("out/face1"), load("alone")
+    np.testing.assert_array_equal(picture.z, alone.z)
+    np.testing.assert_array_equal(picture.H_image, alone.H_image)
+    assert picture.notes == alone.notes and "still as a picture" in picture.notes[0]
+    assert picture.landmarks[:, :, 0].min() > 360 > load("out/face0").landmarks[:, :, 0].max()
+    assert run("track-export", "out/face1", "--to", "livelink")[0] == 0
+    status, _, err = run(*every)
+    assert status == 2 and "results of an earlier run" in err.splitlines()[-1]
+
+
+def test_an_option_counts_more_than_a_file_for_who_is_tracked() -> None:
+    several, one = {"faces": "all", "track.detect.face": 0}, {"track.detect.face": 1}
+    assert _one_or_several(several, {}) == several
+    assert _one_or_several(several, one) == {"faces": None, "track.detect.face": 1}
+    assert _one_or_several(one, {"faces": "0,2"}) == {"faces": [0, 2], "track.detect.face": 0}
+    assert _one_or_several({}, one) == one | {"faces": None}
+
+
+@pytest.mark.parametrize(
+    "arguments, status, words",
+    [
+        (["--faces", "3"], 3, "--faces 3: the faces of two are 0 ("),
+        (["--faces", "0,2"], 3, "195 pixels); name these, or all"),
+        (["--faces", "both"], 2, "--faces takes all, how many of the first ones (2), or two numbers or more (0,2)"),
+        (["--set", "faces=0"], 2, "--faces takes all"),
+        (["--faces", "all", "--face", "1"], 2, "--face 1 tracks one face and --faces all several; leave one of them"),
+        (["--faces", "all", "--thumbnails"], 2, "leave --adapt, --export, --report and --faces out"),
+        (["--faces", "all", "--decoder", "me.safetensors"], 2, "me.safetensors: is of one person"),
+    ],
+)
+def test_faces_that_are_not_there_and_options_that_do_not_go_together(
+    run: Callable, make_clip: MakeClip, frames: list[np.ndarray], arguments: list[str], status: int, words: str
+) -> None:
+    clip = make_clip("two.mp4", [with_picture(frame, frames[0]) for frame in frames[:3]])
+    refused, out, err = run("track", clip, "-q", *arguments)
+    assert (refused, out) == (status, "") and len(err.splitlines()) == 1 and words in err
+    assert not list(Path().iterdir())
 
 
 def test_a_number_without_a_face_replaces_nothing(run: Callable, make_clip: MakeClip, frames: list[np.ndarray]) -> None:

@@ -219,3 +219,53 @@ def test_json_knows_no_nan() -> None:
 def test_nested_and_flat() -> None:
     tree = {"a": {"b": 1, "c": {"d": 2}}, "e": 3}
     assert flat(tree) == {"a.b": 1, "a.c.d": 2, "e": 3} and nested(flat(tree)) == tree
+
+
+def run_parts(folder: Path, parts: list[str], overwrite: bool = True, fail: bool = False) -> None:
+    """Write a file here and one into each of the parts."""
+    with OutputFolder(folder).writing(NAMES, overwrite) as work:
+        (work / "config.yaml").write_text("settings")
+        for name in parts:
+            (work / name).mkdir()
+            (work / name / "track.npz").write_text(name)
+        if fail:
+            raise RuntimeError
+
+
+def test_parts_are_folders_of_results_that_appear_and_go_together(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(RuntimeError):
+        run_parts(out, ["a", "b"], fail=True)
+    assert not out.exists()
+    run_parts(out, ["a", "b"])
+    assert set(content(out)) == {"config.yaml", "a/track.npz", "b/track.npz"}
+    assert OutputFolder(out / "a").is_ours("track.npz") and [part.path.name for part in OutputFolder(out).parts()] == [
+        "a",
+        "b",
+    ]
+    with pytest.raises(UserError, match="earlier run"):
+        run_parts(out, ["c"], overwrite=False)
+    OutputFolder(out / "b").add("more.txt", "of another command")
+    run_parts(out, ["c"])
+    assert set(content(out)) == {"config.yaml", "b/more.txt", "c/track.npz"} and not (out / "a").exists()
+    run(out, "one", overwrite=True)
+    assert set(content(out)) == {"track.npz", "b/more.txt"} and not (out / "c").exists()
+
+
+def test_a_run_of_other_names_leaves_parts(tmp_path: Path) -> None:
+    run_parts(tmp_path, ["a"])
+    with OutputFolder(tmp_path).writing(["faces.png"], True) as work:
+        (work / "faces.png").write_text("a picture")
+    assert set(content(tmp_path)) == {"config.yaml", "faces.png", "a/track.npz"}
+    run_parts(tmp_path, [])
+    assert set(content(tmp_path)) == {"config.yaml", "faces.png"}
+
+
+def test_a_changed_file_in_a_part_is_the_users(tmp_path: Path) -> None:
+    run_parts(tmp_path, ["a", "b"])
+    (tmp_path / "b" / "track.npz").write_text("changed")
+    before = content(tmp_path)
+    for parts in (["a"], ["b"]):
+        with pytest.raises(UserError, match=r"b: has a file track\.npz"):
+            run_parts(tmp_path, parts)
+    assert content(tmp_path) == before

@@ -71,6 +71,8 @@ class CastFace:
     """Seconds of the first and last of these frames."""
     size: float
     """Median side of the face's box, pixels."""
+    seen: float
+    """Seconds for which it is seen, all stretches together."""
     still: bool = False
     """Whether nothing moves within the face, such as on a poster."""
     places: Places | None = None
@@ -114,9 +116,11 @@ def find_cast(
             alone.add(frame.time, frame.image, face, look)
         several |= len(faces) > 1
         progress(done, len(rows))
+    # in seconds, as if the clip's frames lay evenly
+    step = float(source.info.duration or count / source.info.rate) / count
     if several:
-        return _numbered(_follow_all(source, landmarks, config, count, progress, samples))
-    return _numbered([alone] if alone.times else [])
+        return _numbered(_follow_all(source, landmarks, config, count, progress, samples, step), step)
+    return _numbered([alone] if alone.times else [], step * count / len(rows))
 
 
 class _Path:
@@ -220,9 +224,15 @@ def _filled(points: np.ndarray, side: int) -> np.ndarray:
 
 
 def _follow_all(
-    source: FrameSource, landmarks: LandmarkSource, config: DetectConfig, count: int, progress: Progress, samples: int
+    source: FrameSource,
+    landmarks: LandmarkSource,
+    config: DetectConfig,
+    count: int,
+    progress: Progress,
+    samples: int,
+    step: float,
 ) -> list[_Path]:
-    """Paths of all faces through all frames, those of one person joined."""
+    """Paths of all faces through all frames, `step` seconds apart, those of one person joined."""
     paths: list[_Path] = []
     before: np.ndarray | None = None
     for done, frame in enumerate(source.frames(), 1):
@@ -242,8 +252,6 @@ def _follow_all(
                 path.thin()
         progress(done, count)
     joined = _joined(paths)
-    # in seconds, as if the clip's frames lay evenly
-    step = (source.info.duration or count / source.info.rate) / count
     return [path for path in joined if len(path.times) * step >= _SHORTEST] or joined
 
 
@@ -289,8 +297,9 @@ def _joined(paths: list[_Path]) -> list[_Path]:
     return alive
 
 
-def _numbered(paths: Sequence[_Path]) -> tuple[CastFace, ...]:
-    """The faces of paths, in the order of their numbers, each with the places of itself and of the others."""
+def _numbered(paths: Sequence[_Path], step: float) -> tuple[CastFace, ...]:
+    """The faces of paths, whose findings are `step` seconds apart, in the order of their numbers, each with the places
+    of itself and of the others."""
     if not paths:
         return ()
     first = min(path.times[0] for path in paths)
@@ -308,7 +317,8 @@ def _numbered(paths: Sequence[_Path]) -> tuple[CastFace, ...]:
         others = tuple(one for other, one in enumerate(everyone) if other != number)
         places = Places(everyone[number][0], everyone[number][1], np.stack(path.regions), others) if others else None
         size = float(np.median([_size(box) for box in path.boxes]))
-        faces.append(CastFace(path.shown(), (path.times[0], path.times[-1]), size, still[number], places))
+        times, seen = (path.times[0], path.times[-1]), len(path.times) * step
+        faces.append(CastFace(path.shown(), times, size, seen, still[number], places))
     return tuple(faces)
 
 

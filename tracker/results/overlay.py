@@ -1,7 +1,8 @@
 """`overlay.mp4`: the clip with the mesh over it, in one of several modes."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -22,10 +23,11 @@ _DETECTED, _OF_MESH = (255, 210, 0), (0, 170, 255)  # RGB of the detector's poin
 _DOT = 0.008  # radius as a share of the distance between the outer eye corners
 _FONT, _SMALLEST = cv2.FONT_HERSHEY_SIMPLEX, 0.4  # size of the text at least
 _LINES = 1000  # height of a picture in which its size is 1, pixels
+_NUMBER = 0.003  # size of the number of a face, for each pixel of the head's height
 
 
 def write_overlay(
-    track: Track,
+    track: Track | Mapping[int, Track],
     folder: Path,
     config: OverlayConfig | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -36,27 +38,65 @@ def write_overlay(
     Frames without a face show no mesh. Eyes, brows and mouth are coloured where they are not to be trusted.
     `progress(done, total)` is called after each frame. `texture` (3,T,T) is that of the mode "texture", by default
     `texture.clip_texture`, or what a person's own model makes of the frame's code and view, in the clip's colours.
+    `track` may be those of several faces of the clip, by their numbers, which stand above the faces.
 
     Raises:
         UserError: the clip is not where it was.
     """
     config, path = config or OverlayConfig(), Path(folder) / NAME
-    draw = _Artist(track, config, texture)
-    with open_clip(track) as source:
+    draw = _Scene(track if isinstance(track, Mapping) else {None: track}, config, texture)
+    with open_clip(draw.first) as source:
         width, height = _pane(source.info, config)
         scale = np.array([width, height]) / (source.info.width, source.info.height)
         panes = 2 if config.mode == "split" else 1
         with VideoWriter(path, (panes * width, height), source.info, source.window) as writer:
-            for frame, vertices in zip(source, _vertices(track), strict=False):
+            for frame, meshes in zip(source, draw.meshes(), strict=False):
                 shown = cv2.resize(frame.image, (width, height), interpolation=cv2.INTER_AREA)
-                picture = draw(shown, vertices, frame.index, scale) if track.ok[frame.index] else shown
+                picture = draw(shown, meshes, frame.index, scale)
                 if config.mode == "split":
                     picture = np.concatenate([shown, picture], axis=1)
                 if config.burn_in:
-                    picture = burnt_in(picture, _legend(track, frame.index))
+                    picture = burnt_in(picture, draw.legend(frame.index))
                 writer.write(picture, frame.time)
-                progress(frame.index + 1, len(track))
+                progress(frame.index + 1, len(draw.first))
     return path
+
+
+class _Scene:
+    """Draws what the tracks of a clip's faces have found; the number of a single one is None."""
+
+    def __init__(self, tracks: Mapping[Any, Track], config: OverlayConfig, texture: torch.Tensor | None) -> None:
+        self._tracks, self.first = tracks, next(iter(tracks.values()))
+        self._artists = {number: _Artist(track, config, texture) for number, track in tracks.items()}
+
+    def meshes(self) -> Iterator[dict[Any, np.ndarray]]:
+        """Vertices (V,3) of each face, in the frame's pixels, of one frame after the other."""
+        for meshes in zip(*(_vertices(track) for track in self._tracks.values()), strict=True):
+            yield dict(zip(self._tracks, meshes, strict=True))
+
+    def __call__(
+        self, picture: np.ndarray, meshes: Mapping[Any, np.ndarray], row: int, scale: np.ndarray
+    ) -> np.ndarray:
+        """The picture (h,w,3) of a frame, `scale` (2,) times as large as that, with its faces, which hide one another
+        by how large they are."""
+        found = {number: track for number, track in self._tracks.items() if track.ok[row]}
+        placed = {number: _scaled(meshes[number], scale) for number in found}
+        for number in sorted(found, key=lambda number: float(found[number].H_image[row, 0])):
+            picture = self._artists[number](picture, placed[number], row, scale)
+        return picture if None in placed or not placed else _with_numbers(picture, placed)
+
+    def legend(self, row: int) -> str:
+        """What is said of a frame, and how far each face can be trusted there."""
+        words = _moment(self.first, row)
+        for number, track in self._tracks.items():
+            words += f"  {_trust(track, row)}" if number is None else f"  {number}: {_trust(track, row)}"
+        return words
+
+
+def _scaled(vertices: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """Vertices (V,3) of a frame in the pixels of its picture, `scale` (2,) times as large."""
+    # pixel centres are integers, so a picture's edge lies at -0.5
+    return np.concatenate([(vertices[:, :2] + 0.5) * scale - 0.5, vertices[:, 2:] * scale[1]], 1)
 
 
 def _pane(info: SourceInfo, config: OverlayConfig) -> tuple[int, int]:
@@ -83,11 +123,9 @@ class _Artist:
         self._paint, self._doubts = MeshPainter(track.model(), config, texture), doubts_of(track)
         self._dots = config.mode == "points"
 
-    def __call__(self, picture: np.ndarray, vertices: np.ndarray, row: int, scale: np.ndarray) -> np.ndarray:
+    def __call__(self, picture: np.ndarray, placed: np.ndarray, row: int, scale: np.ndarray) -> np.ndarray:
         """The picture (h,w,3) of a frame, `scale` (2,) times as large as that, with what was found in it; vertices
-        (V,3) are in the frame's pixels."""
-        # pixel centres are integers, so a picture's edge lies at -0.5
-        placed = np.concatenate([(vertices[:, :2] + 0.5) * scale - 0.5, vertices[:, 2:] * scale[1]], 1)
+        (V,3) are in the picture's pixels."""
         if self._dots:
             return self._with_points(picture, placed, (self._track.landmarks[row] + 0.5) * scale - 0.5)
         if self._own is not None:
@@ -112,14 +150,31 @@ def _draw_dots(picture: np.ndarray, points: np.ndarray, colour: tuple[int, int, 
         cv2.circle(picture, (x, y), round(fine * radius), colour, -1, cv2.LINE_AA, 4)
 
 
-def _legend(track: Track, row: int) -> str:
-    """What is said of a frame: its number, as in curves.csv, its time in the clip, its timecode where the clip has one,
-    and how far it can be trusted."""
+def _with_numbers(picture: np.ndarray, meshes: Mapping[int, np.ndarray]) -> np.ndarray:
+    """Write its number above each mesh (V,3) in a picture (H,W,3), or at the picture's edge if that is off it."""
+    height, width = picture.shape[:2]
+    ink = np.zeros((height, width), np.uint8)
+    for number, vertices in meshes.items():
+        (low, top), (high, bottom) = vertices[:, :2].min(0), vertices[:, :2].max(0)
+        size = max((bottom - top) * _NUMBER, _SMALLEST)
+        (wide, tall), _ = cv2.getTextSize(str(number), _FONT, size, _stroke(size))
+        x = np.clip((low + high - wide) / 2, 0, max(width - wide, 0))
+        y = np.clip(top - tall / 2, tall + 2, max(height - 2, tall + 2))
+        _put(ink, str(number), (round(float(x)), round(float(y))), size)
+    return _inked(picture, ink, max(height / _LINES, _SMALLEST))
+
+
+def _moment(track: Track, row: int) -> str:
+    """The number of a frame, as in curves.csv, its time in the clip, and its timecode where the clip has one."""
     time, start = float(track.times[row]), track.start_timecode()
     minutes, thousandths = divmod(round(1000 * time), 60_000)
     code = "" if start is None else f"  {start.after(time)}"
-    trust = f"confidence {track.confidence[row]:.2f}" if track.ok[row] else "no face"
-    return f"{row:06d}  {minutes}:{thousandths / 1000:06.3f}{code}  {trust}"
+    return f"{row:06d}  {minutes}:{thousandths / 1000:06.3f}{code}"
+
+
+def _trust(track: Track, row: int) -> str:
+    """How far a frame can be trusted."""
+    return f"confidence {track.confidence[row]:.2f}" if track.ok[row] else "no face"
 
 
 def burnt_in(picture: np.ndarray, text: str) -> np.ndarray:
@@ -127,7 +182,21 @@ def burnt_in(picture: np.ndarray, text: str) -> np.ndarray:
     height, width = picture.shape[:2]
     size = max(height / _LINES, _SMALLEST)
     ink, margin = np.zeros((height, width), np.uint8), round(20 * size)
-    cv2.putText(ink, text, (margin, height - margin), _FONT, size, 255, max(round(2 * size), 1), cv2.LINE_AA)
+    _put(ink, text, (margin, height - margin), size)
+    return _inked(picture, ink, size)
+
+
+def _put(ink: np.ndarray, text: str, place: tuple[int, int], size: float) -> None:
+    """Write text of a size into ink (H,W), its bottom left at a place."""
+    cv2.putText(ink, text, place, _FONT, size, 255, _stroke(size), cv2.LINE_AA)
+
+
+def _stroke(size: float) -> int:
+    return max(round(2 * size), 1)
+
+
+def _inked(picture: np.ndarray, ink: np.ndarray, size: float) -> np.ndarray:
+    """A picture (H,W,3) with ink (H,W), white with a dark edge, for text of a size."""
     edge = cv2.GaussianBlur(cv2.dilate(ink, np.ones((3, 3))), (0, 0), 1 + size)
     darker = picture * (1 - np.minimum(2.0 * edge / 255, 1))[..., None]
     share = ink[..., None] / 255

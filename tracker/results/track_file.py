@@ -186,6 +186,9 @@ def load(path: Path | str) -> Track:
             values = {name: data[name] for name in data.files}
     except FileNotFoundError as error:
         folder = path.parent if path.suffix == ".npz" else path
+        of_faces = sorted(str(part.parent) for part in folder.glob(f"face*/{NAME}"))
+        if of_faces:
+            raise UserError(f"{folder}: has a track for each of several faces; name {' or '.join(of_faces)}") from error
         raise UserError(f"{path}: no such file; make it with: track VIDEO -o {folder}") from error
     except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
         raise UserError(f"{path}: not a track file; name one that track has written, or its folder") from error

@@ -11,7 +11,7 @@ import torch
 
 from selftrack.decoders.head.model import load_head
 from selftrack.tracker.geometry.pose import project
-from selftrack.tracker.results.overlay import _legend, burnt_in, write_overlay
+from selftrack.tracker.results.overlay import _Scene, burnt_in, write_overlay
 from selftrack.tracker.results.painter import MeshPainter, OverlayConfig
 from selftrack.tracker.results.texture import TextureConfig
 from selftrack.tracker.results.track_file import Track
@@ -95,10 +95,13 @@ def test_burn_in_stands_in_the_bottom_left(track: Track, tmp_path: Path) -> None
 
 
 def test_burn_in_says_the_timecode_of_a_clip_that_has_one(track: Track) -> None:
-    assert _legend(track, 1) == "000001  0:00.040  confidence 0.90"
+    def legend(track: Track, row: int) -> str:
+        return _Scene({None: track}, OverlayConfig(), None).legend(row)
+
+    assert legend(track, 1) == "000001  0:00.040  confidence 0.90"
     coded = replace(track, timecode="01:59:59:24", timecode_rate=25.0)
-    assert _legend(coded, 1) == "000001  0:00.040  02:00:00:00  confidence 0.90"
-    assert _legend(replace(coded, times=track.times + 59.96), 2) == "000002  1:00.040  02:01:00:00  no face"
+    assert legend(coded, 1) == "000001  0:00.040  02:00:00:00  confidence 0.90"
+    assert legend(replace(coded, times=track.times + 59.96), 2) == "000002  1:00.040  02:01:00:00  no face"
 
 
 def test_words_are_readable_on_white_and_on_black() -> None:

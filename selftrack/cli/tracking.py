@@ -1,0 +1,202 @@
+"""What `track` does with its options: one face, several, or a picture of who is there."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from selftrack.cli.progress import Stages
+from selftrack.cli.settings import changed, under
+from selftrack.command import quiet
+from selftrack.errors import NoFaceError, TooLittleError
+from selftrack.io import OutputFolder
+from selftrack.tracker.export import default_path, require
+from selftrack.tracker.sources.names import source_name
+
+if TYPE_CHECKING:
+    from selftrack.adapt.trainer import AdaptConfig
+    from selftrack.tracker.landmarks.cast import CastFace
+    from selftrack.tracker.model import Model
+    from selftrack.tracker.pipeline import Summary, TrackConfig, Writer
+    from selftrack.tracker.several import FacesSummary
+
+
+@dataclass(frozen=True)
+class Order:
+    """What was asked for."""
+
+    video: str
+    output: Path | None
+    changes: Mapping[str, Any]
+    """Settings by name."""
+    exports: Sequence[str]
+    preset: str | None
+    """Of the adaptation; None for none."""
+    overwrite: bool
+
+    @property
+    def folder(self) -> Path:
+        """Where the results go."""
+        return _folder(self.video, self.output)
+
+    def tracking(self) -> TrackConfig:
+        """The settings of the tracking. Raises UserError where there is no such setting, or a value is of no use."""
+        return _tracking(self.changes)
+
+
+def _folder(video: str, output: Path | None) -> Path:
+    return output or Path(f"{source_name(video)}_track")
+
+
+def _tracking(changes: Mapping[str, Any]) -> TrackConfig:
+    from selftrack.tracker.pipeline import TrackConfig
+
+    return changed(TrackConfig(), under(changes, "track"), "track.")
+
+
+def show(video: str, output: Path | None, changes: Mapping[str, Any], overwrite: bool) -> None:
+    """Write a picture of the clip's faces, and say who is there."""
+    from selftrack.tracker.pipeline import show_faces
+    from selftrack.tracker.results.faces import NAME
+
+    track, folder = _tracking(changes), _folder(video, output)
+    with Stages() as stages:
+        faces = show_faces(video, folder, track, overwrite, lambda done, total: stages.show("faces", done, total))
+    if not quiet():
+        for number, face in enumerate(faces):
+            print(f"face {number}   {face}")
+        print(f"results  {folder}: {NAME}")
+
+
+def track_one(order: Order) -> tuple[Summary, list[Path]]:
+    """Track one face; adapt first where a preset is named. Prints and returns the summary; and the folder of it."""
+    from selftrack.adapt.run import adapt_clip, forget
+    from selftrack.tracker.pipeline import load_model, track_clip
+
+    track = _checked(order)
+    settings = {"track": asdict(track), "adapt": None, "export": list(order.exports)}
+    model, verdict, also, seconds = None, None, None, 0.0
+    with Stages() as stages:
+        if order.preset is not None:
+            model = load_model(track)
+            require(order.exports, model.decoder)
+            adapt = _adapt_settings(order.preset, model, under(order.changes, "adapt"))
+            settings["adapt"] = asdict(adapt)
+            began = time.perf_counter()
+            model, verdict, also = adapt_clip(order.video, order.folder, track, adapt, model, stages.show, stages.say)
+            seconds = time.perf_counter() - began
+        summary = track_clip(
+            order.video,
+            order.folder,
+            track,
+            model=model,
+            overwrite=order.overwrite,
+            exports=order.exports,
+            also=also,
+            settings=settings,
+            progress=stages.show,
+        )
+    if order.preset is not None:
+        forget(order.folder)
+        summary = replace(summary, adaptation=seconds, seconds={"adapt": seconds} | summary.seconds)
+    _say(summary, [str(verdict)] if verdict else [])
+    return summary, [order.folder]
+
+
+def track_several(order: Order) -> tuple[FacesSummary, list[Path]]:
+    """Track several faces; adapt to each first where a preset is named. Prints and returns the summary; and the folders
+    of the faces."""
+    from selftrack.adapt.run import forget
+    from selftrack.tracker.several import track_faces
+
+    track = _checked(order)
+    settings: dict[str, Any] = {"track": asdict(track), "adapt": None, "export": list(order.exports)}
+    with Stages() as stages:
+        adapting = None
+        if order.preset is not None:
+            adapting = _Adapting(order, stages)
+            settings["adapt"] = asdict(adapting.config)
+        summary = track_faces(
+            order.video,
+            order.folder,
+            order.changes["faces"],
+            track,
+            overwrite=order.overwrite,
+            exports=order.exports,
+            adapter=adapting,
+            settings=settings,
+            progress=stages.show,
+        )
+    folders = [order.folder / f"face{number}" for number in summary.faces]
+    if adapting:
+        for folder in folders:
+            forget(folder)
+    _say(summary, adapting.verdicts if adapting else [])
+    return summary, folders
+
+
+class _Adapting:
+    """Adapts a model to one face of several after the other, and keeps what is to be said of that."""
+
+    def __init__(self, order: Order, stages: Stages) -> None:
+        from selftrack.adapt.run import load_preset
+
+        assert order.preset is not None
+        self._order, self._stages = order, stages
+        self.config = changed(load_preset(order.preset), under(order.changes, "adapt"), "adapt.")
+        self.verdicts: list[str] = []
+
+    def __call__(
+        self, number: int, face: CastFace | None, track: TrackConfig, model: Model
+    ) -> tuple[Model, Writer | None]:
+        """The model of a face; as it was where there is too little of that to learn from."""
+        from selftrack.adapt.run import adapt_clip
+
+        def show(stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:
+            self._stages.show(f"{stage} {number}", done, total, figures)
+
+        def say(line: str) -> None:
+            self._stages.say(f"face {number}: {line}")
+
+        folder = self._order.folder / f"face{number}"
+        try:
+            model, verdict, also = adapt_clip(self._order.video, folder, track, self.config, model, show, say, face)
+        except (NoFaceError, TooLittleError) as error:
+            self.verdicts.append(f"face {number}: no, the un-adapted tracker is used: {error}")
+            return model, None
+        self.verdicts.append(f"face {number}: {verdict}")
+        return model, also
+
+
+def _checked(order: Order) -> TrackConfig:
+    """The settings of the tracking, when all is known to be in order that can be before anything is loaded."""
+    from selftrack.adapt.run import load_preset
+    from selftrack.tracker.pipeline import OUTPUTS, check_results
+
+    track = order.tracking()
+    if order.preset is not None:
+        changed(load_preset(order.preset), under(order.changes, "adapt"), "adapt.")
+    names = [*OUTPUTS, *(default_path(Path(order.video), to, order.folder).name for to in order.exports)]
+    check_results(order.video, OutputFolder(order.folder), names, order.overwrite)
+    return track
+
+
+def _say(summary: Summary | FacesSummary, verdicts: Sequence[str]) -> None:
+    """Print what a run did."""
+    if not quiet():
+        print(summary)
+        for verdict in verdicts:
+            print(f"adapted  {verdict}")
+
+
+def _adapt_settings(preset: str, model: Model, changes: Mapping[str, Any]) -> AdaptConfig:
+    """The preset, with what a personal model needs, and the user's changes."""
+    from selftrack.adapt.run import for_personal_model, load_preset
+
+    settings = load_preset(preset)
+    if not model.decoder.has_blendshapes:
+        settings = for_personal_model(settings)
+    return changed(settings, changes, "adapt.")
