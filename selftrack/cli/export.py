@@ -35,6 +35,14 @@ def export(
     clean: Annotated[
         bool, typer.Option("--clean", help="Smooth noise and bridge short gaps; blinks stay (default: no).")
     ] = False,
+    range_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--range",
+            metavar="FILE",
+            help="Bring the curves to the range of a rig, by a file of track-range; after the clean-up (default: no).",
+        ),
+    ] = None,
     neutral_frame: Annotated[
         int | None, typer.Option(help="With --clean: the row of a resting face, which becomes 0 (default: none).")
     ] = None,
@@ -53,12 +61,14 @@ def export(
         raise UserError("--neutral-frame is a part of the clean-up; add --clean")
     if not folder.exists():
         raise UserError(f"{folder}: no such file; make it with: track CLIP -o {folder}")
+    from selftrack.tracker.export.curve_range import read_ranges
     from selftrack.tracker.export.options import ExportOptions
     from selftrack.tracker.results.smoothing import CleanConfig
 
     cleaning = CleanConfig(neutral_frame=neutral_frame) if clean else None
+    ranges = read_ranges(range_file) if range_file else None
     for name in formats:
-        print(exports.export(folder, name, output, ExportOptions(focal=focal), cleaning, timecode))
+        print(exports.export(folder, name, output, ExportOptions(focal=focal), cleaning, timecode, ranges))
 
 
 def main() -> None:
