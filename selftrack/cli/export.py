@@ -35,6 +35,13 @@ def export(
     clean: Annotated[
         bool, typer.Option("--clean", help="Smooth noise and bridge short gaps; blinks stay (default: no).")
     ] = False,
+    flame: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="For flame: FLAME's model file, .pkl or .npz (default: none).")
+    ] = None,
+    flame_landmarks: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="For flame: where its landmarks lie, .npy, .pkl or .npz (default: none)."),
+    ] = None,
     range_file: Annotated[
         Path | None,
         typer.Option(
@@ -57,6 +64,10 @@ def export(
             raise UserError(
                 f"--{option} does not count in {', '.join(formats)}; leave it out, or write one of {taking}"
             )
+    asked = {field for name in formats for field in FORMATS[name].asks}
+    for option, given in (("flame", flame), ("flame_landmarks", flame_landmarks)):
+        if given is not None and option not in asked:
+            raise UserError(f"--{option.replace('_', '-')} is for --to flame; leave it out")
     if neutral_frame is not None and not clean:
         raise UserError("--neutral-frame is a part of the clean-up; add --clean")
     if not folder.exists():
@@ -67,8 +78,9 @@ def export(
 
     cleaning = CleanConfig(neutral_frame=neutral_frame) if clean else None
     ranges = read_ranges(range_file) if range_file else None
+    options = ExportOptions(focal=focal, flame=flame, flame_landmarks=flame_landmarks)
     for name in formats:
-        print(exports.export(folder, name, output, ExportOptions(focal=focal), cleaning, timecode, ranges))
+        print(exports.export(folder, name, output, options, cleaning, timecode, ranges))
 
 
 def main() -> None:

@@ -61,10 +61,11 @@ def write(track: Track, to: str, path: Path, options: ExportOptions | None = Non
     path = Path(path)
     if path.name in _results() and path.with_name(_results()[0]).exists():
         raise UserError(f"{path}: would replace a part of the track there; name another file with -o")
-    if FORMATS[to].needs:
-        require([to], track.model())
+    options = options or ExportOptions()
+    if FORMATS[to].needs or FORMATS[to].asks:
+        require([to], track.model(), options)
     with atomic_path(path) as part:
-        FORMATS[to].write(track, part, options or ExportOptions())
+        FORMATS[to].write(track, part, options)
     return path
 
 

@@ -22,6 +22,10 @@ class ExportOptions:
     """The track as it was before clean-up and ranges; None where there were none."""
     folder: Path | None = None
     """Where the track's other files are, such as `texture.png`; None if they shall not be looked for."""
+    flame: Path | None = None
+    """FLAME's model file, of whoever exports to it."""
+    flame_landmarks: Path | None = None
+    """The file that says where FLAME's landmarks lie on it."""
 
     def __post_init__(self) -> None:
         if self.focal is not None and not 0 < self.focal < float("inf"):
