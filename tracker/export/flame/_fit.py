@@ -7,7 +7,6 @@ fitted alone. The neck stays straight: points of the face do not part it from th
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +17,7 @@ from torch.func import jacfwd, vmap
 
 from selftrack.tracker.export.flame._model import EXPRESSION, SHAPE, FlameLandmarks
 
-_INNER = 17  # of 68 points the first are the face's outline, which slides with the head's turn
+_INSIDE = 51  # of 68 points the last; the others are the face's outline, which slides with the head's turn
 _METRES = 0.001
 _OUTLINE = 0.25  # weight beside that of the others
 _JAW = torch.tensor([0.3, 0.05, 0.05], dtype=torch.float64)  # radians: opening, sideways, tilt
@@ -29,9 +28,8 @@ _STEPS = 12
 _CHUNK = 32  # frames at a time
 _TURN, _JAW_AT, _MOVE = (slice(EXPRESSION + 3 * i, EXPRESSION + 3 * (i + 1)) for i in range(3))  # after the expression
 _SIZE = EXPRESSION + 9
-_Residuals = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
-"""Of one frame, by shape (300,), frame (109,), eyes (6,) and points (L,3)."""
-_EVERY = (None, 0, 0, 0)  # one shape for all frames
+_TURNS = slice(EXPRESSION, EXPRESSION + 6)  # of head and jaw
+_CLOSE = 1e-4  # a step at which a fit ends
 
 
 @dataclass(frozen=True)
@@ -54,32 +52,28 @@ def fit(flame: FlameLandmarks, points: np.ndarray, eyes: np.ndarray) -> FlameTak
         points: (T,68,3) metres, y up, those of 300-W.
         eyes: (T,6) rotations of left and right eye within the head.
     """
-    count = len(flame.barycentric)
-    targets = torch.from_numpy(points[:, -count:].astype(np.float64))
+    targets = torch.from_numpy(points[:, -len(flame.barycentric) :].astype(np.float64))
     gaze = torch.from_numpy(eyes.astype(np.float64))
-    weights = torch.ones(count, 1, dtype=torch.float64)
-    weights[: count - len(range(_INNER, points.shape[1]))] = _OUTLINE
-
-    def residuals(shape: Tensor, frame: Tensor, look: Tensor, target: Tensor) -> Tensor:
-        away = weights * (_landmarks(flame, shape, frame, look) - target) / _METRES
-        return torch.cat([away.flatten(), frame[:EXPRESSION], frame[_JAW_AT] / _JAW])
-
     frames = _start(flame, targets)
     some = torch.linspace(0, len(targets) - 1, min(_SHAPE_FRAMES, len(targets))).round().long()
-    shape = _fit_shape(residuals, frames[some], gaze[some], targets[some])
+    shape = _fit_shape(flame, frames[some], gaze[some], targets[some])
     parts = zip(frames.split(_CHUNK), gaze.split(_CHUNK), targets.split(_CHUNK), strict=True)
-    fitted = torch.cat([_fit_frames(residuals, shape, *part) for part in parts])
+    fitted = torch.cat([_fit_frames(flame, shape, *part) for part in parts])
     landmarks = vmap(lambda frame, look: _landmarks(flame, shape, frame, look))(fitted, gaze)
-    inner = (landmarks - targets)[:, -(points.shape[1] - _INNER) :]
+    inner = (landmarks - targets)[:, -_INSIDE:]
     error = inner.square().sum(-1).mean(-1).sqrt()
     columns = (fitted[:, :EXPRESSION], fitted[:, _TURN], fitted[:, _JAW_AT], gaze, fitted[:, _MOVE], error)
     return FlameTake(shape.numpy(), *(column.numpy() for column in columns))
 
 
 def _landmarks(flame: FlameLandmarks, shape: Tensor, frame: Tensor, look: Tensor) -> Tensor:
-    neck = torch.zeros_like(frame[_TURN])
-    rotations = torch.cat([frame[_TURN], neck, frame[_JAW_AT], look]).unflatten(0, (-1, 3))
-    return flame(torch.cat([shape, frame[:EXPRESSION]]), rotations, frame[_MOVE])
+    """Place the landmarks (L,3) of one frame (109,)."""
+    return flame(torch.cat([shape, frame[:EXPRESSION]]), _rotations(frame[_TURNS], look), frame[_MOVE])
+
+
+def _rotations(turns: Tensor, look: Tensor) -> Tensor:
+    """Those of all joints (5,3), of head and jaw (6,) and eyes (6,); the neck stays straight."""
+    return torch.cat([turns[:3], torch.zeros_like(turns[:3]), turns[3:], look]).unflatten(0, (-1, 3))
 
 
 def _start(flame: FlameLandmarks, targets: Tensor) -> Tensor:
@@ -94,12 +88,11 @@ def _start(flame: FlameLandmarks, targets: Tensor) -> Tensor:
     return frames
 
 
-def _fit_shape(residuals: _Residuals, frames: Tensor, looks: Tensor, targets: Tensor) -> Tensor:
+def _fit_shape(flame: FlameLandmarks, frames: Tensor, looks: Tensor, targets: Tensor) -> Tensor:
     """The shape (300,) of K frames, by Gauss and Newton over it and all of these (K,109)."""
     shape, count = torch.zeros(SHAPE, dtype=torch.float64), len(frames)
     for _ in range(_STEPS):
-        given = (shape, frames, looks, targets)
-        values, by_shape, by_frame = vmap(residuals, _EVERY)(*given), *(_linear(residuals, i, *given) for i in (0, 1))
+        values, by_shape, by_frame = _linear(flame, shape, frames, looks, targets)
         normal = torch.zeros(SHAPE + count * _SIZE, SHAPE + count * _SIZE, dtype=torch.float64)
         normal[:SHAPE, :SHAPE] = torch.einsum("krs,krt->st", by_shape, by_shape) + torch.eye(SHAPE)
         right = [torch.einsum("krs,kr->s", by_shape, values) + shape]
@@ -112,23 +105,50 @@ def _fit_shape(residuals: _Residuals, frames: Tensor, looks: Tensor, targets: Te
         step = torch.linalg.solve(normal, torch.cat(right))
         shape = (shape - step[:SHAPE]).clamp(-_MOST, _MOST)
         frames = _bounded(frames - step[SHAPE:].unflatten(0, (count, _SIZE)))
+        if step.abs().max() < _CLOSE:
+            break
     return shape
 
 
-def _fit_frames(residuals: _Residuals, shape: Tensor, frames: Tensor, looks: Tensor, targets: Tensor) -> Tensor:
+def _fit_frames(flame: FlameLandmarks, shape: Tensor, frames: Tensor, looks: Tensor, targets: Tensor) -> Tensor:
     """Frames (T,109) of a known shape, each by Gauss and Newton."""
     for _ in range(_STEPS):
-        given = (shape, frames, looks, targets)
-        values, by_frame = vmap(residuals, _EVERY)(*given), _linear(residuals, 1, *given)
-        normal, right = by_frame.mT @ by_frame, by_frame.mT @ values[..., None]
-        frames = _bounded(frames - torch.linalg.solve(normal, right)[..., 0])
+        values, _, by_frame = _linear(flame, shape, frames, looks, targets)
+        step = torch.linalg.solve(by_frame.mT @ by_frame, by_frame.mT @ values[..., None])[..., 0]
+        frames = _bounded(frames - step)
+        if step.abs().max() < _CLOSE:
+            break
     return frames
 
 
-def _linear(residuals: _Residuals, by: int, *given: Tensor) -> Tensor:
-    """Derivatives of the residuals (T,R,P) of all frames by their argument of that number."""
-    derivatives: Tensor = vmap(jacfwd(residuals, by), _EVERY)(*given)
-    return derivatives
+def _linear(
+    flame: FlameLandmarks, shape: Tensor, frames: Tensor, looks: Tensor, targets: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Residuals (T,R) and their derivatives by the shape (T,R,300) and by the frames (T,R,109)."""
+    count = targets.shape[1]
+    weights = torch.full((count, 1), 1 / _METRES, dtype=torch.float64)
+    weights[: count - _INSIDE] *= _OUTLINE
+    prior = torch.zeros(EXPRESSION + 3, _SIZE, dtype=torch.float64)
+    prior[:EXPRESSION, :EXPRESSION] = torch.eye(EXPRESSION)
+    prior[EXPRESSION:, _JAW_AT] = torch.diag(1 / _JAW)
+
+    def of_frame(frame: Tensor, look: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        def turned(turns: Tensor) -> Tensor:
+            return _landmarks(flame, shape, torch.cat([frame[:EXPRESSION], turns, frame[_MOVE]]), look)
+
+        basis = flame.basis(_rotations(frame[_TURNS], look))
+        moves = torch.eye(3, dtype=torch.float64).expand(count, 3, 3)
+        by_frame = torch.cat([basis[..., SHAPE:], jacfwd(turned)(frame[_TURNS]), moves], -1)
+        by_shape = (weights[..., None] * basis[..., :SHAPE]).flatten(0, 1)
+        away = weights * (turned(frame[_TURNS]) - target)
+        return (
+            torch.cat([away.flatten(), prior @ frame]),
+            torch.cat([by_shape, torch.zeros(len(prior), SHAPE, dtype=torch.float64)]),
+            torch.cat([(weights[..., None] * by_frame).flatten(0, 1), prior]),
+        )
+
+    values, by_shape, by_frame = vmap(of_frame)(frames, looks, targets)
+    return values, by_shape, by_frame
 
 
 def _bounded(frames: Tensor) -> Tensor:

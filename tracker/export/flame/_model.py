@@ -79,18 +79,26 @@ class FlameLandmarks:
 
     def __call__(self, betas: Tensor, rotations: Tensor, translation: Tensor) -> Tensor:
         """Place the landmarks (L,3) of shape and expression (400,), joints' rotations (5,3) and translation (3,)."""
-        turns = rotation_matrices(rotations)
-        bent = (turns[1:] - torch.eye(3, dtype=turns.dtype)).flatten()
+        bent = (rotation_matrices(rotations)[1:] - torch.eye(3, dtype=rotations.dtype)).flatten()
         rest = self.corners + self.shapes @ betas + self.poses @ bent
         joints = self.joints + self.joint_shapes @ betas
+        return self._skinned(rest[..., None], joints[..., None], rotations)[..., 0] + translation
+
+    def basis(self, rotations: Tensor) -> Tensor:
+        """By how much shape and expression move the landmarks (L,3,400), given the joints' rotations (5,3)."""
+        return self._skinned(self.shapes, self.joint_shapes, rotations)
+
+    def _skinned(self, rest: Tensor, joints: Tensor, rotations: Tensor) -> Tensor:
+        """Linear blend skinning, which is linear in both: landmarks (L,3,K) of corners (3L,3,K) and joints (5,3,K)."""
+        turns = rotation_matrices(rotations)
         turned, placed = [turns[0]], [joints[0]]
         for joint, parent in enumerate(self.parents[1:], start=1):
             turned.append(turned[parent] @ turns[joint])
             placed.append(placed[parent] + turned[parent] @ (joints[joint] - joints[parent]))
-        away = rest[:, None] - joints
-        by_joint = torch.einsum("jab,cjb->cja", torch.stack(turned), away) + torch.stack(placed)
-        corners = (self.weights[..., None] * by_joint).sum(1) + translation
-        return (self.barycentric[..., None] * corners.unflatten(0, (-1, 3))).sum(1)
+        moved = torch.stack([place - turn @ joint for place, turn, joint in zip(placed, turned, joints, strict=True)])
+        blended = torch.einsum("cj,jab->cab", self.weights, torch.stack(turned))
+        corners = blended @ rest + torch.einsum("cj,jak->cak", self.weights, moved)
+        return (self.barycentric[..., None, None] * corners.unflatten(0, (-1, 3))).sum(1)
 
 
 def rotation_matrices(rotations: Tensor) -> Tensor:
