@@ -35,6 +35,10 @@ def export(
     clean: Annotated[
         bool, typer.Option("--clean", help="Smooth noise and bridge short gaps; blinks stay (default: no).")
     ] = False,
+    against: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="For viewer: another track of the clip, to switch to (default: none)."),
+    ] = None,
     flame: Annotated[
         Path | None, typer.Option(metavar="FILE", help="For flame: FLAME's model file, .pkl or .npz (default: none).")
     ] = None,
@@ -68,6 +72,8 @@ def export(
     for option, given in (("flame", flame), ("flame_landmarks", flame_landmarks)):
         if given is not None and option not in asked:
             raise UserError(f"--{option.replace('_', '-')} is for --to flame; leave it out")
+    if against is not None and "viewer" not in formats:
+        raise UserError("--against is for --to viewer; leave it out")
     if neutral_frame is not None and not clean:
         raise UserError("--neutral-frame is a part of the clean-up; add --clean")
     if not folder.exists():
@@ -78,7 +84,7 @@ def export(
 
     cleaning = CleanConfig(neutral_frame=neutral_frame) if clean else None
     ranges = read_ranges(range_file) if range_file else None
-    options = ExportOptions(focal=focal, flame=flame, flame_landmarks=flame_landmarks)
+    options = ExportOptions(focal=focal, against=against, flame=flame, flame_landmarks=flame_landmarks)
     for name in formats:
         print(exports.export(folder, name, output, options, cleaning, timecode, ranges))
 

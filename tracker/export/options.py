@@ -22,6 +22,8 @@ class ExportOptions:
     """The track as it was before clean-up and ranges; None where there were none."""
     folder: Path | None = None
     """Where the track's other files are, such as `texture.png`; None if they shall not be looked for."""
+    against: Path | None = None
+    """Folder of another track of the clip, to be compared with."""
     flame: Path | None = None
     """FLAME's model file, of whoever exports to it."""
     flame_landmarks: Path | None = None
