@@ -69,8 +69,8 @@ def export(
                 f"--{option} does not count in {', '.join(formats)}; leave it out, or write one of {taking}"
             )
     asked = {field for name in formats for field in FORMATS[name].asks}
-    for option, given in (("flame", flame), ("flame_landmarks", flame_landmarks)):
-        if given is not None and option not in asked:
+    for option, file in (("flame", flame), ("flame_landmarks", flame_landmarks)):
+        if file is not None and option not in asked:
             raise UserError(f"--{option.replace('_', '-')} is for --to flame; leave it out")
     if against is not None and "viewer" not in formats:
         raise UserError("--against is for --to viewer; leave it out")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from selftrack.errors import UserError
 
-_ARRAYS = {
+_ARRAYS: dict[str, Any] = {
     "_reconstruct": np.empty((0,)).__reduce__()[0],
     "scalar": np.float64(0).__reduce__()[0],
 }
@@ -60,7 +60,7 @@ def _to_bytes(text: str, encoding: str) -> bytes:
 
 
 class _Reader(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Callable[..., Any]:
+    def find_class(self, module: str, name: str) -> Any:
         """What a global name in the file stands for."""
         if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name in _ARRAYS:
             return _ARRAYS[name]
