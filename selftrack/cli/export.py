@@ -35,6 +35,25 @@ def export(
     clean: Annotated[
         bool, typer.Option("--clean", help="Smooth noise and bridge short gaps; blinks stay (default: no).")
     ] = False,
+    against: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="For viewer: another track of the clip, to switch to (default: none)."),
+    ] = None,
+    flame: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="For flame: FLAME's model file, .pkl or .npz (default: none).")
+    ] = None,
+    flame_landmarks: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="For flame: where its landmarks lie, .npy, .pkl or .npz (default: none)."),
+    ] = None,
+    range_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--range",
+            metavar="FILE",
+            help="Bring the curves to the range of a rig, by a file of track-range; after the clean-up (default: no).",
+        ),
+    ] = None,
     neutral_frame: Annotated[
         int | None, typer.Option(help="With --clean: the row of a resting face, which becomes 0 (default: none).")
     ] = None,
@@ -49,16 +68,25 @@ def export(
             raise UserError(
                 f"--{option} does not count in {', '.join(formats)}; leave it out, or write one of {taking}"
             )
+    asked = {field for name in formats for field in FORMATS[name].asks}
+    for option, file in (("flame", flame), ("flame_landmarks", flame_landmarks)):
+        if file is not None and option not in asked:
+            raise UserError(f"--{option.replace('_', '-')} is for --to flame; leave it out")
+    if against is not None and "viewer" not in formats:
+        raise UserError("--against is for --to viewer; leave it out")
     if neutral_frame is not None and not clean:
         raise UserError("--neutral-frame is a part of the clean-up; add --clean")
     if not folder.exists():
         raise UserError(f"{folder}: no such file; make it with: track CLIP -o {folder}")
+    from selftrack.tracker.export.curve_range import read_ranges
     from selftrack.tracker.export.options import ExportOptions
     from selftrack.tracker.results.smoothing import CleanConfig
 
     cleaning = CleanConfig(neutral_frame=neutral_frame) if clean else None
+    ranges = read_ranges(range_file) if range_file else None
+    options = ExportOptions(focal=focal, against=against, flame=flame, flame_landmarks=flame_landmarks)
     for name in formats:
-        print(exports.export(folder, name, output, ExportOptions(focal=focal), cleaning, timecode))
+        print(exports.export(folder, name, output, options, cleaning, timecode, ranges))
 
 
 def main() -> None:

@@ -48,7 +48,7 @@ def read_config(name: str | None) -> dict[str, Any]:
     if place is None:
         raise UserError(f"{name}: no such file of settings, and no preset; presets are {', '.join(sorted(presets))}")
     try:
-        read = yaml.safe_load(place.read_text(encoding="utf-8"))
+        read = _read_yaml(place.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise UserError(f"{name}: cannot be read as YAML ({error}); see docs/usage.md for an example") from error
     if not isinstance(read, Mapping) or not all(isinstance(key, str) for key in flat(read)):
@@ -70,10 +70,27 @@ def read_assignments(assignments: Iterable[str] | None) -> dict[str, Any]:
         if not separator or not key.strip():
             raise UserError(f"--set takes KEY=VALUE; got {assignment!r}")
         try:
-            read[key.strip()] = yaml.safe_load(value)
+            read[key.strip()] = _read_yaml(value)
         except yaml.YAMLError as error:
             raise UserError(f"--set {key}: {value!r} is no value that YAML knows; put it into quotes") from error
     return read
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML without numbers to the base of 60 and without dates, as YAML 1.2 has none: timecode is the text as
+    written."""
+
+    def resolve(self, kind: type, value: Any, implicit: Any) -> str:
+        """Name the tag of a node."""
+        tag: str = super().resolve(kind, value, implicit)
+        number = tag in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+        if tag == "tag:yaml.org,2002:timestamp" or (number and ":" in value):
+            return "tag:yaml.org,2002:str"
+        return tag
+
+
+def _read_yaml(text: str) -> Any:
+    return yaml.load(text, _Loader)
 
 
 def under(changes: Mapping[str, Any], root: str) -> dict[str, Any]:

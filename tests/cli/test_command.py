@@ -13,17 +13,18 @@ import pytest
 import typer
 
 import selftrack
-from selftrack.cli import evaluate, export, progress, track, train
+from selftrack.cli import curve_range, evaluate, export, progress, track, train
 from selftrack.cli.progress import Stages
 from selftrack.command import run as run_command
 from selftrack.tracker.export import FORMATS
 
-COMMANDS = ("track", "track-eval", "track-export", "track-train")
+COMMANDS = ("track", "track-eval", "track-export", "track-range", "track-train")
 NO_FILE = "track: missing.mp4: no such file; name a video, a folder of pictures or a pattern of their names\n"
 HELPED = {
     ("track",): track.track,
     ("track-eval",): evaluate.evaluate,
     ("track-export",): export.export,
+    ("track-range",): curve_range.learn,
 } | {("track-train", f.__name__): f for f in (train.captures, train.streams, train.i2znet, train.studio, train.dam)}
 HEAVY = ("torch", "cv2", "numba", "av", "scipy", "matplotlib")
 

@@ -31,7 +31,9 @@ def test_into_the_folder_or_to_a_file(run: Callable, wink: Track) -> None:
     [
         (["--to", "mp3"], "unknown format 'mp3'; known: aftereffects, alembic"),
         (["--to", "csv", "--neutral-frame", "0"], "add --clean"),
-        (["--to", "csv", "--focal", "900"], "leave it out, or write one of alembic, blender, fbx, glb, maya, npz"),
+        (["--to", "csv", "--focal", "900"], "leave it out, or write one of alembic, blender, fbx, flame, glb, maya"),
+        (["--to", "csv", "--flame", "a.pkl"], "--flame is for --to flame; leave it out"),
+        (["--to", "flame", "--flame", "a.pkl"], "format flame needs --flame-landmarks FILE of track-export"),
         (["--to", "csv", "--clean", "--neutral-frame", "5"], "frames 0 to 4"),
         (["--to", "openface", "--focal", "-1"], "above 0"),
         (["--to", "csv", "--timecode", "1h"], "must be HH:MM:SS:FF"),
@@ -81,7 +83,7 @@ def test_where_the_focal_length_counts(wink: Track, tmp_path: Path) -> None:
     aside = wink.H_image + np.float32([0, 0, 0, 0, 20, 0])  # in the middle the line of sight is that of any lens
     track = replace(wink, H_image=aside)
     for name, one in FORMATS.items():
-        if one.package:
+        if one.package or one.asks:
             continue
         files = [
             write(track, name, tmp_path / f"{focal}{Path(one.file).suffix}", ExportOptions(focal=focal))
@@ -94,7 +96,7 @@ def test_where_the_focal_length_counts(wink: Track, tmp_path: Path) -> None:
 def test_where_the_timecode_counts(wink: Track, tmp_path: Path) -> None:
     """Where a format says so, files of two timecodes differ; elsewhere they are the same."""
     for name, one in FORMATS.items():
-        if one.package or name == "viewer":  # the .glb inside the page has it
+        if one.package or one.asks or name == "viewer":  # the .glb inside the page has it
             continue
         files = [
             write(with_timecode(wink, code), name, tmp_path / f"{code[:2]}{Path(one.file).suffix}").read_bytes()

@@ -72,6 +72,20 @@ def test_assignments_are_values_of_yaml() -> None:
             read_assignments([wrong])
 
 
+@pytest.mark.parametrize("text", ["10:00:00:00", "10:00:00;12", "01:00:00", "1:30.5", "2026-11-29", "-1:30"])
+def test_timecode_and_dates_are_text(text: str, tmp_path: Path) -> None:
+    """YAML 1.1 has numbers to the base of 60, such as 10:00:00:00 for 2160000."""
+    assert read_assignments([f"track.timecode={text}"]) == {"track.timecode": text}
+    (tmp_path / "mine.yaml").write_text(f"track: {{start: 1_000.5, timecode: {text}, face: -3}}\n")
+    assert read_config(str(tmp_path / "mine.yaml")) == {
+        "track.start": 1000.5,
+        "track.timecode": text,
+        "track.face": -3,
+    }
+    changes = {"timecode": text}
+    assert changed(TrackConfig(), changes, "track.").timecode == text
+
+
 def test_files_and_presets(tmp_path: Path) -> None:
     assert read_config(None) == {} and read_config("adapt_fast") == {"adapt.steps": 600}
     (tmp_path / "mine.yaml").write_text("track:\n  crop: {slack: 0.4}\n")

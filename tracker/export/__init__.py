@@ -7,6 +7,7 @@ Modules whose names begin with an underscore are helpers that need these.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from selftrack.errors import UserError
 from selftrack.io import OutputFolder, atomic_path
+from selftrack.tracker.export.curve_range import CurveRange, in_range
 from selftrack.tracker.export.options import ExportOptions
 from selftrack.tracker.export.registry import FORMATS, Format, Need, exporter, known, require
 from selftrack.tracker.export.timing import with_timecode
@@ -59,10 +61,11 @@ def write(track: Track, to: str, path: Path, options: ExportOptions | None = Non
     path = Path(path)
     if path.name in _results() and path.with_name(_results()[0]).exists():
         raise UserError(f"{path}: would replace a part of the track there; name another file with -o")
-    if FORMATS[to].needs:
-        require([to], track.model())
+    options = options or ExportOptions()
+    if FORMATS[to].needs or FORMATS[to].asks:
+        require([to], track.model(), options)
     with atomic_path(path) as part:
-        FORMATS[to].write(track, part, options or ExportOptions())
+        FORMATS[to].write(track, part, options)
     return path
 
 
@@ -73,6 +76,7 @@ def export(
     options: ExportOptions | None = None,
     cleaning: CleanConfig | None = None,
     timecode: str | None = None,
+    ranges: Mapping[str, CurveRange] | None = None,
 ) -> Path:
     """Write the track of a folder in the format named `to`, into the folder unless `path` is given.
 
@@ -81,6 +85,7 @@ def export(
     Args:
         cleaning: clean the track up first; without it the export is what was tracked.
         timecode: of the clip's time 0, in place of the track's own.
+        ranges: by curve, to which the curves are brought, after the clean-up.
 
     Raises:
         UserError: no track there, a file of the user's is in the way, no timecode at the clip's rate, or as `write`.
@@ -92,8 +97,13 @@ def export(
     track, options = load(folder), replace(options or ExportOptions(), folder=Path(folder))
     if timecode is not None:
         track = with_timecode(track, timecode)
+    tracked = track
     if cleaning:
-        track, options = clean(track, cleaning), replace(options, raw=track)
+        track = clean(track, cleaning)
+    if ranges:
+        track = in_range(track, ranges)
+    if track is not tracked:
+        options = replace(options, raw=tracked)
     if path is not None:
         return write(track, to, Path(path), options)
     results, path = OutputFolder(folder), default_path(track.clip, to, folder)

@@ -19,9 +19,15 @@ class ExportOptions:
     focal: float | None = None
     """Focal length of the clip's camera, pixels; None for `camera.focal_length`'s own."""
     raw: Track | None = None
-    """The track as it was before the clean-up; None where there was none."""
+    """The track as it was before clean-up and ranges; None where there were none."""
     folder: Path | None = None
     """Where the track's other files are, such as `texture.png`; None if they shall not be looked for."""
+    against: Path | None = None
+    """Folder of another track of the clip, to be compared with."""
+    flame: Path | None = None
+    """FLAME's model file, of whoever exports to it."""
+    flame_landmarks: Path | None = None
+    """The file that says where FLAME's landmarks lie on it."""
 
     def __post_init__(self) -> None:
         if self.focal is not None and not 0 < self.focal < float("inf"):

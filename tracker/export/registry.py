@@ -52,6 +52,8 @@ class Format:
     """Whether the focal length of the clip's camera counts."""
     timecode: bool = False
     """Whether the clip's timecode is in it."""
+    asks: tuple[str, ...] = ()
+    """Fields of `ExportOptions` without which it cannot be written."""
 
     def missing(self, decoder: Decoder) -> list[Need]:
         """List what the format needs and the decoder does not have."""
@@ -69,6 +71,7 @@ def exporter(
     install: str = "",
     focal: bool = False,
     timecode: bool = False,
+    asks: Iterable[str] = (),
 ) -> Callable[[Writer], Writer]:
     """Register a function as the writer of a format; the arguments are the fields of `Format`.
 
@@ -79,7 +82,7 @@ def exporter(
         raise ValueError(f"there is a format {name} already")
 
     def register(write: Writer) -> Writer:
-        FORMATS[name] = Format(name, file, write, tuple(needs), package, install, focal, timecode)
+        FORMATS[name] = Format(name, file, write, tuple(needs), package, install, focal, timecode, tuple(asks))
         return write
 
     return register
@@ -103,11 +106,11 @@ def known(names: Iterable[str]) -> tuple[str, ...]:
     return names
 
 
-def require(names: Iterable[str], decoder: Decoder) -> None:
-    """Make sure that tracks by a decoder can be written in the formats of these names.
+def require(names: Iterable[str], decoder: Decoder, options: ExportOptions | None = None) -> None:
+    """Make sure that tracks by a decoder can be written in the formats of these names with these options.
 
     Raises:
-        UserError: as `known`; or a format needs what the decoder does not have.
+        UserError: as `known`; or a format needs what the decoder does not have, or what the options do not say.
     """
     for name in known(names):
         missing = FORMATS[name].missing(decoder)
@@ -117,3 +120,8 @@ def require(names: Iterable[str], decoder: Decoder) -> None:
                 f"format {name} needs {' and '.join(_WORDS[need] for need in missing)}, which the decoder of this "
                 f"track ({decoder.name}) does not have; these can be written: {others}"
             )
+        unsaid = [
+            f"--{field.replace('_', '-')} FILE" for field in FORMATS[name].asks if not getattr(options, field, None)
+        ]
+        if unsaid:
+            raise UserError(f"format {name} needs {' and '.join(unsaid)} of track-export")

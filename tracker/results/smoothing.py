@@ -19,7 +19,7 @@ from selftrack.tracker.geometry.pose import through
 from selftrack.tracker.results.track_file import Track
 
 _ROUNDING = 1e-3  # seconds, of times in containers
-_MOST_AT_REST = 0.6  # of a curve of a face that is said to rest
+MOST_AT_REST = 0.6  # of a curve of a face that is said to rest
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ def _check_neutral(track: Track, row: int) -> None:
 def _rest(curves: np.ndarray, row: int, names: tuple[str, ...]) -> np.ndarray:
     """Curves (T,52) whose value at `row` becomes 0 while 1 stays 1; the gaze stays as it is."""
     offset = np.where([name.startswith("eyeLook") for name in names], 0, curves[row].clip(0, 1))
-    if offset.max() > _MOST_AT_REST:
+    if offset.max() > MOST_AT_REST:
         worst = names[offset.argmax()]
         raise UserError(f"neutral frame {row}: no resting face, {worst} is {offset.max():.2f} there; name another one")
     return (curves - offset) / (1 - offset)

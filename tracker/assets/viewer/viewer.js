@@ -13,80 +13,206 @@
   const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
   /** The last row that begins at or before a time; times outside the track give its ends. */
-  function rowAt(time) {
-    let low = 0, high = last;
+  function rowAt(time, rows = times) {
+    let low = 0, high = rows.length - 1;
     while (low < high) {
       const middle = (low + high + 1) >> 1;
-      if (times[middle] <= time + SLACK) low = middle; else high = middle - 1;
+      if (rows[middle] <= time + SLACK) low = middle; else high = middle - 1;
     }
     return low;
   }
 
-  // The head
+  // The takes: the track, and one to compare it with
 
-  const gltf = await new THREE.GLTFLoader().parseAsync(decode("glb").buffer, "");
-  const head = gltf.scene.getObjectByName("head");
-  const face = head.getObjectByProperty("isMesh", true); // one of its parts; all have the same weights
-  const names = Object.keys(face.morphTargetDictionary);
-  const mixer = new THREE.AnimationMixer(gltf.scene);
-  const action = mixer.clipAction(gltf.animations[0]).play();
-  const keys = gltf.animations[0].tracks.find((t) => t.name.endsWith("morphTargetInfluences")).values;
-  const value = (row, curve) => clamp(keys[row * names.length + curve], 0, 1);
+  async function readTake(id, times) {
+    const gltf = await new THREE.GLTFLoader().parseAsync(decode(id).buffer, "");
+    const head = gltf.scene.getObjectByName("head");
+    const face = head.getObjectByProperty("isMesh", true); // one of its parts; all have the same weights
+    const names = Object.keys(face.morphTargetDictionary);
+    const mixer = new THREE.AnimationMixer(gltf.scene);
+    const action = mixer.clipAction(gltf.animations[0]).play();
+    const keys = gltf.animations[0].tracks.find((t) => t.name.endsWith("morphTargetInfluences")).values;
+    return {
+      head, face, names, scene: gltf.scene, camera: gltf.cameras[0],
+      /** The value of a curve at a row of this take. */
+      value: (row, curve) => clamp(keys[row * names.length + curve], 0, 1),
+      row: (time) => rowAt(time, times),
+      show(time) {
+        action.time = clamp(time, times[0], times[times.length - 1]);
+        mixer.update(0);
+      },
+    };
+  }
+
+  const takes = [await readTake("glb", times)];
+  if (data.against) takes.push(await readTake("against", data.against.times));
+  let take = takes[0];
+  const { names } = take;
+  const value = take.value;
+
+  // A rig that the user drops in: whatever has morph targets with ARKit's names
+
+  let rig = null;
+
+  const plain = (name) => name.toLowerCase().replace(/[^a-z0-9]/g, "");
+  const spellings = names.flatMap((name) => {
+    const sided = name.match(/^(.*)(Left|Right)$/);
+    const ways = sided ? [name, sided[1] + sided[2][0], sided[2] + sided[1]] : [name];
+    return ways.map((way) => [plain(way), name]);
+  });
+
+  /** The curve that a morph target is of, in any case, with _L for Left, after any prefix; undefined: of none. */
+  function curveOf(target) {
+    const word = plain(target.split(/[.:|]/).pop());
+    const found = spellings.find(([way]) => way === word) ?? spellings.find(([way]) => way.length > 6 && word.endsWith(way));
+    return found?.[1];
+  }
+
+  async function readRig(file) {
+    const { scene } = await new THREE.GLTFLoader().parseAsync(await file.arrayBuffer(), "");
+    const targets = [], found = new Set();
+    let box = null;
+    scene.updateMatrixWorld(true);
+    scene.traverse((mesh) => {
+      if (!mesh.morphTargetDictionary) return;
+      const own = Object.entries(mesh.morphTargetDictionary).map(([target, at]) => [mesh, at, curveOf(target)]).filter((t) => t[2]);
+      if (!own.length) return;
+      targets.push(...own);
+      for (const [, , name] of own) found.add(name);
+      mesh.geometry.computeBoundingBox();
+      box ??= mesh.geometry.boundingBox.clone().makeEmpty();
+      box.expandByObject(mesh, true); // by its vertices: the box of a geometry takes in all targets at once
+    });
+    if (!box) throw new Error("it has no morph targets with ARKit's names");
+    const centre = box.getCenter(new THREE.Vector3());
+    const radius = box.getSize(new THREE.Vector3()).length() / 2;
+    const camera = new THREE.PerspectiveCamera(25, 1, radius / 100, radius * 100);
+    camera.position.copy(centre).add(new THREE.Vector3(0, 0, radius * 4));
+    return { scene, camera, centre, targets, found, name: file.name };
+  }
+
+  async function useRig(file) {
+    const note = $("rig-note");
+    try {
+      rig = await readRig(file);
+      const missing = names.filter((name) => !rig.found.has(name));
+      note.textContent = `${rig.name}: ${rig.found.size} of ${names.length} curves` +
+        (missing.length ? `; not ${missing.slice(0, 4).join(", ")}${missing.length > 4 ? " ..." : ""}` : "");
+      stage.look("rig");
+    } catch (error) {
+      note.textContent = `${file.name} cannot be used: ${error.message}`;
+    }
+    show(shown);
+  }
+
+  /** The rig does what the take that is shown does. */
+  function driveRig(row) {
+    for (const [mesh, at, name] of rig?.targets ?? []) {
+      mesh.morphTargetInfluences[at] = take.value(row, take.names.indexOf(name));
+    }
+  }
+
+  // What is drawn
+
+  const VIEWS = { near: "Close-up", filmed: "As filmed", rig: "Your rig" };
 
   function makeStage() {
-    const canvas = $("head"), scene = gltf.scene, filmed = gltf.cameras[0];
+    const canvas = $("head"), plate = $("plate"), brush = plate.getContext("2d");
     const renderer = new THREE.WebGLRenderer({ canvas, antialias: true, alpha: true });
     const near = new THREE.PerspectiveCamera(20, 1, 0.01, 100);
-    const light = new THREE.DirectionalLight(0xffffff, 2.6);
-    scene.add(new THREE.HemisphereLight(0xffffff, 0x6a707c, 2.2), light, light.target);
-    const orbit = new THREE.OrbitControls(near, canvas);
-    orbit.enablePan = false;
+    const lights = new Map();
+    const orbits = { near: new THREE.OrbitControls(near, canvas), rig: null };
     const centre = new THREE.Vector3();
-    const angle = filmed.fov, aspect = filmed.aspect;
-    let camera = near;
+    const lenses = new Map(takes.map(({ camera }) => [camera, { angle: camera.fov, aspect: camera.aspect }]));
+    let view = "near", plated = false;
+
+    function lightOf(scene) {
+      if (!lights.has(scene)) {
+        const light = new THREE.DirectionalLight(0xffffff, 2.6);
+        scene.add(new THREE.HemisphereLight(0xffffff, 0x6a707c, 2.2), light, light.target);
+        lights.set(scene, light);
+      }
+      return lights.get(scene);
+    }
 
     function render() {
       const { clientWidth: width, clientHeight: height } = canvas;
       if (!width || !height) return;
+      const scene = view === "rig" ? rig.scene : take.scene;
+      const camera = { near, filmed: take.camera, rig: rig?.camera }[view];
+      const light = lightOf(scene), target = view === "rig" ? rig.centre : centre;
       renderer.setPixelRatio(devicePixelRatio);
       renderer.setSize(width, height, false);
       camera.aspect = width / height;
-      if (camera === filmed) { // all of the clip's frame stays in view
+      if (view === "filmed") { // all of the clip's frame stays in view
+        const { angle, aspect } = lenses.get(camera);
         const grow = Math.max(1, aspect / camera.aspect);
         camera.fov = 2 * Math.atan(Math.tan(angle * Math.PI / 360) * grow) * 180 / Math.PI;
       }
       camera.updateProjectionMatrix();
-      light.position.copy(camera.position).add(new THREE.Vector3(0.25, 0.4, 0.2).applyQuaternion(camera.quaternion));
-      light.target.position.copy(centre);
+      const reach = camera.position.distanceTo(target);
+      light.position.copy(camera.position)
+        .add(new THREE.Vector3(0.25, 0.4, 0.2).multiplyScalar(view === "filmed" ? 1 : reach).applyQuaternion(camera.quaternion));
+      light.target.position.copy(target);
       renderer.render(scene, camera);
+      drawPlate(width, height);
+    }
+
+    /** The clip's frame behind the head, as the camera sees both. */
+    function drawPlate(width, height) {
+      const drawn = plated && view === "filmed" && video.videoWidth > 0;
+      plate.hidden = !drawn;
+      canvas.classList.toggle("over", drawn);
+      if (!drawn) return;
+      plate.width = width * devicePixelRatio;
+      plate.height = height * devicePixelRatio;
+      const scale = Math.min(plate.width / video.videoWidth, plate.height / video.videoHeight);
+      const [w, h] = [video.videoWidth * scale, video.videoHeight * scale];
+      brush.drawImage(video, (plate.width - w) / 2, (plate.height - h) / 2, w, h);
     }
 
     /** The close-up camera goes where the head goes. */
     function follow() {
-      const step = head.position.clone().sub(centre);
-      centre.copy(head.position);
-      orbit.target.copy(centre);
-      near.position.add(step);
+      const { position } = take.head;
+      near.position.add(position.clone().sub(centre));
+      centre.copy(position);
+      orbits.near.target.copy(centre);
       near.lookAt(centre);
     }
 
-    function toggle() {
-      camera = camera === near ? filmed : near;
-      orbit.enabled = camera === near;
-      canvas.classList.toggle("fixed", camera === filmed);
-      $("view").textContent = camera === near ? "Close-up" : "As filmed";
+    function look(at) {
+      view = at;
+      if (view === "rig") {
+        orbits.rig?.dispose();
+        orbits.rig = new THREE.OrbitControls(rig.camera, canvas);
+        orbits.rig.target.copy(rig.centre);
+        orbits.rig.enablePan = false;
+        orbits.rig.update();
+        orbits.rig.addEventListener("change", render);
+      }
+      for (const [name, orbit] of Object.entries(orbits)) if (orbit) orbit.enabled = name === view;
+      canvas.classList.toggle("fixed", view === "filmed");
+      $("view").textContent = VIEWS[view];
+      $("plate-on").setAttribute("aria-pressed", String(plated && view === "filmed"));
       render();
     }
 
-    action.time = times[0];
-    mixer.update(0);
-    centre.copy(head.position);
+    take.show(times[0]);
+    centre.copy(take.head.position);
     near.position.copy(centre).addScaledVector(centre.clone().normalize(), -0.85); // along the clip's line of sight
-    orbit.target.copy(centre);
-    orbit.update();
-    orbit.addEventListener("change", render);
-    $("view").onclick = toggle;
-    return { render, follow };
+    orbits.near.enablePan = false;
+    orbits.near.target.copy(centre);
+    orbits.near.update();
+    orbits.near.addEventListener("change", render);
+    $("view").onclick = () => {
+      const views = rig ? ["near", "filmed", "rig"] : ["near", "filmed"];
+      look(views[(views.indexOf(view) + 1) % views.length]);
+    };
+    $("plate-on").onclick = () => {
+      plated = view !== "filmed" || !plated;
+      look("filmed");
+    };
+    return { render, follow, look, view: () => view };
   }
 
   function stageOrMessage() {
@@ -95,8 +221,8 @@
     } catch (error) {
       $("no-head").textContent = "The head needs WebGL, which this browser does not offer.";
       $("no-head").hidden = false;
-      $("view").hidden = true;
-      return { render() {}, follow() {} };
+      $("view").hidden = $("plate-on").hidden = true;
+      return { render() {}, follow() {}, look() {}, view: () => "none" };
     }
   }
   const stage = stageOrMessage();
@@ -180,11 +306,17 @@
     }
   }
 
+  /** The shown take's curve, and the other one's as dashes. */
   function drawCurve(curve) {
     pen.strokeStyle = curve.colour;
-    pen.lineWidth = 1.6;
     pen.lineJoin = "round";
-    line(Array.from(times, (time, row) => [plotX(time), plotY(value(row, curve.index))]));
+    for (const one of takes) {
+      const at = one.names.indexOf(curve.name);
+      pen.setLineDash(one === take ? [] : [4, 4]);
+      pen.lineWidth = one === take ? 1.6 : 1;
+      line(Array.from(times, (time) => [plotX(time), plotY(one.value(one.row(time), at))]));
+    }
+    pen.setLineDash([]);
   }
 
   function line(points) {
@@ -199,16 +331,18 @@
 
   function show(row) {
     shown = row;
-    action.time = times[row];
-    mixer.update(0);
+    const own = take.row(times[row]); // the row of the take that is shown
+    take.show(times[row]);
+    driveRig(own);
     stage.follow();
     stage.render();
     drawPlot();
     $("scrub").value = row;
     $("time").innerHTML = `<b>${times[row].toFixed(3)}</b> / ${times[last].toFixed(3)} s · frame <b>${row}</b> / ${last}`;
-    for (const { button, index } of curves) {
-      button.style.setProperty("--value", value(row, index));
-      button.lastChild.textContent = value(row, index).toFixed(2);
+    for (const { button, name } of curves) {
+      const now = take.value(own, take.names.indexOf(name));
+      button.style.setProperty("--value", now);
+      button.lastChild.textContent = now.toFixed(2);
     }
   }
 
@@ -305,6 +439,21 @@
 
   // The user
 
+  function otherTake() {
+    take = takes[(takes.indexOf(take) + 1) % takes.length];
+    $("take").textContent = take === takes[0] ? "A" : "B";
+    show(shown);
+  }
+
+  $("take").hidden = takes.length < 2;
+  $("take").title = data.against ? `A: ${data.title}. B: ${data.against.title}. Key: b` : "";
+  $("take").onclick = otherTake;
+  addEventListener("dragover", (event) => event.preventDefault());
+  addEventListener("drop", (event) => {
+    event.preventDefault();
+    const [file] = event.dataTransfer.files;
+    if (file) useRig(file);
+  });
   $("play").onclick = toggle;
   video.onclick = toggle;
   $("scrub").oninput = (event) => go(Number(event.target.value));
@@ -324,6 +473,7 @@
       ArrowRight: () => go(shown + step),
       Home: () => go(0),
       End: () => go(last),
+      b: otherTake,
     };
     if (!actions[event.key] || event.target.id === "speed") return;
     event.preventDefault();
@@ -333,11 +483,17 @@
 
   /** For scripts: seek(seconds) resolves when that frame is shown; weights() are those of the head as it is drawn. */
   window.viewer = {
-    names, times, play, problem,
+    names, times, play, problem, useRig,
     pause: () => clock.pause(),
     playing: () => clock.playing(),
     time: () => times[shown],
     seek: (time) => go(rowAt(time)),
-    weights: () => Object.fromEntries(names.map((name) => [name, face.morphTargetInfluences[face.morphTargetDictionary[name]]])),
+    take: () => "AB"[takes.indexOf(take)],
+    view: () => stage.view(),
+    weights: () => {
+      const { morphTargetDictionary: at, morphTargetInfluences: weights } = take.face;
+      return Object.fromEntries(names.map((name) => [name, weights[at[name]]]));
+    },
+    rigWeights: () => rig.targets.map(([mesh, at, name]) => [name, mesh.morphTargetInfluences[at]]),
   };
 })();

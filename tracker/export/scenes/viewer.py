@@ -7,13 +7,15 @@ import html
 import json
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from selftrack.errors import UserError
 from selftrack.io import file_hash
 from selftrack.tracker.export.options import ExportOptions
-from selftrack.tracker.export.registry import Need, exporter
+from selftrack.tracker.export.registry import Need, exporter, require
 from selftrack.tracker.export.scenes.glb import glb_bytes
 
 if TYPE_CHECKING:
@@ -26,28 +28,50 @@ EMBEDDED = 30_000_000
 
 @exporter("viewer", "viewer.html", needs=[Need.BLENDSHAPES], focal=True)
 def export_viewer(track: Track, path: Path, options: ExportOptions) -> None:
-    """Write one HTML page; the head in it is the .glb of the same options."""
+    """Write one HTML page; the head in it is the .glb of the same options, and so is that of the other track.
+
+    Raises:
+        UserError: the other track is of another clip, or by a decoder without blend shapes.
+    """
     clip = _video_file(track)
     content, reference = b"", None
     if clip is not None and clip.stat().st_size <= EMBEDDED:
         content, reference = clip.read_bytes(), ""
     elif clip is not None:
         reference = _reference(clip, path.parent)
-    data = {
+    data: dict[str, Any] = {
         "times": track.times.round(6).tolist(),
         "ok": track.ok.astype(int).tolist(),
         "clip": reference,
+        "title": options.folder.name if options.folder else "this track",
     }
+    against = b""
+    if options.against is not None:
+        other = _other(track, options.against)
+        against = glb_bytes(other, replace(options, folder=options.against))
+        data["against"] = {"title": options.against.name, "times": other.times.round(6).tolist()}
     parts = {
         "TITLE": html.escape(Path(track.clip).name),
         "DATA": json.dumps(data).replace("<", "\\u003c"),
         "GLB": base64.b64encode(glb_bytes(track, options)).decode(),
+        "AGAINST": base64.b64encode(against).decode(),
         "CLIP": base64.b64encode(content).decode(),
         "THREE": (ASSETS / "three.min.js").read_text(encoding="utf-8"),
         "SCRIPT": (ASSETS / "viewer.js").read_text(encoding="utf-8"),
     }
     page = (ASSETS / "page.html").read_text(encoding="utf-8")
     path.write_text(re.sub("%%([A-Z]+)%%", lambda match: parts[match[1]], page), encoding="utf-8")
+
+
+def _other(track: Track, folder: Path) -> Track:
+    """Read the track to compare with."""
+    from selftrack.tracker.results.track_file import load
+
+    other = load(folder)
+    if other.clip_hash != track.clip_hash:
+        raise UserError(f"{folder}: is a track of another clip, {other.clip}; name one of {track.clip}")
+    require(["viewer"], other.model())
+    return other
 
 
 def _video_file(track: Track) -> Path | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,8 +51,13 @@ def export_parquet(track: Track, path: Path, options: ExportOptions) -> None:
 
 @exporter("unreal", "{clip}_unreal.csv", needs=[Need.ARKIT_CURVES])
 def export_unreal(track: Track, path: Path, options: ExportOptions) -> None:
-    """Write Unreal's long CSV, `curve_name,frame_number,value`, as its Rig Mapper plugin reads and writes it
-    (URigMapperEditorSubsystem, ConvertCsvToAnimSequence): the 61 Live Link values (radians), found frames only.
+    """Write Unreal's long CSV, see `write_long`, of the 61 Live Link values (radians)."""
+    write_long(track, path, livelink_curves(track))
+
+
+def write_long(track: Track, path: Path, curves: Mapping[str, np.ndarray]) -> None:
+    """Write curves (T,) by name as `curve_name,frame_number,value`, as Unreal's Rig Mapper plugin reads and writes it
+    (URigMapperEditorSubsystem, ConvertCsvToAnimSequence); found frames only.
 
     A frame number is the time on the clip's `frame_rate`, so a clip of varying rate stays in time; of two frames that
     fall on one number the first counts. The plugin lays the smallest number at the sequence's start, so that frame 0
@@ -64,6 +70,6 @@ def export_unreal(track: Track, path: Path, options: ExportOptions) -> None:
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["curve_name", "frame_number", "value"])
-        for name, values in livelink_curves(track).items():
+        for name, values in curves.items():
             for number, value in zip(numbers, values[rows], strict=True):
                 writer.writerow([name, number, f"{value:.10f}"])

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pygltflib
 import pytest
 import torch
 from PIL import Image
@@ -19,6 +20,7 @@ from PIL import Image
 from selftrack.decoders.arkit import ARKIT_NAMES
 from selftrack.decoders.head.model import load_head
 from selftrack.decoders.mesh.rasterizer import rasterize
+from selftrack.errors import UserError
 from selftrack.io import file_hash
 from selftrack.tracker.export import ExportOptions, write
 from selftrack.tracker.export.scenes import viewer
@@ -215,6 +217,124 @@ def test_fits_a_small_screen(driver: object, page: Path) -> None:
         pictures.append(pixels(driver.get_screenshot_as_base64())[..., :3].astype(int))
     head = [p[10:410, 650:1180] for p in pictures]
     assert all(np.ptp(h) > 120 for h in head) and np.abs(head[0] - head[1]).max() > 60
+
+
+DROP = """const [data, done] = arguments, bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0));
+const held = new DataTransfer();
+held.items.add(new File([bytes], "rig.glb"));
+document.getElementById("head").dispatchEvent(
+  new DragEvent("drop", {bubbles: true, cancelable: true, dataTransfer: held}));
+const note = document.getElementById("rig-note"), before = note.textContent;
+const wait = () => note.textContent === before ? setTimeout(wait, 20) : done(note.textContent);
+wait();"""
+
+
+def test_the_plate_lies_behind_the_head(driver: object, track: Track, page: Path) -> None:
+    """The clip's own frame, where the camera has it: around the head the panel shows the clip, in place and in size."""
+    opened(driver, page, "viewer")
+    assert driver.execute_script("return document.getElementById('plate').hidden")
+    seek(driver, 1.2)
+    driver.find_element("id", "plate-on").click()
+    assert driver.execute_script("return viewer.view()") == "filmed"
+    panel = driver.execute_script(
+        "const b = document.getElementById('plate').getBoundingClientRect(); return b.toJSON()"
+    )
+    shown = pixels(driver.get_screenshot_as_base64())[..., :3].astype(float)
+    x, y, w, h = (round(panel[name]) for name in ("x", "y", "width", "height"))
+    scale = min(w / track.size[0], h / track.size[1])
+    width, height = round(track.size[0] * scale), round(track.size[1] * scale)
+    left, top = x + (w - width) // 2, y + (h - height) // 2
+    with open_source(CLIP) as source:
+        frame = next(f.image for f in source if f.index == int(np.flatnonzero(track.times <= 1.2 + 1e-3)[-1]))
+    row = int(np.flatnonzero(track.times <= 1.2 + 1e-3)[-1])
+    small = np.asarray(Image.fromarray(frame).resize((width, height), Image.Resampling.BILINEAR)).astype(float)
+    outside = ~np.asarray(Image.fromarray(silhouette(track, row)).resize((width, height)))
+    outside[:60], outside[-40:] = False, False  # under buttons and label
+    away = np.abs(shown[top : top + height, left : left + width] - small).mean(-1)
+    assert (
+        outside.mean() > 0.2 and np.median(away[outside]) < 6 and np.median(away[~outside]) > np.median(away[outside])
+    )
+    driver.find_element("id", "plate-on").click()
+    assert driver.execute_script("return document.getElementById('plate').hidden")
+    assert errors(driver) == []
+
+
+def test_two_tracks_are_switched_at_one_time(driver: object, track: Track, tmp_path: Path) -> None:
+    """The other one has other curves, and begins later: each shows its own row of that time."""
+    z = track.z[20:].copy()
+    z[:, HEAD.expression] = 1 - z[:, HEAD.expression]
+    fields = {name: getattr(track, name)[20:] for name in ("times", "ok", "confidence", "presence", "sharpness")}
+    fields |= {name: getattr(track, name)[20:] for name in ("H", "crop", "H_image", "landmarks", "visible")}
+    other = replace(track, **fields, z=z, curve_values=track.curve_values[20:]).with_codes(z)
+    (tmp_path / "other").mkdir()
+    other.save(tmp_path / "other")
+    page = write(track, "viewer", tmp_path / "v.html", ExportOptions(against=tmp_path / "other"))
+    opened(driver, page, "viewer")
+    for wanted in TIMES:
+        seek(driver, wanted)
+        for expected_take, one in (("A", track), ("B", other)):
+            row = max(int((one.times <= wanted + 1e-3).sum()) - 1, 0)
+            weights = driver.execute_script("return viewer.weights()")
+            assert driver.execute_script("return viewer.take()") == expected_take
+            np.testing.assert_allclose([weights[name] for name in ARKIT_NAMES], one.z[row, HEAD.expression], atol=1e-5)
+            driver.find_element("id", "take").click()
+    assert errors(driver) == []
+
+
+def test_a_track_of_another_clip_is_refused(make_track: Callable[..., Track], tmp_path: Path) -> None:
+    track = make_track([0.0, 0.1])
+    replace(track, clip_hash="cd" * 32, clip="b.mp4").save(tmp_path)
+    with pytest.raises(UserError, match="is a track of another clip, b.mp4"):
+        write(track, "viewer", tmp_path / "v.html", ExportOptions(against=tmp_path))
+    assert not (tmp_path / "v.html").exists()
+
+
+def rig(names: dict[str, int]) -> bytes:
+    """A triangle in glTF with morph targets of these names, each moving it by so much along x."""
+    corners = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0]], "<f4")
+    parts = [corners, *(np.tile(np.array([move, 0, 0], "<f4"), (3, 1)) for move in names.values())]
+    document = pygltflib.GLTF2(asset=pygltflib.Asset(version="2.0"), scene=0, scenes=[pygltflib.Scene(nodes=[0])])
+    for i, part in enumerate(parts):
+        document.bufferViews.append(pygltflib.BufferView(buffer=0, byteOffset=36 * i, byteLength=36))
+        bounds = {"min": part.min(0).tolist(), "max": part.max(0).tolist()}
+        document.accessors.append(
+            pygltflib.Accessor(bufferView=i, componentType=pygltflib.FLOAT, count=3, type="VEC3", **bounds)
+        )
+    targets = [{"POSITION": 1 + i} for i in range(len(names))]
+    primitive = pygltflib.Primitive(attributes=pygltflib.Attributes(POSITION=0), targets=targets)
+    document.meshes.append(pygltflib.Mesh(primitives=[primitive], extras={"targetNames": list(names)}))
+    document.nodes.append(pygltflib.Node(mesh=0))
+    document.buffers = [pygltflib.Buffer(byteLength=36 * len(parts))]
+    document.set_binary_blob(b"".join(part.tobytes() for part in parts))
+    return b"".join(document.save_to_bytes())
+
+
+def test_a_rig_that_is_dropped_does_the_same(driver: object, track: Track, page: Path) -> None:
+    """Names in any case, with _L for Left and after a prefix; others are left alone, and what is missing is said."""
+    opened(driver, page, "viewer")
+    spelled = {
+        "JAWOPEN": "jawOpen",
+        "mouthSmile_L": "mouthSmileLeft",
+        "Face.eye_Blink_Right": "eyeBlinkRight",
+        "blendShape1.ARKit_browInnerUp": "browInnerUp",
+    }
+    content = rig(dict.fromkeys([*spelled, "thumbUp"], 1))
+    seek(driver, 1.2)
+    note = driver.execute_async_script(DROP, base64.b64encode(content).decode())
+    assert note.startswith("rig.glb: 4 of 52 curves; not ")
+    assert driver.execute_script("return viewer.view()") == "rig"
+    for wanted in TIMES:
+        seek(driver, wanted)
+        row = int(np.flatnonzero(track.times <= wanted + 1e-3)[-1])
+        weights = dict(driver.execute_script("return viewer.rigWeights()"))
+        assert set(weights) == set(spelled.values())
+        for name, weight in weights.items():
+            assert weight == pytest.approx(track.curves()[name][row], abs=1e-6)
+    note = driver.execute_async_script(DROP, base64.b64encode(rig({"thumbUp": 1})).decode())
+    assert "cannot be used: it has no morph targets with ARKit's names" in note
+    note = driver.execute_async_script(DROP, base64.b64encode(b"no rig").decode())
+    assert "rig.glb cannot be used" in note and driver.execute_script("return viewer.view()") == "rig"
+    assert errors(driver) == []
 
 
 @pytest.mark.parametrize("focal", [None, 1e5])
