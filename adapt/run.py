@@ -296,7 +296,10 @@ def _network_helps(run: Adaptation, tracked: Tracked) -> bool:
 
 
 def _cores() -> int:
-    """Cores that this process may use."""
+    """Cores that this process may use: as many as OMP_NUM_THREADS says, by default all that it may run on."""
+    named = os.environ.get("OMP_NUM_THREADS", "")
+    if named.isdecimal() and int(named):
+        return int(named)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

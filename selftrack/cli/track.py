@@ -14,10 +14,13 @@ import typer
 from selftrack.cli.progress import Stages
 from selftrack.cli.report import print_report
 from selftrack.cli.settings import (
+    ROOTS,
     ConfigOption,
     SetOption,
     changed,
+    check_adapted,
     check_roots,
+    listed,
     read_assignments,
     read_config,
     under,
@@ -36,7 +39,6 @@ if TYPE_CHECKING:
 # torch's threads wait for work spinning, by default so long that a busy machine makes them many times slower
 os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
-_ROOTS = ("track", "adapt", "export")
 _STYLE = "track.overlay_style."
 _FORMATS = ", ".join(sorted(FORMATS))
 
@@ -160,10 +162,10 @@ def track(
     }
     from_file, assigned = read_config(config), read_assignments(set)
     changes = from_file | assigned | {name: value for name, value in named.items() if value is not None}
-    check_roots(changes, _ROOTS)
-    exports = known(_listed(changes.get("export") if export is None else export))
+    check_roots(changes, ROOTS)
+    exports = known(listed(changes.get("export") if export is None else export))
     adapts = bool(under(from_file, "adapt")) if adapt is None else adapt
-    _check_adapted(adapts, preset, bool(under(assigned, "adapt")))
+    check_adapted(adapts, preset, bool(under(assigned, "adapt")))
     asked = {f"--overlay {overlay}": overlay, "--burn-in": burn_in}
     _check_drawn(changes.get("track.overlay") is not False, [name for name, given in asked.items() if given], assigned)
     if thumbnails:
@@ -205,26 +207,12 @@ def _check_clip(video: str) -> None:
         raise UserError(f"{video}: no such file; name a video, a folder of pictures or a pattern of their names")
 
 
-def _check_adapted(adapts: bool, preset: str | None, sets: bool) -> None:
-    """Refuse a preset, or single settings, of an adaptation that was not asked for."""
-    for given, words in ((sets, "--set changes"), (preset is not None, "--preset chooses settings of")):
-        if given and not adapts:
-            raise UserError(f"{words} the adaptation, but there is none; add --adapt")
-
-
 def _check_drawn(drawn: bool, options: Sequence[str], assigned: Mapping[str, Any]) -> None:
     """Refuse options and settings of an overlay that is not drawn; its texture is that of texture.png, too."""
     style = [name for name in assigned if name.startswith(_STYLE) and not name.startswith(f"{_STYLE}texture")]
     names = [*options, *(f"--set {name}" for name in style)]
     if names and not drawn:
         raise UserError(f"{names[0]} is how the overlay is drawn, but there is none; leave --no-overlay out")
-
-
-def _listed(value: object) -> list[str]:
-    """A setting of none, one or several texts."""
-    if value is None:
-        return []
-    return [str(one) for one in value] if isinstance(value, list) else [str(value)]
 
 
 def _run(
