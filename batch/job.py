@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from selftrack.adapt.run import Verdict, adapt_clip, forget
+from selftrack.adapt.run import Reading, Verdict, adapt_clip, forget, read_for
 from selftrack.adapt.trainer import AdaptConfig
 from selftrack.errors import UserError
 from selftrack.io import OutputFolder, file_hash
@@ -29,7 +29,8 @@ from selftrack.tracker.pipeline import (
 )
 
 Load = Callable[[TrackConfig], Model]
-_FILES = ("weights", "decoder", "streams")  # settings that name files of what tracks: their bytes count, not the names
+_ELSEWHERE = ("weights", "decoder", "streams", "device", "threads")
+"""Settings that are no part of the hash: files of what tracks, whose bytes count, and what computes."""
 
 
 class Tracked(NamedTuple):
@@ -63,9 +64,9 @@ class Job:
         return {"track": asdict(self.track), "adapt": adapt, "export": list(self.exports)}
 
     def settings_hash(self) -> str:
-        """SHA-256 in hex of all that the results depend on, but for the clip and the files of what tracks."""
+        """SHA-256 in hex of the settings that the results depend on."""
         settings = self.settings() | {"report": self.report}
-        settings["track"] = {name: value for name, value in settings["track"].items() if name not in _FILES}
+        settings["track"] = {name: value for name, value in settings["track"].items() if name not in _ELSEWHERE}
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
     def weights_hash(self) -> str:
@@ -78,6 +79,23 @@ class Job:
         except OSError as error:
             raise UserError(f"{error.filename}: cannot be read ({error.strerror}); name a file of weights") from error
         return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
+
+    def on(self, device: str) -> Job:
+        """The same on another device."""
+        return replace(self, track=replace(self.track, device=device))
+
+    def read(self, path: Path, model: Model) -> Reading | None:
+        """Read a clip for its adaptation; None where there is none. Raises UserError as `adapt`."""
+        return read_for(path, self.track, self.adapt, model) if self.adapt else None
+
+    def adapt_only(self, path: Path, folder: Path, model: Model, reading: Reading) -> None:
+        """Adapt to a clip that was read, and leave the result beside where the results will be: `run` goes on with it.
+
+        Raises:
+            UserError: as `adapt`.
+        """
+        assert self.adapt is not None, "expected settings of an adaptation"
+        adapt_clip(path, folder, self.track, self.adapt, model, reading=reading)
 
     def run(self, path: Path, folder: Path, model: Model, overwrite: bool) -> Tracked:
         """Track a clip, as `track` does, into a folder, which gets the results when they are complete.

@@ -14,12 +14,15 @@ from contextlib import contextmanager, suppress
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 
-from selftrack.batch.clips import Clip
-from selftrack.batch.worker import Outcome, Worker
 from selftrack.errors import UserError
+
+if TYPE_CHECKING:
+    from selftrack.batch.clips import Clip
+    from selftrack.batch.worker import Outcome, Worker
 
 _MEMORY = 1.5e9
 """Bytes of memory that a process needs."""
@@ -59,7 +62,8 @@ def run_pool(worker: Worker, clips: Sequence[Clip], jobs: int) -> Iterator[Outco
         clips: all are tracked.
         jobs: number of processes.
     """
-    waiting, deaths = deque(clips), Counter[Clip]()
+    waiting = deque(clips)
+    deaths: Counter[Clip] = Counter()
     with _environment(max(1, cores() // jobs)):
         busy = [_Process(worker) for _ in range(min(jobs, len(clips)))]
         try:

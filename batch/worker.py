@@ -9,6 +9,7 @@ import socket
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -16,6 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
+from selftrack.adapt.run import Reading
 from selftrack.batch.clips import Clip
 from selftrack.batch.job import Job, Tracked
 from selftrack.batch.status import Keys, Status, StatusFolder, keys_of
@@ -88,6 +90,20 @@ class Worker:
         if before is None or before.state == "begun":  # its bytes need not be read
             return None
         return self._left(clip, keys_of(clip, *self._hashes, before.keys), before)
+
+    def read(self, clip: Clip) -> Reading | None:
+        """What an adaptation takes from a clip; None where there is nothing to do, or where the clip cannot be read:
+        tracking it will say so."""
+        try:
+            return None if self.left(clip) else self.job.read(Path(clip.path), self.model)
+        except Exception:
+            return None
+
+    def adapt(self, clip: Clip, reading: Reading | None) -> None:
+        """Adapt to a clip that was read elsewhere; where that fails, tracking it adapts anew, or says why not."""
+        if reading is not None:
+            with suppress(Exception):
+                self.job.adapt_only(Path(clip.path), self.out / clip.name, self.model, reading)
 
     def lost(self, clip: Clip, why: str) -> Outcome:
         """Note that the process that tracked a clip has died."""

@@ -207,7 +207,7 @@ def _run(worker: Worker, clips: Sequence[Clip], launch: Launch) -> Tally:
         def show(outcome: Outcome, done: int, total: int) -> None:
             if outcome.text:
                 words = "note" if outcome.end in WELL else outcome.end
-                stages.say(f"{words:<9}{outcome.clip.name}: {outcome.text}")
+                stages.say(f"{words:<8} {outcome.clip.name}: {outcome.text}")
             stages.show("clips", done, total)
 
         return run_batch(clips, worker, launch, show)
