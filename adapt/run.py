@@ -117,7 +117,9 @@ class Reading:
         """Moved to a device."""
         if self.subject is None:
             return replace(self, clip=self.clip.to(device))
-        network, identity, rest = (x.to(device) for x in (self.subject.network, self.subject.identity, self.subject.rest))
+        network, identity, rest = (
+            x.to(device) for x in (self.subject.network, self.subject.identity, self.subject.rest)
+        )
         subject = self.subject._replace(network=network, identity=identity, rest=rest)
         return replace(self, clip=self.clip.to(device), subject=subject)
 

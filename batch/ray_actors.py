@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from selftrack.adapt.run import Reading
@@ -66,7 +67,7 @@ def run_ray(
     Raises:
         UserError: no Ray, or no cluster of that address.
     """
-    with _connected(address, jobs) as ray:
+    with _connected(address, jobs, worker.out) as ray:
         cpus, gpus = (int(ray.cluster_resources().get(name, 0)) for name in ("CPU", "GPU"))
         job = worker.job
         if adapters is None:
@@ -82,8 +83,12 @@ def run_ray(
 
 
 @contextmanager
-def _connected(address: str, jobs: int | None) -> Iterator[Any]:
-    """The package `ray`, connected to a cluster; disconnected afterwards where it was not before."""
+def _connected(address: str, jobs: int | None, out: Path) -> Iterator[Any]:
+    """The package `ray`, connected to a cluster; disconnected afterwards where it was not before.
+
+    Ray's processes import from the folder that it was connected in before any other: `out` has no code, and a clone of
+    this project would hide the package that is installed.
+    """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
     with of_extra("cluster"):
         import ray
@@ -92,7 +97,8 @@ def _connected(address: str, jobs: int | None) -> Iterator[Any]:
         return
     own = {"num_cpus": jobs or default_jobs(), "include_dashboard": False} if address == "local" else {}
     try:
-        ray.init(address=address, log_to_driver=False, logging_level="error", **own)
+        with chdir(out):
+            ray.init(address=address, log_to_driver=False, logging_level="error", **own)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise UserError(f"--ray {address}: no cluster there ({error}); start one with ray start --head") from error
     try:
@@ -147,6 +153,7 @@ class _Dispatch:
             task = self._running.pop(reference)
             self._free.append(task.actor)
             if task.clip is None:
+                self._started(reference)
                 continue
             if task.stage == "track":
                 return task.clip, reference
@@ -154,6 +161,16 @@ class _Dispatch:
                 self._read.append((task.clip, reference))
             else:
                 self._adapted.append(task.clip)
+
+    def _started(self, reference: Any) -> None:
+        """Make sure that an actor has started. Raises UserError where it cannot."""
+        try:
+            self._ray.get(reference)
+        except self._ray.exceptions.RayError as error:
+            why = str(error).strip().splitlines()[-1]
+            raise UserError(
+                f"Ray cannot start a process ({why}); install the same selftrack on every machine"
+            ) from error
 
     def _give(self, actor: Any) -> bool:
         """Give an actor something to do; whether there was anything."""

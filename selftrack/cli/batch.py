@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from selftrack.batch.job import Job
     from selftrack.batch.run import Tally
     from selftrack.batch.worker import Launch, Outcome, Worker
+    from selftrack.tracker.pipeline import TrackConfig
 
 # torch's threads wait for work spinning, by default so long that a busy machine makes them many times slower
 os.environ.setdefault("GOMP_SPINCOUNT", "20000")
@@ -62,7 +63,9 @@ def batch(
     no_overlay: Annotated[
         bool, typer.Option("--no-overlay", help="Write no overlay.mp4 and no contact_sheet.png (default: write them).")
     ] = False,
-    report: Annotated[bool, typer.Option("--report", help="Write report.html of each clip, too (default: no).")] = False,
+    report: Annotated[
+        bool, typer.Option("--report", help="Write report.html of each clip, too (default: no).")
+    ] = False,
     export: Annotated[
         list[str] | None,
         typer.Option(
@@ -174,7 +177,7 @@ def _job(
     from selftrack.decoders.registry import load_decoder
     from selftrack.tracker.pipeline import TrackConfig
 
-    track = changed(TrackConfig(), under(changes, "track"), "track.")
+    track = _absolute(changed(TrackConfig(), under(changes, "track"), "track."))
     decoder = load_decoder(track.decoder) if track.decoder else None
     if decoder:
         require(exports, decoder)
@@ -185,6 +188,15 @@ def _job(
             settings = for_personal_model(settings)
         settings = changed(settings, under(changes, "adapt"), "adapt.")
     return Job(track, settings, tuple(exports), report)
+
+
+def _absolute(track: TrackConfig) -> TrackConfig:
+    """With paths that hold in any folder: processes elsewhere have another one."""
+    files = {name: getattr(track, name) for name in ("weights", "decoder", "streams")}
+    places = {name: str(Path(file).absolute()) for name, file in files.items() if file}
+    known = track.person.calibration
+    person = replace(track.person, calibration=str(Path(known).absolute()) if known else known)
+    return replace(track, person=person, **places)
 
 
 def _launcher(ray: str | None, jobs: int | None) -> Launch:

@@ -41,7 +41,9 @@ def make_clips(make_clip: Callable[..., Path], tmp_path: Path) -> Callable[..., 
 def make_worker(crew: ModuleType, tmp_path: Path) -> Callable[..., Worker]:
     """`make_worker(duration=0.1, overwrite=True)`: a worker with the made-up model, settings of `track` by name."""
 
-    def make(cls: type[Worker] = Worker, retry_failed: bool = False, overwrite: bool = False, **track: object) -> Worker:
+    def make(
+        cls: type[Worker] = Worker, retry_failed: bool = False, overwrite: bool = False, **track: object
+    ) -> Worker:
         config = TrackConfig(**{"overlay": False} | track)
         return cls(Job(config, load=crew.load_made_up), tmp_path / "out", retry_failed, overwrite)
 

@@ -6,9 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from selftrack.cli import evaluate, export, track, train
+from selftrack.cli import batch, evaluate, export, track, train
 
-MAINS = {"track": track.main, "track-eval": evaluate.main, "track-export": export.main, "track-train": train.main}
+MAINS = {
+    "track": track.main,
+    "track-batch": batch.main,
+    "track-eval": evaluate.main,
+    "track-export": export.main,
+    "track-train": train.main,
+}
 
 
 @pytest.fixture
