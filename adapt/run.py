@@ -26,8 +26,8 @@ from selftrack.errors import UserError
 from selftrack.io import PRIVATE, file_hash, json_text
 from selftrack.tracker.model import Model
 from selftrack.tracker.network.weights import ClipFit
-from selftrack.tracker.refinement.subject import Subject
 from selftrack.tracker.pipeline import ADAPTATION, ADAPTED, TrackConfig, Writer, open_clip
+from selftrack.tracker.refinement.subject import Subject
 from selftrack.tracker.results.skin_points import Window, find_windows, frame_step
 from selftrack.tracker.results.texture import clip_texture, write_texture
 from selftrack.tracker.results.track_file import Track

@@ -6,6 +6,7 @@ them, and actors with a part of a GPU adapt in between. All write into one folde
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -95,10 +96,10 @@ def _connected(address: str, jobs: int | None, out: Path) -> Iterator[Any]:
     if ray.is_initialized():
         yield ray
         return
-    own = {"num_cpus": jobs or default_jobs(), "include_dashboard": False} if address == "local" else {}
+    own: dict[str, Any] = {"num_cpus": jobs or default_jobs(), "include_dashboard": False} if address == "local" else {}
     try:
         with chdir(out):
-            ray.init(address=address, log_to_driver=False, logging_level="error", **own)
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **own)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise UserError(f"--ray {address}: no cluster there ({error}); start one with ray start --head") from error
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -33,11 +33,12 @@ if TYPE_CHECKING:
     from selftrack.batch.job import Job
     from selftrack.batch.run import Tally
     from selftrack.batch.worker import Launch, Outcome, Worker
-    from selftrack.tracker.pipeline import TrackConfig
 
 # torch's threads wait for work spinning, by default so long that a busy machine makes them many times slower
 os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
+_FORMATS = ", ".join(sorted(FORMATS))
+_PATHS = ("track.weights", "track.decoder", "track.streams", "track.person.calibration")
 _FAILED = 1
 """Exit status where some clips have failed, or their results are those of something else."""
 
@@ -68,9 +69,7 @@ def batch(
     ] = False,
     export: Annotated[
         list[str] | None,
-        typer.Option(
-            help=f"Write these formats, too, such as livelink,glb (default: none). Known are {', '.join(sorted(FORMATS))}."
-        ),
+        typer.Option(help=f"Write these formats, too, such as livelink,glb (default: none). Known are {_FORMATS}."),
     ] = None,
     config: ConfigOption = None,
     set: SetOption = None,
@@ -167,7 +166,7 @@ def _job(
     export: Sequence[str] | None,
 ) -> Job:
     """What is done with each clip, by settings of a file, of --set and of options."""
-    changes = {**from_file, **assigned, **({"track.overlay": False} if no_overlay else {})}
+    changes = _absolute({**from_file, **assigned, **({"track.overlay": False} if no_overlay else {})})
     check_roots(changes, ROOTS)
     exports = known(listed(changes.get("export") if export is None else export))
     adapts = bool(under(from_file, "adapt")) if adapt is None else adapt
@@ -177,7 +176,7 @@ def _job(
     from selftrack.decoders.registry import load_decoder
     from selftrack.tracker.pipeline import TrackConfig
 
-    track = _absolute(changed(TrackConfig(), under(changes, "track"), "track."))
+    track = changed(TrackConfig(), under(changes, "track"), "track.")
     decoder = load_decoder(track.decoder) if track.decoder else None
     if decoder:
         require(exports, decoder)
@@ -190,13 +189,10 @@ def _job(
     return Job(track, settings, tuple(exports), report)
 
 
-def _absolute(track: TrackConfig) -> TrackConfig:
-    """With paths that hold in any folder: processes elsewhere have another one."""
-    files = {name: getattr(track, name) for name in ("weights", "decoder", "streams")}
-    places = {name: str(Path(file).absolute()) for name, file in files.items() if file}
-    known = track.person.calibration
-    person = replace(track.person, calibration=str(Path(known).absolute()) if known else known)
-    return replace(track, person=person, **places)
+def _absolute(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with paths that hold in any folder: processes elsewhere have another one."""
+    paths = {name: changes[name] for name in _PATHS if isinstance(changes.get(name), str)}
+    return {**changes, **{name: str(Path(path).absolute()) for name, path in paths.items()}}
 
 
 def _launcher(ray: str | None, jobs: int | None) -> Launch:
