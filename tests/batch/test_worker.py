@@ -9,12 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from selftrack.adapt.trainer import AdaptConfig
 from selftrack.batch.clips import Clip
+from selftrack.batch.job import Job
 from selftrack.batch.status import StatusFolder
 from selftrack.batch.worker import Worker
 from selftrack.errors import UserError
 from selftrack.io import file_hash
 from selftrack.tracker import load
+from selftrack.tracker.pipeline import TrackConfig
 
 MakeClips = Callable[..., list[Clip]]
 MakeWorker = Callable[..., Worker]
@@ -174,3 +177,20 @@ def test_a_damaged_status_file_is_one_line(make_clips: MakeClips, make_worker: M
 def test_weights_that_are_not_there_are_refused_at_once(make_worker: MakeWorker) -> None:
     with pytest.raises(UserError, match="nowhere.safetensors: cannot be read"):
         make_worker(weights="nowhere.safetensors")
+
+
+def test_an_adaptation_made_elsewhere_is_used(smile: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read by one worker, adapted to by another and tracked by a third, as on a cluster with GPUs."""
+    steps = AdaptConfig(steps=6, groups=2, texels=200, texture=64, refresh=3, evaluate=3)
+    job = Job(TrackConfig(overlay=False, duration=0.8), steps)
+    reader, adapter, tracker = (Worker(job, tmp_path / "out") for _ in range(3))
+    clip, gone = Clip("smile.mp4", str(smile)), Clip("gone.mp4", str(tmp_path / "gone.mp4"))
+    reading = reader.read(clip)
+    monkeypatch.setattr("selftrack.adapt.run.read_clip", lambda *_: pytest.fail("reads it"))
+    adapter.adapt(clip, reading)
+    assert tracker(clip).end == "tracked" and tracker.status.read("smile.mp4").adaptation.startswith("held-out frames")
+    assert (tracker.out / "smile.mp4" / "adaptation.json").exists()
+    assert not list((tracker.out / "smile.mp4" / ".selftrack").glob("*.checkpoint"))
+    assert reader.read(clip) is None and reader.read(gone) is None
+    adapter.adapt(gone, None)
+    assert tracker(gone).end == "failed"
