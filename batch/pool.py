@@ -59,13 +59,13 @@ def run_pool(worker: Worker, clips: Sequence[Clip], jobs: int) -> Iterator[Outco
 
     Args:
         worker: what each process has a copy of.
-        clips: all are tracked.
-        jobs: number of processes.
+        clips: one at least; all are tracked.
+        jobs: number of processes, if there are clips for so many.
     """
-    waiting = deque(clips)
+    waiting, jobs = deque(clips), min(jobs, len(clips))
     deaths: Counter[Clip] = Counter()
     with _environment(max(1, cores() // jobs)):
-        busy = [_Process(worker) for _ in range(min(jobs, len(clips)))]
+        busy = [_Process(worker) for _ in range(jobs)]
         try:
             for process in busy:
                 process.give(waiting.popleft())

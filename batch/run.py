@@ -47,7 +47,8 @@ def run_batch(
     Raises:
         UserError: the folder of the batch cannot be written, or a status file in it is damaged.
     """
-    ends, left = Counter[End](), []
+    worker.status.create()
+    ends, left = Counter[End](), list[Clip]()
 
     def note(outcome: Outcome) -> None:
         ends[outcome.end] += 1
@@ -59,7 +60,6 @@ def run_batch(
             left.append(clip)
         else:
             note(outcome)
-    worker.status.path.mkdir(parents=True, exist_ok=True)
     try:
         if left:
             for outcome in launch(worker, left):

@@ -97,6 +97,15 @@ class StatusFolder:
     def __init__(self, out: Path) -> None:
         self.path = out / FOLDER
 
+    def create(self) -> None:
+        """Make the folder, where there is none. Raises UserError where that cannot be."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"{self.path.parent}: cannot write there ({error.strerror or error}); name another folder with -o"
+            ) from error
+
     def _file(self, name: str) -> Path:
         return self.path / f"{name}.json"
 

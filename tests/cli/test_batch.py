@@ -59,6 +59,7 @@ def test_a_corpus_is_tracked_and_tracked_once(run: Callable, corpus: Path) -> No
         (["corpus", "-o", "out", "--set", "track.size=3"], "there is no setting track.size"),
         (["corpus", "-o", "out", "--set", "track.weights=gone"], "cwd/gone: cannot be read"),
         (["corpus", "-o", "corpus/broken.mp4"], "is not a folder"),
+        (["corpus", "-o", "corpus/broken.mp4/out"], "cannot write there"),
         (["corpus", "-o", "out", "--submitit", "gpu"], "--submitit needs --shards"),
         (["corpus", "-o", "out", "--shards", "3"], "--shards is for --submitit"),
         (["corpus", "-o", "out", "--ray", "local", "--shard", "1/2"], "leave --shard out"),
