@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from selftrack.batch.clips import Clip
     from selftrack.batch.worker import Outcome, Worker
 
-_MEMORY = 1.5e9
+_MEMORY = 2e9
 """Bytes of memory that a process needs."""
 _GRACE = 10.0
 """Seconds that a process has to tidy up."""
