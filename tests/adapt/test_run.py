@@ -124,12 +124,12 @@ def test_a_result_is_kept_until_it_is_used(
 
 def test_a_clip_may_be_read_elsewhere(smile: Path, quick: AdaptConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     """In another process, say; the adaptation is the same."""
-    model = Model.load(device="cpu")
+    model, config = replace(Model.load(device="cpu"), refiner=None), replace(quick, steps=4, evaluate=2, refresh=2)
     with open_source(smile, duration=0.8) as source:
-        reading = pickle.loads(pickle.dumps(read(model, source, quick, TrackerConfig(), PersonConfig())))
-        here, verdict = adapt(model, source, quick)
+        reading = pickle.loads(pickle.dumps(read(model, source, config, TrackerConfig(), PersonConfig())))
+        here, verdict = adapt(model, source, config)
         monkeypatch.setattr("selftrack.adapt.run.read_clip", lambda *_: pytest.fail("reads it"))
-        there, same = adapt(model, source, quick, reading=reading)
+        there, same = adapt(model, source, config, reading=reading)
     assert json_text(same.report()) == json_text(verdict.report())
     for a, b in zip(*(m.network.state_dict().values() for m in (here, there)), strict=True):
         assert torch.equal(a, b)
