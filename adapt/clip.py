@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import cv2
@@ -135,6 +135,13 @@ class Clip:
     def crop_points(self) -> Tensor:
         """The detected points (T,L,2) in the crop frame."""
         return self.points @ self.transform[:, :, :2].transpose(1, 2) + self.transform[:, None, :, 2]
+
+    def to(self, device: torch.device) -> Clip:
+        """Moved to a device."""
+        points, iod, transform = (x.to(device) for x in (self.points, self.iod, self.transform))
+        levels = [level.to(device) for level in self.levels]
+        pixels = self.pixels.to(device)
+        return replace(self, points=points, iod=iod, transform=transform, levels=levels, pixels=pixels)
 
     def features(self, heads: Heads, rows: Tensor) -> Features:
         """What heads read from frames `rows` (B,)."""

@@ -28,6 +28,7 @@ from selftrack.tracker.landmarks.cast import CastFace
 from selftrack.tracker.model import Model
 from selftrack.tracker.network.weights import ClipFit
 from selftrack.tracker.pipeline import ADAPTATION, ADAPTED, TrackConfig, Writer, open_clip
+from selftrack.tracker.refinement.subject import Subject
 from selftrack.tracker.results.skin_points import Window, find_windows, frame_step
 from selftrack.tracker.results.texture import clip_texture, write_texture
 from selftrack.tracker.results.track_file import Track
@@ -103,6 +104,27 @@ class Verdict:
         }
 
 
+@dataclass(frozen=True)
+class Reading:
+    """All that an adaptation takes from a clip, so that it may be made where the clip is not."""
+
+    clip: Clip
+    windows: list[Window]
+    """Skin points of the held-out frames."""
+    subject: Subject | None
+    """Who is seen; None for a model that is not refined."""
+
+    def to(self, device: torch.device) -> Reading:
+        """Moved to a device."""
+        if self.subject is None:
+            return replace(self, clip=self.clip.to(device))
+        network, identity, rest = (
+            x.to(device) for x in (self.subject.network, self.subject.identity, self.subject.rest)
+        )
+        subject = self.subject._replace(network=network, identity=identity, rest=rest)
+        return replace(self, clip=self.clip.to(device), subject=subject)
+
+
 def adapt(
     model: Model,
     source: FrameSource,
@@ -113,6 +135,7 @@ def adapt(
     person: PersonConfig | None = None,
     say: Say = lambda line: None,
     face: CastFace | None = None,
+    reading: Reading | None = None,
 ) -> tuple[Model, Verdict]:
     """Fine-tune a copy of a model on a clip, without labels (Yoon et al. 2019, Sec. 3.2).
 
@@ -128,6 +151,7 @@ def adapt(
         person: how it is found who is seen, see `subjects.find_subject`.
         say: told from where it goes on.
         face: the one of the number in `tracking`, where it has been found already.
+        reading: what `read` has made of the source with these settings, which then is not read here.
 
     Returns:
         The adapted model, and the verdict of frames that it did not learn from; where these say that it is no better,
@@ -149,7 +173,8 @@ def adapt(
         say(f"resuming after the adaptation, which had ended; delete {checkpoint} to adapt anew")
         return _unpack(result, model, settings)
     torch.manual_seed(config.seed)
-    run = _prepared(model, source, config, tracking, who, progress, face)
+    read_here = reading or read(model, source, config, tracking, who, progress, face)
+    run = _prepared(model, config, read_here.to(model.device))
     if checkpoint and run.resume(checkpoint, settings):
         ended = f", where the adaptation had ended; delete {checkpoint} to adapt anew" if run.ended else ""
         say(f"resuming at step {run.step} of {config.steps}{ended}")
@@ -166,16 +191,19 @@ def adapt(
     return model, verdict
 
 
-def _prepared(
+def read(
     model: Model,
     source: FrameSource,
     config: AdaptConfig,
     tracking: TrackerConfig,
     person: PersonConfig,
-    progress: Progress,
-    face: CastFace | None,
-) -> Adaptation:
-    """Read the clip and find its person, in it unless it is a known face: an adaptation before its first step."""
+    progress: Progress = lambda stage, done, total, figures: None,
+    face: CastFace | None = None,
+) -> Reading:
+    """Read a clip for an adaptation and find its person, in it unless it is a known face.
+
+    Args and errors are those of `adapt`.
+    """
 
     def during(stage: str) -> Callable[[int, int], None]:
         return lambda done, total: progress(stage, done, total, {})
@@ -186,7 +214,13 @@ def _prepared(
     subject = None
     if model.refiner is not None:  # as the un-adapted tracker sees the person, or the verdict would compare two people
         subject, _ = find_subject(face, source, model, tracking, person)
-    return Adaptation(Trainer(clip, model.network, config, model.decoder, model.refiner, subject), windows)
+    return Reading(clip, windows, subject)
+
+
+def _prepared(model: Model, config: AdaptConfig, reading: Reading) -> Adaptation:
+    """An adaptation before its first step."""
+    trainer = Trainer(reading.clip, model.network, config, model.decoder, model.refiner, reading.subject)
+    return Adaptation(trainer, reading.windows)
 
 
 def _adapted(model: Model, run: Adaptation, used: Tracked, verdict: Verdict, face: int) -> Model:
@@ -221,6 +255,7 @@ def adapt_clip(
     progress: Progress = lambda stage, done, total, figures: None,
     say: Say = lambda line: None,
     face: CastFace | None = None,
+    reading: Reading | None = None,
 ) -> tuple[Model, Verdict, Writer]:
     """Adapt a model to the clip of a run of `track`, with a checkpoint in the folder of its results.
 
@@ -229,10 +264,9 @@ def adapt_clip(
     Returns:
         As `adapt`, and what writes `adapted.safetensors`, `adaptation.json` and `texture.png`, for `track_clip`.
     """
-    tracking = TrackerConfig(track.identity, track.detect, track.crop)
     with open_clip(path, track) as source:
         adapted, verdict = adapt(
-            model, source, config, tracking, progress, _checkpoint(folder), track.person, say, face
+            model, source, config, _tracking(track), progress, _checkpoint(folder), track.person, say, face, reading
         )
 
     def write(tracked: Track, used: Model, results: Path) -> None:
@@ -243,6 +277,17 @@ def adapt_clip(
             write_texture(clip_texture(tracked, track.overlay_style.texture), results)
 
     return adapted, verdict, write
+
+
+def read_for(path: Path | str, track: TrackConfig, config: AdaptConfig, model: Model) -> Reading:
+    """What `adapt_clip` reads of a clip, to be given to it. Raises UserError as `adapt`."""
+    with open_clip(path, track) as source:
+        return read(model, source, config, _tracking(track), track.person)
+
+
+def _tracking(track: TrackConfig) -> TrackerConfig:
+    """Those settings that are the tracker's own."""
+    return TrackerConfig(track.identity, track.detect, track.crop)
 
 
 def forget(folder: Path | str) -> None:
@@ -303,7 +348,10 @@ def _network_helps(run: Adaptation, tracked: Tracked) -> bool:
 
 
 def _cores() -> int:
-    """Cores that this process may use."""
+    """Cores that this process may use: as many as OMP_NUM_THREADS says, by default all that it may run on."""
+    named = os.environ.get("OMP_NUM_THREADS", "")
+    if named.isdecimal() and int(named):
+        return int(named)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -17,6 +17,8 @@ from selftrack.io import flat, nested
 
 Settings = TypeVar("Settings")
 
+ROOTS = ("track", "adapt", "export")
+"""What the names of the settings of `track` and `track-batch` begin with."""
 ConfigOption = Annotated[
     str | None,
     typer.Option(
@@ -148,3 +150,17 @@ def _check_name(key: str, known: Mapping[str, Any], root: str) -> None:
     else:
         hint = f"there are {', '.join(dict.fromkeys(root + name.partition('.')[0] for name in known))}"
     raise UserError(f"there is no setting {root}{key}; {hint}")
+
+
+def check_adapted(adapts: bool, preset: str | None, sets: bool) -> None:
+    """Refuse a preset, or single settings, of an adaptation that was not asked for."""
+    for given, words in ((sets, "--set changes"), (preset is not None, "--preset chooses settings of")):
+        if given and not adapts:
+            raise UserError(f"{words} the adaptation, but there is none; add --adapt")
+
+
+def listed(value: object) -> list[str]:
+    """A setting of none, one or several texts."""
+    if value is None:
+        return []
+    return [str(one) for one in value] if isinstance(value, list) else [str(value)]

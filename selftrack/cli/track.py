@@ -10,7 +10,17 @@ from typing import Annotated, Any
 import typer
 
 from selftrack.cli.report import print_report
-from selftrack.cli.settings import ConfigOption, SetOption, check_roots, read_assignments, read_config, under
+from selftrack.cli.settings import (
+    ROOTS,
+    ConfigOption,
+    SetOption,
+    check_adapted,
+    check_roots,
+    listed,
+    read_assignments,
+    read_config,
+    under,
+)
 from selftrack.cli.tracking import Order, show, track_one, track_several
 from selftrack.command import run, verbose
 from selftrack.errors import UserError
@@ -21,7 +31,7 @@ from selftrack.tracker.sources.names import place_of
 # torch's threads wait for work spinning, by default so long that a busy machine makes them many times slower
 os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
-_ROOTS = ("track", "adapt", "export", "faces")
+_ROOTS = (*ROOTS, "faces")
 _STYLE = "track.overlay_style."
 _FORMATS = ", ".join(sorted(FORMATS))
 
@@ -158,9 +168,9 @@ def track(
     from_file, assigned = read_config(config), read_assignments(set)
     changes = _one_or_several(from_file, assigned | {k: value for k, value in named.items() if value is not None})
     check_roots(changes, _ROOTS)
-    exports = known(_listed(changes.get("export") if export is None else export))
+    exports = known(listed(changes.get("export") if export is None else export))
     adapts = bool(under(from_file, "adapt")) if adapt is None else adapt
-    _check_adapted(adapts, preset, bool(under(assigned, "adapt")))
+    check_adapted(adapts, preset, bool(under(assigned, "adapt")))
     asked = {f"--overlay {overlay}": overlay, "--burn-in": burn_in}
     _check_drawn(changes.get("track.overlay") is not False, [name for name, given in asked.items() if given], assigned)
     if thumbnails:
@@ -201,26 +211,12 @@ def _check_clip(video: str) -> None:
         raise UserError(f"{video}: no such file; name a video, a folder of pictures or a pattern of their names")
 
 
-def _check_adapted(adapts: bool, preset: str | None, sets: bool) -> None:
-    """Refuse a preset, or single settings, of an adaptation that was not asked for."""
-    for given, words in ((sets, "--set changes"), (preset is not None, "--preset chooses settings of")):
-        if given and not adapts:
-            raise UserError(f"{words} the adaptation, but there is none; add --adapt")
-
-
 def _check_drawn(drawn: bool, options: Sequence[str], assigned: Mapping[str, Any]) -> None:
     """Refuse options and settings of an overlay that is not drawn; its texture is that of texture.png, too."""
     style = [name for name in assigned if name.startswith(_STYLE) and not name.startswith(f"{_STYLE}texture")]
     names = [*options, *(f"--set {name}" for name in style)]
     if names and not drawn:
         raise UserError(f"{names[0]} is how the overlay is drawn, but there is none; leave --no-overlay out")
-
-
-def _listed(value: object) -> list[str]:
-    """A setting of none, one or several texts."""
-    if value is None:
-        return []
-    return [str(one) for one in value] if isinstance(value, list) else [str(value)]
 
 
 def main() -> None:

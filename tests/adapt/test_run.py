@@ -1,6 +1,7 @@
 """`adapt`: a new model and a verdict; what it was made from stays as it was."""
 
 import copy
+import pickle
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 import torch
 
 from selftrack.adapt.clip import ClipConfig, read_clip
-from selftrack.adapt.run import Verdict, adapt, load_preset
+from selftrack.adapt.run import Verdict, adapt, load_preset, read
 from selftrack.adapt.trainer import KEYS, AdaptConfig, Trainer
 from selftrack.errors import UserError
 from selftrack.io import json_text
@@ -119,6 +120,19 @@ def test_a_result_is_kept_until_it_is_used(
         for a, b in zip(first.fit.windows, again.fit.windows, strict=True):
             assert a.start == b.start and a.iod == b.iod and np.array_equal(a.paths, b.paths)
         assert checkpoint.stat().st_size < 1.1 * first.save(tmp_path / "adapted.safetensors").stat().st_size + 1e5
+
+
+def test_a_clip_may_be_read_elsewhere(smile: Path, quick: AdaptConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In another process, say; the adaptation is the same."""
+    model, config = replace(Model.load(device="cpu"), refiner=None), replace(quick, steps=4, evaluate=2, refresh=2)
+    with open_source(smile, duration=0.8) as source:
+        reading = pickle.loads(pickle.dumps(read(model, source, config, TrackerConfig(), PersonConfig())))
+        here, verdict = adapt(model, source, config)
+        monkeypatch.setattr("selftrack.adapt.run.read_clip", lambda *_: pytest.fail("reads it"))
+        there, same = adapt(model, source, config, reading=reading)
+    assert json_text(same.report()) == json_text(verdict.report())
+    for a, b in zip(*(m.network.state_dict().values() for m in (here, there)), strict=True):
+        assert torch.equal(a, b)
 
 
 def test_ctrl_c_before_the_verdict_loses_no_adaptation(

@@ -65,8 +65,7 @@ class ImageSequence(FrameSource):
 
     def fingerprint(self) -> str:
         """Return a SHA-256 over the names and the bytes of all pictures."""
-        lines = [f"{file_hash(file)} {file.name}\n" for file in self.files]
-        return hashlib.sha256("".join(lines).encode()).hexdigest()
+        return pictures_hash(self.files)
 
     def _read(self, only: Container[int] | None) -> Iterator[Frame]:
         for index, (time, file) in enumerate(self._rows):
@@ -93,6 +92,12 @@ class ImageSequence(FrameSource):
             return ()
         before = self.files[int(np.argmax(steps > steps.min()))]
         return (f"{self.path}: pictures are missing after {before.name}; those that are there were taken one by one",)
+
+
+def pictures_hash(files: list[Path]) -> str:
+    """SHA-256 in hex over the names and the bytes of pictures."""
+    lines = [f"{file_hash(file)} {file.name}\n" for file in files]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def _rate(fps: float) -> Fraction:

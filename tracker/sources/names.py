@@ -10,6 +10,11 @@ from selftrack.errors import UserError
 Spec = str | Path | int
 """A path or pattern, or the number of a camera."""
 SUFFIXES = (".png", ".jpg", ".jpeg", ".exr")
+VIDEOS = tuple(
+    ".mp4 .mov .m4v .mkv .webm .avi .ts .mts .m2ts .gif .mpg .mpeg .mxf .wmv .flv .3gp .ogv "
+    ".h264 .264 .h265 .265 .hevc .mjpeg .mjpg".split()
+)
+"""By which videos are found in folders; one that is named itself is read whatever its suffix."""
 URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+(.*)")  # two letters at least: one is a drive
 NUMBER = re.compile(r"%(?:0(\d+))?d")
 
@@ -46,6 +51,11 @@ def is_sequence(path: Path) -> bool:
 def is_picture(path: Path) -> bool:
     """Whether a file's name is that of a picture."""
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+
+
+def is_video(path: Path) -> bool:
+    """Whether a file's name is that of a video."""
+    return path.suffix.lower() in VIDEOS and not path.name.startswith(".")
 
 
 def sequence_name(path: Path) -> str:

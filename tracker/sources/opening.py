@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from selftrack.errors import UserError
+from selftrack.io import file_hash
 from selftrack.tracker.sources.base import FrameSource
 from selftrack.tracker.sources.camera import CameraSource
-from selftrack.tracker.sources.images import ImageSequence
+from selftrack.tracker.sources.images import ImageSequence, find_pictures, pictures_hash
 from selftrack.tracker.sources.names import Spec, camera_name, is_sequence, place_of
 from selftrack.tracker.sources.video import VideoFile
 
@@ -43,3 +44,13 @@ def open_source(
     if start:
         raise UserError(f"{camera_name(place)}: cannot start at {start} s; a camera shows what is there now")
     return CameraSource(place, duration)
+
+
+def source_files(path: Path) -> list[Path]:
+    """The files that a clip consists of: the video, or all pictures. Raises UserError where there are no pictures."""
+    return find_pictures(path) if is_sequence(path) else [path]
+
+
+def source_hash(path: Path) -> str:
+    """The `fingerprint` of a clip that is not opened: it may be damaged. Raises OSError where it cannot be read."""
+    return pictures_hash(source_files(path)) if is_sequence(path) else file_hash(path)

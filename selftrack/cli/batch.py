@@ -1,0 +1,261 @@
+"""`track-batch`: a corpus of clips, on one machine or a cluster."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from selftrack.cli.progress import Stages
+from selftrack.cli.settings import (
+    ROOTS,
+    ConfigOption,
+    SetOption,
+    changed,
+    check_adapted,
+    check_roots,
+    listed,
+    read_assignments,
+    read_config,
+    under,
+)
+from selftrack.command import quiet, run
+from selftrack.errors import UserError
+from selftrack.tracker.export import FORMATS, known, require
+
+if TYPE_CHECKING:
+    from selftrack.batch.clips import Clip
+    from selftrack.batch.job import Job
+    from selftrack.batch.run import Tally
+    from selftrack.batch.worker import Launch, Outcome, Worker
+
+# torch's threads wait for work spinning, by default so long that a busy machine makes them many times slower
+os.environ.setdefault("GOMP_SPINCOUNT", "20000")
+
+_FORMATS = ", ".join(sorted(FORMATS))
+_PATHS = ("track.weights", "track.decoder", "track.streams", "track.person.calibration")
+_FAILED = 1
+"""Exit status where some clips have failed, or their results are those of something else."""
+
+
+def batch(
+    inputs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Videos, folders with all below them, patterns such as 'corpus/*.mp4', lists as @FILE.",
+            metavar="INPUTS",
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Folder of the results, one below it for each clip.")
+    ] = None,
+    adapt: Annotated[
+        bool | None,
+        typer.Option("--adapt/--no-adapt", help="Fine-tune the tracker on each clip first (default: no)."),
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="Settings of --adapt: fast or thorough (default fast).", show_default=False)
+    ] = None,
+    no_overlay: Annotated[
+        bool, typer.Option("--no-overlay", help="Write no overlay.mp4 and no contact_sheet.png (default: write them).")
+    ] = False,
+    report: Annotated[
+        bool, typer.Option("--report", help="Write report.html of each clip, too (default: no).")
+    ] = False,
+    export: Annotated[
+        list[str] | None,
+        typer.Option(help=f"Write these formats, too, such as livelink,glb (default: none). Known are {_FORMATS}."),
+    ] = None,
+    config: ConfigOption = None,
+    set: SetOption = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(help="Run so many processes (default: one a core, as far as there is memory).", min=1),
+    ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(help="Track part I of N alone, with I from 1 to N (default: all).", metavar="I/N"),
+    ] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try clips again that failed earlier (default: no).")
+    ] = False,
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite", help="Replace results of other settings, or of what a clip was before (default: no)."
+        ),
+    ] = False,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            help="Run on the Ray cluster of this address; auto: the one this machine is in; local: one of its own.",
+            metavar="ADDRESS",
+        ),
+    ] = None,
+    submitit: Annotated[
+        str | None,
+        typer.Option(
+            help="Submit an array of --shards tasks to this partition of SLURM, and end; local: run them here.",
+            metavar="PARTITION",
+        ),
+    ] = None,
+    shards: Annotated[int | None, typer.Option(help="With --submitit: number of tasks.", min=1)] = None,
+    hours: Annotated[float | None, typer.Option(help="With --submitit: time limit of a task (default 24).")] = None,
+    summary: Annotated[
+        Path | None, typer.Option(help="Only write index.html and summary.csv of this folder anew.", metavar="DIR")
+    ] = None,
+) -> None:
+    """Track many clips, each into a folder of its own. The same command given again goes on where it was.
+
+    index.html and summary.csv in the folder of the results show all clips, the least trusted first. The exit status is
+    1 where some have failed.
+    """
+    if summary is not None:
+        if inputs or output:
+            raise UserError("--summary writes the page of what is there; leave the inputs and -o out")
+        _show_summary(summary)
+        return
+    if not inputs or output is None:
+        raise UserError("needs clips and a folder for the results; see: track-batch --help")
+    _check_places(ray, submitit, shard, {"--shards": shards, "--hours": hours})
+    job = _job(read_config(config), read_assignments(set), adapt, preset, no_overlay, report, export)
+    from selftrack.batch.clips import Shard, find_clips
+    from selftrack.batch.worker import Worker
+
+    clips = (Shard.parse(shard) if shard else Shard()).of(find_clips(inputs, output))
+    if output.exists() and not output.is_dir():
+        raise UserError(f"{output}: is not a folder; name another one with -o")
+    worker = Worker(job, output, retry_failed, overwrite)
+    if submitit is not None and shards is not None:
+        _submit(worker, clips, _Array(submitit, shards, jobs, 24.0 if hours is None else hours))
+        return
+    tally = _run(worker, clips, _launcher(ray, jobs))
+    if not quiet():
+        _print_results(f"clips    {tally}", output)
+    if not tally.well:
+        raise typer.Exit(_FAILED)
+
+
+def _check_places(ray: str | None, submitit: str | None, shard: str | None, of_array: Mapping[str, object]) -> None:
+    """Refuse options that would do nothing where the batch runs."""
+    if submitit is None:
+        for name, value in of_array.items():
+            if value is not None:
+                raise UserError(f"{name} is for --submitit; leave it out, or name a partition")
+        if ray is not None and shard is not None:
+            raise UserError("--ray shares the clips out itself; leave --shard out")
+        return
+    if ray is not None or shard is not None:
+        raise UserError("--submitit makes the shards itself; leave --ray and --shard out")
+    if of_array["--shards"] is None:
+        raise UserError("--submitit needs --shards, the number of tasks")
+
+
+def _job(
+    from_file: Mapping[str, Any],
+    assigned: Mapping[str, Any],
+    adapt: bool | None,
+    preset: str | None,
+    no_overlay: bool,
+    report: bool,
+    export: Sequence[str] | None,
+) -> Job:
+    """What is done with each clip, by settings of a file, of --set and of options."""
+    changes = _absolute({**from_file, **assigned, **({"track.overlay": False} if no_overlay else {})})
+    check_roots(changes, ROOTS)
+    exports = known(listed(changes.get("export") if export is None else export))
+    adapts = bool(under(from_file, "adapt")) if adapt is None else adapt
+    check_adapted(adapts, preset, bool(under(assigned, "adapt")))
+    from selftrack.adapt.run import for_personal_model, load_preset
+    from selftrack.batch.job import Job
+    from selftrack.decoders.registry import load_decoder
+    from selftrack.tracker.pipeline import TrackConfig
+
+    track = changed(TrackConfig(), under(changes, "track"), "track.")
+    decoder = load_decoder(track.decoder) if track.decoder else None
+    if decoder:
+        require(exports, decoder)
+    settings = None
+    if adapts:
+        settings = load_preset(preset or "fast")
+        if decoder and not decoder.has_blendshapes:
+            settings = for_personal_model(settings)
+        settings = changed(settings, under(changes, "adapt"), "adapt.")
+    return Job(track, settings, tuple(exports), report)
+
+
+def _absolute(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with paths that hold in any folder: processes elsewhere have another one."""
+    paths = {name: changes[name] for name in _PATHS if isinstance(changes.get(name), str)}
+    return {**changes, **{name: str(Path(path).absolute()) for name, path in paths.items()}}
+
+
+def _launcher(ray: str | None, jobs: int | None) -> Launch:
+    """What runs the clips: Ray, or processes of this machine."""
+    if ray is not None:
+        from selftrack.batch.ray_actors import run_ray
+
+        return partial(run_ray, address=ray, jobs=jobs)
+    from selftrack.batch.pool import default_jobs, run_pool
+
+    return partial(run_pool, jobs=jobs or default_jobs())
+
+
+def _run(worker: Worker, clips: Sequence[Clip], launch: Launch) -> Tally:
+    """Track the clips, with a line for each that has not ended well."""
+    from selftrack.batch.run import WELL, run_batch
+
+    with Stages() as stages:
+
+        def show(outcome: Outcome, done: int, total: int) -> None:
+            if outcome.text:
+                words = "note" if outcome.end in WELL else outcome.end
+                stages.say(f"{words:<8} {outcome.clip.name}: {outcome.text}")
+            stages.show("clips", done, total)
+
+        return run_batch(clips, worker, launch, show)
+
+
+@dataclass(frozen=True)
+class _Array:
+    """An array of SLURM's."""
+
+    partition: str
+    shards: int
+    jobs: int | None
+    hours: float
+
+
+def _submit(worker: Worker, clips: Sequence[Clip], array: _Array) -> None:
+    """Submit an array, and say how to see what becomes of it."""
+    from selftrack.batch.slurm import submit
+
+    tasks = submit(worker, clips, array.partition, array.shards, array.jobs or 1, array.hours)
+    if not quiet():
+        print(f"submitted {len(tasks)} tasks for {len(clips)} clips: {', '.join(task.job_id for task in tasks)}")
+        print(f"see      track-batch --summary {worker.out}")
+
+
+def _show_summary(out: Path) -> None:
+    from selftrack.batch.summary import write_summary
+
+    rows = write_summary(out)
+    if not quiet():
+        states = {state: sum(row.state == state for row in rows) for state in ("done", "failed", "begun")}
+        _print_results(f"clips    {len(rows)}: " + ", ".join(f"{n} {state}" for state, n in states.items()), out)
+
+
+def _print_results(clips: str, out: Path) -> None:
+    from selftrack.batch.summary import PAGE, TABLE
+
+    print(f"{clips}\nresults  {out}: {PAGE}, {TABLE}")
+
+
+def main() -> None:
+    """Run the console script `track-batch`."""
+    run("track-batch", batch=batch)

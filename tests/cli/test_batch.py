@@ -1,0 +1,84 @@
+"""`track-batch` as a user types it, with the real network."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from selftrack.tracker import load
+
+
+@pytest.fixture
+def corpus(smile: Path, run: Callable) -> Path:
+    """Two videos of one name and a broken one, in the folder of the command."""
+    folder = Path("corpus")
+    (folder / "b").mkdir(parents=True)
+    shutil.copy(smile, folder / "smile.mp4")
+    shutil.copy(smile, folder / "b" / "smile.mp4")
+    (folder / "broken.mp4").write_bytes(smile.read_bytes()[:5000])
+    return folder
+
+
+def test_a_corpus_is_tracked_and_tracked_once(run: Callable, corpus: Path) -> None:
+    command = ("track-batch", "corpus", "-o", "out", "--set", "track.duration=0.1", "--no-overlay")
+    command += ("--export", "livelink", "--report", "--jobs", 2)
+    status, out, err = run(*command)
+    assert status == 1 and "clips    3: 2 tracked, 1 failed" in out and "failed   broken.mp4: " in err
+    assert "Traceback" not in err
+    for name in ("smile.mp4", "b/smile.mp4"):
+        files = {path.name for path in (Path("out") / name).iterdir()}
+        assert files >= {"track.npz", "report.html", "smile_livelink.csv"} and "overlay.mp4" not in files
+    one, other = (load(Path("out") / name) for name in ("smile.mp4", "b/smile.mp4"))
+    np.testing.assert_array_equal(one.curve_values, other.curve_values)
+    assert Path("out/index.html").exists() and len(Path("out/summary.csv").read_text().splitlines()) == 4
+    age = Path("out/smile.mp4/track.npz").stat().st_mtime_ns
+    status, out, err = run(*command)
+    assert status == 1 and "clips    3: 2 there, 1 failed before" in out and "failed before broken.mp4: " in err
+    status, out, _ = run(*command[:3], "out", "--no-overlay")
+    assert status == 1 and "2 differs" in out
+    Path("corpus/broken.mp4").unlink()
+    assert run(*command)[0] == 0
+    assert Path("out/smile.mp4/track.npz").stat().st_mtime_ns == age
+    status, out, _ = run("track-batch", "--summary", "out")
+    assert status == 0 and "clips    3: 2 done, 1 failed, 0 begun" in out
+
+
+@pytest.mark.parametrize(
+    "arguments,words",
+    [
+        ([], "needs clips and a folder"),
+        (["corpus"], "needs clips and a folder"),
+        (["gone.mp4", "-o", "out"], "gone.mp4: no such file or folder"),
+        (["corpus", "-o", "out", "--shard", "3/2"], "I from 1 to N"),
+        (["corpus", "-o", "out", "--jobs", "0"], "greater than or equal to 1"),
+        (["corpus", "-o", "out", "--export", "gif"], "unknown format 'gif'"),
+        (["corpus", "-o", "out", "--preset", "fast"], "add --adapt"),
+        (["corpus", "-o", "out", "--set", "track.size=3"], "there is no setting track.size"),
+        (["corpus", "-o", "out", "--set", "track.weights=gone"], "cwd/gone: cannot be read"),
+        (["corpus", "-o", "corpus/broken.mp4"], "is not a folder"),
+        (["corpus", "-o", "corpus/broken.mp4/out"], "cannot write there"),
+        (["corpus", "-o", "out", "--submitit", "gpu"], "--submitit needs --shards"),
+        (["corpus", "-o", "out", "--shards", "3"], "--shards is for --submitit"),
+        (["corpus", "-o", "out", "--ray", "local", "--shard", "1/2"], "leave --shard out"),
+        (["corpus", "--summary", "out"], "leave the inputs"),
+        (["--summary", "out"], "no batch has written there"),
+    ],
+)
+def test_bad_input_is_one_line(run: Callable, corpus: Path, arguments: list[str], words: str) -> None:
+    status, out, err = run("track-batch", *arguments)
+    assert status == 2 and out == "" and len(err.splitlines()) == 1 and words in err
+    assert not Path("out").exists()
+
+
+def test_shards_share_a_corpus_out(run: Callable, corpus: Path) -> None:
+    """Of clips that are there already, so that none is tracked."""
+    for file in corpus.rglob("*.mp4"):
+        file.write_bytes(b"broken")
+    assert run("track-batch", "corpus", "-o", "out", "--jobs", 1)[0] == 1
+    tallies = [run("track-batch", "corpus", "-o", "out", "--shard", f"{i}/3")[1] for i in (1, 2, 3)]
+    assert sum(int(tally.split()[1].rstrip(":")) for tally in tallies) == 3
+    names = {json.loads(file.read_text())["name"] for file in Path("out/.status").rglob("*.json")}
+    assert names == {"smile.mp4", "b/smile.mp4", "broken.mp4"}
