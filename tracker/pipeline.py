@@ -182,13 +182,13 @@ def track_clip(
     with (
         output.writing([*OUTPUTS, *names.values()], overwrite, keep) as results,
         open_clip(path, config) as source,
-        _threads(config.threads),
+        threads(config.threads),
     ):
         with watch("load"):
             model = model or _load_for(source, config)
             export.require(names, model.decoder)
         track, model, found = _track(source, model, config, watch, progress)
-        track = _noted(track, (*found.notes, *source.notes), path)
+        track = noted(track, (*found.notes, *source.notes), path)
         with watch("write"):
             track.save(results)
         fps = len(track) / (time.perf_counter() - began)
@@ -259,7 +259,7 @@ def _clip_of(output: OutputFolder) -> str:
         return ""
 
 
-def _noted(track: Track, notes: tuple[str, ...], path: Path | str) -> Track:
+def noted(track: Track, notes: tuple[str, ...], path: Path | str) -> Track:
     """The track with these notes and those of what is to be seen in it. Raises NoFaceError where there is no face."""
     if not track.ok.any():
         known = "".join(f"; {note}" for note in notes)
@@ -360,11 +360,11 @@ def _calibrated(fit: ClipFit, track: Track) -> ClipFit:
 
 
 @contextmanager
-def _threads(count: int) -> Iterator[None]:
+def threads(count: int) -> Iterator[None]:
     """Let torch use that many threads, and as many as before afterwards."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
+    before = torch.get_numthreads()
+    torch.set_numthreads(count)
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        torch.set_numthreads(before)

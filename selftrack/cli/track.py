@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from selftrack.cli import live
 from selftrack.cli.progress import Stages
 from selftrack.cli.report import print_report
 from selftrack.cli.settings import (
@@ -135,7 +137,10 @@ def track(
         bool, typer.Option("--overwrite", help="Replace the results of an earlier run (default: no).")
     ] = False,
 ) -> None:
-    """Track a face through a clip and write curves, pose, mesh and an overlay into a folder."""
+    """Track a face through a clip and write curves, pose, mesh and an overlay into a folder.
+
+    From a camera to other programs, frame by frame: track live, see track live --help.
+    """
     _check_clip(video)
     if calibration is not None:
         _check_clip(str(calibration))
@@ -159,6 +164,7 @@ def track(
         "track.overlay_style.burn_in": burn_in or None,
     }
     from_file, assigned = read_config(config), read_assignments(set)
+    from_file = {name: value for name, value in from_file.items() if not name.startswith("live.")}  # of `track live`
     changes = from_file | assigned | {name: value for name, value in named.items() if value is not None}
     check_roots(changes, _ROOTS)
     exports = known(_listed(changes.get("export") if export is None else export))
@@ -284,5 +290,7 @@ def _adapt_settings(preset: str, model: Model, changes: Mapping[str, Any]) -> Ad
 
 
 def main() -> None:
-    """Run the console script `track`."""
+    """Run the console script `track`; with `live` as its first word, that of `selftrack.cli.live`."""
+    if sys.argv[1:2] == ["live"]:
+        live.main()
     run("track", track=track)
