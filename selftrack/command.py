@@ -42,7 +42,8 @@ def run(
     What the user can mend is one line on stderr and the exit status of the error, 2 in general.
 
     Options and help texts are those of the functions' annotations, shown as they are; `about` is the help text of
-    several, and `arguments` are those of the process unless given. All have --help, --version, --verbose and --quiet; scripts also install completions of the shell.
+    several, and `arguments` are those of the process unless given. All have --help, --version, --verbose and --quiet;
+    scripts also install completions of the shell.
     """
     app = typer.Typer(
         add_completion=" " not in name,  # `python -m ...` is no script that a shell could complete

@@ -362,9 +362,9 @@ def _calibrated(fit: ClipFit, track: Track) -> ClipFit:
 @contextmanager
 def threads(count: int) -> Iterator[None]:
     """Let torch use that many threads, and as many as before afterwards."""
-    before = torch.get_numthreads()
-    torch.set_numthreads(count)
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
     try:
         yield
     finally:
-        torch.set_numthreads(before)
+        torch.set_num_threads(before)

@@ -49,15 +49,15 @@ def live(
         bool,
         typer.Option(
             "--realtime",
-            help="Play the source at its own speed and drop frames as a camera does (default: every frame, as fast as it "
-            "goes).",
+            help="Play the source at its own speed, dropping frames as a camera does (default: every frame, as fast as "
+            "it goes).",
         ),
     ] = False,
     send: Annotated[
         list[str] | None,
         typer.Option(
-            help="Send each frame to this place; may be given several times. KIND is livelink (Unreal, port 11111), vmc "
-            "(VSeeFace, Warudo; 39539), osc (9000), or ws (a WebSocket server at that address; 8765).",
+            help="Send each frame to this place; may be given several times. KIND is livelink (Unreal, port 11111), "
+            "vmc (VSeeFace, Warudo; 39539), osc (9000), or ws (a WebSocket server at that address; 8765).",
             metavar="KIND=HOST[:PORT]",
         ),
     ] = None,
@@ -70,9 +70,7 @@ def live(
     ] = None,
     rest: Annotated[
         float | None,
-        typer.Option(
-            help="The face is at rest in its first so many seconds; 0: it is not (default: 3 of a camera, 0 of a source)."
-        ),
+        typer.Option(help="The face is at rest in its first so many seconds (default: 3 of a camera, 0 of a source)."),
     ] = None,
     calibration: Annotated[
         Path | None,
@@ -209,7 +207,7 @@ class _Terminal:
             print(line, file=sys.stderr, flush=True)
 
     def began(self, session: LiveSession) -> None:
-        """Take the session, and from now on Ctrl-C and the Enter key; before there is a stream, Ctrl-C ends the command."""
+        """Take the session, and from now on Ctrl-C and the Enter key; before that, Ctrl-C ends the command at once."""
         self._session = session
         signal.signal(signal.SIGINT, self._end)
         if sys.stdin is not None and sys.stdin.isatty():

@@ -36,8 +36,8 @@ def gaze_directions(track: Track) -> np.ndarray:
 
 
 def directions_of(curves: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Compute unit vectors (T,2,3) along which the subject's left and right eye look by curves (T,) each, head axes (x to
-    the image's right at rest, y down, z away from the camera); (0, 0, -1) where no eyeLook curve is up.
+    """Compute unit vectors (T,2,3) along which the subject's left and right eye look, by curves (T,) each; head axes (x
+    to the image's right at rest, y down, z away from the camera); (0, 0, -1) where no eyeLook curve is up.
 
     An eye turns by as much as brings its iris to where the bundled head's eyeLook shapes have it: by 35 degrees
     sideways and 30 up or down for one unit, whichever decoder the curves are from. A head's own eyeballs are no better
@@ -54,8 +54,8 @@ def directions_of(curves: Mapping[str, np.ndarray]) -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def _shifts() -> tuple[tuple[tuple[str, ...], np.ndarray], ...]:
-    """Of the left and the right eye the names of its four curves, and how far a unit of each moves the iris across (4,2),
-    metres."""
+    """Of the left and the right eye the names of its four curves, and how far a unit of each moves the iris across
+    (4,2), metres."""
     from selftrack.decoders.head.model import load_head
 
     head, eyes = load_head(), []

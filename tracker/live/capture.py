@@ -146,15 +146,15 @@ class NewestFrame(Feed):
 
 
 class CameraFeed(NewestFrame):
-    """A camera. One that stalls or vanishes is opened again until it is back; a picture of another size than the first is
-    made to fit that, with black borders where its shape differs."""
+    """A camera. One that stalls or vanishes is opened again until it is back; a picture of another size than the first
+    is made to fit that, with black borders where its shape differs."""
 
     def __init__(
         self,
         number: int,
         patience: float = 2.0,
         say: Say = print,
-        factory: Callable[[int], Capture] = cv2.VideoCapture,
+        factory: Callable[[int], Capture] | None = None,
         clock: Clock = time.monotonic,
     ) -> None:
         """Open the camera.
@@ -163,14 +163,14 @@ class CameraFeed(NewestFrame):
             number: counted from 0.
             patience: seconds without a picture after which it is opened again.
             say: takes a line for the user.
-            factory, clock: what opens a camera by its number, and what tells the time in seconds.
+            factory, clock: what opens a camera by its number, by default OpenCV, and what tells the time in seconds.
 
         Raises:
             UserError: it cannot be opened, or gives no picture.
         """
         super().__init__(camera_name(number), clock, say, patience)
-        self._number, self._factory = number, factory
-        self._capture, first = open_capture(number, factory, clock)
+        self._number, self._factory = number, factory or quiet_camera
+        self._capture, first = open_capture(number, self._factory, clock)
         self.size = first.shape[1], first.shape[0]
         self._began: float | None = None
         self._shown = self.size
@@ -243,6 +243,15 @@ class PacedFile(NewestFrame):
         # what is shown last stays long enough to be taken
         while self._newest is not None and not self._stop.is_set():
             self._stop.wait(_POLL)
+
+
+def quiet_camera(number: int) -> Capture:
+    """Open a camera with OpenCV, which then reports nothing of its own: a camera that is gone is tried each second."""
+    before = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        return cv2.VideoCapture(number)
+    finally:
+        cv2.utils.logging.setLogLevel(before)
 
 
 def fitted(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:

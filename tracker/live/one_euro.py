@@ -41,7 +41,7 @@ class OneEuro:
         self._value = self._speed = np.zeros(0)
 
     def __call__(self, values: np.ndarray, time: float) -> np.ndarray:
-        """Filter the next values (N,) at a time in seconds; one that is not later than the last changes nothing."""
+        """Filter the next values (N,) at a time in seconds; no later time than the last changes nothing."""
         if self._time is None:
             self._time, self._value, self._speed = time, values.astype(float), np.zeros(len(values))
         elif time > self._time:
@@ -55,7 +55,7 @@ class OneEuro:
 
 
 def _weight(cutoff: np.ndarray | float, step: float) -> np.ndarray | float:
-    """Of the new value in an exponential smoothing with a cutoff in Hz: 1 / (1 + tau / step), tau = 1 / (2 pi cutoff)."""
+    """Of the new value in an exponential smoothing: 1 / (1 + tau / step), tau = 1 / (2 pi cutoff)."""
     turns = 2 * np.pi * cutoff * step
     return turns / (1 + turns)
 

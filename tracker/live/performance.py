@@ -12,7 +12,7 @@ from selftrack.tracker.tracker import FrameResult
 
 @dataclass(frozen=True)
 class Performance:
-    """One frame for the senders. Where no face was found (ok False), the values are those of the last frame with one."""
+    """One frame for the senders. Where no face was found (ok False), the values are those of the last with one."""
 
     index: int
     """Counted from 0."""

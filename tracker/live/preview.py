@@ -16,7 +16,7 @@ _MOST = 720  # pixels of height
 
 
 def missing_display() -> str:
-    """Why no window can be shown, in a line; empty where one can. OpenCV's windows end the program without a display."""
+    """Say why no window can be shown; empty where one can. Without a display OpenCV would end the program."""
     if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         return "no preview: there is no display here (neither DISPLAY nor WAYLAND_DISPLAY is set)"
     return ""
@@ -37,7 +37,7 @@ class Preview:
 
 
 def drawn(image: np.ndarray, result: FrameResult, line: str) -> np.ndarray:
-    """A picture (H,W,3) uint8 BGR of a frame (H,W,3) uint8 RGB, no higher than 720 pixels, with the points and a line."""
+    """Draw the points and a line into a frame (H,W,3) uint8 RGB -> (h,w,3) uint8 BGR, no higher than 720 pixels."""
     scale = min(1.0, _MOST / image.shape[0])
     size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
     picture = cv2.resize(cv2.cvtColor(image, cv2.COLOR_RGB2BGR), size, interpolation=cv2.INTER_AREA)

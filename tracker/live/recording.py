@@ -13,7 +13,7 @@ from selftrack.tracker.tracker import FrameResult
 
 
 class FileRows:
-    """The results as arrays in a folder, one file a field: 4.5 kB a frame with 478 points, 0.5 GB an hour at 30 frames/s.
+    """The results as arrays in a folder, a file a field: 4.5 kB a frame with 478 points, 0.5 GB an hour at 30 frames/s.
 
     Use it as a context manager; what `columns` returns is read from these files as it is needed.
     """

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from selftrack.tracker.live.calibration import Calibration, can_rest
 from selftrack.tracker.live.capture import Feed, Shot
-from selftrack.tracker.live.one_euro import Smoother, SmoothConfig
+from selftrack.tracker.live.one_euro import SmoothConfig, Smoother
 from selftrack.tracker.live.performance import Performance
 from selftrack.tracker.live.senders.registry import Sender, Target
 from selftrack.tracker.live.statistics import Figures, Statistics

@@ -1,8 +1,8 @@
 """Messages of the Virtual Motion Capture (VMC) protocol, which VSeeFace, Warudo, VNyan and others receive.
 
-Addresses and arguments are those of https://protocol.vmc.info/marionette-spec, of version 2.7 in /VMC/Ext/OK. The curves
-have the names of "perfect sync", as that page has them from Unity's ARKitBlendShapeLocation: ARKit's with a capital
-first letter, such as JawOpen; the protocol tells capitals from small letters.
+Addresses and arguments are those of https://protocol.vmc.info/marionette-spec, of version 2.7 in /VMC/Ext/OK. The
+curves have the names of "perfect sync", for which the protocol's pages refer to Unity's ARKitBlendShapeLocation:
+ARKit's with a capital first letter, such as JawOpen; the protocol tells capitals from small letters.
 
 Bones are turned in Unity's axes, of a left-handed avatar that looks along +z: x to its own right, y up. All three are
 opposite to the head frame's (x to the subject's left, y down, z backwards), so a rotation has the same matrix and the
@@ -62,7 +62,7 @@ def perfect_sync(name: str) -> str:
 
 @exporter("vmc", "{clip}_vmc.jsonl", needs=[Need.ARKIT_CURVES])
 def export_vmc(track: Track, path: Path, options: ExportOptions) -> None:
-    """Write what streaming sends, one line of JSON a frame: {"time": seconds, "messages": [[address, arguments ...]]}."""
+    """Write what streaming sends, a line of JSON a frame: {"time": seconds, "messages": [[address, arguments ...]]}."""
     curves, pose = track.curves(), track.pose()
     with open(path, "w", encoding="utf-8") as file:
         for row, (time, ok) in enumerate(zip(track.times.tolist(), track.ok.tolist(), strict=True)):

@@ -8,9 +8,9 @@
     float32   the values: 52 curves in ARKit's own order, then head and eyes as yaw, pitch and roll, radians
 
 All numbers are big-endian. This is how receivers read the app's packets: JimWest/PyLiveLinkFace, which has the order of
-the values, and think-biq/LLV, whose readme quotes the sizes in Unreal's AppleARKitLiveLinkSource.cpp. (PyLiveLinkFace takes
-the first three bytes of the id's length for the version's and the last one, 36 or "$", for the id's.) The frame is the
-time of day in sixtieths of a second, as in the app's own timecode. Signs are those of the `livelink` file.
+the values, and think-biq/LLV, whose readme quotes the sizes in Unreal's AppleARKitLiveLinkSource.cpp. (PyLiveLinkFace
+takes the first three bytes of the id's length for the version's and the last one, 36 or "$", for the id's.) The frame
+is the time of day in sixtieths of a second, as in the app's own timecode. Signs are those of the `livelink` file.
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ SENDERS: dict[str, Kind] = {}
 
 
 def sender(kind: str, port: int) -> Callable[[type[Sender]], type[Sender]]:
-    """Register a class of senders, made of a `Target` and the subject's name. Raises ValueError if the name is taken."""
+    """Register a class of senders, made of a `Target` and the subject's name. Raises ValueError of a name taken."""
     if kind in SENDERS:
         raise ValueError(f"there is a sender {kind} already")
 

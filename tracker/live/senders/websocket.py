@@ -57,7 +57,7 @@ class _Client:
 
 @sender("ws", 8765)
 class WebSocket(Sender):
-    """To clients that connect to the host and port; HOST is the address to listen at, 0.0.0.0 for all of this machine."""
+    """To clients that connect; HOST is the address to listen at, 0.0.0.0 for all those of this machine."""
 
     def __init__(self, target: Target, subject: str) -> None:
         with of_extra("live"):
