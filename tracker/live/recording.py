@@ -45,7 +45,7 @@ class FileRows:
 
     def columns(self) -> dict[str, np.ndarray]:
         """See `Rows`; (T,...) each, not to be changed."""
-        columns = {}
+        columns: dict[str, np.ndarray] = {}
         for name, file in self._files.items():
             file.flush()
             kind, shape = self._shapes[name]

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -27,9 +27,14 @@ from selftrack.tracker.geometry.camera import towards
 if TYPE_CHECKING:
     from selftrack.tracker.results.track_file import Track
 
-Message = tuple[str, *tuple[str | int | float, ...]]
-"""An OSC message: its address and its arguments."""
 _LOADED, _CALIBRATED, _MODE = 1, 3, 0  # of /VMC/Ext/OK: the sender is ready
+
+
+class Message(NamedTuple):
+    """An OSC message."""
+
+    address: str
+    arguments: tuple[str | int | float, ...] = ()
 
 
 def vmc_messages(time: float, ok: bool, curves: Mapping[str, float], pose: Mapping[str, float]) -> list[Message]:
@@ -43,16 +48,17 @@ def vmc_messages(time: float, ok: bool, curves: Mapping[str, float], pose: Mappi
     """
     from scipy.spatial.transform import Rotation
 
-    messages: list[Message] = [("/VMC/Ext/OK", _LOADED, _CALIBRATED, _MODE, int(ok)), ("/VMC/Ext/T", float(time))]
+    state = Message("/VMC/Ext/OK", (_LOADED, _CALIBRATED, _MODE, int(ok)))
+    messages = [state, Message("/VMC/Ext/T", (float(time),))]
     if not ok:
         return messages
     head = Rotation.from_euler("xyz", [pose["pitch"], pose["yaw"], pose["roll"]], degrees=True)
     backwards = -directions_of({name: np.array([value]) for name, value in curves.items()})[0]
     left, right = towards(backwards).as_quat()
     bones = (("Head", head.as_quat()), ("LeftEye", left), ("RightEye", right))
-    messages += [("/VMC/Ext/Bone/Pos", name, 0.0, 0.0, 0.0, *map(float, turn)) for name, turn in bones]
-    messages += [("/VMC/Ext/Blend/Val", perfect_sync(name), float(curves[name])) for name in ARKIT_NAMES]
-    return [*messages, ("/VMC/Ext/Blend/Apply",)]
+    messages += [Message("/VMC/Ext/Bone/Pos", (name, 0.0, 0.0, 0.0, *turn.tolist())) for name, turn in bones]
+    messages += [Message("/VMC/Ext/Blend/Val", (perfect_sync(name), float(curves[name]))) for name in ARKIT_NAMES]
+    return [*messages, Message("/VMC/Ext/Blend/Apply")]
 
 
 def perfect_sync(name: str) -> str:
@@ -62,7 +68,7 @@ def perfect_sync(name: str) -> str:
 
 @exporter("vmc", "{clip}_vmc.jsonl", needs=[Need.ARKIT_CURVES])
 def export_vmc(track: Track, path: Path, options: ExportOptions) -> None:
-    """Write what streaming sends, a line of JSON a frame: {"time": seconds, "messages": [[address, arguments ...]]}."""
+    """Write what streaming sends, a line of JSON a frame: {"time": seconds, "messages": [[address, [arguments]]]}."""
     curves, pose = track.curves(), track.pose()
     with open(path, "w", encoding="utf-8") as file:
         for row, (time, ok) in enumerate(zip(track.times.tolist(), track.ok.tolist(), strict=True)):

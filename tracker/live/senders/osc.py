@@ -1,6 +1,6 @@
 """Plain OSC 1.0 by UDP, for TouchDesigner, Max, Blender add-ons and scripts.
 
-A frame is a bundle with its time stamp, in several datagrams where it is long:
+A frame is a bundle, or several where it is too long for a datagram:
 
     /frame/time        float   seconds of the stream
     /frame/ok          int     1, or 0 where no face is seen: then the bundle ends with the next
@@ -32,9 +32,9 @@ class OscDatagrams:
             import pythonosc.osc_bundle_builder  # noqa: F401  before anything is opened
         self._datagrams = Datagrams(target)
 
-    def __call__(self, messages: Iterable[Message], moment: float) -> None:
-        """Send messages of a moment, seconds of the Unix epoch. Raises OSError where the network refuses them."""
-        for bundle in bundles(messages, moment):
+    def __call__(self, messages: Iterable[Message]) -> None:
+        """Send messages of one moment. Raises OSError where the network refuses them."""
+        for bundle in bundles(messages):
             self._datagrams(bundle)
 
     def close(self) -> None:
@@ -42,20 +42,21 @@ class OscDatagrams:
         self._datagrams.close()
 
 
-def bundles(messages: Iterable[Message], moment: float) -> Iterator[bytes]:
-    """Put messages into bundles of at most `MOST_BYTES` each, in their order."""
-    from pythonosc.osc_bundle_builder import OscBundleBuilder
+def bundles(messages: Iterable[Message]) -> Iterator[bytes]:
+    """Put messages into bundles of at most `MOST_BYTES` each, in their order. They are to be used at once, whatever the
+    receiver's clock says."""
+    from pythonosc.osc_bundle_builder import IMMEDIATELY, OscBundleBuilder
     from pythonosc.osc_message_builder import OscMessageBuilder
 
-    bundle, size, count = OscBundleBuilder(moment), 16, 0  # "#bundle", its end and the time
-    for address, *arguments in messages:
+    bundle, size, count = OscBundleBuilder(IMMEDIATELY), 16, 0  # "#bundle", its end and the time
+    for address, arguments in messages:
         builder = OscMessageBuilder(address)
         for argument in arguments:
             builder.add_arg(argument)
         message = builder.build()
         if count and size + 4 + message.size > MOST_BYTES:
             yield bundle.build().dgram
-            bundle, size, count = OscBundleBuilder(moment), 16, 0
+            bundle, size, count = OscBundleBuilder(IMMEDIATELY), 16, 0
         bundle.add_content(message)
         size, count = size + 4 + message.size, count + 1
     yield bundle.build().dgram
@@ -63,14 +64,14 @@ def bundles(messages: Iterable[Message], moment: float) -> Iterator[bytes]:
 
 def osc_messages(shown: Performance) -> list[Message]:
     """The messages of a frame."""
-    messages: list[Message] = [
-        ("/frame/time", shown.time),
-        ("/frame/ok", int(shown.ok)),
-        ("/frame/confidence", shown.confidence),
+    messages = [
+        Message("/frame/time", (shown.time,)),
+        Message("/frame/ok", (int(shown.ok),)),
+        Message("/frame/confidence", (shown.confidence,)),
     ]
     if shown.ok:
-        messages += [(f"/head/{name}", value) for name, value in shown.pose.items()]
-        messages += [(f"/face/{name}", value) for name, value in shown.curves.items()]
+        messages += [Message(f"/head/{name}", (value,)) for name, value in shown.pose.items()]
+        messages += [Message(f"/face/{name}", (value,)) for name, value in shown.curves.items()]
     return messages
 
 
@@ -83,7 +84,7 @@ class Osc(Sender):
 
     def send(self, shown: Performance) -> None:
         """See `Sender.send`."""
-        self._send(osc_messages(shown), shown.moment)
+        self._send(osc_messages(shown))
 
     def close(self) -> None:
         """See `Sender.close`."""

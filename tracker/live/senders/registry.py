@@ -124,10 +124,11 @@ class Datagrams:
     def __init__(self, target: Target) -> None:
         """Raises UserError where the host is not known."""
         try:
-            family, _, _, _, self._place = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_DGRAM)[0]
+            found = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_DGRAM)
         except (OSError, UnicodeError) as error:
             why = getattr(error, "strerror", None) or error
             raise UserError(f"--send {target}: the host {target.host} is not known ({why})") from error
+        family, _, _, _, self._place = found[0]
         self._socket = socket.socket(family, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
 

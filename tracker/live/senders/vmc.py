@@ -19,7 +19,7 @@ class Vmc(Sender):
 
     def send(self, shown: Performance) -> None:
         """See `Sender.send`."""
-        self._send(vmc_messages(shown.time, shown.ok, shown.curves, shown.pose), shown.moment)
+        self._send(vmc_messages(shown.time, shown.ok, shown.curves, shown.pose))
 
     def close(self) -> None:
         """See `Sender.close`."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 SLOW = 2.0
 """Seconds after which a client that does not take a frame is dropped."""
+_HELD = 4096  # bytes that may wait beside the socket's own buffers
 _DIGITS = 5
 
 
@@ -103,8 +104,14 @@ class WebSocket(Sender):
         from websockets.asyncio.server import serve
 
         # what a client has not taken is held back here, not in the socket's buffers: it would come late
-        limits = {"write_limit": 4096, "close_timeout": SLOW}
-        async with serve(self._attend, self._target.host, self._target.port, compression=None, **limits):
+        async with serve(
+            self._attend,
+            self._target.host,
+            self._target.port,
+            compression=None,
+            write_limit=_HELD,
+            close_timeout=SLOW,
+        ):
             self._listening.set()
             await self._over.wait()
             self._put(None)
