@@ -198,9 +198,9 @@ class CameraFeed(NewestFrame):
 
     def _reopen(self) -> None:
         """Try once to open the camera anew; wait a little where that fails."""
-        self._capture.release()
         if self._stop.is_set():
             return
+        self._capture.release()
         self._capture = self._factory(self._number)
         if not self._capture.isOpened():
             self._stop.wait(RETRY)
