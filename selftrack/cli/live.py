@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 os.environ.setdefault("GOMP_SPINCOUNT", "20000")  # as for `track`
 
 _ROOTS = ("track", "live")
-_OTHERS = ("adapt.", "export")  # of the config.yaml of a result; a stream has none of them
+_OTHERS = ("adapt", "export")  # of the config.yaml of a result; a stream has none of them
 
 
 def live(
@@ -114,7 +114,7 @@ def live(
         "live.rest": rest,
         "live.smooth": smooth or None,
     }
-    from_file = {name: value for name, value in read_config(config).items() if not name.startswith(_OTHERS)}
+    from_file = {name: value for name, value in read_config(config).items() if name.split(".")[0] not in _OTHERS}
     assigned = read_assignments(set)
     for name in assigned:
         if name.startswith("track.overlay"):

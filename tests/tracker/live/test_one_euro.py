@@ -9,7 +9,7 @@ from selftrack.tracker.live.one_euro import OneEuro, SmoothConfig, Smoother
 
 
 def casiez(times: np.ndarray, values: np.ndarray, cutoff: float, beta: float, speed_cutoff: float) -> list[float]:
-    """The filter for one value, as gery.casiez.net/1euro writes it: alpha by te and tau, exponential smoothing twice."""
+    """The filter for one value, as gery.casiez.net/1euro writes it: alpha by te and tau, smoothed twice."""
 
     def alpha(te: float, fc: float) -> float:
         tau = 1.0 / (2 * np.pi * fc)

@@ -153,7 +153,7 @@ def test_an_hour_in_flat_memory(fake_model: Callable, clock: object, tmp_path: P
     with FileRows(tmp_path) as rows:
 
         def pass_on(first: int, last: int) -> None:
-            for i in range(first, last):
+            for _ in range(first, last):
                 rows.append(result)
                 made.statistics.add(0.03, True)
 
