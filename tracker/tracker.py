@@ -203,6 +203,7 @@ class Tracker:
         self._size: tuple[int, int] | None = None
         self._count, self._last = 0, -np.inf
         self.watch = Stopwatch()
+        self._said = np.zeros(0, np.float32)
         self._rests: list[tuple[int, np.ndarray]] = []
         self.rest_on(rest)
 
@@ -211,15 +212,27 @@ class Tracker:
         """The curves (52,) float32 of the person's face at rest, on top of which those of the next frame will be."""
         return self._rest
 
-    def rest_on(self, rest: np.ndarray) -> None:
+    @property
+    def said(self) -> np.ndarray:
+        """The curves (52,) that the network alone reads from the last frame with a face, whatever the rest is; (0,)
+        before there was one, and of a face model that is not refined."""
+        return self._said
+
+    def rest_on(self, rest: np.ndarray, said: np.ndarray | None = None) -> None:
         """From the next frame on take these curves (52,) for the person's face at rest: tracked curves are on top.
 
         `finish` puts the frames before on top of the last rest, too.
 
+        Args:
+            rest: (52,) of the person.
+            said: (52,) what the network alone reads from the face at rest, which is taken from what it reads later: else
+                it goes on saying what is in the rest by now.
+
         Raises:
-            ValueError: the face model has no rest of its own, and these are not all 0.
+            ValueError: the face model has no rest of its own, and the rest is not all 0.
         """
         self._rest = rest.astype(np.float32)
+        self._said_at_rest = np.zeros(len(ARKIT_NAMES), np.float32) if said is None else said.astype(np.float32)
         self._decoder = resting(self.model.decoder, self._rest)
         refiner = self._refiner
         if refiner is not None:
@@ -403,7 +416,9 @@ class Tracker:
         if self._known is not None:
             z[decoder.identity] = self._known
         if self._refinement is not None:
-            said = Refined.of(z[decoder.expression].numpy(), pose[0].numpy())
+            self._said = z[decoder.expression].numpy().copy()
+            above = (self._said - self._said_at_rest).clip(0) if self._said_at_rest.any() else self._said
+            said = Refined.of(above, pose[0].numpy())
             z[decoder.identity] = self._identity(z[decoder.identity], time)
             found = self._refinement(points, said, z[decoder.identity].double().numpy(), time, view)
             if self._person is not None and time >= self._person_time + _PERSON_EVERY:

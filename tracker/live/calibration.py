@@ -8,9 +8,8 @@ from selftrack.decoders.arkit import ARKIT_NAMES
 from selftrack.tracker.refinement.refiner import RESTING
 from selftrack.tracker.tracker import FrameResult, Tracker
 
-ROUNDS = 3
-"""In so many equal parts of the time what is left is added to the rest: the network's answer, near which curves are
-found, knows nothing of it, so one part alone leaves some."""
+ROUNDS = 2
+"""In so many equal parts of the time what the curves still read is added to the rest."""
 _OPEN = np.array([not name.startswith("eye") for name in ARKIT_NAMES])
 """(52,) curves that a relaxed face may have: how open the eyes are changes with each blink."""
 
@@ -23,6 +22,7 @@ class Calibration:
         self._tracker, self._part = tracker, seconds / ROUNDS
         self._rounds = 0
         self._curves: list[np.ndarray] = []
+        self._said: list[np.ndarray] = []
         self._seen = 0.0
         self._last: float | None = None
 
@@ -45,16 +45,18 @@ class Calibration:
         self._seen += 0.0 if self._last is None else result.time - self._last
         self._last = result.time
         self._curves.append(np.array([result.curves[name] for name in ARKIT_NAMES]))
+        self._said.append(self._tracker.said)
         if self._seen < self._part:
             return False
-        left = np.median(self._curves, axis=0) * RESTING * _OPEN  # of a median a blink or a word has no part
-        self._tracker.rest_on((self._tracker.rest + left).clip(0, 1))
+        # of a median a blink or a word has no part
+        left, said = (np.median(values, axis=0) * RESTING * _OPEN for values in (self._curves, self._said))
+        self._tracker.rest_on((self._tracker.rest + left).clip(0, 1), said)
         self._rounds -= 1
         self._next_part()
         return not self.runs
 
     def _next_part(self) -> None:
-        self._curves, self._seen, self._last = [], 0.0, None
+        self._curves, self._said, self._seen, self._last = [], [], 0.0, None
 
 
 def can_rest(tracker: Tracker) -> bool:
