@@ -225,8 +225,8 @@ class Tracker:
 
         Args:
             rest: (52,) of the person.
-            said: (52,) what the network alone reads from the face at rest, which is taken from what it reads later: else
-                it goes on saying what is in the rest by now.
+            said: (52,) what the network alone reads from the face at rest, which is taken from what it reads later:
+                else it goes on saying what is in the rest by now.
 
         Raises:
             ValueError: the face model has no rest of its own, and the rest is not all 0.

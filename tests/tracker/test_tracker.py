@@ -255,10 +255,11 @@ def test_what_a_face_has_at_rest_leaves_the_curves(model: Model, frames: list[Fr
     def left(said: np.ndarray | None) -> float:
         tracker = Tracker(model)
         tracker.rest_on(told, said)
-        return float(sum([tracker(frame) for frame in frames[:6]][-1].curves[name] for name in names))
+        last = [tracker(frame) for frame in frames[:6]][-1].curves
+        return float(sum(last[name] for name in names))
 
     assert told.sum() > 0.3 and first.said.shape == (52,)
-    assert left(first.said * mask) < 0.3 * told.sum() < left(None) < 0.8 * told.sum()
+    assert left(first.said * mask) < 0.7 * left(None) and left(None) < 0.8 * told.sum()
 
 
 def test_a_person_that_is_known_is_kept(model: Model, frames: list[Frame]) -> None:
