@@ -7,7 +7,7 @@ import socket
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from selftrack.errors import UserError
 from selftrack.tracker.live.performance import Performance
@@ -128,7 +128,8 @@ class Datagrams:
         except (OSError, UnicodeError) as error:
             why = getattr(error, "strerror", None) or error
             raise UserError(f"--send {target}: the host {target.host} is not known ({why})") from error
-        family, _, _, _, self._place = found[0]
+        family, _, _, _, place = found[0]
+        self._place: tuple[Any, ...] = place
         self._socket = socket.socket(family, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
 
