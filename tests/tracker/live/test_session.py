@@ -175,18 +175,18 @@ def test_what_a_stream_keeps_does_not_grow(session: Callable, clock: object) -> 
 
     def pass_on(count: int) -> int:
         for i in range(count):
-            clock.now += 1 / 30
+            clock.now += 0.1
             made.frame(Shot(clock.now, clock.now, picture(i % 20)))
         gc.collect()
         return tracemalloc.get_traced_memory()[0]
 
-    pass_on(150)  # the confidence's memory of seconds is full
+    pass_on(40)  # the confidence's memory of seconds is full
     tracemalloc.start()
-    before = pass_on(150)
+    before = pass_on(40)
     clock.now += 3600
-    after = pass_on(150)
+    after = pass_on(40)
     tracemalloc.stop()
-    assert after - before < 200_000  # 150 results are more than a million bytes
+    assert after - before < 100_000  # 40 results are more than 300,000 bytes
 
 
 @pytest.fixture
