@@ -7,7 +7,7 @@ import logging
 import signal
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import Annotated, Any, NoReturn, get_type_hints
 
@@ -34,13 +34,16 @@ def verbose() -> bool:
     return _PLAIN > _log.level > logging.NOTSET
 
 
-def run(name: str, about: str | None = None, /, **commands: Callable[..., None]) -> None:
+def run(
+    name: str, about: str | None = None, arguments: Sequence[str] | None = None, /, **commands: Callable[..., None]
+) -> None:
     """Run a command, or one of several by their names.
 
     What the user can mend is one line on stderr and the exit status of the error, 2 in general.
 
     Options and help texts are those of the functions' annotations, shown as they are; `about` is the help text of
-    several. All have --help, --version, --verbose and --quiet; scripts also install completions of the shell.
+    several, and `arguments` are those of the process unless given. All have --help, --version, --verbose and --quiet;
+    scripts also install completions of the shell.
     """
     app = typer.Typer(
         add_completion=" " not in name,  # `python -m ...` is no script that a shell could complete
@@ -57,7 +60,7 @@ def run(name: str, about: str | None = None, /, **commands: Callable[..., None])
     before = _log.level
     try:
         with warnings.catch_warnings():
-            status = app(prog_name=name, standalone_mode=False)
+            status = app(arguments, prog_name=name, standalone_mode=False)
     except UserError as error:
         _refuse(name, str(error), error.status)
     except _Misuse as error:

@@ -191,7 +191,7 @@ def track_clip(
             found = find_face(source, model, config, config.person, partial(progress, "identity"))
             one = ready(source, model, config, found.followed)
         ((track, model),) = follow(source, [one], watch, progress)
-        track = _noted(track, (*found.notes, *one.notes, *source.notes), path)
+        track = noted(track, (*found.notes, *one.notes, *source.notes), path)
         with watch("write"):
             track.save(results)
         fps = len(track) / (time.perf_counter() - began)
@@ -295,7 +295,7 @@ def _clip_of(output: OutputFolder) -> str:
     return ""
 
 
-def _noted(track: Track, notes: tuple[str, ...], path: Path | str) -> Track:
+def noted(track: Track, notes: tuple[str, ...], path: Path | str) -> Track:
     """The track with these notes and those of what is to be seen in it. Raises NoFaceError where there is no face."""
     if not track.ok.any():
         known = "".join(f"; {note}" for note in notes)

@@ -150,7 +150,7 @@ def find_subject(
     spread = list(face.samples) if face else []
     known, at_rest = None, list[Sample]()
     if config.calibration is not None:
-        known = _known(Path(config.calibration), model, tracking, config)
+        known = known_person(Path(config.calibration), model, tracking, config)
     elif config.neutral is not None:
         at_rest = _neutral_faces(source, model, tracking, config.neutral, face)
     faces = Crops.of([*spread, *at_rest])
@@ -160,8 +160,12 @@ def find_subject(
     return model.subject(faces, marks, known), Crops.of(spread)
 
 
-def _known(path: Path, model: Model, tracking: TrackerConfig, config: PersonConfig) -> Person:
-    """The person of a track, or of a clip."""
+def known_person(path: Path, model: Model, tracking: TrackerConfig, config: PersonConfig) -> Person:
+    """Find the person of an earlier track, or of a clip.
+
+    Raises:
+        UserError: it cannot be read, shows no face, or is of another face model than the one in use.
+    """
     if path.suffix == ".npz" or (path / NAME).is_file():
         track = load(path)
         if track.decoder_hash != model.decoder.hash:

@@ -28,6 +28,7 @@ from selftrack.tracker.refinement.subject import Person, PersonFit, Subject
 from selftrack.tracker.results.confidence import StreamConfidence, sharpness
 from selftrack.tracker.results.regions import PARTS, REGIONS, Hold, held, region_confidence, shares
 from selftrack.tracker.results.track_file import Track, hold, resting
+from selftrack.tracker.rows import MemoryRows, Rows
 from selftrack.tracker.sources.base import Frame, FrameSource
 from selftrack.tracker.sources.prefetch import prefetch
 from selftrack.tracker.stopwatch import Stopwatch
@@ -160,9 +161,20 @@ class Tracker:
         config: TrackerConfig | None = None,
         subject: Subject | None = None,
         places: Places | None = None,
+        person: Person | None = None,
+        rows: Rows | None = None,
     ) -> None:
-        """`subject` is who is seen, see `Model.subject`; without it the one that an adaptation found, or the one that
-        the frames show as they come. `places` are those of the face in a clip with several, see `find_cast`."""
+        """Begin with no frame.
+
+        Args:
+            model: what tracks.
+            config: how.
+            subject: who is seen, see `Model.subject`; without it the one that an adaptation found, or the one that the
+                frames show as they come.
+            places: those of the face in a clip with several, see `find_cast`.
+            person: without a subject, the face and its rest where they are known, as from another clip.
+            rows: what keeps the results for `finish`; by default all are kept in memory.
+        """
         self.model, self.config = model, config or TrackerConfig()
         fit = model.fit
         self._adapted = subject is None and fit is not None and self.config.identity == "clip"
@@ -170,29 +182,67 @@ class Tracker:
             subject = fit.subject
         self._subject = subject
         self._inverse_distance = subject.inverse_distance if subject else 0.0
-        self._rest = subject.rest.numpy() if subject and model.refiner else np.zeros(len(ARKIT_NAMES), np.float32)
-        self._decoder = resting(model.decoder, self._rest)
+        self._known = subject.identity.cpu() if subject else None
+        rest = subject.rest.numpy() if subject and model.refiner else np.zeros(len(ARKIT_NAMES), np.float32)
+        if subject is None and person is not None:
+            self._known, rest = torch.from_numpy(person.identity).float(), person.rest.astype(np.float32)
         self._pool = SubjectPool(model.unadapted().network)
-        refiner = model.refiner
-        if refiner is not None and fit is not None and self._adapted and fit.trained:
-            refiner = refiner.adapted()
-        if refiner is not None:
-            refiner = refiner.resting(self._rest).through(self._inverse_distance)
-        keys = fit.keys if fit is not None and self._adapted else None
-        self._refinement = Refinement(refiner, keys) if refiner else None
+        self._refiner = model.refiner
+        if self._refiner is not None and fit is not None and self._adapted and fit.trained:
+            self._refiner = self._refiner.adapted()
+        self._keys = fit.keys if fit is not None and self._adapted else None
         self._person: PersonFit | None = None
         self._person_time = -np.inf
         self._follower = model.landmarks.follower(self.config.detect, places)
         self._stabiliser = CropStabiliser(self.config.crop)
         self._held: _Values | None = None
-        self._hold = Hold() if model.decoder.expression_names == ARKIT_NAMES else None
         self._confidence = StreamConfidence(
-            self._decoder, model.landmarks.points, self._inverse_distance, fit.log_odds if fit else 0.0
+            model.decoder, model.landmarks.points, self._inverse_distance, fit.log_odds if fit else 0.0
         )
-        self._results: list[FrameResult] = []
+        self._rows = MemoryRows() if rows is None else rows
         self._size: tuple[int, int] | None = None
         self._count, self._last = 0, -np.inf
         self.watch = Stopwatch()
+        self._said = np.zeros(0, np.float32)
+        self._rests: list[tuple[int, np.ndarray]] = []
+        self.rest_on(rest)
+
+    @property
+    def rest(self) -> np.ndarray:
+        """The curves (52,) float32 of the person's face at rest, on top of which those of the next frame will be."""
+        return self._rest
+
+    @property
+    def said(self) -> np.ndarray:
+        """The curves (52,) that the network alone reads from the last frame with a face, whatever the rest is; (0,)
+        before there was one, and of a face model that is not refined."""
+        return self._said
+
+    def rest_on(self, rest: np.ndarray, said: np.ndarray | None = None) -> None:
+        """From the next frame on take these curves (52,) for the person's face at rest: tracked curves are on top.
+
+        `finish` puts the frames before on top of the last rest, too.
+
+        Args:
+            rest: (52,) of the person.
+            said: (52,) what the network alone reads from the face at rest, which is taken from what it reads later:
+                else it goes on saying what is in the rest by now.
+
+        Raises:
+            ValueError: the face model has no rest of its own, and the rest is not all 0.
+        """
+        self._rest = rest.astype(np.float32)
+        self._said_at_rest = np.zeros(len(ARKIT_NAMES), np.float32) if said is None else said.astype(np.float32)
+        self._decoder = resting(self.model.decoder, self._rest)
+        refiner = self._refiner
+        if refiner is not None:
+            refiner = refiner.resting(self._rest).through(self._inverse_distance)
+        self._refinement = Refinement(refiner, self._keys) if refiner else None
+        self._hold = Hold() if self.model.decoder.expression_names == ARKIT_NAMES else None
+        self._confidence.rest_on(self._decoder)
+        if self._person is not None:
+            self._person.rest_on(self._rest.astype(float))
+        self._rests.append((self._count, self._rest))
 
     def __call__(self, frame: Frame | np.ndarray, time: float | None = None) -> FrameResult:
         """Track the next frame.
@@ -235,36 +285,33 @@ class Tracker:
         Raises:
             UserError: there was no frame.
         """
-        if not self._results:
+        if not len(self._rows):
             raise UserError("a track needs at least one frame; none was given")
-        rows, model = self._results, self.model
-        ok = np.array([row.ok for row in rows])
-
-        def stack(name: str) -> np.ndarray:
-            return np.stack([getattr(row, name) for row in rows]).astype(np.float32)
+        columns, model = self._rows.columns(), self.model
+        ok = columns["ok"].astype(bool)
 
         def held(name: str) -> np.ndarray:
-            return hold(stack(name), ok, getattr(rows[0], name))
+            return hold(columns[name], ok, columns[name][0])
 
         window: dict[str, Any] = {}
         if source:
             window = {name: getattr(source.window, name) for name in ("start", "duration")}
             window |= {"fps": source.fps, "stream": source.stream}
-        z = held("z")
+        z = self._on_last_rest(held("z"))
         with torch.no_grad():
             curves = model.decoder.curves(torch.from_numpy(z).to(model.device)).cpu().numpy()
         return Track(
-            times=np.array([row.time for row in rows]),
+            times=np.array(columns["time"]),
             ok=ok,
-            confidence=stack("confidence"),
-            presence=stack("presence"),
-            sharpness=stack("sharpness"),
+            confidence=columns["confidence"],
+            presence=columns["presence"],
+            sharpness=columns["sharpness"],
             z=z,
             H=held("H"),
             crop=held("crop"),
             H_image=held("H_image"),
-            landmarks=stack("landmarks"),
-            visible=stack("visible"),
+            landmarks=columns["landmarks"],
+            visible=columns["visible"],
             curve_values=curves,
             curve_names=tuple(model.decoder.curve_names),
             identity=(z[ok] if ok.any() else z)[:, model.decoder.identity].mean(axis=0),
@@ -280,6 +327,17 @@ class Tracker:
             timecode=source.info.timecode if source else "",
             timecode_rate=float(source.info.rate) if source else 0.0,
         )
+
+    def _on_last_rest(self, z: np.ndarray) -> np.ndarray:
+        """Codes (T,Z) of which those before the last change of rest show the same faces on top of that rest."""
+        if len(self._rests) < 2:
+            return z
+        since = np.searchsorted([first for first, _ in self._rests], np.arange(len(z)), side="right") - 1
+        moved = np.stack([rest for _, rest in self._rests])[since] - self._rest
+        expression = self.model.decoder.expression
+        before = moved.any(axis=1)
+        z[before, expression] = (z[before, expression] + moved[before]).clip(0, 1)
+        return z
 
     def _locate(self, frame: Frame | np.ndarray, time: float | None = None) -> _Located:
         """Find the face in the next frame and crop it."""
@@ -347,7 +405,7 @@ class Tracker:
             inverse_distance=self._inverse_distance,
             **values._asdict(),
         )
-        self._results.append(result)
+        self._rows.append(result)
         return result
 
     @torch.no_grad()
@@ -367,10 +425,12 @@ class Tracker:
         was seen of them last."""
         decoder, crop = self.model.decoder, torch.from_numpy(view.transform[None].astype(np.float32))
         z, pose = codes.z[0].cpu().clone(), to_image(codes.pose.cpu(), crop)
-        if self._subject is not None:
-            z[decoder.identity] = self._subject.identity.cpu()
+        if self._known is not None:
+            z[decoder.identity] = self._known
         if self._refinement is not None:
-            said = Refined.of(z[decoder.expression].numpy(), pose[0].numpy())
+            self._said = z[decoder.expression].numpy().copy()
+            above = (self._said - self._said_at_rest).clip(0) if self._said_at_rest.any() else self._said
+            said = Refined.of(above, pose[0].numpy())
             z[decoder.identity] = self._identity(z[decoder.identity], time)
             found = self._refinement(points, said, z[decoder.identity].double().numpy(), time, view)
             if self._person is not None and time >= self._person_time + _PERSON_EVERY:
@@ -386,11 +446,11 @@ class Tracker:
     def _identity(self, network: Tensor, time: float) -> Tensor:
         """The identity (K,) of the face: the subject's; else by the points of the frames so far, near what the network
         says; or per frame the network's."""
-        if self._subject is not None or self.config.identity != "clip" or self.model.refiner is None:
+        if self._known is not None or self.config.identity != "clip" or self.model.refiner is None:
             return network
         said = network.double().numpy()
         if self._person is None:
-            self._person = PersonFit(self.model.refiner, Person(said, np.zeros(len(ARKIT_NAMES)), 0.0))
+            self._person = PersonFit(self.model.refiner, Person(said, self._rest.astype(float), 0.0))
             return network
         return torch.from_numpy(self._person.solve(said).identity).to(network)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from selftrack.cli import live
 from selftrack.cli.report import print_report
 from selftrack.cli.settings import (
     ROOTS,
@@ -141,7 +143,10 @@ def track(
         bool, typer.Option("--overwrite", help="Replace the results of an earlier run (default: no).")
     ] = False,
 ) -> None:
-    """Track a face through a clip and write curves, pose, mesh and an overlay into a folder."""
+    """Track a face through a clip and write curves, pose, mesh and an overlay into a folder.
+
+    From a camera to other programs, frame by frame: track live, see track live --help.
+    """
     _check_clip(video)
     if calibration is not None:
         _check_clip(str(calibration))
@@ -166,6 +171,7 @@ def track(
         "faces": faces,
     }
     from_file, assigned = read_config(config), read_assignments(set)
+    from_file = {name: value for name, value in from_file.items() if not name.startswith("live.")}  # of `track live`
     changes = _one_or_several(from_file, assigned | {k: value for k, value in named.items() if value is not None})
     check_roots(changes, _ROOTS)
     exports = known(listed(changes.get("export") if export is None else export))
@@ -220,5 +226,7 @@ def _check_drawn(drawn: bool, options: Sequence[str], assigned: Mapping[str, Any
 
 
 def main() -> None:
-    """Run the console script `track`."""
+    """Run the console script `track`; with `live` as its first word, that of `selftrack.cli.live`."""
+    if sys.argv[1:2] == ["live"]:
+        live.main()
     run("track", track=track)

@@ -15,9 +15,10 @@ from selftrack.tracker.geometry.crop import face_crop
 from selftrack.tracker.landmarks.search import DetectConfig
 from selftrack.tracker.model import Crops, Model
 from selftrack.tracker.network.weights import ClipFit
-from selftrack.tracker.refinement.subject import Subject
+from selftrack.tracker.refinement.subject import Person, Subject
 from selftrack.tracker.results.clip import has_clip, open_clip
 from selftrack.tracker.results.track_file import Track
+from selftrack.tracker.rows import NoRows
 from selftrack.tracker.sources.base import Frame
 from selftrack.tracker.sources.opening import open_source
 from selftrack.tracker.tracker import FrameResult, SubjectPool, Tracker, TrackerConfig
@@ -227,3 +228,55 @@ def test_the_second_largest_face(model: Model, frames: list[Frame]) -> None:
         for face in (0, 1, 0)
     ]
     assert places[0] == places[2] < image.shape[1] < places[1]
+
+
+def test_frames_before_a_change_of_rest_show_the_same_faces(model: Model, frames: list[Frame]) -> None:
+    """The person's rest is told anew while it runs: the track has one rest, and each frame's mesh as it was."""
+    rest = np.zeros(52, np.float32)
+    rest[[HEAD.expression_names.index(name) for name in ("jawOpen", "browInnerUp")]] = 0.2, 0.3
+    tracker = Tracker(model)
+    tracker.rest_on(rest)
+    rows = [tracker(frame) for frame in frames[:4]]
+    tracker.rest_on(np.zeros(52))
+    rows += [tracker(frame) for frame in frames[4:8]]
+    track = tracker.finish()
+    assert not track.rest.any() and track.curves()["browInnerUp"][:4].min() >= 0.3
+    for i, row in enumerate(rows):
+        np.testing.assert_allclose(track.vertices(slice(i, i + 1))[0], row.vertices(), atol=0.02)
+
+
+def test_what_a_face_has_at_rest_leaves_the_curves(model: Model, frames: list[Frame]) -> None:
+    """A rest that is what the curves read comes out of them: most of it where the network's part is told, too."""
+    names = ("mouthPucker", "browInnerUp", "mouthShrugLower", "mouthFunnel", "jawOpen")
+    mask = np.array([name in names for name in HEAD.expression_names])
+    first = Tracker(model)
+    told = np.array(list([first(frame) for frame in frames[:6]][-1].curves.values())) * mask
+
+    def left(said: np.ndarray | None) -> float:
+        tracker = Tracker(model)
+        tracker.rest_on(told, said)
+        last = [tracker(frame) for frame in frames[:6]][-1].curves
+        return float(sum(last[name] for name in names))
+
+    assert told.sum() > 0.3 and first.said.shape == (52,)
+    assert left(first.said * mask) < 0.7 * left(None) and left(None) < 0.8 * told.sum()
+
+
+def test_a_person_that_is_known_is_kept(model: Model, frames: list[Frame]) -> None:
+    """Face and rest are those that are given; what the network is conditioned on comes from the stream."""
+    identity = np.linspace(-1, 1, 60)
+    rest = np.zeros(52)
+    rest[HEAD.expression_names.index("mouthSmileLeft")] = 0.1
+    tracker = Tracker(model, person=Person(identity, rest, 0.0))
+    for frame in frames[:3]:
+        tracker(frame)
+    track = tracker.finish()
+    np.testing.assert_allclose(track.z[:, HEAD.identity], np.tile(identity, (3, 1)), atol=1e-6)
+    np.testing.assert_allclose(track.rest, rest, atol=1e-7)
+
+
+def test_a_stream_of_which_nothing_is_kept(fake_model: Callable[..., Model]) -> None:
+    tracker = Tracker(fake_model(), rows=NoRows())
+    assert tracker(np.full((100, 120, 3), 10, np.uint8)).ok
+    with pytest.raises(UserError, match="at least one frame"):
+        tracker.finish()

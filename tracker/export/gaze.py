@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,26 +31,39 @@ def gaze_rotations(track: Track) -> np.ndarray:
 
 
 def gaze_directions(track: Track) -> np.ndarray:
-    """Compute unit vectors (T,2,3) along which the subject's left and right eye look, head axes (x to the image's right
-    at rest, y down, z away from the camera); (0, 0, -1) where no eyeLook curve is up.
+    """Compute unit vectors (T,2,3) along which the subject's left and right eye look, see `directions_of`."""
+    return directions_of(track.curves())
+
+
+def directions_of(curves: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Compute unit vectors (T,2,3) along which the subject's left and right eye look, by curves (T,) each; head axes (x
+    to the image's right at rest, y down, z away from the camera); (0, 0, -1) where no eyeLook curve is up.
 
     An eye turns by as much as brings its iris to where the bundled head's eyeLook shapes have it: by 35 degrees
     sideways and 30 up or down for one unit, whichever decoder the curves are from. A head's own eyeballs are no better
     guide: larger than real ones, they slide as they turn.
     """
-    from selftrack.decoders.head.model import load_head
-
-    head, curves = load_head(), track.curves()
     directions = []
-    for side, iris in _IRIS.items():
-        names = [f"eyeLook{direction}{side}" for direction in _DIRECTIONS]
-        shapes = head.blendshapes[[head.expression_names.index(name) for name in names]]
-        shifts = head.landmarks478(shapes)[:, iris, :2].numpy()  # (4,2) metres for a unit of each
+    for names, shifts in _shifts():
         across = np.stack([curves[n] for n in names], axis=1).astype(float) @ shifts / _RADIUS
         across /= np.maximum(1, np.linalg.norm(across, axis=1, keepdims=True) / 0.95)  # no eye looks behind itself
         ahead = -np.sqrt(1 - np.square(across).sum(axis=1, keepdims=True))
         directions.append(np.concatenate([across, ahead], axis=1))
     return np.stack(directions, axis=1)
+
+
+@lru_cache(maxsize=1)
+def _shifts() -> tuple[tuple[tuple[str, ...], np.ndarray], ...]:
+    """Of the left and the right eye the names of its four curves, and how far a unit of each moves the iris across
+    (4,2), metres."""
+    from selftrack.decoders.head.model import load_head
+
+    head, eyes = load_head(), []
+    for side, iris in _IRIS.items():
+        names = tuple(f"eyeLook{direction}{side}" for direction in _DIRECTIONS)
+        shapes = head.blendshapes[[head.expression_names.index(name) for name in names]]
+        eyes.append((names, head.landmarks478(shapes)[:, iris, :2].numpy()))
+    return tuple(eyes)
 
 
 def eye_centres(head: Decoder, code: Tensor) -> np.ndarray:

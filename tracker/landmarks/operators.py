@@ -39,12 +39,10 @@ def sample_affine(image: np.ndarray, matrix: np.ndarray, size: tuple[int, int]) 
     rows, columns, channels = image.shape
     source = transform_points(_centres(size), matrix) - 0.5
     last = (columns - 1, rows - 1)
-    inside = ((source >= 0) & (source <= last)).all(1)
+    inside = np.all((source >= 0) & (source <= last), axis=1, keepdims=True)
     corner = np.minimum(source.astype(int).clip(0), (columns - 2, rows - 2))
     right, down = (source - corner).T
-    shares = (
-        np.stack([(1 - right) * (1 - down), right * (1 - down), (1 - right) * down, right * down], 1) * inside[:, None]
-    )
+    shares = np.stack([(1 - right) * (1 - down), right * (1 - down), (1 - right) * down, right * down], 1) * inside
     first = corner @ (1, columns)
     pixels = image.reshape(-1, channels)[first[:, None] + (0, 1, columns, columns + 1)]
     return (shares.astype(image.dtype)[:, None] @ pixels).reshape(size[1], size[0], channels)

@@ -89,12 +89,18 @@ class PersonFit:
 
     def __init__(self, refiner: Refiner, person: Person, finds: Sequence[str] = ("identity",)) -> None:
         """`person` is the first guess, of whose fields those named in `finds` are found."""
-        self._person, self._refiner = person, person.seen_by(refiner).turned_within(TURN)
+        self._person, self._bare = person, refiner
+        self._refiner = person.seen_by(refiner).turned_within(TURN)
         parts = {"identity": len(person.identity), "rest": int(RESTING.sum()), "inverse_distance": 1}
         self._free = np.repeat([name in finds for name in parts], list(parts.values()))
         size = len(self._free)
         self._normal, self._right = np.zeros((size, size)), np.zeros(size)
         self._count = 0
+
+    def rest_on(self, rest: np.ndarray) -> None:
+        """From the next frame on take these curves (52,) for the face at rest; what was added stays true."""
+        self._person = self._person._replace(rest=rest)
+        self._refiner = self._person.seen_by(self._bare).turned_within(TURN)
 
     def add(self, points: np.ndarray, network: Refined, frame: Refined, rest: float = 0.0) -> None:
         """Add a frame with points (L,2) and the network's answer, as it is fitted with the present person; `rest`

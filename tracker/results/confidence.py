@@ -115,9 +115,14 @@ class StreamConfidence:
 
     def __init__(self, decoder: Decoder, points: int, inverse_distance: float = 0.0, shift: float = 0.0) -> None:
         """`points` landmarks are detected; `shift` is the clip's own, see `clip_shift`."""
-        self._landmarks = SurfacePoints.landmarks(decoder, points)
+        self._points = points
+        self.rest_on(decoder)
         self._expression, self._inverse_distance, self._shift = decoder.expression, inverse_distance, shift
         self._rows: deque[tuple[np.ndarray, ...]] = deque()
+
+    def rest_on(self, decoder: Decoder) -> None:
+        """From the next frame on take the same person's decoder with another face at rest."""
+        self._landmarks = SurfacePoints.landmarks(decoder, self._points)
 
     @torch.no_grad()
     def __call__(

@@ -64,14 +64,7 @@ class CameraSource(FrameSource):
         super().__init__()
         self.window, self._clock, self._used = Window(duration=duration), clock, False
         name = camera_name(number)
-        self._capture = factory(number)
-        if not self._capture.isOpened():
-            self._capture.release()
-            raise UserError(f"{name}: cannot be opened; is it connected, and does no other program use it?")
-        first = _wait(self._capture, clock, threading.Event())
-        if first is None:
-            self._capture.release()
-            raise UserError(f"{name}: gives no picture; does another program use it?")
+        self._capture, first = open_capture(number, factory, clock)
         rate = self._capture.get(cv2.CAP_PROP_FPS)
         known = math.isfinite(rate) and rate > 0
         self.info = SourceInfo(
@@ -154,7 +147,7 @@ class CameraSource(FrameSource):
     def _watch(self) -> None:
         """In the background: keep the newest frame until the end."""
         try:
-            while (image := _wait(self._capture, self._clock, self._stop)) is not None:
+            while (image := next_picture(self._capture, self._clock, self._stop)) is not None:
                 with self._arrived:
                     self._last = self._clock()
                     self._newest = self._last, image
@@ -165,14 +158,35 @@ class CameraSource(FrameSource):
             self._capture.release()
 
 
-def _wait(capture: Capture, clock: Callable[[], float], stop: threading.Event) -> np.ndarray | None:
-    """The next frame (H,W,3); None when none has come for `PATIENCE` or `stop` is set."""
-    began = clock()
+def open_capture(
+    number: int, factory: Callable[[int], Capture], clock: Callable[[], float]
+) -> tuple[Capture, np.ndarray]:
+    """Open a camera and take one picture (H,W,3).
+
+    Raises:
+        UserError: it cannot be opened, or gives no picture.
+    """
+    name, capture = camera_name(number), factory(number)
+    if not capture.isOpened():
+        capture.release()
+        raise UserError(f"{name}: cannot be opened; is it connected, and does no other program use it?")
+    first = next_picture(capture, clock, threading.Event())
+    if first is None:
+        capture.release()
+        raise UserError(f"{name}: gives no picture; does another program use it?")
+    return capture, first
+
+
+def next_picture(
+    capture: Capture, clock: Callable[[], float], stop: threading.Event, patience: float | None = None
+) -> np.ndarray | None:
+    """The next picture (H,W,3); None when none has come for `patience` seconds (`PATIENCE`) or `stop` is set."""
+    began, patience = clock(), PATIENCE if patience is None else patience
     while not stop.is_set():
         good, image = capture.read()
         if good and image is not None:
             return image
-        if clock() - began >= PATIENCE:
+        if clock() - began >= patience:
             return None
         stop.wait(_POLL)
     return None

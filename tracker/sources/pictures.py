@@ -100,7 +100,7 @@ class Renderer:
             deep = self._reformat.reformat(frame, width=width, height=height, format="rgb48le").to_ndarray()
             image = tone_mapped(deep, transfer)
         if (width, height) != self._whole:
-            image = _bordered(image, self._whole)
+            image = bordered(image, self._whole)
         if self._before is not None and self._rendered % _EVERY == 0:
             self.searched, self.combed = self.searched + 1, self.combed + is_combed(image, self._before)
         self._before, self._rendered = image, self._rendered + 1
@@ -117,7 +117,7 @@ class Renderer:
         return max(1, round(width * scale)), max(1, round(coded[1] * scale))
 
 
-def _bordered(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def bordered(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """An image (H,W,3) in the middle of a black one of `size` (W, H)."""
     spare_x, spare_y = size[0] - image.shape[1], size[1] - image.shape[0]
     left, top = spare_x // 2, spare_y // 2

@@ -11,12 +11,13 @@ to the left shoulder. Neill3d/PyLiveLinkFace agrees on the pitch and reads yaw a
 from __future__ import annotations
 
 import csv
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from selftrack.tracker.export.gaze import gaze_directions
+from selftrack.tracker.export.gaze import directions_of
 from selftrack.tracker.export.options import ExportOptions
 from selftrack.tracker.export.registry import Need, exporter
 from selftrack.tracker.export.timing import timecode, times_before
@@ -39,19 +40,28 @@ _COUNT = 61  # shapes and angles of a row
 
 
 def livelink_curves(track: Track) -> dict[str, np.ndarray]:
-    """Compute the app's 61 values by its own names, (T,) each: 52 curves (0..1) and nine angles (radians)."""
-    curves, pose = track.curves(), track.pose()
+    """Compute the app's 61 values of a track by its own names, see `livelink_values`."""
+    return livelink_values(track.curves(), track.pose())
+
+
+def livelink_values(curves: Mapping[str, np.ndarray], pose: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Compute the app's 61 values by its own names, (T,) each: 52 curves (0..1) and nine angles (radians).
+
+    Args:
+        curves: ARKit's, (T,) each.
+        pose: yaw, pitch and roll as of `Track.pose`, (T,) each.
+    """
     values = {name: curves[name[0].lower() + name[1:]] for name in _SHAPES}
     values |= {
         "HeadYaw": np.radians(pose["yaw"]),
         "HeadPitch": -np.radians(pose["pitch"]),
         "HeadRoll": np.radians(pose["roll"]),
     }
-    x, y, z = np.moveaxis(gaze_directions(track), -1, 0)
+    x, y, z = np.moveaxis(directions_of(curves), -1, 0)
     for i, side in enumerate(("Left", "Right")):
         values[f"{side}EyeYaw"] = -np.arctan2(x[:, i], -z[:, i])
         values[f"{side}EyePitch"] = np.arcsin(y[:, i])
-        values[f"{side}EyeRoll"] = np.zeros(len(track))
+        values[f"{side}EyeRoll"] = np.zeros(len(x))
     return values
 
 

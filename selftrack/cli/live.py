@@ -1,0 +1,248 @@
+"""`track live`: a camera, or a file as if it were one, sent to other programs as it comes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from selftrack.cli.settings import (
+    ConfigOption,
+    SetOption,
+    changed,
+    check_roots,
+    read_assignments,
+    read_config,
+    under,
+)
+from selftrack.command import quiet, run
+from selftrack.errors import UserError
+from selftrack.tracker.sources.names import place_of
+
+if TYPE_CHECKING:
+    from selftrack.tracker.live.capture import Shot
+    from selftrack.tracker.live.preview import Preview
+    from selftrack.tracker.live.session import LiveSession
+    from selftrack.tracker.live.statistics import Figures
+    from selftrack.tracker.tracker import FrameResult
+
+os.environ.setdefault("GOMP_SPINCOUNT", "20000")  # as for `track`
+
+_ROOTS = ("track", "live")
+_OTHERS = ("adapt", "export")  # of the config.yaml of a result; a stream has none of them
+
+
+def live(
+    camera: Annotated[int | None, typer.Option(help="Track the camera of this number (default 0).", min=0)] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(help="Track this video, or folder or pattern of pictures, instead of a camera.", metavar="CLIP"),
+    ] = None,
+    realtime: Annotated[
+        bool,
+        typer.Option(
+            "--realtime",
+            help="Play the source at its own speed, dropping frames as a camera does (default: every frame, as fast as "
+            "it goes).",
+        ),
+    ] = False,
+    send: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Send each frame to this place; may be given several times. KIND is livelink (Unreal, port 11111), "
+            "vmc (VSeeFace, Warudo; 39539), osc (9000), or ws (a WebSocket server at that address; 8765).",
+            metavar="KIND=HOST[:PORT]",
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Record into this folder (default: nothing is recorded).")
+    ] = None,
+    duration: Annotated[float | None, typer.Option(help="End after so many seconds (default: at Ctrl-C).")] = None,
+    face: Annotated[
+        int | None, typer.Option(help="Follow the face of this number, the largest being 0 (default 0).", min=0)
+    ] = None,
+    rest: Annotated[
+        float | None,
+        typer.Option(help="The face is at rest in its first so many seconds (default: 3 of a camera, 0 of a source)."),
+    ] = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(help="Take the person's face and rest from this clip or earlier track of the same person."),
+    ] = None,
+    smooth: Annotated[
+        bool,
+        typer.Option("--smooth", help="Send through a One-Euro filter; what is recorded is as tracked (default: no)."),
+    ] = False,
+    preview: Annotated[
+        bool, typer.Option("--preview", help="Show a window; c calibrates, q ends (default: no).")
+    ] = False,
+    weights: Annotated[
+        Path | None, typer.Option(help="Use this file of weights, such as an adapted.safetensors (default: bundled).")
+    ] = None,
+    decoder: Annotated[
+        Path | None, typer.Option(help="Use this personal model, made by track-train dam (default: the bundled head).")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="Compute on cpu, cuda, or auto: cuda where there is one (default auto).")
+    ] = None,
+    config: ConfigOption = None,
+    set: SetOption = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the results of an earlier run (default: no).")
+    ] = False,
+) -> None:
+    """Track a camera, or a file as if it were one, and send curves and head pose to other programs, frame by frame.
+
+    Enter on the terminal calibrates: it takes the next three seconds of the face for its rest. Ctrl-C ends.
+    """
+    if camera is not None and source is not None:
+        raise UserError("--camera and --source exclude each other: name one of them")
+    named = {
+        "track.duration": duration,
+        "track.detect.face": face,
+        "track.person.calibration": None if calibration is None else str(calibration.resolve()),
+        "track.weights": None if weights is None else str(weights),
+        "track.decoder": None if decoder is None else str(decoder.resolve()),
+        "track.device": device,
+        "live.rest": rest,
+        "live.smooth": smooth or None,
+    }
+    from_file = {name: value for name, value in read_config(config).items() if name.split(".")[0] not in _OTHERS}
+    assigned = read_assignments(set)
+    for name in assigned:
+        if name.startswith("track.overlay"):
+            raise UserError(f"--set {name}: a stream's pictures are not kept, so there is no overlay; leave that out")
+    changes = from_file | assigned | {name: value for name, value in named.items() if value is not None}
+    check_roots(changes, _ROOTS)
+    _run(_place(camera, source), realtime, send or [], output, changes, preview, overwrite)
+
+
+def _place(camera: int | None, source: str | None) -> int | Path:
+    """What is tracked. Raises UserError where a file is not there."""
+    if source is None:
+        return camera or 0
+    place = place_of(source)
+    if isinstance(place, int):
+        raise UserError(f"--source {source}: no such file; a camera is named with --camera {source}")
+    pattern = any(sign in place.name for sign in "%*?[")
+    if not place.exists() and not (pattern and place.parent.is_dir()):
+        raise UserError(
+            f"--source {source}: no such file; name a video, a folder of pictures or a pattern of their names"
+        )
+    return place
+
+
+def _run(
+    place: int | Path,
+    realtime: bool,
+    send: list[str],
+    output: Path | None,
+    changes: dict[str, Any],
+    preview: bool,
+    overwrite: bool,
+) -> None:
+    """Track with settings changed by name."""
+    from selftrack.tracker.live.run import Hooks, LiveSource, track_live
+    from selftrack.tracker.live.senders import parse_target
+    from selftrack.tracker.live.session import LiveConfig
+    from selftrack.tracker.pipeline import TrackConfig
+
+    tracking = changed(TrackConfig(), under(changes, "track"), "track.")
+    config = changed(LiveConfig(), under(changes, "live"), "live.")
+    targets = [parse_target(text) for text in send]
+    if not targets and output is None and not preview:
+        raise UserError("nothing would come of it; name a place with --send, a folder with -o, or add --preview")
+    terminal = _Terminal()
+    with terminal.shown(preview):
+        hooks = Hooks(terminal.say, lambda: not terminal.over, terminal.began, terminal.watch, terminal.report)
+        summary = track_live(
+            LiveSource(place, realtime), targets, output, tracking, config, overwrite=overwrite, hooks=hooks
+        )
+    if not quiet():
+        print(summary)
+
+
+class _Terminal:
+    """What is shown while a stream runs, and the keys that are pressed."""
+
+    def __init__(self) -> None:
+        self.over = False
+        self._line = ""  # that of the last second, which the next one replaces
+        self._live = sys.stderr.isatty() and not quiet()
+        self._session: LiveSession | None = None
+        self._asked = threading.Event()
+        self._preview: Preview | None = None
+        self._handler = signal.getsignal(signal.SIGINT)
+
+    @contextmanager
+    def shown(self, preview: bool) -> Iterator[None]:
+        """With a window, if that is asked for and there is a display."""
+        if preview:
+            from selftrack.tracker.live.preview import Preview, missing_display
+
+            missing = missing_display()
+            if missing:
+                self.say(missing)
+            else:
+                self._preview = Preview()
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, self._handler)
+            self._clear()
+            if self._preview is not None:
+                self._preview.close()
+
+    def say(self, line: str) -> None:
+        """Show a line."""
+        if not quiet():
+            self._clear()
+            print(line, file=sys.stderr, flush=True)
+
+    def began(self, session: LiveSession) -> None:
+        """Take the session, and from now on Ctrl-C and the Enter key; before that, Ctrl-C ends the command at once."""
+        self._session = session
+        signal.signal(signal.SIGINT, self._end)
+        if sys.stdin is not None and sys.stdin.isatty():
+            self.say("Enter calibrates: it takes the face of the next seconds for its rest; Ctrl-C ends")
+            threading.Thread(target=self._read_keys, name="keys", daemon=True).start()
+
+    def watch(self, shot: Shot, result: FrameResult) -> None:
+        """Show a frame, and do what a key has asked for."""
+        key = "" if self._preview is None else self._preview.show(shot.image, result, self._line)
+        self.over = self.over or key == "q"
+        if (key == "c" or self._asked.is_set()) and self._session is not None:
+            self._asked.clear()
+            self._session.calibrate()
+
+    def report(self, figures: Figures) -> None:
+        """Show how well it runs, on a terminal in place of the line before."""
+        line = f"{figures}, dropped {figures.dropped}, without a face {figures.lost}"
+        if self._live:
+            print(f"\r{line:<{len(self._line)}}", end="", file=sys.stderr, flush=True)
+        self._line = line
+
+    def _end(self, number: int, frame: object) -> None:
+        """End after the frame that is worked on; pressed again, Ctrl-C ends at once, and nothing is recorded."""
+        self.over = True
+        signal.signal(signal.SIGINT, self._handler)
+
+    def _clear(self) -> None:
+        if self._live and self._line:
+            print("\r" + " " * len(self._line) + "\r", end="", file=sys.stderr, flush=True)
+
+    def _read_keys(self) -> None:
+        for _ in sys.stdin:
+            self._asked.set()
+
+
+def main() -> None:
+    """Run `track live`, whose options are behind that word."""
+    run("track live", None, sys.argv[2:], live=live)

@@ -1,0 +1,156 @@
+"""`track live` as a user types it, by the bundled clip and receivers in this process."""
+
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from selftrack.tracker import load
+
+
+class Receiver:
+    """Counts what comes to a port of this machine."""
+
+    def __init__(self) -> None:
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.bind(("127.0.0.1", 0))
+        self._socket.settimeout(0.1)
+        self.port, self.packets, self._over = self._socket.getsockname()[1], [], False
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread.start()
+
+    def _listen(self) -> None:
+        while not self._over:
+            try:
+                self.packets.append(self._socket.recv(65535))
+            except TimeoutError:
+                continue
+
+    def close(self) -> list[bytes]:
+        """All that came."""
+        time.sleep(0.3)
+        self._over = True
+        self._thread.join()
+        self._socket.close()
+        return self.packets
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    made = Receiver()
+    yield made
+    made.close()
+
+
+def test_a_clip_is_sent_and_recorded(run: Callable, smile: Path, receiver: Receiver) -> None:
+    """Each frame once; the recording is an ordinary one, of the same curves as the packets."""
+    where = f"livelink=127.0.0.1:{receiver.port}"
+    status, out, err = run("track", "live", "--source", smile, "--duration", "0.5", "--send", where, "-o", "rec")
+    assert (status, err) == (0, "")
+    packets = receiver.close()
+    assert len(packets) == 15 and "frames   15, lost 0, dropped 0" in out and "95 % under" in out and where in out
+    assert {path.name for path in Path("rec").iterdir()} == {"track.npz", "curves.csv", "config.yaml", ".selftrack"}
+    track = load("rec")
+    assert track.ok.all() and track.size == (640, 360) and Path(track.clip) == smile.resolve()
+    sent = np.array([np.frombuffer(packet[-244:], ">f4") for packet in packets])
+    assert all(packet[-245] == 61 for packet in packets)
+    np.testing.assert_allclose(sent[:, :52], track.curve_values, atol=1e-6)
+    np.testing.assert_allclose(sent[:, 52], np.radians(track.pose()["yaw"]), atol=1e-5)
+    status, out, _ = run("track-export", "rec", "--to", "vmc")
+    assert status == 0 and Path("rec/smile_vmc.jsonl").read_text().count("\n") == 15
+
+
+def test_at_its_own_speed_and_smoothed(run: Callable, smile: Path, receiver: Receiver) -> None:
+    """Frames may be dropped; then the recording is of no clip that could be read again."""
+    where = f"osc=127.0.0.1:{receiver.port}"
+    status, out, _ = run(
+        "track", "live", "--source", smile, "--realtime", "--smooth", "--send", where, "-o", "rec", "--duration", "1"
+    )
+    assert status == 0 and out.startswith("frames   ")
+    track = load("rec")
+    assert 1 <= len(track) <= 30 and track.clip == "smile"
+    np.testing.assert_allclose(track.times * 30, np.round(track.times * 30), atol=0.01)
+    settings = yaml.safe_load(Path("rec/config.yaml").read_text())
+    assert settings["live"]["smooth"] is True and settings["track"]["duration"] == 1.0
+    assert len(receiver.close()) >= len(track)
+    again = run("track", "live", "--source", smile, "--config", "rec/config.yaml", "-o", "again", "--duration", "0.1")
+    assert again[0] == 0 and len(load("again")) == 3
+    assert run("track", smile, "--config", "rec/config.yaml", "-o", "tracked", "--duration", "0.1")[0] == 0
+
+
+def test_the_rest_of_the_first_seconds(run: Callable, smile: Path) -> None:
+    """The bundled clip begins at rest: half a second of that is taken, said, and kept with the track."""
+    status, _, err = run("track", "live", "--source", smile, "--rest", "0.5", "--duration", "0.8", "-o", "rec")
+    assert status == 0
+    assert err.splitlines() == [
+        "calibrating: keep a relaxed face for 0.5 s",
+        "calibrated: the face at rest is known",
+    ]
+    track = load("rec")
+    assert track.rest.any()
+    status, _, err = run("track", "live", "--source", smile, "--calibration", "rec", "--duration", "0.1", "-o", "known")
+    assert (status, err) == (0, "")
+    np.testing.assert_array_equal(load("known").rest, track.rest)
+
+
+def test_ctrl_c_ends_it_and_keeps_the_recording(run: Callable, smile: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from selftrack.tracker.tracker import Tracker
+
+    before, handler, call = [], signal.getsignal(signal.SIGINT), Tracker.__call__
+
+    def interrupted(self: Tracker, *arguments: object) -> object:
+        before.append(1)
+        if len(before) == 4:
+            os.kill(os.getpid(), signal.SIGINT)
+        return call(self, *arguments)
+
+    monkeypatch.setattr(Tracker, "__call__", interrupted)
+    status, out, _ = run("track", "live", "--source", smile, "-o", "rec")
+    assert status == 0 and "frames   4, lost 0" in out and len(load("rec")) == 4
+    assert signal.getsignal(signal.SIGINT) == handler
+
+
+@pytest.mark.parametrize(
+    "arguments, why",
+    [
+        ([], "nothing would come of it; name a place with --send"),
+        (["--send", "vmc"], "--send takes KIND=HOST:PORT, such as livelink=127.0.0.1:11111; got 'vmc'"),
+        (["--send", "tv=host:1"], "there is no kind 'tv'; there are livelink, osc, vmc, ws"),
+        (["--source", "no.mp4", "-o", "rec"], "--source no.mp4: no such file; name a video"),
+        (["--source", "3", "-o", "rec"], "--source 3: no such file; a camera is named with --camera 3"),
+        (["--camera", "1", "--source", "CLIP", "-o", "rec"], "--camera and --source exclude each other"),
+        (["--realtime", "-o", "rec"], "--realtime is how a file is played"),
+        (["--set", "track.start=2", "-o", "rec"], "track.start: a camera has no such setting"),
+        (["--source", "CLIP", "--set", "track.overlay=true", "-o", "rec"], "pictures are not kept"),
+        (["--source", "CLIP", "--set", "live.smoothly=true", "-o", "rec"], "there is no setting live.smoothly"),
+        (["--source", "CLIP", "--set", "adapt.steps=3", "-o", "rec"], "settings begin with track, live"),
+        (["--camera", "77", "-o", "rec"], "camera77: cannot be opened; is it connected"),
+        (["--source", "CLIP", "-o", "full"], "full: has a file track.npz that this program did not write"),
+    ],
+)
+def test_bad_input_in_one_line(run: Callable, smile: Path, arguments: list[str], why: str) -> None:
+    Path("full").mkdir()
+    Path("full/track.npz").write_text("mine")
+    status, _, err = run("track", "live", *(smile if argument == "CLIP" else argument for argument in arguments))
+    assert status == 2 and len(err.strip().splitlines()) == 1 and err.startswith("track live: ") and why in err
+    assert {path.name for path in Path().iterdir()} == {"full"} and Path("full/track.npz").read_text() == "mine"
+
+
+def test_a_clip_that_is_called_live(run: Callable, smile: Path) -> None:
+    Path("live").symlink_to(smile)
+    assert run("track", "./live", "--duration", "0.1", "--no-overlay")[0] == 0
+    assert len(load("live_track")) == 3
+
+
+def test_no_display(run: Callable, smile: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    status, _, err = run("track", "live", "--source", smile, "--preview", "--duration", "0.1")
+    assert status == 0 and err.startswith("no preview: there is no display here")
