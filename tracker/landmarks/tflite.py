@@ -6,6 +6,7 @@ small convolutional face models, and the three custom ones of MediaPipe's attent
 Images are (B, H, W, C) in the file and (B, C, H, W) here; every other tensor keeps its layout.
 """
 
+import itertools
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -126,6 +127,7 @@ class _Builder:
     def __init__(self, graph: TfliteGraph) -> None:
         self.graph = graph
         self.root = nn.Module()
+        self.numbers = itertools.count()
         self.fx = fx.Graph()
         self.values: dict[int, fx.Node] = {index: self.fx.placeholder(f"input_{index}") for index in graph.inputs}
 
@@ -136,7 +138,7 @@ class _Builder:
         return self.values[index]
 
     def buffer(self, tensor: Tensor) -> fx.Node:
-        name = f"constant_{len(dict(self.root.named_buffers()))}"
+        name = f"constant_{next(self.numbers)}"
         self.root.register_buffer(name, tensor)
         return self.fx.get_attr(name)
 
