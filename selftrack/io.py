@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import csv
+import errno
+import glob
 import hashlib
 import io
 import json
 import math
 import os
+import re
 import shutil
 import signal
 import stat
@@ -22,6 +25,8 @@ from selftrack.errors import UserError
 
 PRIVATE = ".selftrack"
 """Of a folder of results, the sub-folder in which the tracker keeps what is for itself alone."""
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_ELSEWHERE = "name another place, or make this one writable"
 
 
 @contextmanager
@@ -42,9 +47,8 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         part.chmod(mode)
         part.replace(path)
     except OSError as error:
-        raise UserError(
-            f"{path}: cannot be written ({error.strerror or error}); name another place, or make this one writable"
-        ) from error
+        advice = "make room there, or name another place" if error.errno in _FULL else _ELSEWHERE
+        raise UserError(f"{path}: cannot be written ({error.strerror or error}); {advice}") from error
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
@@ -75,7 +79,8 @@ class OutputFolder:
     """A folder of results that knows by a manifest which files are the tracker's, and touches no other.
 
     The manifest (`.selftrack/manifest.json`) has the SHA-256 of each file that was written here. A file that is not in
-    it, or that somebody has changed since, is the user's: it is neither replaced nor deleted.
+    it, or that somebody has changed since, is the user's: it is neither replaced nor deleted. Files are announced there
+    before they come: where a run is killed meanwhile, the next one knows what it may replace.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -88,17 +93,24 @@ class OutputFolder:
 
     def owned(self) -> dict[str, str]:
         """Hashes by name of the files of the manifest. Raises UserError when it is damaged."""
+        return self._load()[0]
+
+    def _load(self) -> tuple[dict[str, str], dict[str, str]]:
+        """Hashes by name of the files that are here, and of those that are coming, or were when a run was killed."""
         try:
-            return json.loads(self._manifest.read_text(encoding="utf-8"))["files"]
+            manifest = json.loads(self._manifest.read_text(encoding="utf-8"))
+            return manifest["files"], manifest.get("coming", {})
         except (FileNotFoundError, NotADirectoryError):
-            return {}
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            return {}, {}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{self._manifest}: cannot be read ({error}); name another folder with -o") from error
 
     def is_ours(self, name: str) -> bool:
         """Whether the file is there as the tracker wrote it."""
         file = self.path / name
-        return file.is_file() and not file.is_symlink() and self.owned().get(name) == file_hash(file)
+        if not file.is_file() or file.is_symlink():
+            return False
+        return file_hash(file) in [hashes[name] for hashes in self._load() if name in hashes]
 
     def check(self, names: Iterable[str], overwrite: bool) -> None:
         """Make sure that files of these names may be written.
@@ -115,7 +127,8 @@ class OutputFolder:
                 f"{self.path}: has a file {foreign[0]} that this program did not write, or that was changed since; "
                 "move it away, or name another folder with -o"
             )
-        if present and not overwrite:
+        coming = self._load()[1]
+        if not overwrite and any(name not in coming for name in present):
             raise UserError(f"{self.path}: has the results of an earlier run; replace them with --overwrite")
 
     @contextmanager
@@ -123,7 +136,8 @@ class OutputFolder:
         """Give a temporary folder to write results into; its files move here when the context ends without an error.
 
         After an error the folder is as it was. Files of an earlier run that are among `names` and were not written
-        again are removed, for they would not belong to the new results; the file `keep` stays.
+        again are removed, for they would not belong to the new results; the file `keep` stays. What runs that were
+        killed have left in such temporary folders is removed, too.
 
         Args:
             names: all names that may be written. Files in the temporary folder of other names are a defect.
@@ -133,37 +147,38 @@ class OutputFolder:
         Raises:
             UserError: as `check`; or the folder cannot be written.
         """
-        self.check(names, overwrite)
         folder = self.path.absolute()
         parent = next(p for p in (folder, *folder.parents) if p.exists())
         try:
-            work = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=parent))
+            for place in {parent, folder.parent}:
+                _remove_abandoned(place, folder.name)
+            _remove_parts(self.private)
+            self.check(names, overwrite)
+            with _work_folder(parent, folder.name) as work:
+                yield work
+                self.check(names, overwrite)  # a long time has passed: what the user has put there since is the user's
+                with uninterrupted():
+                    self._take(work, names, keep)
         except OSError as error:
             raise UserError(self._unwritable(error)) from error
-        try:
-            yield work
-            self.check(names, overwrite)  # a long time has passed: what the user has put there since is the user's
-            with uninterrupted():
-                self._take(work, names, keep)
-        except OSError as error:
-            raise UserError(self._unwritable(error)) from error
-        finally:
-            with uninterrupted():
-                shutil.rmtree(work, ignore_errors=True)
 
     def _unwritable(self, error: OSError) -> str:
-        return f"{self.path}: cannot write there ({error.strerror or error}); name another folder with -o"
+        advice = "make room there, or name" if error.errno in _FULL else "name"
+        return f"{self.path}: cannot write there ({error.strerror or error}); {advice} another folder with -o"
 
     def add(self, name: str, text: str) -> Path:
         """Write one more file, such as a report, in place of an earlier one of ours. Raises UserError as `check`."""
         self.check([name], overwrite=True)
+        self._announce({name: hashlib.sha256(text.encode()).hexdigest()})
         write_text(self.path / name, text)
         self.own([name])
         return self.path / name
 
     def own(self, names: Iterable[str]) -> None:
         """Note in the manifest that these files, as they are now, are the tracker's."""
-        self._save(self.owned() | {name: file_hash(self.path / name) for name in names})
+        files, coming = self._load()
+        fresh = {name: file_hash(self.path / name) for name in names}
+        self._save(files | fresh, {name: value for name, value in coming.items() if name not in fresh})
 
     @property
     def _manifest(self) -> Path:
@@ -175,17 +190,82 @@ class OutputFolder:
         kept = keep.resolve() if keep else None
         stale = [n for n in names if n not in fresh and self.is_ours(n) and (self.path / n).resolve() != kept]
         owned = {name: value for name, value in self.owned().items() if name not in stale} | fresh
-        self.path.mkdir(parents=True, exist_ok=True)
-        self._save(self.owned() | fresh)  # before the files: a file of ours must not look like the user's
+        self._announce(fresh)  # before the files: a file of ours must not look like the user's
         for name in stale:
             (self.path / name).unlink()
         for name in fresh:
             (work / name).replace(self.path / name)
-        self._save(owned)
+        self._save(owned, {})
 
-    def _save(self, files: dict[str, str]) -> None:
+    def _announce(self, fresh: dict[str, str]) -> None:
+        """Note in the manifest that files of these names and hashes are coming."""
+        files, coming = self._load()
+        self._save(files, coming | fresh)
+
+    def _save(self, files: dict[str, str], coming: dict[str, str]) -> None:
         self.private.mkdir(parents=True, exist_ok=True)
-        write_text(self._manifest, json.dumps({"files": files}, indent=1) + "\n")
+        manifest = {"files": files} | ({"coming": coming} if coming else {})
+        write_text(self._manifest, json.dumps(manifest, indent=1) + "\n")
+
+
+@contextmanager
+def _work_folder(parent: Path, name: str) -> Iterator[Path]:
+    """A temporary folder in `parent` for the results in `name`, locked as long as this process lives."""
+    work = Path(tempfile.mkdtemp(prefix=f".{name}-", suffix=PRIVATE, dir=parent))
+    handle = _locked(work)
+    work.mkdir(exist_ok=True)  # another run may have taken it for abandoned before it was locked
+    try:
+        yield work
+    finally:
+        with uninterrupted():
+            shutil.rmtree(work, ignore_errors=True)
+            if handle is not None:
+                os.close(handle)
+
+
+def _remove_abandoned(parent: Path, name: str) -> None:
+    """Remove such folders of processes that were killed: nobody has them locked."""
+    for work in parent.glob(f".{glob.escape(name)}-*{PRIVATE}"):
+        handle = _locked(work) if work.is_dir() and not work.is_symlink() else None
+        if handle is not None:
+            shutil.rmtree(work, ignore_errors=True)
+            os.close(handle)
+
+
+def _remove_parts(folder: Path) -> None:
+    """Remove the temporary files of `atomic_path` whose processes were killed."""
+    for part in folder.glob(".*.part.*"):
+        process = re.fullmatch(r"\..*\.(\d+)\.\d+\.part\..*", part.name)
+        if process and not _lives(int(process[1])):
+            part.unlink(missing_ok=True)
+
+
+def _lives(process: int) -> bool:
+    """Whether a process of that number runs on this machine; on systems where that cannot be asked, all do."""
+    if os.name == "nt":
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # another user's
+        return True
+    return True
+
+
+def _locked(folder: Path) -> int | None:
+    """The handle by which this process has a folder locked; None where another one has, or the system has no locks."""
+    try:
+        import fcntl
+    except ImportError:
+        return None
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        return None
+    return handle
 
 
 @contextmanager
