@@ -124,6 +124,30 @@ class _Located(NamedTuple):
     """The crop (256,256,3) uint8."""
 
 
+class _Kept:
+    """What is kept of each frame, in arrays that grow: an hour of frames takes little more than its track."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._arrays: dict[str, np.ndarray] = {}
+
+    def add(self, **values: np.ndarray | float | bool) -> None:
+        """Append a row; numbers are kept as float32, but for `times`."""
+        for name, value in values.items():
+            value = np.asarray(value)
+            kind = np.float64 if name == "times" else bool if value.dtype == bool else np.float32
+            old = self._arrays.get(name, np.empty((0, *value.shape), kind))
+            if self.count == len(old):  # not in place: tracks of the frames so far may have views of the old ones
+                self._arrays[name] = np.empty((max(64, 3 * self.count // 2), *value.shape), kind)
+                self._arrays[name][: self.count] = old
+            self._arrays[name][self.count] = value
+        self.count += 1
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        """The rows so far (T,...)."""
+        return self._arrays[name][: self.count]
+
+
 class SubjectPool:
     """What the network says of a stream's subject: `Heads.pool` over all frames so far, in constant memory."""
 
@@ -189,7 +213,7 @@ class Tracker:
         self._confidence = StreamConfidence(
             self._decoder, model.landmarks.points, self._inverse_distance, fit.log_odds if fit else 0.0
         )
-        self._results: list[FrameResult] = []
+        self._kept = _Kept()
         self._size: tuple[int, int] | None = None
         self._count, self._last = 0, -np.inf
         self.watch = Stopwatch()
@@ -223,16 +247,13 @@ class Tracker:
         Raises:
             UserError: there was no frame.
         """
-        if not self._results:
+        if not self._kept.count:
             raise UserError("a track needs at least one frame; none was given")
-        rows, model = self._results, self.model
-        ok = np.array([row.ok for row in rows])
-
-        def stack(name: str) -> np.ndarray:
-            return np.stack([getattr(row, name) for row in rows]).astype(np.float32)
+        kept, model = self._kept, self.model
+        ok = kept["ok"]
 
         def held(name: str) -> np.ndarray:
-            return hold(stack(name), ok, getattr(rows[0], name))
+            return hold(kept[name], ok, kept[name][0])
 
         window: dict[str, Any] = {}
         if source:
@@ -242,17 +263,17 @@ class Tracker:
         with torch.no_grad():
             curves = model.decoder.curves(torch.from_numpy(z).to(model.device)).cpu().numpy()
         return Track(
-            times=np.array([row.time for row in rows]),
+            times=kept["times"],
             ok=ok,
-            confidence=stack("confidence"),
-            presence=stack("presence"),
-            sharpness=stack("sharpness"),
+            confidence=kept["confidence"],
+            presence=kept["presence"],
+            sharpness=kept["sharpness"],
             z=z,
             H=held("H"),
             crop=held("crop"),
             H_image=held("H_image"),
-            landmarks=stack("landmarks"),
-            visible=stack("visible"),
+            landmarks=kept["landmarks"],
+            visible=kept["visible"],
             curve_values=curves,
             curve_names=tuple(model.decoder.curve_names),
             identity=(z[ok] if ok.any() else z)[:, model.decoder.identity].mean(axis=0),
@@ -335,7 +356,16 @@ class Tracker:
             inverse_distance=self._inverse_distance,
             **values._asdict(),
         )
-        self._results.append(result)
+        self._kept.add(
+            times=time,
+            ok=ok,
+            confidence=confidence,
+            presence=presence,
+            sharpness=sharp,
+            landmarks=landmarks,
+            visible=visible,
+            **values._asdict(),
+        )
         return result
 
     @torch.no_grad()

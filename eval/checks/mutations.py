@@ -39,7 +39,7 @@ from selftrack.tracker.sources.opening import open_source
 MEMORY = 2000
 """Megabytes that a process may take at most."""
 _READ_LIMIT, _TRACK_LIMIT = 30, 300  # seconds after which a file has hung
-_FRAMES, _WIDTH, _RATE = 12, 192, 25  # of the small clips
+_FRAMES, _WIDTH, _RATE = 8, 400, 25  # of the small clips
 _POLL = 0.1  # seconds between looks at a process
 
 

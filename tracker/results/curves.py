@@ -20,6 +20,7 @@ _DECIMALS = (
     | dict.fromkeys(("yaw", "pitch", "roll", "scale", "tx", "ty"), 3)
 )
 _CURVE_DECIMALS = 5
+_CHUNK = 1000  # rows that are made into text at a time
 
 
 def table(track: Track) -> dict[str, np.ndarray]:
@@ -42,12 +43,13 @@ def table(track: Track) -> dict[str, np.ndarray]:
 def write_curves(track: Track, folder: Path) -> Path:
     """Write `curves.csv`, the columns of `table`, into a folder."""
     columns = table(track)
-    texts = {name: _text(name, values) for name, values in columns.items()}
     path = Path(folder) / NAME
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(texts)
-        writer.writerows(zip(*texts.values(), strict=True))
+        writer.writerow(columns)
+        for first in range(0, len(track), _CHUNK):  # as texts, all rows of an hour would take half a gigabyte
+            texts = (_text(name, values[first : first + _CHUNK]) for name, values in columns.items())
+            writer.writerows(zip(*texts, strict=True))
     return path
 
 
