@@ -43,6 +43,9 @@ _FRAMES, _WIDTH, _RATE = 8, 400, 25  # of the small clips
 _POLL = 0.1  # seconds between looks at a process
 
 
+_READER = "from selftrack.eval.checks.mutations import _serve; _serve()"
+
+
 class Kind(NamedTuple):
     """A kind of clip: the name of its file, or of its folder of pictures, and how it is encoded."""
 
@@ -313,7 +316,7 @@ def read_all(paths: Sequence[Path], log: Path) -> Iterator[Ending]:
         if process is None:
             with open(log, "w") as words:
                 process = subprocess.Popen(
-                    [sys.executable, "-c", "from selftrack.eval.checks.mutations import _serve; _serve()"],
+                    [sys.executable, "-c", _READER],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=words,
