@@ -130,21 +130,25 @@ class _Kept:
     def __init__(self) -> None:
         self.count = 0
         self._arrays: dict[str, np.ndarray] = {}
+        self._given: set[str] = set()  # arrays of which somebody has a view
 
     def add(self, **values: np.ndarray | float | bool) -> None:
         """Append a row; numbers are kept as float32, but for `times`."""
         for name, value in values.items():
             value = np.asarray(value)
             kind = np.float64 if name == "times" else bool if value.dtype == bool else np.float32
-            old = self._arrays.get(name, np.empty((0, *value.shape), kind))
-            if self.count == len(old):  # not in place: tracks of the frames so far may have views of the old ones
-                self._arrays[name] = np.empty((max(64, 3 * self.count // 2), *value.shape), kind)
-                self._arrays[name][: self.count] = old
-            self._arrays[name][self.count] = value
+            array = self._arrays.setdefault(name, np.empty((0, *value.shape), kind))
+            if self.count == len(array):
+                if name in self._given:
+                    array = self._arrays[name] = array.copy()
+                    self._given.remove(name)
+                array.resize((self.count + max(self.count // 8, 64), *value.shape), refcheck=False)  # copies nothing
+            array[self.count] = value
         self.count += 1
 
     def __getitem__(self, name: str) -> np.ndarray:
-        """The rows so far (T,...)."""
+        """The rows so far (T,...), a view of what later frames do not change."""
+        self._given.add(name)
         return self._arrays[name][: self.count]
 
 
