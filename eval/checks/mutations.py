@@ -407,7 +407,10 @@ def main(
     read = list(zip(files, read_all([path for *_, path in files], output / "last_words.txt"), strict=True))
     text = table([(kind, ending) for (kind, _, _), ending in read], "read, by kind")
     text += "\n" + table([(way, ending) for (_, way, _), ending in read], "read, by damage")
-    followed = [(one, track(one[2], tracks / one[2].name)) for one in _sample(read, tracked, seed)]
+    followed = []
+    for one in _sample(read, tracked, seed):
+        followed.append((one, track(one.path, tracks / one.path.name)))
+        print(one.path.name, one.way, *followed[-1][1], flush=True)
     if followed:
         text += "\n" + table([(kind, ending) for (kind, _, _), ending in followed], "tracked, by kind")
     for (_, way, path), ending in [*read, *followed]:
