@@ -254,12 +254,15 @@ def _lives(process: int) -> bool:
 
 
 def _locked(folder: Path) -> int | None:
-    """The handle by which this process has a folder locked; None where another one has, or the system has no locks."""
+    """The handle by which this process has a folder locked; None where another one has, or it cannot be."""
     try:
         import fcntl
     except ImportError:
         return None
-    handle = os.open(folder, os.O_RDONLY)
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:  # another user's
+        return None
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
