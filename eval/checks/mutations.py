@@ -22,9 +22,10 @@ import time
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import av
 import cv2
@@ -105,6 +106,7 @@ def small_clip(kind: Kind, images: Sequence[np.ndarray], folder: Path) -> Path:
     if not kind.is_sequence:
         with av.open(str(path), "w") as out:
             stream = out.add_stream(kind.codec, rate=_RATE, options={"g": "4"})
+            assert isinstance(stream, av.VideoStream)
             stream.height, stream.width, stream.pix_fmt = *images[0].shape[:2], kind.pixels
             for number, image in enumerate(images):
                 frame = av.VideoFrame.from_ndarray(image, "rgb24")
@@ -115,8 +117,9 @@ def small_clip(kind: Kind, images: Sequence[np.ndarray], folder: Path) -> Path:
     path.mkdir(exist_ok=True)
     for number, image in enumerate(images):
         encoder = av.CodecContext.create(kind.codec, "w")
+        assert isinstance(encoder, av.VideoCodecContext)
         encoder.height, encoder.width, encoder.pix_fmt = *image.shape[:2], kind.pixels
-        encoder.framerate = _RATE
+        encoder.framerate = Fraction(_RATE)
         frame = av.VideoFrame.from_ndarray(image, "rgb24").reformat(format=kind.pixels)
         packets = [*encoder.encode(frame), *encoder.encode(None)]
         (path / f"{number:03d}.{kind.name}").write_bytes(b"".join(bytes(packet) for packet in packets))
@@ -178,13 +181,15 @@ _SIZES = {  # what comes before numbers of size, how many bytes each of them has
 def hostile_sizes(data: bytes, rng: np.random.Generator, suffix: str) -> bytes:
     """Put extreme numbers where a kind of file has sizes, lengths and counts."""
     out = bytearray(data)
-    order = "little" if suffix in (".avi", ".gif", ".exr") or rng.random() < 0.1 else "big"
+    order: Literal["little", "big"] = "little" if suffix in (".avi", ".gif", ".exr") or rng.random() < 0.1 else "big"
     pattern, size, count = _SIZES[suffix][int(rng.integers(len(_SIZES[suffix])))]
     places = [found.end() for found in re.finditer(b"(?s)" + pattern, data)]
     top = 1 << (8 * size)
     for place in rng.permutation(places)[: int(rng.integers(1, 4))].tolist():
         for number in rng.permutation(count)[: int(rng.integers(1, 3))].tolist():
-            extreme = rng.choice([0, 1, top // 2 - 1, top // 2, top - 1, 12_000, 20_000, 65_500, rng.integers(top)])
+            extreme = rng.choice(
+                [0, 1, top // 2 - 1, top // 2, top - 1, 12_000, 20_000, 65_500, int(rng.integers(top))]
+            )
             out[place + size * number : place + size * (number + 1)] = (int(extreme) % top).to_bytes(size, order)
     if suffix == ".png":
         out[29:33] = zlib.crc32(out[12:29]).to_bytes(4, "big")  # a wrong sum alone would be enough to be refused
@@ -203,9 +208,9 @@ def wrong_stamps(data: bytes, rng: np.random.Generator, suffix: str) -> bytes:
                     at, delta = found.end() + 12 + 8 * entry, int(rng.choice([0, 1, -512, 5120, 2**31 - 1, -(2**31)]))
                     struct.pack_into(">i", out, min(at, len(out) - 4), delta)
         if rng.random() < 0.5:  # each frame its own duration
-            found = re.search(rb"mdhd", data)
-            if found:
-                struct.pack_into(">I", out, found.end() + 12, int(rng.choice([1, 10, 2**31 - 1])))
+            scale = re.search(rb"mdhd", data)
+            if scale:
+                struct.pack_into(">I", out, scale.end() + 12, int(rng.choice([1, 10, 2**31 - 1])))
         return bytes(out)
     patterns = {
         ".mkv": (rb"\xa3.{1,4}?\x81", 2),
