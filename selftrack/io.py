@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import csv
+import errno
+import glob
 import hashlib
 import io
 import json
 import math
 import os
+import re
 import shutil
 import signal
 import stat
@@ -16,12 +19,14 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from selftrack.errors import UserError
 
 PRIVATE = ".selftrack"
 """Of a folder of results, the sub-folder in which the tracker keeps what is for itself alone."""
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_ELSEWHERE = "name another place, or make this one writable"
 
 
 @contextmanager
@@ -42,9 +47,8 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         part.chmod(mode)
         part.replace(path)
     except OSError as error:
-        raise UserError(
-            f"{path}: cannot be written ({error.strerror or error}); name another place, or make this one writable"
-        ) from error
+        advice = "make room there, or name another place" if error.errno in _FULL else _ELSEWHERE
+        raise UserError(f"{path}: cannot be written ({error.strerror or error}); {advice}") from error
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
@@ -75,7 +79,8 @@ class OutputFolder:
     """A folder of results that knows by a manifest which files are the tracker's, and touches no other.
 
     The manifest (`.selftrack/manifest.json`) has the SHA-256 of each file that was written here. A file that is not in
-    it, or that somebody has changed since, is the user's: it is neither replaced nor deleted. Results may have parts:
+    it, or that somebody has changed since, is the user's: it is neither replaced nor deleted. Files are announced there
+    before they come: where a run is killed meanwhile, the next one knows what it may replace. Results may have parts:
     sub-folders, such as one for each face, that are folders of results themselves, and whose names the manifest has.
     """
 
@@ -89,30 +94,33 @@ class OutputFolder:
 
     def owned(self) -> dict[str, str]:
         """Hashes by name of the files of the manifest. Raises UserError when it is damaged."""
-        return self._noted()[0]
+        return self._load().files
 
     def parts(self) -> list[OutputFolder]:
         """The parts of the results of the last run. Raises UserError when the manifest is damaged."""
-        return [self.part(name) for name in self._noted()[1]]
+        return [self.part(name) for name in self._load().parts]
 
     def part(self, name: str) -> OutputFolder:
         """The sub-folder of that name."""
         return OutputFolder(self.path / name)
 
-    def _noted(self) -> tuple[dict[str, str], list[str]]:
-        """Of the manifest, the hashes of files by their names, and the names of parts."""
+    def _load(self) -> _Manifest:
         try:
             read = json.loads(self._manifest.read_text(encoding="utf-8"))
-            return read["files"], [str(name) for name in read.get("parts", []) if Path(name).name == name]
+            parts = [str(name) for name in read.get("parts", []) if Path(name).name == name]
+            return _Manifest(read["files"], read.get("coming", {}), parts)
         except (FileNotFoundError, NotADirectoryError):
-            return {}, []
+            return _Manifest({}, {}, [])
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{self._manifest}: cannot be read ({error}); name another folder with -o") from error
 
     def is_ours(self, name: str) -> bool:
         """Whether the file is there as the tracker wrote it."""
         file = self.path / name
-        return file.is_file() and not file.is_symlink() and self.owned().get(name) == file_hash(file)
+        if not file.is_file() or file.is_symlink():
+            return False
+        noted = self._load()
+        return file_hash(file) in [hashes[name] for hashes in (noted.files, noted.coming) if name in hashes]
 
     def check(self, names: Iterable[str], overwrite: bool) -> None:
         """Make sure that files of these names may be written, here and in the parts of an earlier run.
@@ -134,7 +142,8 @@ class OutputFolder:
                 f"{self.path}: has a file {foreign[0]} that this program did not write, or that was changed since; "
                 "move it away, or name another folder with -o"
             )
-        if present and not overwrite:
+        coming = self._load().coming
+        if not overwrite and any(name not in coming for name in present):
             raise UserError(f"{self.path}: has the results of an earlier run; replace them with --overwrite")
 
     @contextmanager
@@ -144,6 +153,7 @@ class OutputFolder:
         After an error the folder is as it was. Files of an earlier run that are among `names` and were not written
         again are removed, for they would not belong to the new results; the file `keep` stays. A sub-folder made in
         the temporary folder becomes a part; in parts of an earlier run, the same goes for what is not written again.
+        What runs that were killed have left in such temporary folders is removed, too.
 
         Args:
             names: all names that may be written, here and in parts. Files in the temporary folder of other names are a
@@ -154,40 +164,41 @@ class OutputFolder:
         Raises:
             UserError: as `check`; or the folder cannot be written.
         """
-        self.check(names, overwrite)
         folder = self.path.absolute()
         parent = next(p for p in (folder, *folder.parents) if p.exists())
         try:
-            work = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=parent))
+            for place in {parent, folder.parent}:
+                _remove_abandoned(place, folder.name)
+            _remove_parts(self.private)
+            self.check(names, overwrite)
+            with _work_folder(parent, folder.name) as work:
+                yield work
+                self.check(names, overwrite)  # a long time has passed: what the user has put there since is the user's
+                for part in _folders(work):
+                    self.part(part)._check(names, overwrite)
+                with uninterrupted():
+                    self._take(work, names, keep)
         except OSError as error:
             raise UserError(self._unwritable(error)) from error
-        try:
-            yield work
-            self.check(names, overwrite)  # a long time has passed: what the user has put there since is the user's
-            for part in _folders(work):
-                self.part(part)._check(names, overwrite)
-            with uninterrupted():
-                self._take(work, names, keep)
-        except OSError as error:
-            raise UserError(self._unwritable(error)) from error
-        finally:
-            with uninterrupted():
-                shutil.rmtree(work, ignore_errors=True)
 
     def _unwritable(self, error: OSError) -> str:
-        return f"{self.path}: cannot write there ({error.strerror or error}); name another folder with -o"
+        advice = "make room there, or name" if error.errno in _FULL else "name"
+        return f"{self.path}: cannot write there ({error.strerror or error}); {advice} another folder with -o"
 
     def add(self, name: str, text: str) -> Path:
         """Write one more file, such as a report, in place of an earlier one of ours. Raises UserError as `check`."""
         self._check([name], overwrite=True)
+        self._announce({name: hashlib.sha256(text.encode()).hexdigest()})
         write_text(self.path / name, text)
         self.own([name])
         return self.path / name
 
     def own(self, names: Iterable[str]) -> None:
         """Note in the manifest that these files, as they are now, are the tracker's."""
-        files, parts = self._noted()
-        self._save(files | {name: file_hash(self.path / name) for name in names}, parts)
+        now = self._load()
+        fresh = {name: file_hash(self.path / name) for name in names}
+        coming = {name: value for name, value in now.coming.items() if name not in fresh}
+        self._save(_Manifest(now.files | fresh, coming, now.parts))
 
     @property
     def _manifest(self) -> Path:
@@ -203,15 +214,14 @@ class OutputFolder:
         owned = {name: value for name, value in self.owned().items() if name not in stale} | fresh
         earlier = [part.path.name for part in self.parts() if part.path.exists()]
         parts = list(dict.fromkeys((*earlier, *_folders(work))))
-        self.path.mkdir(parents=True, exist_ok=True)
-        self._save(self.owned() | fresh, parts)  # before the files: a file of ours must not look like the user's
+        self._announce(fresh, parts)  # before the files: a file of ours must not look like the user's
         for name in stale:
             (self.path / name).unlink()
         for name in fresh:
             (work / name).replace(self.path / name)
         for name in parts:
             self.part(name)._take(work / name, names, keep)
-        self._save(owned, [name for name in parts if self.part(name).owned()])
+        self._save(_Manifest(owned, {}, [name for name in parts if self.part(name).owned()]))
         if not owned and not self.parts():
             self._vanish()
 
@@ -222,15 +232,94 @@ class OutputFolder:
             with suppress(OSError):  # it is not empty
                 folder.rmdir()
 
-    def _save(self, files: dict[str, str], parts: Sequence[str]) -> None:
+    def _announce(self, fresh: dict[str, str], parts: list[str] | None = None) -> None:
+        """Note in the manifest that files of these names and hashes are coming, and parts where they are given."""
+        now = self._load()
+        self._save(_Manifest(now.files, now.coming | fresh, now.parts if parts is None else parts))
+
+    def _save(self, manifest: _Manifest) -> None:
         self.private.mkdir(parents=True, exist_ok=True)
-        noted = {"files": files} | ({"parts": list(parts)} if parts else {})
+        noted = {name: values for name, values in manifest._asdict().items() if values or name == "files"}
         write_text(self._manifest, json.dumps(noted, indent=1) + "\n")
+
+
+class _Manifest(NamedTuple):
+    """What a folder of results knows of itself."""
+
+    files: dict[str, str]
+    """Hashes by name of the files that are here."""
+    coming: dict[str, str]
+    """Those of files that are coming, or were when a run was killed."""
+    parts: list[str]
+    """Names of sub-folders that are folders of results."""
 
 
 def _folders(folder: Path) -> list[str]:
     """Names of the sub-folders of a folder, which need not be there."""
     return sorted(entry.name for entry in folder.iterdir() if entry.is_dir()) if folder.exists() else []
+
+
+@contextmanager
+def _work_folder(parent: Path, name: str) -> Iterator[Path]:
+    """A temporary folder in `parent` for the results in `name`, locked as long as this process lives."""
+    work = Path(tempfile.mkdtemp(prefix=f".{name}-", suffix=PRIVATE, dir=parent))
+    handle = _locked(work)
+    work.mkdir(exist_ok=True)  # another run may have taken it for abandoned before it was locked
+    try:
+        yield work
+    finally:
+        with uninterrupted():
+            shutil.rmtree(work, ignore_errors=True)
+            if handle is not None:
+                os.close(handle)
+
+
+def _remove_abandoned(parent: Path, name: str) -> None:
+    """Remove such folders of processes that were killed: nobody has them locked."""
+    for work in parent.glob(f".{glob.escape(name)}-*{PRIVATE}"):
+        handle = _locked(work) if work.is_dir() and not work.is_symlink() else None
+        if handle is not None:
+            shutil.rmtree(work, ignore_errors=True)
+            os.close(handle)
+
+
+def _remove_parts(folder: Path) -> None:
+    """Remove the temporary files of `atomic_path` whose processes were killed."""
+    for part in folder.glob(".*.part.*"):
+        process = re.fullmatch(r"\..*\.(\d+)\.\d+\.part\..*", part.name)
+        if process and not _lives(int(process[1])):
+            part.unlink(missing_ok=True)
+
+
+def _lives(process: int) -> bool:
+    """Whether a process of that number runs on this machine; on systems where that cannot be asked, all do."""
+    if os.name == "nt":
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # another user's
+        return True
+    return True
+
+
+def _locked(folder: Path) -> int | None:
+    """The handle by which this process has a folder locked; None where another one has, or it cannot be."""
+    try:
+        import fcntl
+    except ImportError:
+        return None
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:  # another user's
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        return None
+    return handle
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Files that appear whole or not at all, and the folder that touches no file of the user's."""
 
 import csv
+import errno
 import hashlib
 import io
 import json
@@ -8,6 +9,9 @@ import math
 import os
 import signal
 import stat
+import subprocess
+import sys
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import pytest
@@ -269,3 +273,106 @@ def test_a_changed_file_in_a_part_is_the_users(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=r"b: has a file track\.npz"):
             run_parts(tmp_path, parts)
     assert content(tmp_path) == before
+
+
+_CHANGES = ("rename", "replace", "unlink", "mkdir", "rmdir", "open")  # of `os`: what a folder changes by
+
+
+def _killed_at(folder: Path, number: int, text: str, overwrite: bool) -> bool:
+    """Write results in a process that dies, as by SIGKILL, at its change of that number; whether it did."""
+    script = f"""
+import os, sys
+from selftrack.io import OutputFolder
+left = {number}
+def dying(name):
+    real = getattr(os, name)
+    def call(*arguments, **named):
+        global left
+        left -= 1
+        if left < 0:
+            os._exit(9)
+        return real(*arguments, **named)
+    return call
+with OutputFolder(sys.argv[1]).writing({NAMES}, {overwrite}) as work:
+    for name in {NAMES[:2]}:
+        (work / name).write_text({text!r} + name)
+    for name in {_CHANGES}:
+        setattr(os, name, dying(name))
+"""
+    status = subprocess.run([sys.executable, "-c", script, str(folder)], check=False).returncode
+    assert status in (0, 9)
+    return status == 9
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_run_that_was_killed_while_it_moved_its_files_is_run_again(tmp_path: Path, overwrite: bool) -> None:
+    """At any of its changes to the folder; the same call ends as if nothing had happened."""
+    whole = {name: f"new {name}".encode() for name in NAMES[:2]}
+    for number in range(100):
+        out = tmp_path / str(number) / "out"
+        out.mkdir(parents=True)
+        (out / "notes.txt").write_text("mine")
+        if overwrite:
+            run(out, "old", names=tuple(NAMES))
+        killed = _killed_at(out, number, "new ", overwrite)
+        complete = killed and content(out) == whole | {"notes.txt": b"mine"}
+        if killed:
+            with (
+                suppress(UserError) if complete else nullcontext(),
+                OutputFolder(out).writing(NAMES, overwrite) as work,
+            ):
+                for name in NAMES[:2]:
+                    (work / name).write_text(f"new {name}")
+        assert content(out) == whole | {"notes.txt": b"mine"}
+        assert [path.name for path in (out / ".selftrack").iterdir()] == ["manifest.json"]
+        assert sorted(path.name for path in out.iterdir()) == [".selftrack", "config.yaml", "notes.txt", "track.npz"]
+        with pytest.raises(UserError, match="--overwrite"):
+            run(out, "again")
+        run(out, "again", overwrite=True)
+        if not killed:
+            break
+    assert number > 4 and not killed
+
+
+def test_what_killed_runs_have_left_is_removed_and_no_more(tmp_path: Path) -> None:
+    out, live = tmp_path / "out", tmp_path / "live"
+    script = "import os, sys; from selftrack.io import OutputFolder\n"
+    script += "with OutputFolder(sys.argv[1]).writing(['a']) as work: (work / 'a').write_text('half'); os._exit(9)"
+    subprocess.run([sys.executable, "-c", script, str(out)], check=False)
+    (left,) = tmp_path.iterdir()
+    assert (left / "a").read_text() == "half" and not out.exists()
+    (tmp_path / ".out-backup01").mkdir()  # somebody's own
+    with OutputFolder(out).writing(["a"]) as other:
+        with OutputFolder(live).writing(["a"]), OutputFolder(out).writing(["a"]) as work:
+            assert not left.exists() and other.exists()
+            (work / "a").write_text("whole")
+        (tmp_path / "out" / "a").unlink()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".out-backup01", "live", "out"]
+
+
+def test_a_full_disk_is_one_line_and_nothing_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At any of the writes, into the temporary folder or of the manifest."""
+    run(tmp_path / "out", "old")
+    before, real = content(tmp_path), Path.write_text
+    for number in range(10):
+        left = [number]
+
+        def full(path: Path, *arguments: object, left: list[int] = left, **named: object) -> int:
+            left[0] -= 1
+            if left[0] < 0:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return real(path, *arguments, **named)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "write_text", full)
+            try:
+                run(tmp_path / "out", "new", overwrite=True, names=("track.npz", "config.yaml"))
+            except UserError as error:
+                assert "make room there, or name" in str(error) and "\n" not in str(error)
+            else:
+                break
+        # the last write notes that all has come: by then it has
+        assert content(tmp_path) in (before, {f"out/{n}": b"new" for n in ("track.npz", "config.yaml")})
+        assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert number == 4
+    run(tmp_path / "out", "newer", overwrite=True)

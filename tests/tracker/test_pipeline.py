@@ -1,5 +1,6 @@
 """The pipeline on a made-up tracker whose answers are known in closed form."""
 
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -246,3 +247,45 @@ def test_progress_counts_up_to_the_total(numbered_clip: Path, tmp_path: Path, fa
     for steps in seen.values():
         assert steps == [(i + 1, len(steps)) for i in range(len(steps))]
     assert len(seen["track"]) == len(seen["overlay"]) == 20
+
+
+@pytest.mark.skipif(os.name == "nt", reason="limits of POSIX")
+def test_a_disk_that_is_full_at_any_write_is_one_line(
+    numbered_clip: Path, tmp_path: Path, fake_model: FakeModel
+) -> None:
+    """No file may be longer than so many bytes: another write fails for each, those of FFmpeg too."""
+    import resource
+
+    place, before = tmp_path / "place", resource.getrlimit(resource.RLIMIT_FSIZE)
+    place.mkdir()
+    (place / "mine.txt").write_text("mine")
+    failed = []
+    for limit in (0, 10, 500, 3_000, 5_000, 9_000, 13_000, 10**9):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+        try:
+            track_clip(numbered_clip, place / "out", TrackConfig(), model=fake_model(), exports=["csv", "glb"])
+        except UserError as error:
+            failed.append(str(error))
+            assert "File too large" in str(error) and "\n" not in str(error)
+            assert [path.name for path in place.iterdir()] == ["mine.txt"]
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert len(failed) >= 5 and (place / "out" / "overlay.mp4").exists()
+
+
+def test_a_face_that_comes_late_leaves_early_and_is_often_lost(
+    make_clip: Callable[..., Path], tmp_path: Path, fake_model: FakeModel
+) -> None:
+    """Of 40 frames the first 8 and the last 8 show none, and so does every fourth of those between."""
+    clip = make_clip("late.mp4", [np.full((100, 120, 3), 5 * i + 5, np.uint8) for i in range(40)], crf="1")
+    lost = {*range(8), *range(8, 32, 4), *range(32, 40)}
+    summary = track_clip(clip, tmp_path / "out", QUICK, model=fake_model(lost))
+    track = load(tmp_path / "out")
+    assert (summary.frames, summary.lost) == (40, 22)
+    np.testing.assert_array_equal(np.flatnonzero(~track.ok), sorted(lost))
+    for row in range(40):  # before the first face its values, after the last one those
+        good = max((r for r in range(row + 1) if r not in lost), default=9)
+        np.testing.assert_allclose(track.H_image[row], truth(good), atol=2e-3)
+    assert (track.confidence[sorted(lost)] == 0).all() and np.isnan(track.landmarks[sorted(lost)]).all()
+    assert not np.isnan(track.landmarks[track.ok]).any()
+    assert len(track.notes) == 1 and "in 22 of 40 no face was found" in track.notes[0]

@@ -1,6 +1,7 @@
 """The tracker: what belongs to one clip is its own, what is shared is never changed."""
 
 import copy
+import tracemalloc
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -280,3 +281,27 @@ def test_a_stream_of_which_nothing_is_kept(fake_model: Callable[..., Model]) -> 
     assert tracker(np.full((100, 120, 3), 10, np.uint8)).ok
     with pytest.raises(UserError, match="at least one frame"):
         tracker.finish()
+
+
+def test_a_track_of_the_frames_so_far_stays_as_it_is(fake_model: Callable[..., Model]) -> None:
+    """Also where the memory of later frames is made larger; each frame takes hardly more than its rows of the track."""
+    tracker = Tracker(fake_model())
+    image = np.full((100, 120, 3), 25, np.uint8)
+
+    def after(count: int) -> Track:
+        for _ in range(count):
+            tracker(image)
+        return tracker.finish()
+
+    begun = after(60)
+    before = {name: getattr(begun, name).copy() for name in ARRAYS}
+    tracemalloc.start()
+    whole = after(300)
+    grown = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert len(begun) == 60 and len(whole) == 360
+    for name, values in before.items():
+        np.testing.assert_array_equal(getattr(begun, name), values)
+        np.testing.assert_array_equal(getattr(whole, name)[:60], values)
+    rows = sum(getattr(whole, name).nbytes for name in (*ARRAYS, "curve_values", "visible"))
+    assert grown < 2 * rows  # room for half as many rows more, and the values that are held

@@ -13,6 +13,7 @@ from selftrack.tracker.timecode import Timecode
 if TYPE_CHECKING:
     from selftrack.tracker.results.track_file import Track
 
+_DAY = 86_400  # seconds
 _TICKS = 60_000  # a second, in thousandths of the 60 frames on which the Live Link Face app counts
 _RATES = np.array([24000 / 1001, 24, 25, 30000 / 1001, 30, 48, 50, 60000 / 1001, 60, 100, 120000 / 1001, 120])
 
@@ -43,7 +44,16 @@ def frame_rate(times: np.ndarray) -> float:
 
 
 def times_before(times: np.ndarray) -> np.ndarray:
-    """Find times, seconds, at the clip's rate from 0 up to the first of times (T,), itself left out."""
+    """Find times, seconds, at the clip's rate from 0 up to the first of times (T,), itself left out.
+
+    Raises:
+        UserError: that is more than a day.
+    """
+    if times[0] >= _DAY:
+        raise UserError(
+            f"the clip begins at {times[0]:.0f} s of its own time, and this format has rows from 0 s on; put it into a "
+            "file whose time begins at 0, or export csv"
+        )
     step = 1 / frame_rate(times)
     return np.arange(0, times[0] - step / 2, step)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ _DECIMALS = (
     | dict.fromkeys(("yaw", "pitch", "roll", "scale", "tx", "ty"), 3)
 )
 _CURVE_DECIMALS = 5
-_CHUNK = 1000  # rows whose texts are in memory at a time
+_CHUNK = 1000  # rows that are made into text at a time
 
 
 def table(track: Track) -> dict[str, np.ndarray]:
@@ -42,16 +43,25 @@ def table(track: Track) -> dict[str, np.ndarray]:
 
 def write_curves(track: Track, folder: Path) -> Path:
     """Write `curves.csv`, the columns of `table`, into a folder."""
-    columns = table(track)
     path = Path(folder) / NAME
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(columns)
-        for first in range(0, len(track), _CHUNK):
-            rows = slice(first, first + _CHUNK)
-            texts = (_text(name, values[rows]) for name, values in columns.items())
-            writer.writerows(zip(*texts, strict=True))
+    write_columns(path, table(track), _text)
     return path
+
+
+def write_columns(
+    path: Path, columns: Mapping[str, np.ndarray], text: Callable[[str, np.ndarray], list[str]], end: str = "\r\n"
+) -> None:
+    """Write columns (T,) by name as CSV whose lines end with `end`; `text(name, values)` makes texts of some values.
+
+    It goes in pieces: as texts, all rows of an hour would take half a gigabyte.
+    """
+    count = len(next(iter(columns.values())))
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator=end)
+        writer.writerow(columns)
+        for first in range(0, count, _CHUNK):
+            texts = (text(name, values[first : first + _CHUNK]) for name, values in columns.items())
+            writer.writerows(zip(*texts, strict=True))
 
 
 def _text(name: str, values: np.ndarray) -> list[str]:

@@ -18,6 +18,9 @@ import numpy as np
 from selftrack.errors import UserError
 from selftrack.tracker.sources.prefetch import prefetch
 
+MOST_PIXELS = 8192 * 8192
+"""Of a frame. Damaged headers promise larger ones, which would take gigabytes."""
+_MOST_AHEAD, _AHEAD = 4, 2**28  # frames that are read ahead, and bytes of them, at most
 _TOLERANCE = 1e-6  # seconds; window edges are compared with times that went through floating point
 
 
@@ -44,6 +47,15 @@ class SourceInfo:
     has_audio: bool = False
     shifts: tuple[Fraction, ...] = ()  # seconds added to the second, third ... part, where time stamps start again
     timecode: str = ""  # of time 0, HH:MM:SS:FF, see `selftrack.tracker.timecode`; empty where the source has none
+
+
+def check_size(path: Path, width: int, height: int) -> None:
+    """Raise UserError of pictures that are too large to be read."""
+    if width * height > MOST_PIXELS:
+        raise UserError(
+            f"{path}: its picture is {width}x{height}, or damaged; at most {MOST_PIXELS / 1e6:.0f} million pixels are "
+            "read; make it smaller"
+        )
 
 
 @dataclass(frozen=True)
@@ -105,7 +117,8 @@ class FrameSource(ABC):
             only: row numbers whose frames are wanted; the others are dropped, which is cheaper.
         """
         self.notes = self._on_opening
-        frames = prefetch(self._read(only))
+        ahead = _AHEAD // (3 * self.info.width * self.info.height)
+        frames = prefetch(self._read(only), depth=min(max(ahead, 1), _MOST_AHEAD))
         self._passes.append(frames)
         return frames
 

@@ -10,6 +10,7 @@ import av
 from av.container import InputContainer
 
 from selftrack.errors import UserError
+from selftrack.tracker.sources.base import MOST_PIXELS, check_size
 from selftrack.tracker.timecode import Timecode, counted_rate
 
 # Their timeline starts at 0 by definition; other containers (MPEG-TS) start their clock anywhere.
@@ -49,7 +50,7 @@ def video_stream(container: InputContainer, path: Path, number: int | None = Non
     """Return a video of a file: the one with that number, by default the one marked as default, else the largest.
 
     Raises:
-        UserError: there is none, or its codec is not known.
+        UserError: there is none, its codec is not known, or its pictures are too large.
     """
     streams = video_streams(container)
     if not streams:
@@ -57,6 +58,8 @@ def video_stream(container: InputContainer, path: Path, number: int | None = Non
     stream = _numbered(streams, path, number) if number is not None else _best(streams)
     if stream.codec_context is None:
         raise UserError(f"{path}: its video codec is not known here")
+    check_size(path, stream.width, stream.height)
+    stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}  # later frames may be larger
     stream.thread_type = "AUTO"
     return stream
 

@@ -9,6 +9,7 @@ import av
 import numpy as np
 
 from selftrack.errors import UserError
+from selftrack.tracker.sources.base import MOST_PIXELS, check_size
 
 _MAGIC = b"\x76\x2f\x31\x01"
 _TILED, _MULTIPART = 0x200, 0x1000  # bits of the version field
@@ -30,11 +31,12 @@ def decode_exr(data: bytes, path: Path) -> np.ndarray:
     """
     _check(data, path)
     decoder = av.CodecContext.create("exr", "r")
+    decoder.options = {"max_pixels": str(MOST_PIXELS)}
     try:
         frames = [*decoder.decode(av.Packet(data)), *decoder.decode(None)]
     except (av.FFmpegError, ValueError) as error:
         raise UserError(f"{path}: not an EXR picture with channels R, G, B or Y that can be read") from error
-    return np.nan_to_num(_channels(frames[0], path), nan=0.0, posinf=np.inf, neginf=-np.inf)
+    return np.nan_to_num(_channels(frames[0], path), copy=False, nan=0.0, posinf=np.inf, neginf=-np.inf)
 
 
 def _channels(frame: av.VideoFrame, path: Path) -> np.ndarray:
@@ -43,7 +45,7 @@ def _channels(frame: av.VideoFrame, path: Path) -> np.ndarray:
     if kind not in ("16", "32"):
         raise UserError(f"{path}: has pixels of whole numbers; only half and float are read")
     planes = [
-        np.frombuffer(memoryview(plane), f"<f{int(kind) // 8}").reshape(frame.height, -1).astype(np.float32)
+        np.frombuffer(memoryview(plane), f"<f{int(kind) // 8}").reshape(frame.height, -1).astype(np.float32, copy=False)
         for plane in frame.planes
     ]
     if layout.startswith("gbr"):
@@ -61,11 +63,13 @@ def _check(data: bytes, path: Path) -> None:
         if version & _MULTIPART:
             return
         attributes, at = _attributes(data)
-        shifted = struct.unpack("<4i", attributes[b"displayWindow"])[:2] != (0, 0)
+        windows = [struct.unpack("<4i", attributes[name]) for name in (b"dataWindow", b"displayWindow")]
         end = _end(data, at, bool(version & _TILED))
-    except (struct.error, KeyError, IndexError, ValueError) as error:
+    except (struct.error, KeyError, IndexError, ValueError, OverflowError) as error:
         raise UserError(f"{path}: a damaged or cut off EXR picture") from error
-    if shifted:
+    for left, top, right, bottom in windows:
+        check_size(path, right - left + 1, bottom - top + 1)
+    if windows[1][:2] != (0, 0):
         raise UserError(f"{path}: its display window does not begin at (0, 0); write it with one that does")
     if end > len(data):
         raise UserError(f"{path}: a cut off EXR picture")
@@ -85,9 +89,10 @@ def _attributes(data: bytes) -> tuple[dict[bytes, bytes], int]:
 
 def _end(data: bytes, table: int, tiled: bool) -> int:
     """Where the last chunk of pixels ends; the table of the chunks' places ends where the first of them begins."""
-    places: list[int] = []
-    while not places or table + 8 * len(places) < min(places):
-        places += struct.unpack_from("<Q", data, table + 8 * len(places))
-    size_at = max(places) + (16 if tiled else 4)  # after the tile's place, or the number of the row
+    first, last, at = len(data), 0, table
+    while at < first:
+        (place,) = struct.unpack_from("<Q", data, at)
+        first, last, at = min(first, place), max(last, place), at + 8
+    size_at = last + (16 if tiled else 4)  # after the tile's place, or the number of the row
     (size,) = struct.unpack_from("<I", data, size_at)
     return size_at + 4 + size

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import math
 import re
+import struct
+import zlib
 from collections.abc import Callable, Container, Iterator
 from fnmatch import fnmatchcase
 from fractions import Fraction
@@ -16,12 +18,14 @@ import numpy as np
 
 from selftrack.errors import UserError
 from selftrack.io import file_hash
-from selftrack.tracker.sources.base import Frame, FrameSource, SourceInfo, Window
+from selftrack.tracker.sources.base import Frame, FrameSource, SourceInfo, Window, check_size
 from selftrack.tracker.sources.exr import decode_exr, srgb
 from selftrack.tracker.sources.names import NUMBER, SUFFIXES, is_picture, sequence_name
 
 MOST = 10_000  # pictures per second, beyond which times would be one
 FPS = 24.0
+_PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
+_BAND = 256  # rows of an EXR picture whose light is encoded at a time
 
 
 class ImageSequence(FrameSource):
@@ -115,14 +119,62 @@ def read_picture(path: Path) -> np.ndarray:
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     if path.suffix.lower() == ".exr":
-        return np.rint(255 * srgb(decode_exr(data, path))).astype(np.uint8)
+        light = decode_exr(data, path)
+        bands = (light[first : first + _BAND] for first in range(0, len(light), _BAND))
+        return np.concatenate([np.rint(255 * srgb(band)).astype(np.uint8) for band in bands])
+    if not _is_whole(data, path):
+        raise UserError(f"{path}: not a picture, or cut off or damaged")
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_ANYDEPTH)
     except cv2.error:  # of an empty file
         image = None
     if image is None:
-        raise UserError(f"{path}: not a picture, or cut off")
+        raise UserError(f"{path}: not a picture, or cut off or damaged")
     return ((image.astype(np.uint32) + 128) // 257).astype(np.uint8) if image.dtype == np.uint16 else image
+
+
+def _is_whole(data: bytes, path: Path) -> bool:
+    """Whether a PNG picture has all that it says, and a JPEG picture its end: OpenCV would draw the rest in grey, and
+    libpng print what it misses. Raises UserError of those that are too large. Other kinds are left to OpenCV."""
+    try:
+        if data.startswith(_PNG):
+            check_size(path, *struct.unpack_from(">2I", data, 16))
+            return _is_whole_png(data)
+        return _is_whole_jpeg(data, path) if data.startswith(_JPEG) else True
+    except struct.error:
+        return False
+
+
+def _is_whole_png(data: bytes) -> bool:
+    """Whether all critical chunks have their checksums (PNG specification, 5.3). Raises struct.error at the end."""
+    at, kind = len(_PNG), b""
+    while kind != b"IEND":
+        (length,), kind = struct.unpack_from(">I", data, at), data[at + 4 : at + 8]
+        (said,) = struct.unpack_from(">I", data, at + 8 + length)
+        critical = kind[:1].isupper()
+        if critical and zlib.crc32(memoryview(data)[at + 4 : at + 8 + length]) != said:
+            return False
+        at += 12 + length
+    return True
+
+
+def _is_whole_jpeg(data: bytes, path: Path) -> bool:
+    """Whether there is an end of the image after the first scan (ITU-T T.81, B.1). Raises struct.error at the end."""
+    at = 2
+    while True:
+        (marker,) = struct.unpack_from(">H", data, at)
+        if marker == 0xFFFF:  # fill
+            at += 1
+            continue
+        if marker == 0xFFDA:
+            return data.find(b"\xff\xd9", at) >= 0
+        if marker < 0xFFC0:
+            return False
+        (length,) = struct.unpack_from(">H", data, at + 2)
+        if 0xFFC0 <= marker <= 0xFFCF and marker not in (0xFFC4, 0xFFC8, 0xFFCC):
+            height, width = struct.unpack_from(">2H", data, at + 5)
+            check_size(path, width, height)
+        at += 2 + length
 
 
 def natural(name: str) -> tuple[list[int | str], str]:

@@ -17,7 +17,7 @@ from av.container import InputContainer
 
 from selftrack.errors import UserError
 from selftrack.io import file_hash
-from selftrack.tracker.sources.base import Frame, FrameSource, SourceInfo, Window
+from selftrack.tracker.sources.base import Frame, FrameSource, SourceInfo, Window, check_size
 from selftrack.tracker.sources.container import (
     clock_leaps,
     described,
@@ -230,6 +230,7 @@ class VideoFile(FrameSource):
             self._began = max(float((reading.stream.start_time or 0) * time_base(reading.stream) - reading.zero), 0.0)
             self.notes = self._on_opening = tuple(notes)
             shape = Shape((first.width, first.height), orientation(first), reading.aspect(first))
+            check_size(self.path, *shape.displayed)
             info = SourceInfo(
                 name=self.path.stem,
                 path=self.path.resolve(),

@@ -61,14 +61,15 @@ class VideoWriter:
         return self
 
     def __exit__(self, kind: type | None, *exc: object) -> None:
-        if kind is None:
-            self._out.mux(self._stream.encode())
-            self._mux_audio(float("inf"))
-        self._audio.close()
-        self._out.close()
-        if kind is None:
-            self._part.replace(self.path)
-        else:
+        try:
+            if kind is None:
+                self._out.mux(self._stream.encode())
+                self._mux_audio(float("inf"))
+            self._audio.close()
+            self._out.close()
+            if kind is None:
+                self._part.replace(self.path)
+        finally:
             self._part.unlink(missing_ok=True)
 
     def write(self, image: np.ndarray, time: float) -> None:

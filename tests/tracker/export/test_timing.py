@@ -50,3 +50,10 @@ def test_timecode_counts_at_the_rate_that_the_clip_says(make_track: Callable[...
         with_timecode(few, "01:00:00;00")
     coded = with_timecode(replace(few, timecode_rate=2997 / 100), "01:00:00;00")
     assert (coded.timecode, coded.timecode_rate) == ("01:00:00;00", 30000 / 1001)
+
+
+def test_rows_before_a_clip_that_begins_after_a_day_are_refused() -> None:
+    """As damaged time stamps say; the rows would take all memory."""
+    assert len(times_before(np.array([3600.0, 3600.04]))) == 90_000
+    with pytest.raises(UserError, match="begins at 2147483 s of its own time"):
+        times_before(np.array([2147483.0, 2147483.04]))

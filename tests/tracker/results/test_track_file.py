@@ -1,5 +1,7 @@
 """The track file: exact round trip, derived quantities in closed form, damage refused."""
 
+import csv
+from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -237,3 +239,14 @@ mouthPressLeft mouthPressRight mouthLowerDownLeft mouthLowerDownRight mouthUpper
 browDownLeft browDownRight browInnerUp browOuterUpLeft browOuterUpRight cheekPuff cheekSquintLeft
 cheekSquintRight noseSneerLeft noseSneerRight tongueOut
 """
+
+
+def test_pieces_of_a_table_make_one(make_track: Callable[..., Track], tmp_path: Path) -> None:
+    """At every length about the size of a piece."""
+    for count in (1, 999, 1000, 1001, 2500):
+        rng = np.random.default_rng(count)
+        track = make_track(np.arange(count) / 30, {"jawOpen": rng.random(count)})
+        with open(write_curves(track, tmp_path), newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        assert [int(row["frame"]) for row in rows] == list(range(count))
+        np.testing.assert_allclose([float(row["jawOpen"]) for row in rows], track.curves()["jawOpen"], atol=6e-6)

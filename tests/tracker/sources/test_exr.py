@@ -109,6 +109,12 @@ def test_a_sequence_is_srgb(tmp_path: Path) -> None:
     assert (frames[1].image[..., :1] == frames[1].image).all()
 
 
+def _with_places(data: bytes, place: int) -> bytes:
+    """With that as the place of the first chunk of pixels."""
+    at = data.index(b"screenWindowWidth") + 18 + 6 + 4 + 4 + 1
+    return data[:at] + struct.pack("<Q", place) + data[at + 8 :]
+
+
 @pytest.mark.parametrize(
     "data,words",
     [
@@ -122,6 +128,8 @@ def test_a_sequence_is_srgb(tmp_path: Path) -> None:
         (exr(light("UV")), "channels R, G, B or Y"),
         (exr({n: np.ones((6, 9), np.uint32) for n in "RGB"}), "whole numbers"),
         (exr(light())[:8] + bytes(200), "damaged or cut off"),
+        (_with_places(exr(light()), 2**64 - 1), "damaged or cut off"),
+        (exr(light(), data=(0, 0, 65_499, 65_499)), "its picture is 65500x65500"),
     ],
 )
 def test_bad_files_say_what_is_wrong_in_one_line(data: bytes, words: str) -> None:

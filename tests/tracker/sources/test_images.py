@@ -1,6 +1,8 @@
 """Sequences of pictures: the same pixels as the clip they were made from, in the order of their numbers."""
 
 import hashlib
+import struct
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -158,9 +160,16 @@ def bad(folder: Path, name: str) -> tuple[Path, dict]:
     save(folder / "good", levels(2), ["a.png", "b.png"])
     save(folder / "mixed", [*levels(2), np.zeros((6, 9, 3), np.uint8)], ["1.png", "2.png", "3.png"])
     whole = cv2.imencode(".png", np.random.default_rng(0).integers(0, 255, (40, 40, 3), dtype=np.uint8))[1].tobytes()
-    for broken, data in (("text", b"text"), ("none", b""), ("cut", whole[: len(whole) // 2])):
+    photo = cv2.imencode(".jpg", np.random.default_rng(0).integers(0, 255, (40, 40, 3), dtype=np.uint8))[1].tobytes()
+    huge = whole[:16] + struct.pack(">2I", 65_500, 65_500) + whole[24:29]
+    frame = photo.index(b"\xff\xc0") + 5
+    pictures = {"text": b"text", "none": b"", "cut": whole[: len(whole) // 2], "cut.jpg": photo[: len(photo) // 2]}
+    pictures["sum"] = whole[:100] + bytes([whole[100] ^ 1]) + whole[101:]
+    pictures["huge"] = huge + struct.pack(">I", zlib.crc32(huge[12:])) + whole[33:]
+    pictures["huge.jpg"] = photo[:frame] + struct.pack(">2H", 65_500, 65_500) + photo[frame + 4 :]
+    for broken, data in pictures.items():
         (folder / broken).mkdir()
-        (folder / broken / "1.png").write_bytes(data)
+        (folder / broken / f"1{Path(broken).suffix or '.png'}").write_bytes(data)
     settings = {"late": {"start": 1}, "early": {"start": -1}, "slow": {"fps": 0}, "nan": {"fps": float("nan")}}
     return folder / ("good" if name in settings else name), settings.get(name, {})
 
@@ -176,7 +185,11 @@ def bad(folder: Path, name: str) -> tuple[Path, dict]:
         ("mixed", "3.png: is 9x6, but 1.png is 8x6"),
         ("text", "1.png: not a picture"),
         ("none", "1.png: not a picture"),
-        ("cut", "1.png: not a picture, or cut off"),
+        ("cut", "1.png: not a picture, or cut off or damaged"),
+        ("cut.jpg", "1.jpg: not a picture, or cut off or damaged"),
+        ("sum", "1.png: not a picture, or cut off or damaged"),
+        ("huge", "1.png: its picture is 65500x65500, or damaged; at most 67 million pixels are read"),
+        ("huge.jpg", "1.jpg: its picture is 65500x65500, or damaged"),
         ("late", "no pictures from 1 s on; they last 0.08 s"),
         ("early", "--start -1.0: must be a number of seconds, at least 0"),
         ("slow", "0 pictures per second"),
@@ -189,6 +202,24 @@ def test_bad_sequences_say_what_is_wrong_in_one_line(tmp_path: Path, name: str, 
         with ImageSequence(path, **settings) as source:
             list(source)
     assert words in str(error.value) and "\n" not in str(error.value)
+
+
+def test_what_png_and_jpeg_may_hold_beside_the_picture_is_passed_over(tmp_path: Path) -> None:
+    """A comment of a PNG with a wrong checksum; a JPEG's thumbnail, restart markers and what a telephone appends."""
+    (picture,) = levels(1, np.uint8)
+    save(tmp_path, [picture], ["a.png"])
+    data = (tmp_path / "a.png").read_bytes()
+    (tmp_path / "a.png").write_bytes(data[:33] + struct.pack(">I4s2sI", 2, b"tEXt", b"a\0", 7) + data[33:])
+    assert order(ImageSequence(tmp_path / "a.png")) == [0]
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    photo = cv2.imencode(".jpg", noise, [cv2.IMWRITE_JPEG_RST_INTERVAL, 1, cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[
+        1
+    ].tobytes()
+    thumbnail = cv2.imencode(".jpg", noise[:8, :8])[1].tobytes()
+    segment = b"\xff\xe1" + struct.pack(">H", 2 + len(thumbnail)) + thumbnail
+    (tmp_path / "b.jpg").write_bytes(photo[:2] + segment + photo[2:] + b"more")
+    (frame,) = ImageSequence(tmp_path / "b.jpg")
+    np.testing.assert_array_equal(frame.image, cv2.imdecode(np.frombuffer(photo, np.uint8), cv2.IMREAD_COLOR_RGB))
 
 
 def test_a_picture_that_vanishes_stops_the_pass(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import struct
+import time
 from collections.abc import Callable, Iterable
 from fractions import Fraction
 from pathlib import Path
@@ -11,7 +12,9 @@ import numpy as np
 import pytest
 
 from selftrack.errors import UserError
+from selftrack.tracker.sources import base
 from selftrack.tracker.sources.base import Frame, Window
+from selftrack.tracker.sources.pictures import Renderer
 from selftrack.tracker.sources.video import VideoFile
 
 MakeClip = Callable[..., Path]
@@ -240,3 +243,40 @@ def test_bad_files_say_what_is_wrong_in_one_line(tmp_path: Path, smile: Path, na
     with pytest.raises(UserError, match=words) as error:
         VideoFile(bad_files(tmp_path, smile)[name])
     assert "\n" not in str(error.value) and name.replace("folder", tmp_path.name) in str(error.value)
+
+
+def test_pictures_that_are_too_large_are_refused(make_clip: MakeClip) -> None:
+    """The screen of a GIF has its size in bytes 6 to 9."""
+    clip = make_clip("huge.gif", counting(1), codec="gif", pix_fmt="rgb8")
+    raw = bytearray(clip.read_bytes())
+    raw[6:10] = struct.pack("<2H", 9000, 9000)
+    clip.write_bytes(raw)
+    with pytest.raises(UserError, match="huge.gif: its picture is 9000x9000, or damaged; at most 67 million pixels"):
+        VideoFile(clip)
+
+
+def test_a_frame_that_is_too_large_does_not_decode(make_clip: MakeClip) -> None:
+    """VP8 keeps width and height in 14 bits each of every key frame (RFC 6386, 9.1)."""
+    clip = make_clip("grows.webm", counting(4), codec="libvpx", g="1")
+    raw = bytearray(clip.read_bytes())
+    at = raw.rindex(b"\x9d\x01\x2a") + 3
+    raw[at : at + 4] = struct.pack("<2H", 16_383, 16_383)
+    clip.write_bytes(raw)
+    with VideoFile(clip) as reader:
+        assert numbers(reader) == [0, 1, 2][: len(list(reader))]
+    assert "1 did not decode" in reader.notes[0]
+
+
+def test_large_frames_are_not_read_far_ahead(make_clip: MakeClip, monkeypatch: pytest.MonkeyPatch) -> None:
+    clip, read = make_clip("large.mp4", counting(9, 64, 96)), list[int]()
+
+    def counted(self: Renderer, frame: av.VideoFrame, aspect: Fraction) -> np.ndarray:
+        read.append(1)
+        return np.zeros((64, 96, 3), np.uint8)
+
+    monkeypatch.setattr(Renderer, "__call__", counted)
+    monkeypatch.setattr(base, "_AHEAD", 2 * 64 * 96 * 3)
+    with VideoFile(clip) as reader:
+        next(reader.frames())
+        time.sleep(0.3)
+        assert len(read) <= 1 + 2 + 1  # taken, waiting, in the thread's hands

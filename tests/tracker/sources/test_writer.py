@@ -1,5 +1,6 @@
 """Videos out: times, sizes, colours and the sound of what was read."""
 
+import os
 from collections.abc import Callable, Iterable
 from fractions import Fraction
 from pathlib import Path
@@ -127,3 +128,24 @@ def test_writer_leaves_nothing_after_an_error(smile: Path, tmp_path: Path) -> No
         with VideoWriter(tmp_path / "out.mp4", (32, 32), info_of(smile)) as writer:
             writer.write(np.zeros((8, 8, 3), np.uint8), 0.0)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="limits of POSIX")
+def test_nothing_is_left_where_the_disk_is_full(tmp_path: Path) -> None:
+    """Also where that shows only when the file is closed: a small one is written then."""
+    import resource
+
+    before, info = (
+        resource.getrlimit(resource.RLIMIT_FSIZE),
+        SourceInfo("a", None, 64, 48, Fraction(25), None, Fraction(1, 25)),
+    )
+    noise = np.random.default_rng(0).integers(0, 255, (48, 64, 3), dtype=np.uint8)
+    for count in (2, 60):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+        try:
+            with pytest.raises(OSError), VideoWriter(tmp_path / "a.mp4", (64, 48), info) as writer:
+                for number in range(count):
+                    writer.write(np.roll(noise, 7 * number, 1), number / 25)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert not list(tmp_path.iterdir())

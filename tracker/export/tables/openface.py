@@ -15,7 +15,6 @@ far as they do not close over it, or by either lip.
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +25,7 @@ from selftrack.tracker.export.gaze import gaze_directions
 from selftrack.tracker.export.options import ExportOptions
 from selftrack.tracker.export.registry import Need, exporter
 from selftrack.tracker.geometry.camera import camera_pose, focal_length
+from selftrack.tracker.results.curves import write_columns
 
 if TYPE_CHECKING:
     from selftrack.tracker.results.track_file import Track
@@ -89,11 +89,11 @@ def export_openface(track: Track, path: Path, options: ExportOptions) -> None:
     columns = _columns(track, focal_length(track, options.focal))
     formats = {"frame": "d", "face_id": "d", "success": "d", "timestamp": ".6f", "confidence": ".3f"}
     formats |= {name: "d" for name in columns if name.endswith("_c")}
-    texts = [[format(v, formats.get(name, ".5f")) for v in values.tolist()] for name, values in columns.items()]
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(zip(*texts, strict=True))
+
+    def text(name: str, values: np.ndarray) -> list[str]:
+        return [format(v, formats.get(name, ".5f")) for v in values.tolist()]
+
+    write_columns(path, columns, text, "\n")
 
 
 def _columns(track: Track, focal: float) -> dict[str, np.ndarray]:

@@ -13,7 +13,7 @@ from selftrack.tracker.export.options import ExportOptions
 from selftrack.tracker.export.registry import Need, exporter
 from selftrack.tracker.export.tables.livelink import livelink_curves
 from selftrack.tracker.export.timing import frame_rate
-from selftrack.tracker.results.curves import table
+from selftrack.tracker.results.curves import table, write_columns
 
 if TYPE_CHECKING:
     from selftrack.tracker.results.track_file import Track
@@ -32,12 +32,11 @@ def wide_table(track: Track, raw: Track | None = None) -> dict[str, np.ndarray]:
 @exporter("csv", "{clip}.csv", timecode=True)
 def export_csv(track: Track, path: Path, options: ExportOptions) -> None:
     """Write the wide table as CSV, to nine significant digits (exact for the curves)."""
-    columns = wide_table(track, options.raw)
-    texts = [[value if isinstance(value, str) else f"{value:.9g}" for value in v.tolist()] for v in columns.values()]
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(zip(*texts, strict=True))
+
+    def text(name: str, values: np.ndarray) -> list[str]:
+        return [value if isinstance(value, str) else f"{value:.9g}" for value in values.tolist()]
+
+    write_columns(path, wide_table(track, options.raw), text, "\n")
 
 
 @exporter("parquet", "{clip}.parquet", package="pyarrow", timecode=True)

@@ -1,0 +1,119 @@
+"""Is a run that was killed taken up again? `track`, killed at random times, against one that nothing disturbed.
+
+    python -m selftrack.eval.checks.kills CLIP OUT --duration 2
+    python -m selftrack.eval.checks.kills CLIP OUT --duration 2 --adapt
+
+Each time the same command is given again, and has to end with the same bytes. Meanwhile the folder of results may hold
+none of the results, or all, and no process may outlive the one that was killed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import numpy as np
+import typer
+
+from selftrack.command import run
+from selftrack.errors import UserError
+from selftrack.io import PRIVATE, file_hash, markdown_table
+
+RESULTS = ("curves.csv", "track.npz")
+_ADAPT = ("--adapt", *(f"--set=adapt.{setting}" for setting in ("steps=24", "refresh=8", "evaluate=8")))
+_PATIENCE = 1.0  # seconds that processes of a group may take to end
+
+
+class Killed(NamedTuple):
+    """What a run that was killed has left, and how the next one ended."""
+
+    second: float
+    """When it was killed; NaN where it had ended before."""
+    left: str
+    """Which results were there: none, all or some."""
+    orphans: bool
+    """Whether a process lived on."""
+    again: str
+    """Of the same command: same, other bytes, or its exit status."""
+
+    @property
+    def good(self) -> bool:
+        """Whether all is as it should be."""
+        return self.left != "some" and not self.orphans and self.again == "same"
+
+
+def hashes(folder: Path) -> list[str]:
+    """Hash `RESULTS` of a folder; those that are not there are empty."""
+    return [file_hash(folder / name) if (folder / name).exists() else "" for name in RESULTS]
+
+
+def kill_and_repeat(command: Sequence[str], folder: Path, second: float, expected: Sequence[str]) -> Killed:
+    """Start a command that writes into a folder, kill it after some seconds, and give it again."""
+    shutil.rmtree(folder, ignore_errors=True)
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True) as process:
+        try:
+            process.wait(second)
+            second = float("nan")
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+    orphans = _lives_on(process.pid)
+    present = [value != "" for value in hashes(folder)]
+    left = "all" if all(present) else "some" if any(present) else "none"
+    if left != "all":
+        status = subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode
+        if status != 0:
+            return Killed(second, left, orphans, f"status {status}")
+    clean = not list(folder.parent.glob(f".{folder.name}-*{PRIVATE}")) or left == "all"
+    same = hashes(folder) == list(expected)
+    return Killed(second, left, orphans, "same" if same and clean else "other bytes" if clean else "a folder left")
+
+
+def _lives_on(group: int) -> bool:
+    """Whether a process of a group still lives after a while."""
+    until = time.monotonic() + _PATIENCE
+    while time.monotonic() < until:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return False
+        time.sleep(_PATIENCE / 10)
+    return True
+
+
+def main(
+    clip: Annotated[Path, typer.Argument(help="Video that shows a face.", metavar="CLIP")],
+    output: Annotated[Path, typer.Argument(help="Folder for the tracks.", metavar="OUT")],
+    duration: Annotated[float, typer.Option(help="Track so many seconds of it (default 2).")] = 2.0,
+    adapt: Annotated[bool, typer.Option("--adapt", help="Adapt first, in 24 steps with three checkpoints.")] = False,
+    times: Annotated[int, typer.Option(help="Kill it so often (default 10).", min=1)] = 10,
+    seed: Annotated[int, typer.Option(help="Random seed of when (default 0).", min=0)] = 0,
+) -> None:
+    """Kill `track` at random times, repeat it, and compare; status 1 where something differs."""
+    output.mkdir(parents=True, exist_ok=True)
+    settings = [f"--duration={duration}", "--no-overlay", "--quiet", *(_ADAPT if adapt else ())]
+    command = [sys.executable, "-m", "selftrack", str(clip), *settings, "-o"]
+    whole, folder = output / "whole", output / "killed"
+    shutil.rmtree(whole, ignore_errors=True)
+    rows, fastest = [], np.inf
+    for share in np.random.default_rng(seed).random(times).tolist():
+        began = time.monotonic()  # anew: a machine with other work is now slow and now fast
+        shutil.rmtree(whole, ignore_errors=True)
+        if subprocess.run([*command, str(whole)], check=False).returncode != 0:
+            raise UserError(f"{clip}: cannot be tracked, not even undisturbed; name another clip")
+        fastest = min(fastest, time.monotonic() - began)
+        rows.append(kill_and_repeat([*command, str(folder)], folder, share * fastest, hashes(whole)))
+        print(*rows[-1], flush=True)
+    cells = [[f"{row.second:.1f}", row.left, "yes" if row.orphans else "no", row.again] for row in rows]
+    print(markdown_table(["killed after s", "results there", "processes left", "the same command again"], cells))
+    sys.exit(not all(row.good for row in rows))
+
+
+if __name__ == "__main__":
+    run("python -m selftrack.eval.checks.kills", kills=main)
