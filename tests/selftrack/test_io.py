@@ -347,7 +347,7 @@ def test_what_killed_runs_have_left_is_removed_and_no_more(tmp_path: Path) -> No
             assert not left.exists() and other.exists()
             (work / "a").write_text("whole")
         (tmp_path / "out" / "a").unlink()
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".out-backup01", "live", "out"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".out-backup01", "out"]
 
 
 def test_a_full_disk_is_one_line_and_nothing_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
