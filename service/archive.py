@@ -36,7 +36,7 @@ class _Pipe(io.RawIOBase):
 def zipped(folder: Path, names: Sequence[str]) -> Iterator[bytes]:
     """The bytes of a zip of those files of a folder; they are stored as they are, for most are compressed already."""
     pipe = _Pipe()
-    with ZipFile(pipe, "w", ZIP_STORED) as archive:  # type: ignore[type-var]
+    with ZipFile(pipe, "w", ZIP_STORED) as archive:
         for name in names:
             entry = ZipInfo.from_file(folder / name, name)
             with open(folder / name, "rb") as file, archive.open(entry, "w") as member:

@@ -1,10 +1,10 @@
 """A stream of pictures by WebSocket (RFC 6455): each connection has a tracker of its own, all have one model.
 
-A client sends binary messages, a JPEG or PNG picture each, and gets one text message for each that is tracked: JSON as of
-`selftrack.tracker.live.senders.websocket`, with "frame", the number of the picture counted from 0, and "dropped", how many
-were left out so far, since newer ones came before they could be begun. A text message {"time": 1.5} before a picture
-is its time in seconds; without it, it is that of its arrival. What cannot be tracked is answered by {"error": ...} with
-the same two numbers, and the stream goes on.
+A client sends binary messages, a JPEG or PNG picture each, and gets one text message for each that is tracked: JSON as
+of `selftrack.tracker.live.senders.websocket`, with "frame", the number of the picture counted from 0, and "dropped",
+how many were left out so far, since newer ones came before they could be begun. A text message {"time": 1.5} before a
+picture is its time in seconds; without it, it is that of its arrival. What cannot be tracked is answered by
+{"error": ...} with the same two numbers, and the stream goes on.
 """
 
 from __future__ import annotations
