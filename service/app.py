@@ -236,12 +236,13 @@ def create_app(service: Service, token: str | None = None) -> FastAPI:
 
 
 async def _refuse(request: Request, error: Exception) -> JSONResponse:
-    """One line that says why."""
-    headers = None
+    """One line that says why. The connection ends with it: what is still sent of an upload would be read in vain."""
+    headers = {"Connection": "close"}
     if isinstance(error, Refusal):
         status, why = error.status, error.why
     elif isinstance(error, HTTPException):
-        status, why, headers = error.status_code, str(error.detail), error.headers
+        status, why = error.status_code, str(error.detail)
+        headers |= dict(error.headers or {})
     else:
         status, why = 422, str(error)
     return JSONResponse({"error": " ".join(why.split())}, status, headers)

@@ -185,9 +185,7 @@ def check_clip(path: Path, name: str, options: JobOptions, config: ServeConfig) 
     if pixels > config.pixels * MEGA:
         raise Refusal(422, f"{name}: its pictures may have {config.pixels:g} megapixels; make it smaller")
     if duration > config.length:
-        raise Refusal(
-            422, f"{name}: {config.length:g} s may be tracked, these are {duration:.1f}; send start, duration"
-        )
+        raise Refusal(422, f"{name}: {config.length:g} s may be tracked, not {duration:.1f}; send start, duration")
 
 
 def _readable(
