@@ -2,9 +2,12 @@
 
 import json
 import math
+import re
+import textwrap
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -130,6 +133,20 @@ def test_a_bomb_is_not_unpacked() -> None:
     head = small[12:16] + (8_000).to_bytes(4, "big") * 2 + small[24:29]
     with pytest.raises(UserError, match="9 megapixels; got 8000x8000"):
         decode(small[:12] + head + zlib.crc32(head).to_bytes(4, "big") + small[33:], 9)
+
+
+def test_the_client_of_the_documentation_runs(
+    serve: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "service.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"^    import asyncio.*?^    asyncio\.run.*?$", page, re.M | re.S)
+    assert len([line for line in code.splitlines() if line.strip()]) <= 10
+    (tmp_path / "frames").mkdir()
+    for number in range(3):
+        (tmp_path / "frames" / f"{number}.jpg").write_bytes(picture(number, ".jpg"))
+    monkeypatch.chdir(tmp_path)
+    exec(textwrap.dedent(code).replace(":8000", f":{serve().port}"), {})
+    assert capsys.readouterr().out == "0.0\n" * 3
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"time": "1"}', '{"time": null}', '{"time": 1e999}', "{", "1", "[" * 9999])
