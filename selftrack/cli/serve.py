@@ -24,7 +24,7 @@ from selftrack.errors import UserError, of_extra
 os.environ.setdefault("GOMP_SPINCOUNT", "20000")  # as for `track`
 
 _ROOTS = ("track", "serve")
-_OTHERS = ("adapt", "export")  # of the config.yaml of a result; each job says for itself
+_OTHERS = ("adapt", "export", "faces", "live")  # of a result's config.yaml; each job says for itself
 _OF_JOBS = ("track.start", "track.duration", "track.detect.face", "track.fps", "track.stream", "track.timecode")
 
 

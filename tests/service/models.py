@@ -9,8 +9,15 @@ from pathlib import Path
 
 from crew import load_made_up
 
+from selftrack.tracker.pipeline import load_model
+
 PATIENCE = 0.05
 """Seconds that a slow model takes for a frame."""
+
+
+def load_real(config: object) -> object:
+    """The bundled one."""
+    return load_model(config)
 
 
 def load_slow(config: object) -> object:

@@ -6,7 +6,7 @@ import re
 import textwrap
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import cv2
@@ -17,6 +17,9 @@ from websockets.sync.client import ClientConnection, connect
 
 from selftrack.errors import UserError
 from selftrack.service.stream import Newest, Shot, decode, read_time
+from selftrack.tracker.rows import NoRows
+from selftrack.tracker.sources.opening import open_source
+from selftrack.tracker.tracker import Tracker
 
 
 def picture(number: int, kind: str = ".png", size: tuple[int, int] = (100, 120)) -> bytes:
@@ -82,6 +85,37 @@ def test_each_connection_has_a_tracker_of_its_own(serve: Callable) -> None:
             pass
         assert refused.value.response.status_code == 503
         assert json.loads(refused.value.response.body)["error"].startswith("2 streams are open")
+
+
+def test_streams_at_a_time_have_the_curves_of_a_tracker_alone(serve: Callable, smile: Path) -> None:
+    """With the real network, whose interpreters are one a thread: the frames of each in turn, asked for at once."""
+    service = serve("load_real")
+    with open_source(smile, start=1.0, duration=0.2) as source:
+        frames = [(frame.time, frame.image) for frame in source]
+    orders = (frames, [(time, image[:, ::-1]) for time, image in frames])
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(stream(service)) for _ in orders]
+        trackers = [Tracker(service.service.model, rows=NoRows()) for _ in orders]
+        for pair in zip(*orders, strict=True):
+            for socket, (time, image) in zip(sockets, pair, strict=True):
+                socket.send(json.dumps({"time": time}))
+                socket.send(cv2.imencode(".png", image[..., ::-1])[1].tobytes())
+            for socket, tracker, (time, image) in zip(sockets, trackers, pair, strict=True):
+                said, alone = json.loads(socket.recv(timeout=60)), tracker(np.ascontiguousarray(image), time)
+                assert said["ok"] and alone.ok
+                assert said["curves"] == pytest.approx(alone.curves, abs=1e-4)
+
+
+def test_odd_pictures_end_no_stream(serve: Callable) -> None:
+    """With the real network: grey, four channels, 16 bits, a size of almost nothing."""
+    with stream(serve("load_real")) as socket:
+        for image in (
+            np.zeros((1, 1), np.uint8),
+            np.zeros((1, 900, 3), np.uint8),
+            np.zeros((64, 64, 4), np.uint8),
+            np.full((48, 64), 40_000, np.uint16),
+        ):
+            assert ask(socket, cv2.imencode(".png", image)[1].tobytes())["ok"] is False
 
 
 def test_a_place_is_free_again(serve: Callable, until: Callable) -> None:
