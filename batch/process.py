@@ -89,9 +89,10 @@ class Process(Generic[Item, Result]):
         return result
 
     def stop(self) -> None:
-        """Tell it to end."""
-        if self._process is not None:
-            self._process.terminate()
+        """Tell it to end; any thread may."""
+        process = self._process
+        if process is not None:
+            process.terminate()
 
     def end(self) -> int | None:
         """End it: at once where it has nothing to do, else when it has tidied up, or is killed. Returns its status."""

@@ -236,13 +236,14 @@ def create_app(service: Service, token: str | None = None) -> FastAPI:
 
 
 async def _refuse(request: Request, error: Exception) -> JSONResponse:
-    """One line that says why. The connection ends with it: what is still sent of an upload would be read in vain."""
-    headers = {"Connection": "close"}
+    """One line that says why. The server throws away what is still sent of an upload: were the connection closed, many
+    clients would not see the answer."""
+    headers = None
     if isinstance(error, Refusal):
         status, why = error.status, error.why
     elif isinstance(error, HTTPException):
         status, why = error.status_code, str(error.detail)
-        headers |= dict(error.headers or {})
+        headers = error.headers
     else:
         status, why = 422, str(error)
     return JSONResponse({"error": " ".join(why.split())}, status, headers)

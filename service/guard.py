@@ -30,8 +30,6 @@ class Guard:
                 self._check(Headers(scope=scope), scope["path"])
             except Refusal as refusal:
                 headers = {"WWW-Authenticate": "Bearer"} if refusal.status == 401 else {}
-                if scope["type"] == "http":
-                    headers["Connection"] = "close"  # else what is still sent of an upload would be read in vain
                 await JSONResponse({"error": refusal.why}, refusal.status, headers)(scope, receive, send)
                 return
         await self._app(scope, receive, send)

@@ -137,6 +137,8 @@ class JobQueue:
             record = self._wanted(name)
             if ended is None and record is not None:
                 process.give(Task(self._store.folder(name), record))
+                if self._wanted(name) is None:  # whoever wanted it no more has come before the process had started
+                    process.stop()
                 ended = process.take()
         with self._changed:
             del self._running[name]

@@ -1,6 +1,5 @@
 """What is refused before it is a job: by its size, kind, length and fields, each with a status and one line."""
 
-import itertools
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -56,7 +55,7 @@ def test_bad_forms_are_one_line_each(empty: object, tiny: Path, long: Path, make
     assert "has no end" in told(empty.http.post("/jobs", content=part + b"half", headers=kind), 422)
 
 
-def test_a_clip_that_is_too_large_is_not_read_to_its_end(empty: object, tmp_path: Path) -> None:
+def test_a_clip_that_is_too_large_is_not_kept(empty: object, tmp_path: Path) -> None:
     """Neither where its size is said before, nor where it comes in pieces of which nobody says how many."""
     head = b'--x\r\nContent-Disposition: form-data; name="clip"; filename="a.mp4"\r\n\r\n'
     kind = {"Content-Type": "multipart/form-data; boundary=x"}
@@ -64,20 +63,18 @@ def test_a_clip_that_is_too_large_is_not_read_to_its_end(empty: object, tmp_path
         said = f"POST /jobs HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {kind['Content-Type']}\r\n"
         raw.sendall(f"{said}Content-Length: 5000000000\r\n\r\n".encode())
         assert raw.recv(1000).startswith(b"HTTP/1.1 413 ")
-    sent = 0
+    sent = most = 0
 
     def pieces() -> Iterator[bytes]:
-        nonlocal sent
+        nonlocal sent, most
         yield head
-        for _ in itertools.count():
+        while sent < 3_000_000:
             sent += 10_000
             yield bytes(10_000)
+            most = max([most, *(file.stat().st_size for file in (tmp_path / "jobs").glob("*/clip.mp4"))])
 
-    try:
-        assert "0.1 MB" in told(empty.http.post("/jobs", content=pieces(), headers=kind), 413)
-    except httpx.WriteError:  # the connection was closed before the answer was read
-        pass
-    assert 100_000 <= sent < 50_000_000
+    assert "0.1 MB" in told(empty.http.post("/jobs", content=pieces(), headers=kind), 413)
+    assert most <= 120_000
 
 
 def test_a_slow_upload_is_ended(empty: object) -> None:
@@ -86,7 +83,9 @@ def test_a_slow_upload_is_ended(empty: object) -> None:
             b"POST /jobs HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: multipart/form-data; boundary=x\r\n"
             b"Content-Length: 1000\r\n\r\n--x\r\n"
         )
-        answer = raw.recv(1000)
+        answer = b""
+        while not answer.endswith(b"}"):
+            answer += raw.recv(1000)
         assert answer.startswith(b"HTTP/1.1 408 ") and b"nothing came for 0.5 s" in answer
 
 
