@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +21,7 @@ from selftrack.tracker.pipeline import (
     OUTPUTS,
     REPORT,
     REPORT_DATA,
+    Progress,
     Summary,
     TrackConfig,
     check_results,
@@ -97,8 +98,17 @@ class Job:
         assert self.adapt is not None, "expected settings of an adaptation"
         adapt_clip(path, folder, self.track, self.adapt, model, reading=reading)
 
-    def run(self, path: Path, folder: Path, model: Model, overwrite: bool) -> Tracked:
+    def run(
+        self,
+        path: Path,
+        folder: Path,
+        model: Model,
+        overwrite: bool,
+        progress: Progress = lambda stage, done, total: None,
+    ) -> Tracked:
         """Track a clip, as `track` does, into a folder, which gets the results when they are complete.
+
+        `progress` is called as progress(stage, done, total).
 
         Raises:
             UserError: as `track_clip` and `adapt_clip`.
@@ -107,7 +117,11 @@ class Job:
         check_results(path, OutputFolder(folder), names, overwrite)
         verdict = also = None
         if self.adapt is not None:
-            model, verdict, also = adapt_clip(path, folder, self.track, self.adapt, model)
+
+            def during(stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:
+                progress(stage, done, total)
+
+            model, verdict, also = adapt_clip(path, folder, self.track, self.adapt, model, during)
         summary = track_clip(
             path,
             folder,
@@ -117,6 +131,7 @@ class Job:
             exports=self.exports,
             also=also,
             settings=self.settings(),
+            progress=progress,
         )
         if self.adapt is not None:
             forget(folder)

@@ -133,12 +133,12 @@ class Worker:
         begun, clock = self.status.write(self._begun(clip, keys)), time.perf_counter()
         folder = self.out / clip.name
         folder.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(folder)
+        sweep(folder)
         try:
             tracked = self.job.run(Path(clip.path), folder, self.model, replacing)
         except Exception as error:
             seconds = time.perf_counter() - clock
-            why, trace = _said(error)
+            why, trace = said(error)
             return self._failed(replace(begun, state="failed", seconds=seconds, traceback=trace), clip, why)
         self.status.write(_done(begun, tracked, time.perf_counter() - clock))
         return Outcome(clip, "tracked")
@@ -155,11 +155,11 @@ class Worker:
             version=version("selftrack"),
             host=socket.gethostname(),
             pid=os.getpid(),
-            began=_now(),
+            began=now(),
         )
 
     def _failed(self, status: Status, clip: Clip, why: str) -> Outcome:
-        self.status.write(replace(status, ended=_now(), error=why))
+        self.status.write(replace(status, ended=now(), error=why))
         return Outcome(clip, "failed", why)
 
 
@@ -169,7 +169,7 @@ def _done(begun: Status, tracked: Tracked, seconds: float) -> Status:
     return replace(
         begun,
         state="done",
-        ended=_now(),
+        ended=now(),
         seconds=seconds,
         frames=summary.frames,
         lost=summary.lost,
@@ -179,7 +179,7 @@ def _done(begun: Status, tracked: Tracked, seconds: float) -> Status:
     )
 
 
-def _said(error: Exception) -> tuple[str, str]:
+def said(error: Exception) -> tuple[str, str]:
     """An error in one line, and the traceback of one that is no user's."""
     if isinstance(error, UserError):
         return " ".join(str(error).split()), ""
@@ -187,11 +187,12 @@ def _said(error: Exception) -> tuple[str, str]:
     return f"{line}; this is a defect, please report it", "".join(traceback.format_exception(error))
 
 
-def _now() -> str:
+def now() -> str:
+    """The time as in ISO 8601, UTC."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _sweep(folder: Path) -> None:
+def sweep(folder: Path) -> None:
     """Remove what a killed process has left of a clip that is ours now; `OutputFolder.writing` names it so."""
     for left in folder.parent.glob(f".{glob.escape(folder.name)}-{'[a-z0-9_]' * 8}"):
         shutil.rmtree(left, ignore_errors=True)

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 MAPPING = PROJECT["tool"]["setuptools"]["package-dir"]
 COMMANDS = tuple(PROJECT["project"]["scripts"])
-OWN = ("adapt", "batch", "decoders", "eval", "synthetic", "track", "tracker", "training")
+OWN = ("adapt", "batch", "decoders", "eval", "service", "synthetic", "track", "tracker", "training")
 
 
 def _run(*command: str | Path, cwd: Path) -> str:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from selftrack.cli import live
+from selftrack.cli import live, serve
 from selftrack.cli.report import print_report
 from selftrack.cli.settings import (
     ROOTS,
@@ -145,7 +145,8 @@ def track(
 ) -> None:
     """Track a face through a clip and write curves, pose, mesh and an overlay into a folder.
 
-    From a camera to other programs, frame by frame: track live, see track live --help.
+    From a camera to other programs, frame by frame: track live, see track live --help. As a service over HTTP: track
+    serve, see track serve --help.
     """
     _check_clip(video)
     if calibration is not None:
@@ -226,7 +227,9 @@ def _check_drawn(drawn: bool, options: Sequence[str], assigned: Mapping[str, Any
 
 
 def main() -> None:
-    """Run the console script `track`; with `live` as its first word, that of `selftrack.cli.live`."""
+    """Run the console script `track`; with `live` or `serve` as its first word, that of the module of that name."""
     if sys.argv[1:2] == ["live"]:
         live.main()
+    if sys.argv[1:2] == ["serve"]:
+        serve.main()
     run("track", track=track)

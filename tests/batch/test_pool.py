@@ -6,7 +6,8 @@ from types import ModuleType
 import pytest
 
 from selftrack.batch.clips import Clip
-from selftrack.batch.pool import cores, default_jobs, run_pool
+from selftrack.batch.pool import default_jobs, run_pool
+from selftrack.batch.process import cores
 
 NAMES = ("a", "b", "deadly", "c", "once", "d")
 

@@ -26,8 +26,8 @@ _HELD = 4096  # bytes that may wait beside the socket's own buffers
 _DIGITS = 5
 
 
-def as_json(shown: Performance) -> str:
-    """Put a frame into a message."""
+def as_json(shown: Performance, **more: int) -> str:
+    """Put a frame into a message, with more numbers by name."""
     return json.dumps(
         {
             "time": round(shown.time, 6),
@@ -35,6 +35,7 @@ def as_json(shown: Performance) -> str:
             "confidence": round(shown.confidence, _DIGITS),
             "curves": {name: round(value, _DIGITS) for name, value in shown.curves.items()},
             "head": {name: round(value, _DIGITS) for name, value in shown.pose.items()},
+            **more,
         }
     )
 

@@ -1,0 +1,1 @@
+"""Tracking over HTTP: jobs that are queued, and streams of pictures by WebSocket."""
