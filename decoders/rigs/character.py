@@ -47,10 +47,6 @@ class Character:
     mesh: ShapedMesh
     places: Places
     """The detector's 478 points on it."""
-    head_places: Places
-    """The same points on the bundled head, as the detector finds them in the same views."""
-    head: str
-    """Hash of the bundled head that these are for."""
     follows: Mapping[str, str]
     """The curve of ARKit's that a shape is, by the rig's own name."""
     fitted: tuple[str, ...]
@@ -76,12 +72,10 @@ class Character:
         """Write the .rig file."""
         arrays = {name: getattr(self.mesh, name) for name in _MESH}
         arrays |= {"place_corners": self.places.corners, "place_weights": self.places.weights}
-        arrays |= {"head_corners": self.head_places.corners, "head_weights": self.head_places.weights}
         arrays |= {"to_head": self.to_head, "source": np.frombuffer(self.source, np.uint8)}
         facts = {
             "version": _VERSION,
             "names": self.mesh.names,
-            "head": self.head,
             "follows": dict(self.follows),
             "fitted": self.fitted,
             "source_name": self.source_name,
@@ -113,16 +107,12 @@ class Character:
             if facts["version"] != _VERSION:
                 raise ValueError(f"it is of version {facts['version']}")
             mesh = ShapedMesh(names=tuple(facts["names"]), **{name: arrays[name] for name in _MESH})
-            places, head_places = (
-                Places(arrays[f"{of}_corners"], arrays[f"{of}_weights"]) for of in ("place", "head")
-            )
+            places = Places(arrays["place_corners"], arrays["place_weights"])
             if places.corners.shape != (POINTS, 3) or mesh.deltas.shape != (len(mesh.names), *mesh.neutral.shape):
                 raise ValueError("its arrays do not fit one another")
             return cls(
                 mesh,
                 places,
-                head_places,
-                facts["head"],
                 facts["follows"],
                 tuple(facts["fitted"]),
                 arrays["to_head"],

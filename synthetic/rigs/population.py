@@ -10,7 +10,7 @@ import numpy as np
 from selftrack.decoders.head.model import Head
 from selftrack.synthetic.people import Person, Population
 from selftrack.synthetic.rigs.rig import Rig
-from selftrack.tracker.characters.placing import moved, similarity
+from selftrack.tracker.characters.similarity import moved, similarity
 
 SPREAD = 0.9
 """Standard deviation of the components of identity, as of the bundled head's people."""

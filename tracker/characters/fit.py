@@ -17,7 +17,6 @@ from selftrack.decoders.arkit import ARKIT_NAMES
 from selftrack.decoders.head.model import Head
 from selftrack.decoders.landmarks import BROWS, EYE_CONTOURS, FACE_OVAL, INNER_LIP_CONTOUR, IRISES, LIPS, POINTS
 from selftrack.decoders.rigs.character import Character
-from selftrack.errors import UserError
 from selftrack.tracker.refinement.bounded import solve_bounded
 
 
@@ -51,16 +50,7 @@ _LEAST = 2e-4
 def drive(
     character: Character, curves: Mapping[str, np.ndarray], head: Head, config: FitConfig | None = None
 ) -> np.ndarray:
-    """Compute the weights (T,K), 0..1, of all shapes of a character, for ARKit's curves (T,) by name.
-
-    Raises:
-        UserError: the character was made for another bundled head.
-    """
-    if character.head != head.hash:
-        raise UserError(
-            f"the character {character.source_name} was added for another version of the head; add it again with "
-            "track-rig add"
-        )
+    """Compute the weights (T,K), 0..1, of all shapes of a character, for ARKit's curves (T,) by name."""
     values = np.stack([curves[name] for name in ARKIT_NAMES], 1).astype(float)
     out = np.zeros((len(values), len(character.mesh.names)))
     for name, curve in character.follows.items():
@@ -89,12 +79,10 @@ class _Fit:
         own = [names.index(name) for name in character.fitted]
         moving = np.linalg.norm(character.places(character.mesh.deltas[own]), axis=-1).max(1) >= _LEAST
         self._basis, self._rest = every[own] * moving[:, None], every
-        local = local_maps(
-            character.head_places(head.mean.double().numpy()),
-            character.places(character.mesh.neutral.astype(float)),
-            config,
-        )
-        ours = np.einsum("lij,klj->kli", local, character.head_places(head.blendshapes.double().numpy()))
+        points = head.landmarks478
+        rest = points(head.mean[None])[0].double().numpy()
+        local = local_maps(rest, character.places(character.mesh.neutral.astype(float)), config)
+        ours = np.einsum("lij,klj->kli", local, points(head.blendshapes).double().numpy())
         self._ours = (ours * scale[:, None] ** 0.5).reshape(len(ours), -1)
         unit = float(np.median((self._basis[moving] ** 2).sum(1))) if moving.any() else 1.0
         self._normal = self._basis @ self._basis.T + np.eye(len(own)) * unit * config.ridge
@@ -125,7 +113,7 @@ class _Fit:
             normal = normal + cost * np.eye(len(normal))
             right = right + cost * (beside[:-2] + beside[2:]) / 2
         lower = np.zeros(len(normal))
-        return np.stack([solve_bounded(normal, *row) for row in zip(right, np.tile(lower, (len(right), 1)), upper, strict=True)])
+        return np.stack([solve_bounded(normal, one, lower, most) for one, most in zip(right, upper, strict=True)])
 
 
 def local_maps(ours: np.ndarray, theirs: np.ndarray, config: FitConfig) -> np.ndarray:

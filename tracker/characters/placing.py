@@ -10,11 +10,12 @@ from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
 from selftrack.decoders.head.model import Head
-from selftrack.decoders.landmarks import FACE_OVAL, INNER_LIPS, MESH_POINTS, OUTER_EYE_CORNERS, POINTS
+from selftrack.decoders.landmarks import FACE_OVAL, MESH_POINTS, OUTER_EYE_CORNERS, POINTS
 from selftrack.decoders.mesh.rasterizer import Fragments, barycentric_at
 from selftrack.decoders.rigs.character import Places
 from selftrack.decoders.rigs.shaped import ShapedMesh
 from selftrack.errors import UserError
+from selftrack.tracker.characters.similarity import moved, similarity
 from selftrack.tracker.characters.views import flat, picture, seen
 from selftrack.tracker.landmarks.base import Follower
 from selftrack.tracker.landmarks.detectors import AttentionMesh
@@ -41,6 +42,8 @@ _BESIDE = 0.06
 """Of a picture's side, by which a point may lie beside the face."""
 _FACING = 0.4
 """Cosine between a triangle and the line of sight under which a point on it does not count."""
+_LIPS = (0, 17)
+"""The middles of the outer edges of upper and lower lip; inner ones are too near each other to tell whose they are."""
 _INNER = np.setdiff1d(np.arange(MESH_POINTS), FACE_OVAL)
 """Points that do not slide along the outline as a face turns."""
 
@@ -177,23 +180,6 @@ def in_head_frame(mesh: ShapedMesh, matrix: np.ndarray) -> ShapedMesh:
     return replace(mesh, neutral=moved(mesh.neutral, matrix), deltas=deltas)
 
 
-def moved(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """Points (...,3) under a matrix (4,4)."""
-    return points @ matrix[:3, :3].T + matrix[:3, 3]
-
-
-def similarity(points: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Find the turn, scale and shift (4,4) that bring points (L,3) nearest to others (Umeyama 1991)."""
-    middle, at = points.mean(0), target.mean(0)
-    away = points - middle
-    u, strength, v = np.linalg.svd((target - at).T @ away)
-    sign = np.array([1.0, 1.0, np.sign(np.linalg.det(u @ v))])
-    out = np.eye(4)
-    out[:3, :3] = (strength * sign).sum() / (away**2).sum() * (u * sign @ v)
-    out[:3, 3] = at - out[:3, :3] @ middle
-    return out
-
-
 def nearest_to_median(neutral: np.ndarray, corners: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Choose, of places of the detector's points on a surface, for each point the one nearest to their median.
 
@@ -243,9 +229,8 @@ def _lifted(
 
 def _opening(places: Places, mesh: ShapedMesh) -> tuple[float, np.ndarray | None]:
     """The shape (V,3) that parts the lips most, and the weight of it that parts them by `_GAP`; None without such."""
-    upper, lower = INNER_LIPS
-    chin = places(mesh.deltas)[:, [upper, lower]]
-    gaps = chin[:, 1, 1] - chin[:, 0, 1]
+    moves = places(mesh.deltas)[..., 1]
+    gaps = moves[:, _LIPS[1]] - moves[:, _LIPS[0]]
     width = _width(places(mesh.neutral))
     best = int(gaps.argmax()) if len(gaps) else 0
     if not len(gaps) or gaps[best] < _GAP * width / 2:
