@@ -39,6 +39,10 @@ class Places:
         """Points (...,L,C) of per-vertex values (...,V,C)."""
         return np.einsum("...lkc,lk->...lc", values[..., self.corners, :], self.weights)
 
+    def subset(self, rows: np.ndarray) -> Places:
+        """Take the points of these rows."""
+        return Places(self.corners[rows], self.weights[rows])
+
 
 @dataclass(frozen=True)
 class Character:

@@ -44,17 +44,27 @@ _FACING = 0.4
 """Cosine between a triangle and the line of sight under which a point on it does not count."""
 _LIPS = (0, 17)
 """The middles of the outer edges of upper and lower lip; inner ones are too near each other to tell whose they are."""
-_INNER = np.setdiff1d(np.arange(MESH_POINTS), FACE_OVAL)
+INNER = np.setdiff1d(np.arange(MESH_POINTS), FACE_OVAL)
 """Points that do not slide along the outline as a face turns."""
 
 
 @dataclass(frozen=True)
 class Placed:
-    """The detector's points on a mesh."""
+    """The detector's points on a mesh, and the pictures that they were seen in."""
 
     places: Places
-    error: float
-    """Mean distance from what the detector sees, of all pictures and inner points, % of that of the eye corners."""
+    vertices: np.ndarray
+    """(V,3) of the mesh in the pictures, metres, head frame."""
+    views: np.ndarray
+    """(N,V,3) pixels."""
+    found: np.ndarray
+    """(N,478,2) pixels, where the detector saw the points; NaN where these are hidden."""
+
+    def error(self, places: Places) -> float:
+        """Mean distance of points on the mesh from where the detector saw them, of all pictures and of the points that do
+        not slide along the outline, % of the distance of the outer eye corners."""
+        apart = np.linalg.norm(places(self.views)[..., :2] - self.found, axis=-1)[:, INNER]
+        return float(100 * np.nanmean(apart) / (_SIDE / _REACH * _width(places(self.vertices))))
 
 
 class Placer:
@@ -79,7 +89,7 @@ class Placer:
                 break
         for _, points in sorted(looks, key=lambda look: -look[0]):
             matrix, _ = self._aligned(points)
-            again = self._look(in_head_frame(mesh, matrix), np.eye(3), self._start[_INNER].mean(0))
+            again = self._look(in_head_frame(mesh, matrix), np.eye(3), self._start[INNER].mean(0))
             if again is not None:
                 closer, off = self._aligned(again[1])
                 if off < _ODD * _width(self._start):
@@ -102,7 +112,7 @@ class Placer:
         return self._place(mesh, mesh.neutral + weight * opening)
 
     def _place(self, mesh: ShapedMesh, vertices: np.ndarray) -> Placed:
-        middle, scale = self._start[_INNER].mean(0), _SIDE / _REACH
+        middle, scale = self._start[INNER].mean(0), _SIDE / _REACH
         part = mesh.skin if mesh.skin.any() else np.ones(len(mesh.faces), bool)
         eyes = mesh.moist if mesh.moist.any() else part
         corners, weights, facing, found, views = [], [], [], [], []
@@ -127,9 +137,8 @@ class Placer:
         often = front.sum(0) >= len(front) / 3
         every[~front & often] = np.nan  # what is mostly seen from the side counts all the same
         places = Places(*nearest_to_median(vertices, np.stack(corners), every))
-        apart = np.linalg.norm(places(np.stack(views))[..., :2] - np.stack(found), axis=-1)
-        apart[np.isnan(every).any(-1)] = np.nan
-        return Placed(places, float(100 * np.nanmean(apart[:, _INNER]) / (scale * _width(places(vertices)))))
+        where = np.where(np.isnan(every).any(-1, keepdims=True), np.nan, np.stack(found))
+        return Placed(places, vertices, np.stack(views), where)
 
     def _look(
         self, mesh: ShapedMesh, turn: np.ndarray, middle: np.ndarray | None = None
@@ -147,11 +156,11 @@ class Placer:
             return None
         corners, weights, _ = _lifted(mesh, placed, shown, found.points, np.ones(len(mesh.faces), bool))
         points = (mesh.neutral[corners] * weights[..., None]).sum(1)
-        return None if np.isnan(points[_INNER]).mean() > _HIDDEN else (found.confidence, points)
+        return None if np.isnan(points[INNER]).mean() > _HIDDEN else (found.confidence, points)
 
     def _aligned(self, points: np.ndarray) -> tuple[np.ndarray, float]:
         """The similarity (4,4) that takes points (478,3), NaN where not seen, to the head's, and how far they stay off."""
-        rows = _INNER[~np.isnan(points[_INNER]).any(1)]
+        rows = INNER[~np.isnan(points[INNER]).any(1)]
         matrix = similarity(points[rows], self._start[rows])
         return matrix, float(np.linalg.norm(moved(points[rows], matrix) - self._start[rows], axis=1).mean())
 
