@@ -28,6 +28,7 @@ from selftrack.tracker.pipeline import (
     ready,
     seen_in,
     threads,
+    export_options,
     write_beside,
     write_settings,
 )
@@ -134,7 +135,7 @@ def track_faces(
     with output.writing(every, overwrite, keep) as results, open_clip(path, config) as source:
         with watch("load"):
             model = model or load_for(source, config)
-            export.require(names, model.decoder)
+            export.require(names, model.decoder, export_options(config))
         with watch("identity"), threads(config.threads):
             found, notes = find_faces(source, model, config, config.person, choice, partial(progress, "identity"))
         for number in found:

@@ -21,7 +21,9 @@ def add(
             help="A .glb with morph targets, or a folder with neutral.obj and an OBJ for each shape.", metavar="FILE"
         ),
     ],
-    output: Annotated[Path, typer.Option("-o", "--output", help="The .rig file to write; a .png is written beside it.")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="The .rig file to write; a .png is written beside it.")
+    ],
     names: Annotated[
         Path | None,
         typer.Option(
@@ -49,10 +51,15 @@ def add(
     picture = write_preview(character, output.with_suffix(".png"))
     if quiet():
         return
-    print(f"shapes   {len(character.mesh.names)}: {len(character.follows)} follow ARKit's curves, "
-          f"{len(character.fitted)} are fitted")
+    print(
+        f"shapes   {len(character.mesh.names)}: {len(character.follows)} follow ARKit's curves, "
+        f"{len(character.fitted)} are fitted"
+    )
     print(f"points   {character.error:.2f} % of the distance of the eyes' corners from where they are seen")
-    for words, missing in (("has no", lacking(character)), ("cannot be seen to move, and stay at 0:", unseen(character))):
+    for words, missing in (
+        ("has no", lacking(character)),
+        ("cannot be seen to move, and stay at 0:", unseen(character)),
+    ):
         if missing:
             print(f"note     {words} {', '.join(missing)}")
     print(f"results  {output}, {picture}")

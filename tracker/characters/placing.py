@@ -27,8 +27,12 @@ _REACH = 0.2
 """Metres of the head that a picture shows from side to side, as large as the bundled head."""
 _TURNS = np.radians([(x, y) for x in (-8, 0, 8) for y in (-18, 0, 18)])
 """About x and y, under which a face is looked at."""
-_SIDES = [Rotation.from_euler(axis, angle, degrees=True).as_matrix() for axis, angle in
-          (("y", 0), ("y", 90), ("y", 180), ("y", 270), ("x", 90), ("x", -90))]
+_FRONT = _TURNS[3:6]
+"""Of these, those without nodding."""
+_SIDES = [
+    Rotation.from_euler(axis, angle, degrees=True).as_matrix()
+    for axis, angle in (("y", 0), ("y", 90), ("y", 180), ("y", 270), ("x", 90), ("x", -90))
+]
 """Ways to look at a file that says nothing of where its face looks."""
 _GAP = 0.1
 """Of the distance of the outer eye corners, by which the lips are parted when the points are placed."""
@@ -105,18 +109,15 @@ class Placer:
         Raises:
             UserError: the detector finds no face, or does not see all of it.
         """
-        shut = self._place(mesh, mesh.neutral)
-        weight, opening = _opening(shut.places, mesh)
-        if opening is None:
-            return shut
-        return self._place(mesh, mesh.neutral + weight * opening)
+        weight, opening = _opening(self._place(mesh, mesh.neutral, _FRONT).places, mesh)
+        return self._place(mesh, mesh.neutral if opening is None else mesh.neutral + weight * opening, _TURNS)
 
-    def _place(self, mesh: ShapedMesh, vertices: np.ndarray) -> Placed:
+    def _place(self, mesh: ShapedMesh, vertices: np.ndarray, turns: np.ndarray) -> Placed:
         middle, scale = self._start[INNER].mean(0), _SIDE / _REACH
         part = mesh.skin if mesh.skin.any() else np.ones(len(mesh.faces), bool)
         eyes = mesh.moist if mesh.moist.any() else part
         corners, weights, facing, found, views = [], [], [], [], []
-        for x, y in _TURNS:
+        for x, y in turns:
             placed = flat(vertices, Rotation.from_euler("xy", [x, y]).as_matrix(), middle, scale, _SIDE)
             shown = seen(mesh, placed, _SIDE)
             detection = self._follower.detect_once(picture(mesh, placed, shown))
@@ -128,9 +129,9 @@ class Placer:
                 out.append(np.concatenate(both))
             found.append(detection.points)
             views.append(placed)
-        if len(found) < len(_TURNS) // 2:
+        if len(found) <= len(turns) // 2:
             raise UserError(
-                f"the detector finds a face in {len(found)} of {len(_TURNS)} pictures of it; it needs skin with brows "
+                f"the detector finds a face in {len(found)} of {len(turns)} pictures of it; it needs skin with brows "
                 "and lips to be seen"
             )
         every, front = np.stack(weights), np.stack(facing)
