@@ -65,7 +65,8 @@ class Character:
     licence: str
     """Text of the licence that the user named."""
     error: float
-    """Mean distance of the points on it from those that the detector sees, % of the distance of the outer eye corners."""
+    """Mean distance of the points on it from those that the detector sees, % of the distance of the outer eye
+    corners."""
 
     def __post_init__(self) -> None:
         unknown = (set(self.follows) | set(self.fitted)) - set(self.mesh.names)

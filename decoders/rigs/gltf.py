@@ -231,8 +231,8 @@ class _Reader:
 
 
 def target_names(mesh: Any, count: int) -> list[str]:
-    """Names of the morph targets of a pygltflib mesh, of which there are `count`; numbers after the mesh's name where it
-    has none."""
+    """Names of the morph targets of a pygltflib mesh, of which there are `count`; numbers after the mesh's name where
+    it has none."""
     names = (mesh.extras or {}).get("targetNames") or []
     return [str(names[k]) if k < len(names) else f"{mesh.name or 'mesh'}_{k}" for k in range(count)]
 

@@ -12,8 +12,8 @@ from selftrack.decoders.rigs.writer import GlbWriter
 
 
 def shaped_glb(mesh: ShapedMesh) -> bytes:
-    """Write a mesh whose axes are the head frame's as a .glb: a node `character` with all shapes as morph targets, and a
-    material each for skin, eyes and mouth."""
+    """Write a mesh whose axes are the head frame's as a .glb: a node `character` with all shapes as morph targets,
+    and a material each for skin, eyes and mouth."""
     file = GlbWriter()
     picture = file.image(cv2.imencode(".png", mesh.texture[..., ::-1])[1].tobytes(), "image/png")
     places = np.concatenate([mesh.neutral[None], mesh.deltas]) * AXES

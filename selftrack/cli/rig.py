@@ -28,8 +28,8 @@ def add(
         Path | None,
         typer.Option(
             metavar="JSON",
-            help="ARKit's curve for a shape by the rig's own name, or null for a shape that stays at 0 (default: by name, "
-            "else fitted).",
+            help="ARKit's curve for a shape by the rig's own name, or null for a shape that stays at 0 (default: by "
+            "name, else fitted).",
         ),
     ] = None,
     licence: Annotated[

@@ -36,8 +36,8 @@ def add_character(path: Path, licence: str = "", names: Mapping[str, str | None]
         names: ARKit's curve for a shape, by the rig's own name, which follows it; None for a shape that stays at 0.
 
     Raises:
-        UserError: it cannot be read, has no shapes, no face is seen on it, or the points do not lie where they are seen;
-            or names of no shape or curve.
+        UserError: it cannot be read, has no shapes, no face is seen on it, or the points do not lie where they are
+            seen; or names of no shape or curve.
     """
     mesh, source, digest = _read(path)
     follows, fitted = choose(mesh.names, names or {})
@@ -53,8 +53,8 @@ def add_character(path: Path, licence: str = "", names: Mapping[str, str | None]
     off = seen.error(places)
     if off > MOST_ERROR:
         raise UserError(
-            f"{path}: the detector's points lie {off:.1f} % of the distance of the eyes' corners from where they are seen, "
-            f"and {MOST_ERROR:g} % is the most; its face is too unlike a person's, or hidden by hair or glasses"
+            f"{path}: the detector's points lie {off:.1f} % of the distance of the eyes' corners from where they are "
+            f"seen, and {MOST_ERROR:g} % is the most; its face is too unlike a person's, or hidden by hair or glasses"
         )
     to_head = matrix @ np.diag([*AXES, 1.0])
     return Character(mesh, places, follows, fitted, to_head, source, path.name, digest, licence, off)
@@ -63,8 +63,8 @@ def add_character(path: Path, licence: str = "", names: Mapping[str, str | None]
 def choose(names: tuple[str, ...], given: Mapping[str, str | None]) -> tuple[dict[str, str], tuple[str, ...]]:
     """Tell which shapes follow which of ARKit's curves, and which are fitted.
 
-    What is given counts. Where half of the shapes, or of ARKit's curves, are known by name, the known ones follow these and
-    the others stay at 0; else those that are not given are fitted.
+    What is given counts. Where half of the shapes, or of ARKit's curves, are known by name, the known ones follow
+    these and the others stay at 0; else those that are not given are fitted.
 
     Raises:
         UserError: given names of no shape or curve.

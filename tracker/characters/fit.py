@@ -1,7 +1,7 @@
 """The weights of a character's shapes that do to its face what a track's curves do to the bundled head.
 
-The detector's points are on both. Where the curves move those of the head, the character's shapes shall move its own, each
-by as much as its surroundings are larger or smaller there: a Jacobian of the map from face to face at each point, as in
+The detector's points are on both. Where the curves move those of the head, the character's shapes shall move its own,
+each by as much as its surroundings are larger or smaller there: a Jacobian of the map from face to face at each point, as in
 deformation transfer (Sumner and Popovic 2004). Least squares within 0 and 1, with a cost on each weight, so that a
 movement is made of few shapes, and on changes from frame to frame.
 """
@@ -105,7 +105,8 @@ class _Fit:
         return weights
 
     def _solve(self, right: np.ndarray, upper: np.ndarray, before: np.ndarray | None) -> np.ndarray:
-        """One pass over all frames; `before` (T,F) are the weights of the pass before it, to whose means they are held."""
+        """One pass over all frames; `before` (T,F) are the weights of the pass before it, to whose means they are
+        held."""
         normal = self._normal
         if before is not None:
             beside = np.concatenate([before[:1], before, before[-1:]])

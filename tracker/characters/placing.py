@@ -37,7 +37,8 @@ _SIDES = [
 _GAP = 0.1
 """Of the distance of the outer eye corners, by which the lips are parted when the points are placed."""
 _ODD = 0.3
-"""Of the same distance: a look whose points are farther off a head's, place, turn and size apart, is no look at a face."""
+"""Of the same distance: a look whose points are farther off a head's, place, turn and size apart, is no look at a
+face."""
 _HIDDEN = 0.4
 """Share of points that are not seen with which a look is no look at a face."""
 _SURE = 0.9
@@ -65,8 +66,8 @@ class Placed:
     """(N,478,2) pixels, where the detector saw the points; NaN where these are hidden."""
 
     def error(self, places: Places) -> float:
-        """Mean distance of points on the mesh from where the detector saw them, of all pictures and of the points that do
-        not slide along the outline, % of the distance of the outer eye corners."""
+        """Mean distance of points on the mesh from where the detector saw them, of all pictures and of the points
+        that do not slide along the outline, % of the distance of the outer eye corners."""
         apart = np.linalg.norm(places(self.views)[..., :2] - self.found, axis=-1)[:, INNER]
         return float(100 * np.nanmean(apart) / (_SIDE / _REACH * _width(places(self.vertices))))
 
@@ -144,8 +145,8 @@ class Placer:
     def _look(
         self, mesh: ShapedMesh, turn: np.ndarray, middle: np.ndarray | None = None
     ) -> tuple[float, np.ndarray] | None:
-        """The detector's confidence and points (478,3) in the mesh's units, NaN where they are not seen, from one side: of
-        all of it, or, in the head frame, of the face around `middle` (3,). None where no face is seen."""
+        """The detector's confidence and points (478,3) in the mesh's units, NaN where they are not seen, from one
+        side: of all of it, or, in the head frame, of the face around `middle` (3,). None where no face is seen."""
         turned = mesh.neutral @ turn.T
         low, high = turned.min(0), turned.max(0)
         scale = 0.9 * _SIDE / (high - low)[:2].max() if middle is None else _SIDE / _REACH
@@ -160,7 +161,8 @@ class Placer:
         return None if np.isnan(points[INNER]).mean() > _HIDDEN else (found.confidence, points)
 
     def _aligned(self, points: np.ndarray) -> tuple[np.ndarray, float]:
-        """The similarity (4,4) that takes points (478,3), NaN where not seen, to the head's, and how far they stay off."""
+        """The similarity (4,4) that takes points (478,3), NaN where not seen, to the head's, and how far they stay
+        off."""
         rows = INNER[~np.isnan(points[INNER]).any(1)]
         matrix = similarity(points[rows], self._start[rows])
         return matrix, float(np.linalg.norm(moved(points[rows], matrix) - self._start[rows], axis=1).mean())
@@ -216,7 +218,8 @@ def _lifted(
     mesh: ShapedMesh, placed: np.ndarray, shown: Fragments, points: np.ndarray, part: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Vertices (N,3) of the triangles of a part (F,) that are seen at image points (N,2); weights of them, or of the
-    nearest vertex that is seen of that part alone; NaN where none is near; and whether the triangle faces the viewer."""
+    nearest vertex that is seen of that part alone; NaN where none is near; and whether the triangle faces the
+    viewer."""
     index = shown.face_index[0].numpy()
     x, y = np.clip(np.round(points), 0, _SIDE - 1).astype(int).T
     triangle = index[y, x]

@@ -1,4 +1,5 @@
-"""Point for point from the bundled head to a face of any make: the head takes the other's identity, then its surface."""
+"""Point for point from the bundled head to a face of any make: the head takes the other's identity, then its
+surface."""
 
 from __future__ import annotations
 
@@ -27,7 +28,8 @@ class RegistrationConfig:
     far: float = 0.006
     """What is farther from the surface does not count."""
     noise: float = 0.0015
-    """Median distance by which the detector's points differ on two faces of one shape: what is above it is shape, too."""
+    """Median distance by which the detector's points differ on two faces of one shape: what is above it is shape,
+    too."""
     smooth: float = 0.025
     """Reach of what is shape beyond the identity, standard deviation."""
 

@@ -91,8 +91,8 @@ def exporter(
 
 
 def known(names: Iterable[str]) -> tuple[str, ...]:
-    """Return the names, once each and in small letters; one text may hold several with commas between them, and those of
-    `GROUPS` stand for several.
+    """Return the names, once each and in small letters; one text may hold several with commas between them, and those
+    of `GROUPS` stand for several.
 
     Raises:
         UserError: one of them is no format, or needs a package that is not installed.

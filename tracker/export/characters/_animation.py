@@ -129,8 +129,8 @@ def _matrix(node: dict[str, Any]) -> np.ndarray:
 def _turned(
     nodes: list[dict[str, Any]], document: dict[str, Any], neck: np.ndarray
 ) -> list[tuple[int, np.ndarray, np.ndarray]]:
-    """Which nodes turn like the head: index, the world's matrix (4,4) of the parent, and the point (3,) of the world that
-    stays. The node that is called head, if joints or meshes hang on it; else, without joints, all that have a mesh."""
+    """Which nodes turn like the head: index, the world's matrix (4,4) of the parent, and the point (3,) of the world
+    that stays. The node that is called head, if joints or meshes hang on it; else, without joints, all that have a mesh."""
     above = {child: index for index, node in enumerate(nodes) for child in node.get("children", [])}
 
     def world(index: int | None) -> np.ndarray:
@@ -153,8 +153,8 @@ def _turned(
 def _turning(
     node: dict[str, Any], index: int, parent: np.ndarray, pivot: np.ndarray, turns: np.ndarray
 ) -> list[tuple[int, str, np.ndarray]]:
-    """Channels that turn a node by (T,3,3) about a point of the world. A node that is animated has no matrix: it gets the
-    rotation, translation and scale of it."""
+    """Channels that turn a node by (T,3,3) about a point of the world. A node that is animated has no matrix: it gets
+    the rotation, translation and scale of it."""
     rest = _matrix(node)
     about = np.tile(np.eye(4), (len(turns), 1, 1))
     about[:, :3, :3] = turns

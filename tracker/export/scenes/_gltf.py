@@ -5,7 +5,6 @@ the origin, looks along -z and shows what the clip shows.
 """
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pygltflib as gltf
