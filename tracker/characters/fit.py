@@ -1,9 +1,9 @@
 """The weights of a character's shapes that do to its face what a track's curves do to the bundled head.
 
 The detector's points are on both. Where the curves move those of the head, the character's shapes shall move its own,
-each by as much as its surroundings are larger or smaller there: a Jacobian of the map from face to face at each point, as in
-deformation transfer (Sumner and Popovic 2004). Least squares within 0 and 1, with a cost on each weight, so that a
-movement is made of few shapes, and on changes from frame to frame.
+each by as much as its surroundings are larger or smaller there: a Jacobian of the map from face to face at each point,
+as in deformation transfer (Sumner and Popovic 2004). Least squares within 0 and 1, with a cost on each weight, so that
+a movement is made of few shapes, and on changes from frame to frame.
 """
 
 from __future__ import annotations
@@ -15,7 +15,16 @@ import numpy as np
 
 from selftrack.decoders.arkit import ARKIT_NAMES
 from selftrack.decoders.head.model import Head
-from selftrack.decoders.landmarks import BROWS, EYE_CONTOURS, FACE_OVAL, INNER_LIP_CONTOUR, IRISES, LIPS, POINTS
+from selftrack.decoders.landmarks import (
+    BROWS,
+    EYE_CONTOURS,
+    FACE_OVAL,
+    INNER_LIP_CONTOUR,
+    IRISES,
+    LIPS,
+    MIRRORED,
+    POINTS,
+)
 from selftrack.decoders.rigs.character import Character
 from selftrack.tracker.refinement.bounded import solve_bounded
 
@@ -28,21 +37,26 @@ class FitConfig:
     """Cost of a weight, over what it costs not to make the movement of a middling shape at 1."""
     ridge: float = 1e-4
     """Cost of the square of a weight, likewise."""
-    steady: float = 0.02
+    steady: float = 0.005
     """Cost of the square of a weight's distance from the mean of those of the frames beside it, likewise."""
-    sweeps: int = 2
+    sweeps: int = 1
     """Times that all frames are solved again beside their neighbours."""
-    opposite: float = -0.6
+    opposite: float = -0.95
     """Shapes whose movements have a cosine below that are opposites: they are not both on."""
+    mirrored: float = -0.5
+    """The same for shapes that are mirror images of each other, such as the jaw to the left and to the right. (Others
+    may well be on together: lips that close over an open jaw.)"""
     reach: float = 0.012
     """Metres around a point, standard deviation, whose places on both faces tell how much larger it is there."""
-    stiff: float = 0.02
+    stiff: float = 0.05
     """How much these have to say against the same size everywhere: more is less."""
 
 
 _WEIGHTS = {FACE_OVAL: 0.2, BROWS[0] + BROWS[1]: 1.5, EYE_CONTOURS[0] + EYE_CONTOURS[1]: 2.5, IRISES: 2.0}
 _WEIGHTS |= {LIPS + INNER_LIP_CONTOUR: 2.0}
 """By points; of the others 1. Outlines slide, lids and lips are what people look at."""
+_ALIKE = 0.7
+"""Cosine above which a shape is the mirror image of another."""
 _LEAST = 2e-4
 """Metres by which a shape at 1 must move the points, at the most moved one, to be told from others."""
 
@@ -87,9 +101,7 @@ class _Fit:
         unit = float(np.median((self._basis[moving] ** 2).sum(1))) if moving.any() else 1.0
         self._normal = self._basis @ self._basis.T + np.eye(len(own)) * unit * config.ridge
         self._unit, self._upper = unit, moving.astype(float)
-        length = np.maximum(np.linalg.norm(self._basis, axis=1), 1e-12)
-        cosine = self._basis @ self._basis.T / length / length[:, None]
-        self._opposites = np.argwhere(np.triu(cosine, 1) < config.opposite)
+        self._opposites = opposites(self._basis.reshape(len(own), POINTS, 3), config)
 
     def __call__(self, values: np.ndarray, given: np.ndarray) -> np.ndarray:
         """The weights (T,F) of the fitted shapes for curves (T,52), where others are on with weights (T,K)."""
@@ -115,6 +127,15 @@ class _Fit:
             right = right + cost * (beside[:-2] + beside[2:]) / 2
         lower = np.zeros(len(normal))
         return np.stack([solve_bounded(normal, one, lower, most) for one, most in zip(right, upper, strict=True)])
+
+
+def opposites(moves: np.ndarray, config: FitConfig) -> np.ndarray:
+    """Find the pairs (P,2) of shapes that move the detector's points in opposite ways, of movements (K,478,3)."""
+    flat, mirror = moves.reshape(len(moves), -1), (moves[:, list(MIRRORED)] * [-1, 1, 1]).reshape(len(moves), -1)
+    length = np.maximum(np.linalg.norm(flat, axis=1), 1e-12)
+    cosine, alike = flat @ flat.T / length / length[:, None], flat @ mirror.T / length / length[:, None]
+    pairs = (cosine < config.opposite) | ((cosine < config.mirrored) & (alike > _ALIKE))
+    return np.argwhere(np.triu(pairs, 1))
 
 
 def local_maps(ours: np.ndarray, theirs: np.ndarray, config: FitConfig) -> np.ndarray:

@@ -21,7 +21,7 @@ from selftrack.tracker.landmarks.base import Follower
 from selftrack.tracker.landmarks.detectors import AttentionMesh
 from selftrack.tracker.landmarks.search import DetectConfig
 
-_SIDE = 576
+_SIDE = 448
 """Of the pictures, pixels."""
 _REACH = 0.2
 """Metres of the head that a picture shows from side to side, as large as the bundled head."""

@@ -10,8 +10,10 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from selftrack.decoders.head.model import load_head
+from selftrack.decoders.rigs.character import Character
 from selftrack.decoders.rigs.rebuilt import shaped_glb
 from selftrack.decoders.rigs.shaped import ShapedMesh
+from selftrack.tracker.characters.adding import add_character
 from selftrack.tracker.characters.placing import head_mesh
 
 HEAD = load_head()
@@ -82,17 +84,32 @@ def elsewhere(mesh: ShapedMesh, units: float, angles: tuple[float, float, float]
     )
 
 
-def renamed(mesh: ShapedMesh, names: list[str] | None = None, seed: int = 0) -> ShapedMesh:
-    """The mesh with its shapes in another order, named s00, s01 ... or as given."""
-    order = np.random.default_rng(seed).permutation(len(mesh.names))
-    called = tuple(names) if names else tuple(f"s{row:02d}" for row in order)
-    return ShapedMesh(**vars(mesh) | {"names": called, "deltas": mesh.deltas[order]})
+def renamed(mesh: ShapedMesh) -> ShapedMesh:
+    """The mesh with its shapes in another order, named by their number alone: s00, s01 ..."""
+    order = np.random.default_rng(0).permutation(len(mesh.names))
+    return ShapedMesh(**vars(mesh) | {"names": tuple(f"s{row:02d}" for row in order), "deltas": mesh.deltas[order]})
 
 
 @pytest.fixture(scope="session")
 def coarse() -> ShapedMesh:
     """The bundled head with about 3,000 vertices, shuffled."""
     return coarser(head_mesh(HEAD), 3000, 1)
+
+
+@pytest.fixture(scope="session")
+def order() -> list[int]:
+    """For each shape of `hero` the number of ARKit's curve that it is."""
+    return np.random.default_rng(0).permutation(52).tolist()
+
+
+@pytest.fixture(scope="session")
+def hero(coarse: ShapedMesh, order: list[int], tmp_path_factory: pytest.TempPathFactory) -> Character:
+    """The coarse head in units of 2.7 cm, z up, its shapes in another order and named s00 ...; added once."""
+    mesh = renamed(elsewhere(coarse, 37.0, (90, 0, 0)))
+    assert mesh.names == tuple(f"s{row:02d}" for row in order)
+    path = tmp_path_factory.mktemp("character") / "hero.glb"
+    path.write_bytes(shaped_glb(mesh))
+    return add_character(path, "CC0")
 
 
 @pytest.fixture

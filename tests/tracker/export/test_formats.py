@@ -34,7 +34,17 @@ from selftrack.tracker.results.track_file import Track
 
 TIMES = [0.0, 0.04, 0.08]
 ANY = {"csv", "edl", "mov", "npz", "nuke", "obj", "otio", "parquet", "ply", "vertices"}
-ARKIT = {"flame", "livelink", "vmc", "unreal", "metahuman", "openface", "aftereffects", "blender", "maya"}
+ARKIT = {"character-csv", "character-glb"} | {
+    "flame",
+    "livelink",
+    "vmc",
+    "unreal",
+    "metahuman",
+    "openface",
+    "aftereffects",
+    "blender",
+    "maya",
+}
 WRITTEN = {"head": ANY | ARKIT | {"alembic", "fbx", "glb", "usd", "viewer"}, "dam": ANY | ARKIT, "foreign": ANY}
 
 

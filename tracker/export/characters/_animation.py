@@ -130,7 +130,7 @@ def _turned(
     nodes: list[dict[str, Any]], document: dict[str, Any], neck: np.ndarray
 ) -> list[tuple[int, np.ndarray, np.ndarray]]:
     """Which nodes turn like the head: index, the world's matrix (4,4) of the parent, and the point (3,) of the world
-    that stays. The node that is called head, if joints or meshes hang on it; else, without joints, all that have a mesh."""
+    that stays. The joint that is called head; else, in a file without joints, all that have a mesh."""
     above = {child: index for index, node in enumerate(nodes) for child in node.get("children", [])}
 
     def world(index: int | None) -> np.ndarray:
