@@ -33,7 +33,7 @@ from selftrack.tracker.refinement.bounded import solve_bounded
 class FitConfig:
     """How the weights are found."""
 
-    sparse: float = 2e-4
+    sparse: float = 5e-4
     """Cost of a weight, over what it costs not to make the movement of a middling shape at 1."""
     ridge: float = 1e-4
     """Cost of the square of a weight, likewise."""
