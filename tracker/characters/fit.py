@@ -87,8 +87,8 @@ class _Fit:
     def __init__(self, character: Character, head: Head, config: FitConfig) -> None:
         names, self._config = character.mesh.names, config
         scale = np.ones(POINTS)
-        for points, weight in _WEIGHTS.items():
-            scale[list(points)] = weight
+        for group, weight in _WEIGHTS.items():
+            scale[list(group)] = weight
         every = (character.places(character.mesh.deltas.astype(float)) * scale[:, None] ** 0.5).reshape(len(names), -1)
         own = [names.index(name) for name in character.fitted]
         moving = np.linalg.norm(character.places(character.mesh.deltas[own]), axis=-1).max(1) >= _LEAST

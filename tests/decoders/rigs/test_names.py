@@ -23,7 +23,7 @@ def test_prefixes_and_namespaces_do_not_count(form: str) -> None:
         ("mouth_smile_right", "mouthSmileRight"),
         ("jaw-open", "jawOpen"),
         ("browInnerUp_L", "browInnerUp"),
-        ("Jaw_L", None),
+        ("Jaw_L", "jawLeft"),
         ("jawLeft", "jawLeft"),
         ("mouthLeft", "mouthLeft"),
         ("upper_mouth_left", None),
