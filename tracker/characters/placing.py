@@ -117,7 +117,10 @@ class Placer:
         middle, scale = self._start[INNER].mean(0), _SIDE / _REACH
         part = mesh.skin if mesh.skin.any() else np.ones(len(mesh.faces), bool)
         eyes = mesh.moist if mesh.moist.any() else part
-        corners, weights, facing, found, views = [], [], [], [], []
+        corners: list[np.ndarray] = []
+        weights: list[np.ndarray] = []
+        facing: list[np.ndarray] = []
+        found, views = [], []
         for x, y in turns:
             placed = flat(vertices, Rotation.from_euler("xy", [x, y]).as_matrix(), middle, scale, _SIDE)
             shown = seen(mesh, placed, _SIDE)
@@ -231,8 +234,8 @@ def _lifted(
     off, nearest = cKDTree(placed[vertices, :2]).query(points)
     corners = np.where((triangle >= 0)[:, None], mesh.faces[triangle], vertices[nearest][:, None])
     flat_, pixels = (torch.from_numpy(values.astype(float)) for values in (placed, points))
-    weights = barycentric_at(flat_[None], torch.from_numpy(mesh.faces), torch.from_numpy(triangle)[None], pixels)
-    weights = np.where((triangle >= 0)[:, None], weights[0].numpy().clip(0), [1.0, 0.0, 0.0])
+    inside = barycentric_at(flat_[None], torch.from_numpy(mesh.faces), torch.from_numpy(triangle)[None], pixels)
+    weights = np.where((triangle >= 0)[:, None], inside[0].numpy().clip(0), [1.0, 0.0, 0.0])
     weights /= weights.sum(1, keepdims=True)
     weights[(triangle < 0) & (off > _BESIDE * _SIDE)] = np.nan
     a, b, c = placed[corners].astype(float).transpose(1, 0, 2)
