@@ -17,7 +17,7 @@ from selftrack.decoders.rigs.character import Character
 from selftrack.decoders.rigs.shaped import ShapedMesh
 from selftrack.errors import UserError
 from selftrack.synthetic.expressions import sample_expression
-from selftrack.tracker.characters.adding import add_character, choose
+from selftrack.tracker.characters.adding import add_character, choose, lacking
 from selftrack.tracker.characters.fit import drive, unseen
 from selftrack.tracker.characters.placing import INNER
 from selftrack.tracker.characters.similarity import moved, similarity
@@ -69,10 +69,18 @@ def test_a_character_is_kept(hero: Character, tmp_path: Path) -> None:
     ],
 )
 def test_names_of_arkit_are_followed_where_they_are_most(
-    names: tuple[str, ...], follows: dict[str, str], fitted: tuple[str, ...]
+    names: tuple[str, ...], follows: dict[str, str], fitted: tuple[str, ...], hero: Character
 ) -> None:
     followed, rest = choose(names, {})
     assert follows.items() <= followed.items() and rest == fitted
+    assert (
+        "tongueOut"
+        in lacking(
+            replace(
+                hero, mesh=replace(hero.mesh, names=names, deltas=hero.mesh.deltas[:3]), follows=followed, fitted=rest
+            )
+        )
+    ) == bool(follows)
     assert choose(names, {names[0]: "tongueOut", names[1]: None})[0][names[0]] == "tongueOut"
     assert names[1] not in choose(names, {names[1]: None})[1]
     with pytest.raises(UserError, match="--names: there is no shape 'x'"):

@@ -16,11 +16,13 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from selftrack.cli import export as command
+from selftrack.cli import track as tracking
 from selftrack.decoders.arkit import ARKIT_NAMES
 from selftrack.decoders.head.model import load_head
 from selftrack.decoders.rigs.character import Character, Places
 from selftrack.decoders.rigs.gltf import AXES
 from selftrack.decoders.rigs.rebuilt import shaped_glb
+from selftrack.errors import UserError
 from selftrack.tracker.characters.placing import head_mesh, in_head_frame
 from selftrack.tracker.export import ExportOptions, export, known, write
 from selftrack.tracker.geometry.camera import camera_pose, focal_length
@@ -174,6 +176,19 @@ def test_character_is_both_files(take: Track, rig: Path, tmp_path: Path, capsys:
     take.save(tmp_path)
     command.export(tmp_path, ["character"], character=rig)
     assert capsys.readouterr().out.split() == [str(tmp_path / f"character.{kind}") for kind in ("csv", "glb")]
+
+
+def test_options_that_do_not_go_together_are_one_line(take: Track, rig: Path, tmp_path: Path) -> None:
+    take.save(tmp_path)
+    with pytest.raises(UserError, match="--character is for --to character; leave it out"):
+        command.export(tmp_path, ["csv"], character=rig)
+    with pytest.raises(UserError, match="format character-csv needs --character FILE"):
+        command.export(tmp_path, ["character"])
+    with pytest.raises(UserError, match="none.rig: no such file; make it with: track-rig add"):
+        command.export(tmp_path, ["character"], character=tmp_path / "none.rig")
+    with pytest.raises(UserError, match="--export character needs --character RIG"):
+        tracking.track(str(rig), export=["character"])
+    assert not list(tmp_path.glob("character.*"))
 
 
 def test_khronos_validator_finds_nothing_new(take: Track, hero: Character, rig: Path, tmp_path: Path) -> None:
