@@ -73,6 +73,8 @@ class TrackConfig(TrackerConfig):
     """Whether to write overlay.mp4 and contact_sheet.png."""
     overlay_style: OverlayConfig = field(default_factory=OverlayConfig)
     """How it is drawn."""
+    character: str | None = None
+    """The user's own character, a .rig file of track-rig, for `--export character`."""
     person: PersonConfig = field(default_factory=PersonConfig)
     """How it is found who is seen."""
     threads: int = 1
@@ -186,7 +188,7 @@ def track_clip(
     ):
         with watch("load"):
             model = model or load_for(source, config)
-            export.require(names, model.decoder)
+            export.require(names, model.decoder, export_options(config))
         with watch("identity"):
             found = find_face(source, model, config, config.person, partial(progress, "identity"))
             one = ready(source, model, config, found.followed)
@@ -239,7 +241,12 @@ def write_beside(
         also(track, model, results)
     for to, name in names.items():
         with watch("export"):
-            export.write(track, to, results / name, ExportOptions(folder=results))
+            export.write(track, to, results / name, export_options(config, results))
+
+
+def export_options(config: TrackConfig, folder: Path | None = None) -> ExportOptions:
+    """What writers of a run's results in `folder` get."""
+    return ExportOptions(folder=folder, character=Path(config.character) if config.character else None)
 
 
 def write_settings(settings: Mapping[str, Any], folder: Path) -> None:

@@ -22,6 +22,7 @@ from selftrack.tracker.pipeline import (
     TrackConfig,
     Writer,
     check_results,
+    export_options,
     follow,
     load_for,
     open_clip,
@@ -134,7 +135,7 @@ def track_faces(
     with output.writing(every, overwrite, keep) as results, open_clip(path, config) as source:
         with watch("load"):
             model = model or load_for(source, config)
-            export.require(names, model.decoder)
+            export.require(names, model.decoder, export_options(config))
         with watch("identity"), threads(config.threads):
             found, notes = find_faces(source, model, config, config.person, choice, partial(progress, "identity"))
         for number in found:

@@ -10,7 +10,7 @@ from selftrack.decoders.base import Embedding
 from selftrack.decoders.capture import Capture
 from selftrack.decoders.landmarks import POINTS
 from selftrack.errors import UserError
-from selftrack.synthetic.rigs.points import nearest_to_median
+from selftrack.tracker.characters.placing import nearest_to_median
 from selftrack.tracker.landmarks.detectors import AttentionMesh
 from selftrack.tracker.landmarks.search import DetectConfig
 from selftrack.tracker.results.skin_points import pin

@@ -10,14 +10,16 @@ import typer
 from selftrack.command import run
 from selftrack.errors import UserError
 from selftrack.tracker import export as exports
-from selftrack.tracker.export import FORMATS
+from selftrack.tracker.export import FORMATS, GROUPS
 
 
 def export(
     folder: Annotated[Path, typer.Argument(help="Folder that `track` has written.", metavar="DIR")],
     to: Annotated[
         list[str],
-        typer.Option(help=f"Write these formats, such as livelink,glb. Known are {', '.join(sorted(FORMATS))}."),
+        typer.Option(
+            help=f"Write these formats, such as livelink,glb. Known are {', '.join(sorted((*FORMATS, *GROUPS)))}."
+        ),
     ],
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="The file to write (default: in DIR, named after the clip).")
@@ -46,6 +48,10 @@ def export(
         Path | None,
         typer.Option(metavar="FILE", help="For flame: where its landmarks lie, .npy, .pkl or .npz (default: none)."),
     ] = None,
+    character: Annotated[
+        Path | None,
+        typer.Option(metavar="RIG", help="For character: the .rig file of track-rig (default: none)."),
+    ] = None,
     range_file: Annotated[
         Path | None,
         typer.Option(
@@ -72,6 +78,8 @@ def export(
     for option, file in (("flame", flame), ("flame_landmarks", flame_landmarks)):
         if file is not None and option not in asked:
             raise UserError(f"--{option.replace('_', '-')} is for --to flame; leave it out")
+    if character is not None and "character" not in asked:
+        raise UserError("--character is for --to character; leave it out")
     if against is not None and "viewer" not in formats:
         raise UserError("--against is for --to viewer; leave it out")
     if neutral_frame is not None and not clean:
@@ -84,7 +92,9 @@ def export(
 
     cleaning = CleanConfig(neutral_frame=neutral_frame) if clean else None
     ranges = read_ranges(range_file) if range_file else None
-    options = ExportOptions(focal=focal, against=against, flame=flame, flame_landmarks=flame_landmarks)
+    options = ExportOptions(
+        focal=focal, against=against, flame=flame, flame_landmarks=flame_landmarks, character=character
+    )
     for name in formats:
         print(exports.export(folder, name, output, options, cleaning, timecode, ranges))
 

@@ -27,7 +27,7 @@ from selftrack.cli.tracking import Order, show, track_one, track_several
 from selftrack.command import run, verbose
 from selftrack.errors import UserError
 from selftrack.tracker.choice import check_choice
-from selftrack.tracker.export import FORMATS, known
+from selftrack.tracker.export import FORMATS, GROUPS, known
 from selftrack.tracker.sources.names import place_of
 
 # torch's threads wait for work spinning, by default so long that a busy machine makes them many times slower
@@ -35,7 +35,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
 _ROOTS = (*ROOTS, "faces")
 _STYLE = "track.overlay_style."
-_FORMATS = ", ".join(sorted(FORMATS))
+_FORMATS = ", ".join(sorted((*FORMATS, *GROUPS)))
 
 
 def track(
@@ -137,6 +137,14 @@ def track(
         list[str] | None,
         typer.Option(help=f"Write these formats, too, such as livelink,glb (default: none). Known are {_FORMATS}."),
     ] = None,
+    character: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RIG",
+            help="Write the curves and an animated .glb of this character of your own, too, a .rig file of track-rig "
+            "(default: none).",
+        ),
+    ] = None,
     config: ConfigOption = None,
     set: SetOption = None,
     overwrite: Annotated[
@@ -165,6 +173,7 @@ def track(
         "track.weights": None if weights is None else str(weights),
         "track.streams": None if streams is None else str(streams.resolve()),
         "track.decoder": None if decoder is None else str(decoder.resolve()),
+        "track.character": None if character is None else str(character.resolve()),
         "track.device": device,
         "track.overlay": False if no_overlay else True if overlay else None,
         "track.overlay_style.mode": overlay,
@@ -175,7 +184,7 @@ def track(
     from_file = {name: value for name, value in from_file.items() if not name.startswith("live.")}  # of `track live`
     changes = _one_or_several(from_file, assigned | {k: value for k, value in named.items() if value is not None})
     check_roots(changes, _ROOTS)
-    exports = known(listed(changes.get("export") if export is None else export))
+    exports = _exports(listed(changes.get("export") if export is None else export), changes.get("track.character"))
     adapts = bool(under(from_file, "adapt")) if adapt is None else adapt
     check_adapted(adapts, preset, bool(under(assigned, "adapt")))
     asked = {f"--overlay {overlay}": overlay, "--burn-in": burn_in}
@@ -208,6 +217,18 @@ def _one_or_several(from_file: Mapping[str, Any], given: Mapping[str, Any]) -> d
         changes["faces"] = check_choice(changes["faces"])
         changes["track.detect.face"] = 0
     return changes
+
+
+def _exports(formats: Sequence[str], character: str | None) -> tuple[str, ...]:
+    """The formats to write; those of a character, too, where there is one, that can be read."""
+    if character is not None:
+        from selftrack.decoders.rigs.character import Character
+
+        Character.load(character)
+    exports = known([*formats, *(["character"] if character is not None else [])])
+    if character is None and set(exports) & set(GROUPS["character"]):
+        raise UserError("--export character needs --character RIG, a file of track-rig add")
+    return exports
 
 
 def _check_clip(video: str) -> None:

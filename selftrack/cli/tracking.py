@@ -74,7 +74,7 @@ def show(video: str, output: Path | None, changes: Mapping[str, Any], overwrite:
 def track_one(order: Order) -> tuple[Summary, list[Path]]:
     """Track one face; adapt first where a preset is named. Prints and returns the summary; and the folder of it."""
     from selftrack.adapt.run import adapt_clip, forget
-    from selftrack.tracker.pipeline import load_model, track_clip
+    from selftrack.tracker.pipeline import export_options, load_model, track_clip
 
     track = _checked(order)
     settings = {"track": asdict(track), "adapt": None, "export": list(order.exports)}
@@ -82,7 +82,7 @@ def track_one(order: Order) -> tuple[Summary, list[Path]]:
     with Stages() as stages:
         if order.preset is not None:
             model = load_model(track)
-            require(order.exports, model.decoder)
+            require(order.exports, model.decoder, export_options(track))
             adapt = _adapt_settings(order.preset, model, under(order.changes, "adapt"))
             settings["adapt"] = asdict(adapt)
             began = time.perf_counter()

@@ -14,6 +14,7 @@ from selftrack.errors import UserError
 from selftrack.synthetic.cameras import project, rotation_matrix
 from selftrack.synthetic.rigs.film import Film, FilmConfig
 from selftrack.synthetic.rigs.rig import Rig
+from selftrack.tracker.characters.placing import nearest_to_median
 from selftrack.tracker.landmarks.detectors import AttentionMesh
 from selftrack.tracker.landmarks.search import DetectConfig
 from selftrack.tracker.results.skin_points import pin
@@ -62,28 +63,6 @@ def place_points(rig: Rig, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     if not corners:
         raise UserError("the detector found no face on the rig, so its points cannot be placed; look at its picture")
     return nearest_to_median(rig.neutral, np.stack(corners), np.stack(weights))
-
-
-def nearest_to_median(neutral: np.ndarray, corners: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Choose, of places of the detector's points on a surface, for each point the one nearest to their median.
-
-    Args:
-        neutral: (V,3) vertices.
-        corners: (N,478,3) vertices of the triangles that the points are in.
-        weights: (N,478,3) of them; NaN where a point was not seen.
-
-    Returns:
-        Corners and weights (478,3).
-
-    Raises:
-        UserError: a point was never seen.
-    """
-    places = (neutral[corners] * weights[..., None]).sum(2)  # (N,478,3)
-    if np.isnan(places).all(0).any():
-        raise UserError("some of the detector's points were never seen on the surface; its skin has holes")
-    away = np.linalg.norm(places - np.nanmedian(places, 0), axis=2)
-    best, every = np.nanargmin(away, 0), np.arange(POINTS)
-    return corners[best, every], weights[best, every]
 
 
 def _facing(placed: np.ndarray, faces: np.ndarray) -> np.ndarray:

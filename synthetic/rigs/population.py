@@ -10,6 +10,7 @@ import numpy as np
 from selftrack.decoders.head.model import Head
 from selftrack.synthetic.people import Person, Population
 from selftrack.synthetic.rigs.rig import Rig
+from selftrack.tracker.characters.similarity import moved, similarity
 
 SPREAD = 0.9
 """Standard deviation of the components of identity, as of the bundled head's people."""
@@ -67,16 +68,7 @@ class RigPopulation:
         normal = basis @ basis.T + _NOISE**2 * np.eye(len(basis))
         code = np.zeros(len(basis))
         for _ in range(4):
-            target = _aligned(points, self._mean + np.tensordot(code, self._identity, 1))
+            like = self._mean + np.tensordot(code, self._identity, 1)
+            target = moved(points, similarity(points, like))
             code = np.linalg.solve(normal, basis @ (target - self._mean).ravel())
         return code
-
-
-def _aligned(points: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Points (L,3) moved, turned and scaled to lie as near as they can to others (Umeyama 1991)."""
-    middle, at = points.mean(0), target.mean(0)
-    away = points - middle
-    u, strength, v = np.linalg.svd((target - at).T @ away)
-    sign = np.array([1.0, 1.0, np.sign(np.linalg.det(u @ v))])
-    scale = (strength * sign).sum() / (away**2).sum()
-    return scale * away @ (u * sign @ v).T + at

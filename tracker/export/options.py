@@ -29,6 +29,9 @@ class ExportOptions:
     flame_landmarks: Path | None = None
     """The file that says where FLAME's landmarks lie on it."""
 
+    character: Path | None = None
+    """The user's own character, a .rig file of track-rig."""
+
     def __post_init__(self) -> None:
         if self.focal is not None and not 0 < self.focal < float("inf"):
             raise UserError(f"the focal length must be a number of pixels above 0; got {self.focal}")

@@ -61,6 +61,8 @@ class Format:
 
 
 FORMATS: dict[str, Format] = {}
+GROUPS = {"character": ("character-csv", "character-glb")}
+"""Names that stand for several formats."""
 
 
 def exporter(
@@ -89,16 +91,17 @@ def exporter(
 
 
 def known(names: Iterable[str]) -> tuple[str, ...]:
-    """Return the names, once each and in small letters; one text may hold several with commas between them.
+    """Return the names, once each and in small letters; one text may hold several with commas between them, and those
+    of `GROUPS` stand for several.
 
     Raises:
         UserError: one of them is no format, or needs a package that is not installed.
     """
     single = [name.strip().lower() for several in names for name in several.split(",")]
-    names = tuple(dict.fromkeys(name for name in single if name))
+    names = tuple(dict.fromkeys(one for name in single if name for one in GROUPS.get(name, (name,))))
     for name in names:
         if name not in FORMATS:
-            raise UserError(f"unknown format {name!r}; known: {', '.join(sorted(FORMATS))}")
+            raise UserError(f"unknown format {name!r}; known: {', '.join(sorted((*FORMATS, *GROUPS)))}")
         package = FORMATS[name].package
         if package and not find_spec(package):
             what = FORMATS[name].install or f"'selftrack[{name}]'"

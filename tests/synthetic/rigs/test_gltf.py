@@ -11,9 +11,10 @@ import pytest
 
 from selftrack.decoders.arkit import ARKIT_NAMES
 from selftrack.decoders.head.model import load_head
+from selftrack.decoders.rigs.gltf import TILE
 from selftrack.errors import UserError
 from selftrack.synthetic.rigs.film import Film, FilmConfig
-from selftrack.synthetic.rigs.gltf import TILE, read_gltf
+from selftrack.synthetic.rigs.gltf import read_gltf
 from selftrack.synthetic.rigs.opening import read_rig
 from selftrack.tracker.export.scenes._gltf import build_glb
 from selftrack.tracker.results.track_file import Track

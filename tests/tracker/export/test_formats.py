@@ -34,7 +34,17 @@ from selftrack.tracker.results.track_file import Track
 
 TIMES = [0.0, 0.04, 0.08]
 ANY = {"csv", "edl", "mov", "npz", "nuke", "obj", "otio", "parquet", "ply", "vertices"}
-ARKIT = {"flame", "livelink", "vmc", "unreal", "metahuman", "openface", "aftereffects", "blender", "maya"}
+ARKIT = {"character-csv", "character-glb"} | {
+    "flame",
+    "livelink",
+    "vmc",
+    "unreal",
+    "metahuman",
+    "openface",
+    "aftereffects",
+    "blender",
+    "maya",
+}
 WRITTEN = {"head": ANY | ARKIT | {"alembic", "fbx", "glb", "usd", "viewer"}, "dam": ANY | ARKIT, "foreign": ANY}
 
 
@@ -136,7 +146,7 @@ assert known(["glb", "csv"]) == ("glb", "csv") and FORMATS["glb"].needs
 try:
     known(["mp3"])
 except UserError as error:
-    assert "blender, csv" in str(error), error
+    assert "blender, character" in str(error), error
 print([name for name in ("torch", "cv2", "numba", "pygltflib") if name in sys.modules])
 """
     assert subprocess.check_output([sys.executable, "-c", program], text=True) == "[]\n"

@@ -5,7 +5,6 @@ the origin, looks along -z and shows what the clip shows.
 """
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pygltflib as gltf
@@ -13,6 +12,7 @@ import torch
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
+from selftrack.decoders.rigs.writer import GlbWriter
 from selftrack.tracker.export.gaze import eye_centres, gaze_rotations
 from selftrack.tracker.export.scenes._head import head_places, neutral_code, shaped_head
 from selftrack.tracker.geometry.camera import AXES, quaternions
@@ -41,7 +41,7 @@ def build_glb(track: Track, texture: bytes, focal: float) -> bytes:
         texture: a JPEG in the head's UV layout, v down.
         focal: focal length of the camera, pixels of the clip.
     """
-    file, code = _File(), neutral_code(track)
+    file, code = GlbWriter(), neutral_code(track)
     if track.timecode:
         file.document.asset.extras = {"timecode": track.timecode, "timecodeRate": track.timecode_rate}
     performance = file.node("performance")
@@ -60,67 +60,7 @@ def build_glb(track: Track, texture: bytes, focal: float) -> bytes:
     return file.bytes()
 
 
-class _File:
-    """A glTF document with one scene, and its binary part."""
-
-    def __init__(self) -> None:
-        asset = gltf.Asset(version="2.0", generator="selftrack")
-        self.document = gltf.GLTF2(asset=asset, scene=0, scenes=[gltf.Scene()])
-        self._blob = bytearray()
-
-    def node(self, name: str, parent: int | None = None, **content: Any) -> int:
-        """Add and return the index of a new node; without a parent it is the scene's."""
-        nodes = self.document.nodes
-        siblings = self.document.scenes[0].nodes if parent is None else nodes[parent].children
-        siblings.append(len(nodes))
-        nodes.append(gltf.Node(name=name, **content))
-        return len(nodes) - 1
-
-    def view(self, data: bytes, target: int | None = None) -> int:
-        """Add and return the index of a new buffer view."""
-        self._blob += b"\0" * (-len(self._blob) % 4)
-        views = self.document.bufferViews
-        views.append(gltf.BufferView(buffer=0, byteOffset=len(self._blob), byteLength=len(data), target=target))
-        self._blob += data
-        return len(views) - 1
-
-    def image(self, data: bytes, mime: str) -> int:
-        """Add and return the index of a new texture."""
-        self.document.images.append(gltf.Image(bufferView=self.view(data), mimeType=mime))
-        self.document.textures.append(gltf.Texture(source=len(self.document.images) - 1))
-        return len(self.document.textures) - 1
-
-    def floats(self, values: np.ndarray, target: int | None = None) -> int:
-        """Add and return the index of a new accessor of (N,) scalars or (N,K) vectors, as float32."""
-        columns = np.asarray(values, "<f4").reshape(len(values), -1)
-        accessor = gltf.Accessor(
-            bufferView=self.view(columns.tobytes(), target),
-            componentType=gltf.FLOAT,
-            count=len(values),
-            type=gltf.SCALAR if values.ndim == 1 else f"VEC{values.shape[1]}",
-            min=columns.min(axis=0).tolist(),
-            max=columns.max(axis=0).tolist(),
-        )
-        return self._accessor(accessor)
-
-    def indices(self, values: np.ndarray) -> int:
-        """Add and return the index of a new accessor of triangles (F,3), as uint32."""
-        view = self.view(values.astype("<u4").tobytes(), gltf.ELEMENT_ARRAY_BUFFER)
-        accessor = gltf.Accessor(bufferView=view, componentType=gltf.UNSIGNED_INT, count=values.size, type=gltf.SCALAR)
-        return self._accessor(accessor)
-
-    def _accessor(self, accessor: gltf.Accessor) -> int:
-        self.document.accessors.append(accessor)
-        return len(self.document.accessors) - 1
-
-    def bytes(self) -> bytes:
-        """Serialise the file."""
-        self.document.buffers = [gltf.Buffer(byteLength=len(self._blob))]
-        self.document.set_binary_blob(bytes(self._blob))
-        return b"".join(self.document.save_to_bytes())
-
-
-def _add_mesh(file: _File, track: Track, texture: int) -> int:
+def _add_mesh(file: GlbWriter, track: Track, texture: int) -> int:
     """The head of the clip's identity, with a primitive for each material; index of the mesh.
 
     The mesh's own weights are the least of the clip, since Blender looks no further than these and the first frame for
@@ -147,7 +87,7 @@ def _add_mesh(file: _File, track: Track, texture: int) -> int:
     return len(file.document.meshes) - 1
 
 
-def _primitive(file: _File, shapes: np.ndarray, tilts: np.ndarray, uvs: Tensor) -> gltf.Primitive:
+def _primitive(file: GlbWriter, shapes: np.ndarray, tilts: np.ndarray, uvs: Tensor) -> gltf.Primitive:
     """Vertices: places and normals (1+E,N,3), the base's first and what each target adds; texels (N,2)."""
     places, normals = ([file.floats(values, gltf.ARRAY_BUFFER) for values in all_of] for all_of in (shapes, tilts))
     texels = file.floats(uvs.numpy(), gltf.ARRAY_BUFFER)
@@ -157,7 +97,7 @@ def _primitive(file: _File, shapes: np.ndarray, tilts: np.ndarray, uvs: Tensor) 
     )
 
 
-def _add_material(file: _File, name: str, roughness: float, texture: int) -> int:
+def _add_material(file: GlbWriter, name: str, roughness: float, texture: int) -> int:
     surface = gltf.PbrMetallicRoughness(
         baseColorTexture=gltf.TextureInfo(index=texture), metallicFactor=0.0, roughnessFactor=roughness
     )
@@ -165,7 +105,7 @@ def _add_material(file: _File, name: str, roughness: float, texture: int) -> int
     return len(file.document.materials) - 1
 
 
-def _add_eyes(file: _File, track: Track, code: Tensor, head: int) -> list[tuple[int, np.ndarray]]:
+def _add_eyes(file: GlbWriter, track: Track, code: Tensor, head: int) -> list[tuple[int, np.ndarray]]:
     """Empty nodes where the eyes turn, whose z axes are the lines of sight: index and quaternions (T,4) of each; none
     where the decoder does not tell."""
     decoder = track.model()
@@ -180,7 +120,7 @@ def _add_eyes(file: _File, track: Track, code: Tensor, head: int) -> list[tuple[
     ]
 
 
-def _add_jaw(file: _File, track: Track, code: Tensor, head: int) -> None:
+def _add_jaw(file: GlbWriter, track: Track, code: Tensor, head: int) -> None:
     """An empty node at the joint about which the lower teeth turn when the jaw opens; none without such."""
     decoder = track.model()
     if "teeth_lower" not in decoder.part_names or "jawOpen" not in decoder.expression_names:
@@ -198,7 +138,7 @@ def _joint(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     return middle + np.linalg.pinv(np.eye(3) - turn.as_matrix(), rcond=1e-3) @ (moved - middle)
 
 
-def _add_camera(file: _File, size: tuple[int, int], focal: float, depths: tuple[float, float]) -> int:
+def _add_camera(file: GlbWriter, size: tuple[int, int], focal: float, depths: tuple[float, float]) -> int:
     """A camera that shows the frame of width x height pixels, from the nearest depth to the farthest; its index."""
     width, height = size
     view = gltf.Perspective(
@@ -208,7 +148,7 @@ def _add_camera(file: _File, size: tuple[int, int], focal: float, depths: tuple[
     return len(file.document.cameras) - 1
 
 
-def _add_animation(file: _File, track: Track, channels: list[tuple[int, str, np.ndarray]]) -> None:
+def _add_animation(file: GlbWriter, track: Track, channels: list[tuple[int, str, np.ndarray]]) -> None:
     """One animation with a key in every frame, at the track's times, for channels of node, path and values."""
     times = file.floats(track.times)
     animation = gltf.Animation(name=Path(track.clip).stem)
