@@ -8,9 +8,18 @@ from typing import Annotated
 import typer
 
 from selftrack.cli.progress import Stages
-from selftrack.cli.report import print_report
 from selftrack.command import run
 from selftrack.errors import UserError
+
+
+def print_report(folder: Path, before: Path | None = None, points: Path | None = None) -> None:
+    """Write report.html and report.json of a track and print the verdict, as `track --report` does, too."""
+    from selftrack.eval.report.report import write_report
+    from selftrack.tracker.pipeline import REPORT
+
+    with Stages() as stages:
+        verdict = write_report(folder, before, points, stages.show)
+    print(f"verdict  {verdict}\nreport   {folder / REPORT}")
 
 
 def evaluate(

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from selftrack.cli import live, serve
-from selftrack.cli.report import print_report
+from selftrack.cli.evaluate import print_report
 from selftrack.cli.settings import (
     ROOTS,
     ConfigOption,
