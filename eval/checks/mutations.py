@@ -38,7 +38,7 @@ from selftrack.io import markdown_table, write_text
 from selftrack.tracker.sources.opening import open_source
 
 MEMORY = 2000
-"""Megabytes that a process may take at most."""
+"""Megabytes that a file may take at most; of a process that reads several, beside what it had before."""
 _READ_LIMIT, _TRACK_LIMIT = 30, 300  # seconds after which a file has hung
 _FRAMES, _WIDTH, _RATE = 8, 400, 25  # of the small clips
 _POLL = 0.1  # seconds between looks at a process
@@ -275,6 +275,7 @@ def mutations(clips: Sequence[Path], count: int, seed: int, folder: Path) -> Ite
 def read_to_the_end(path: Path) -> Ending:
     """Read a clip as `track` does, in this process."""
     _forget_peak()
+    before = _peak()
     try:
         with open_source(path) as source:
             source.count()
@@ -287,7 +288,7 @@ def read_to_the_end(path: Path) -> Ending:
     except Exception as error:
         outcome, about = "traceback", f"{type(error).__name__}: {error}"
     peak = _peak()
-    return Ending("too much memory" if peak > MEMORY else outcome, about, peak)
+    return Ending("too much memory" if peak - before > MEMORY else outcome, about, peak)
 
 
 def _forget_peak() -> None:

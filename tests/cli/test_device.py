@@ -7,7 +7,7 @@ computes without hardware.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,9 @@ from selftrack.tracker.landmarks.detectors import AttentionMesh
 from selftrack.tracker.model import Model
 from selftrack.tracker.network.weights import WEIGHTS, load_network
 from selftrack.tracker.pipeline import TrackConfig, open_clip, track_clip
+from selftrack.tracker.sources.base import Frame
 from selftrack.tracker.subjects import PersonConfig
-from selftrack.tracker.tracker import Tracker
+from selftrack.tracker.tracker import FrameResult, Tracker
 
 DEVICE = torch.device("meta")
 MOVES = ("_to_copy", "copy_", "_local_scalar_dense", "_has_compatible_shallow_copy_type")
@@ -124,8 +125,12 @@ def test_tracking_and_adaptation_stay_on_their_device(
     smile: Path, tmp_path: Path, emulated: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every tensor follows the models' device, and what comes out is what the CPU says."""
+
     # the emulation holds in the thread that began it only
-    monkeypatch.setattr(Tracker, "stream", lambda tracker, frames: map(tracker, frames))
+    def one_by_one(trackers: Sequence[Tracker], frames: Iterable[Frame]) -> Iterator[list[FrameResult]]:
+        return ([tracker(frame) for tracker in trackers] for frame in frames)
+
+    monkeypatch.setattr(Tracker, "stream_together", staticmethod(one_by_one))
     config = TrackConfig(overlay=False, duration=0.4, person=PersonConfig(samples=2))
 
     def on(device: str) -> Model:

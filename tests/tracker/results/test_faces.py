@@ -11,7 +11,7 @@ from selftrack.tracker.results.faces import contact_sheet, write_faces
 
 def face(colours: list[int]) -> CastFace:
     samples = tuple((np.full((256, 256, 3), colour, np.uint8), np.zeros((478, 2))) for colour in colours)
-    return CastFace(samples, (0.5, 2.0), 40.0)
+    return CastFace(samples, (0.5, 2.0), 40.0, seen=1.5)
 
 
 def test_a_row_of_pictures_for_each_face(tmp_path: Path) -> None:

@@ -45,6 +45,7 @@ class Turning:
         yaw = torch.linspace(-0.5, 0.5, frames)
         self.poses = torch.tensor([6.4, 0, 0, 0, SIDE / 2, SIDE / 2]).repeat(frames, 1)
         self.poses[:, 2] = yaw
+        self.H_image = self.poses.numpy()
         self.ok, self.clip = np.ones(frames, bool), "missing.mkv"
         self.visible, self.confidence = np.ones((frames, 6)), np.ones(frames)
 
