@@ -203,7 +203,7 @@ def track_clip(
             with watch("overlay"):
                 overlay.write_overlay(track, results, config.overlay_style, partial(progress, "overlay"))
         complete = settings or {"track": asdict(config), "adapt": None, "export": list(names)}
-        write_beside(track, model, results, config, complete, names, also, watch)
+        write_beside(track, model, results, output.path, config, complete, names, also, watch)
         written = tuple(name for name in (*OUTPUTS, *names.values()) if (results / name).exists())
     lost = int((~track.ok).sum())
     return Summary(output.path, len(track), lost, track.trusted(), fps, watch.seconds, track.notes, written)
@@ -213,6 +213,7 @@ def write_beside(
     track: Track,
     model: Model,
     results: Path,
+    home: Path,
     config: TrackConfig,
     settings: Mapping[str, Any],
     names: Mapping[str, str],
@@ -225,6 +226,7 @@ def write_beside(
         track: lies in the folder `results`.
         model: what made it.
         results: where to.
+        home: where these files will lie when all are complete.
         config: the settings of the tracking.
         settings: what `config.yaml` says.
         names: of the files to export to, by format.
@@ -241,12 +243,12 @@ def write_beside(
         also(track, model, results)
     for to, name in names.items():
         with watch("export"):
-            export.write(track, to, results / name, export_options(config, results))
+            export.write(track, to, results / name, export_options(config, results, home))
 
 
-def export_options(config: TrackConfig, folder: Path | None = None) -> ExportOptions:
-    """What writers of a run's results in `folder` get."""
-    return ExportOptions(folder=folder, character=Path(config.character) if config.character else None)
+def export_options(config: TrackConfig, folder: Path | None = None, home: Path | None = None) -> ExportOptions:
+    """What writers of a run's results in `folder` get; they will lie in `home`."""
+    return ExportOptions(folder=folder, home=home, character=Path(config.character) if config.character else None)
 
 
 def write_settings(settings: Mapping[str, Any], folder: Path) -> None:

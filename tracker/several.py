@@ -152,7 +152,8 @@ def track_faces(
             for person in people:
                 own = {**settings, "track": asdict(person.config)}
                 place = results / _folder(person.number)
-                write_beside(person.track, person.model, place, person.config, own, names, person.also, watch)
+                home = output.part(_folder(person.number)).path
+                write_beside(person.track, person.model, place, home, person.config, own, names, person.also, watch)
             write_settings({**settings, "faces": choice}, results)
             pictures.write_faces(found[people[0].number].everyone, results)
             if config.overlay:

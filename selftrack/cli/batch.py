@@ -15,6 +15,8 @@ from selftrack.cli.progress import Stages
 from selftrack.cli.settings import (
     ROOTS,
     ConfigOption,
+    NoOverlayOption,
+    PresetOption,
     SetOption,
     changed,
     check_adapted,
@@ -58,12 +60,8 @@ def batch(
         bool | None,
         typer.Option("--adapt/--no-adapt", help="Fine-tune the tracker on each clip first (default: no)."),
     ] = None,
-    preset: Annotated[
-        str | None, typer.Option(help="Settings of --adapt: fast or thorough (default fast).", show_default=False)
-    ] = None,
-    no_overlay: Annotated[
-        bool, typer.Option("--no-overlay", help="Write no overlay.mp4 and no contact_sheet.png (default: write them).")
-    ] = False,
+    preset: PresetOption = None,
+    no_overlay: NoOverlayOption = False,
     report: Annotated[
         bool, typer.Option("--report", help="Write report.html of each clip, too (default: no).")
     ] = False,

@@ -14,8 +14,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from selftrack.cli.settings import (
+    CalibrationOption,
     ConfigOption,
+    DecoderOption,
+    DeviceOption,
+    OverwriteOption,
     SetOption,
+    WeightsOption,
     changed,
     check_roots,
     read_assignments,
@@ -72,10 +77,7 @@ def live(
         float | None,
         typer.Option(help="The face is at rest in its first so many seconds (default: 3 of a camera, 0 of a source)."),
     ] = None,
-    calibration: Annotated[
-        Path | None,
-        typer.Option(help="Take the person's face and rest from this clip or earlier track of the same person."),
-    ] = None,
+    calibration: CalibrationOption = None,
     smooth: Annotated[
         bool,
         typer.Option("--smooth", help="Send through a One-Euro filter; what is recorded is as tracked (default: no)."),
@@ -83,20 +85,12 @@ def live(
     preview: Annotated[
         bool, typer.Option("--preview", help="Show a window; c calibrates, q ends (default: no).")
     ] = False,
-    weights: Annotated[
-        Path | None, typer.Option(help="Use this file of weights, such as an adapted.safetensors (default: bundled).")
-    ] = None,
-    decoder: Annotated[
-        Path | None, typer.Option(help="Use this personal model, made by track-train dam (default: the bundled head).")
-    ] = None,
-    device: Annotated[
-        str | None, typer.Option(help="Compute on cpu, cuda, or auto: cuda where there is one (default auto).")
-    ] = None,
+    weights: WeightsOption = None,
+    decoder: DecoderOption = None,
+    device: DeviceOption = None,
     config: ConfigOption = None,
     set: SetOption = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the results of an earlier run (default: no).")
-    ] = False,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Track a camera, or a file as if it were one, and send curves and head pose to other programs, frame by frame.
 

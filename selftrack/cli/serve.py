@@ -11,7 +11,11 @@ import typer
 
 from selftrack.cli.settings import (
     ConfigOption,
+    DecoderOption,
+    DeviceOption,
+    NoOverlayOption,
     SetOption,
+    WeightsOption,
     changed,
     check_roots,
     read_assignments,
@@ -48,18 +52,10 @@ def serve(
             show_envvar=False,
         ),
     ] = None,
-    weights: Annotated[
-        Path | None, typer.Option(help="Use this file of weights, such as an adapted.safetensors (default: bundled).")
-    ] = None,
-    decoder: Annotated[
-        Path | None, typer.Option(help="Use this personal model, made by track-train dam (default: the bundled head).")
-    ] = None,
-    device: Annotated[
-        str | None, typer.Option(help="Compute on cpu, cuda, or auto: cuda where there is one (default auto).")
-    ] = None,
-    no_overlay: Annotated[
-        bool, typer.Option("--no-overlay", help="Write no overlay.mp4 and no contact_sheet.png (default: write them).")
-    ] = False,
+    weights: WeightsOption = None,
+    decoder: DecoderOption = None,
+    device: DeviceOption = None,
+    no_overlay: NoOverlayOption = False,
     config: ConfigOption = None,
     set: SetOption = None,
 ) -> None:

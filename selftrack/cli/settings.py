@@ -35,6 +35,28 @@ SetOption = Annotated[
         help="Change one setting by its full name; may be given several times. It counts more than --config.",
     ),
 ]
+WeightsOption = Annotated[
+    Path | None, typer.Option(help="Use this file of weights, such as an adapted.safetensors (default: bundled).")
+]
+DecoderOption = Annotated[
+    Path | None, typer.Option(help="Use this personal model, made by track-train dam (default: the bundled head).")
+]
+DeviceOption = Annotated[
+    str | None, typer.Option(help="Compute on cpu, cuda, or auto: cuda where there is one (default auto).")
+]
+CalibrationOption = Annotated[
+    Path | None,
+    typer.Option(help="Take the person's face and rest from this clip or earlier track of the same person."),
+]
+PresetOption = Annotated[
+    str | None, typer.Option(help="Settings of --adapt: fast or thorough (default fast).", show_default=False)
+]
+NoOverlayOption = Annotated[
+    bool, typer.Option("--no-overlay", help="Write no overlay.mp4 and no contact_sheet.png (default: write them).")
+]
+OverwriteOption = Annotated[
+    bool, typer.Option("--overwrite", help="Replace the results of an earlier run (default: no).")
+]
 
 
 def read_config(name: str | None) -> dict[str, Any]:

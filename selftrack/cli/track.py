@@ -14,8 +14,15 @@ from selftrack.cli import live, serve
 from selftrack.cli.evaluate import print_report
 from selftrack.cli.settings import (
     ROOTS,
+    CalibrationOption,
     ConfigOption,
+    DecoderOption,
+    DeviceOption,
+    NoOverlayOption,
+    OverwriteOption,
+    PresetOption,
     SetOption,
+    WeightsOption,
     check_adapted,
     check_roots,
     listed,
@@ -89,30 +96,19 @@ def track(
         float | None,
         typer.Option(help="The face is at rest at this second of the clip (default: where it is least active)."),
     ] = None,
-    calibration: Annotated[
-        Path | None,
-        typer.Option(help="Take the person's face and rest from this clip or earlier track of the same person."),
-    ] = None,
-    weights: Annotated[
-        Path | None, typer.Option(help="Use this file of weights, such as an adapted.safetensors (default: bundled).")
-    ] = None,
+    calibration: CalibrationOption = None,
+    weights: WeightsOption = None,
     streams: Annotated[
         Path | None,
         typer.Option(help="Take weights of VGG-16 and FAN from this file of track-train streams (default: caches)."),
     ] = None,
-    decoder: Annotated[
-        Path | None, typer.Option(help="Use this personal model, made by track-train dam (default: the bundled head).")
-    ] = None,
-    device: Annotated[
-        str | None, typer.Option(help="Compute on cpu, cuda, or auto: cuda where there is one (default auto).")
-    ] = None,
+    decoder: DecoderOption = None,
+    device: DeviceOption = None,
     adapt: Annotated[
         bool | None,
         typer.Option("--adapt/--no-adapt", help="Fine-tune the tracker on this very clip first (default: no)."),
     ] = None,
-    preset: Annotated[
-        str | None, typer.Option(help="Settings of --adapt: fast or thorough (default fast).", show_default=False)
-    ] = None,
+    preset: PresetOption = None,
     overlay: Annotated[
         str | None,
         typer.Option(
@@ -121,9 +117,7 @@ def track(
             metavar="MODE",
         ),
     ] = None,
-    no_overlay: Annotated[
-        bool, typer.Option("--no-overlay", help="Write no overlay.mp4 and no contact_sheet.png (default: write them).")
-    ] = False,
+    no_overlay: NoOverlayOption = False,
     burn_in: Annotated[
         bool,
         typer.Option(
@@ -147,9 +141,7 @@ def track(
     ] = None,
     config: ConfigOption = None,
     set: SetOption = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the results of an earlier run (default: no).")
-    ] = False,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Track a face through a clip and write curves, pose, mesh and an overlay into a folder.
 

@@ -1,6 +1,7 @@
 """The pipeline on a made-up tracker whose answers are known in closed form."""
 
 import os
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -247,6 +248,18 @@ def test_progress_counts_up_to_the_total(numbered_clip: Path, tmp_path: Path, fa
     for steps in seen.values():
         assert steps == [(i + 1, len(steps)) for i in range(len(steps))]
     assert len(seen["track"]) == len(seen["overlay"]) == 20
+
+
+def test_exports_name_the_clip_from_where_they_will_lie(
+    numbered_clip: Path, tmp_path: Path, fake_model: FakeModel
+) -> None:
+    """Whether or not the folder is there before, in which the results are then made."""
+    out = tmp_path / "new" / "out"
+    for _ in range(2):
+        track_clip(numbered_clip, out, TrackConfig(), model=fake_model(), overwrite=True, exports=["blender"])
+        (script,) = out.glob("*_blender.py")
+        (name,) = re.findall(r'"clip": "([^"]*)"', script.read_text())
+        assert (out / name).resolve() == numbered_clip.resolve() and not Path(name).is_absolute()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="limits of POSIX")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,16 +23,21 @@ class ExportOptions:
     """The track as it was before clean-up and ranges; None where there were none."""
     folder: Path | None = None
     """Where the track's other files are, such as `texture.png`; None if they shall not be looked for."""
+    home: Path | None = None
+    """The folder in which the file will lie, where it is written elsewhere first; None for that of its path."""
     against: Path | None = None
     """Folder of another track of the clip, to be compared with."""
     flame: Path | None = None
     """FLAME's model file, of whoever exports to it."""
     flame_landmarks: Path | None = None
     """The file that says where FLAME's landmarks lie on it."""
-
     character: Path | None = None
     """The user's own character, a .rig file of track-rig."""
 
     def __post_init__(self) -> None:
         if self.focal is not None and not 0 < self.focal < float("inf"):
             raise UserError(f"the focal length must be a number of pixels above 0; got {self.focal}")
+
+    def relative(self, file: Path, path: Path) -> str:
+        """Name a file, with forward slashes, from where the file that is written to `path` will lie."""
+        return Path(os.path.relpath(file.resolve(), (self.home or path.parent).resolve())).as_posix()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,7 +31,7 @@ def export_blender(track: Track, path: Path, options: ExportOptions) -> None:
         "rate": frame_rate(track.times),
         "size": track.size,
         "glb": FORMATS["glb"].file.format(clip=source_name(track.clip)),
-        "clip": Path(os.path.relpath(Path(track.clip).resolve(), path.parent.resolve())).as_posix(),
+        "clip": options.relative(Path(track.clip), path),
     }
     _write("blender", track, path, _rotations(track, options, _z_up_quaternions) | scene)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import html
 import json
-import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -38,12 +37,12 @@ def export_viewer(track: Track, path: Path, options: ExportOptions) -> None:
     if clip is not None and clip.stat().st_size <= EMBEDDED:
         content, reference = clip.read_bytes(), ""
     elif clip is not None:
-        reference = _reference(clip, path.parent)
+        reference = quote(options.relative(clip, path))
     data: dict[str, Any] = {
         "times": track.times.round(6).tolist(),
         "ok": track.ok.astype(int).tolist(),
         "clip": reference,
-        "title": options.folder.name if options.folder else "this track",
+        "title": home.name if (home := options.home or options.folder) else "this track",
     }
     against = b""
     if options.against is not None:
@@ -78,8 +77,3 @@ def _video_file(track: Track) -> Path | None:
     """Find the file that was tracked; None if it is no longer where it was, or if pictures were tracked."""
     path = Path(track.clip)
     return path if path.is_file() and file_hash(path) == track.clip_hash else None
-
-
-def _reference(clip: Path, folder: Path) -> str:
-    """The URL of the clip relative to the page's folder."""
-    return quote(os.path.relpath(clip.resolve(), folder.resolve()).replace(os.sep, "/"))
