@@ -27,7 +27,8 @@ _JAW_BULGE = 0.03  # metres by which the angle of the jaw lies behind the line f
 _WARNING = (1.0, 0.55, 0.1)  # RGB of a region that is not to be trusted
 _NEAR, _FAR = 0.006, 0.014  # metres from a region's landmarks, within which it is coloured fully, and not at all
 _DARK = 0.15  # share of the light that is left in a shut mouth
-_OPEN = 0.12  # gap between the lips over the mouth's width from which its inside is fully lit
+_OPEN = 0.12  # gap between the lips over the mouth's width from which its inside is lit as far as light reaches
+_TEETH, _DEEP = 0.016, 0.012  # metres behind the lips: light reaches the first fully, and 1/e of it as much deeper again
 _MOUTH = (*INNER_LIPS, 0, 17, 61, 291)  # inner edges, outer edges and corners of the lips
 _LINE, _SPACE = 1.0, 0.25  # width of a wire in pixels at most, and as a share of the usual edge
 
@@ -67,7 +68,8 @@ class MeshPainter:
     In the mode "texture" the colours are those of `texture` (3,T,T), RGB in 0..1, which has the light in it; in the
     mode "wire" only the edges show, and those behind the surface do not. All other modes are shaded.
     The mesh fades out behind the ears, above the hairline and at the neck, so that the fit can be seen; all of it shows
-    if the decoder does not know where its landmarks are. Where the lips part little, little light gets between them.
+    if the decoder does not know where its landmarks are. Where the lips part little, little light gets between them,
+    and the deeper inside the mouth, the less.
     """
 
     def __init__(self, head: Decoder, config: OverlayConfig | None = None, texture: torch.Tensor | None = None) -> None:
@@ -95,6 +97,12 @@ class MeshPainter:
         )
         self.teeth = head.faces[of_teeth].unique()
         self.weight[head.faces[self.inside]] = 1  # deep as it is, it is seen through the lips alone
+        self.reached = torch.ones(len(head.mean))
+        if self.mouth is not None:
+            lips = float(self.mouth(head.mean[None])[0, :2, 2].mean())
+            deep = head.faces[self.inside].unique()
+            self.reached[deep] = (-(head.mean[deep, 2] - lips - _TEETH).clamp(min=0) / _DEEP).exp()
+            self.reached[self.teeth] **= 0.5  # they stand before the cheeks, where more light comes
         self.shown = self.weight[head.faces].amax(1) > 0
         self.extent = head.faces[self.shown].unique().numpy()
         self.diagonals = _diagonals(head.faces)
@@ -162,7 +170,8 @@ class MeshPainter:
         albedo = functional.grid_sample(self.texture, 2 * uvs - 1, align_corners=False)[0, :, 0].T
         if self.mouth is not None:
             inside = self.inside[fragments.face_index[0, 0]][:, None]
-            albedo = torch.where(inside, _light_inside(self.mouth(vertices)[0]) * albedo, albedo)
+            reached = interpolate(self.reached[None, :, None], self.faces, fragments)[0, 0]
+            albedo = torch.where(inside, _light_inside(self.mouth(vertices)[0]) * reached * albedo, albedo)
         if self.textured:
             weight = self.weight[None]
             if self.ears is not None:

@@ -84,6 +84,13 @@ def test_no_teeth_show_between_shut_lips() -> None:
     assert np.abs(wide - teeth).min() < 5
 
 
+def test_the_depth_of_an_open_mouth_is_dark() -> None:
+    """Its front teeth are as light as they are, and the throat behind the tongue is nearly black."""
+    teeth = 255 * HEAD.mean_texture[:, 200, 190].mean().item()
+    wide = between_the_lips("jawOpen", 1.0)
+    assert np.abs(wide - teeth).min() < 5 and np.quantile(wide, 0.05) < 25
+
+
 @pytest.mark.parametrize("yaw", [-0.4, 0.0, 0.4])
 def test_an_open_mouth_is_no_hole(yaw: float) -> None:
     z = torch.zeros(1, HEAD.size)
