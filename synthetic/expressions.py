@@ -112,10 +112,7 @@ def _sample_recorded(rng: np.random.Generator) -> np.ndarray:
     strength = rng.uniform(0.5, 1.5)
     covariance = motion.correlation * np.outer(motion.deviation, motion.deviation)
     drawn = rng.multivariate_normal(np.zeros(controls.COUNT), strength**2 * covariance, method="eigh")
-    curves = controls.to_curves(drawn.clip(controls.LOWER, controls.UPPER))
-    close = ARKIT_NAMES.index("mouthClose")
-    curves[close] = min(curves[close], curves[ARKIT_NAMES.index("jawOpen")])
-    return curves.astype(np.float32)
+    return controls.to_curves(controls.within(drawn)).astype(np.float32)
 
 
 def _sample_gaze(rng: np.random.Generator, values: dict[str, float]) -> None:

@@ -1,8 +1,10 @@
-"""What a face is moved by: ARKit's curves with one gaze for both eyes.
+"""What a face is moved by: ARKit's curves with one gaze for both eyes, and lips that close what the jaw opens.
 
 Curves are 52 numbers in the order of `ARKIT_NAMES`, controls 47: the 44 curves that are not of the gaze, then where
 both eyes look (`SIDE`, `UP`) and how much they converge (`VERGENCE`), in units of the eyeLook curves. So both eyes turn
 to one point: they never diverge, no eye is higher than the other, and In and Out of an eye are never both above 0.
+In place of jawOpen and mouthClose are by how much the jaw opens with the lips (`PARTED`), and behind them (`BEHIND`):
+mouthClose is what jawOpen would have parted, and never more, as in recordings.
 """
 
 from __future__ import annotations
@@ -15,8 +17,11 @@ from torch import Tensor
 
 from selftrack.decoders.arkit import ARKIT_NAMES
 
-NAMES = (*(name for name in ARKIT_NAMES if not name.startswith("eyeLook")), "gazeSide", "gazeUp", "vergence")
+_PAIR = {"jawOpen": "jawWithLips", "mouthClose": "jawBehindLips"}
+_OWN = tuple(_PAIR.get(name, name) for name in ARKIT_NAMES if not name.startswith("eyeLook"))
+NAMES = (*_OWN, "gazeSide", "gazeUp", "vergence")
 COUNT = len(NAMES)
+PARTED, BEHIND = (NAMES.index(name) for name in _PAIR.values())
 SIDE, UP, VERGENCE = range(COUNT - 3, COUNT)
 """To the subject's left; up; and by how much each eye turns to the nose."""
 GAZE = slice(SIDE, COUNT)
@@ -31,7 +36,7 @@ def _turns() -> np.ndarray:
     turns = np.zeros((COUNT, len(ARKIT_NAMES)))
     for column, name in enumerate(ARKIT_NAMES):
         if not name.startswith("eyeLook"):
-            turns[NAMES.index(name), column] = 1
+            turns[NAMES.index(_PAIR.get(name, name)), column] = 1
             continue
         left = name.endswith("Left")
         way = name.removeprefix("eyeLook").removesuffix("Left" if left else "Right")
@@ -41,6 +46,7 @@ def _turns() -> np.ndarray:
             sign = 1 if way == "In" else -1  # to the nose
             turns[SIDE, column] = -sign if left else sign
             turns[VERGENCE, column] = sign
+    turns[BEHIND, ARKIT_NAMES.index("jawOpen")] = 1
     return turns
 
 
@@ -53,7 +59,16 @@ _MEANS[:, GAZE] *= 2
 
 def to_controls(curves: np.ndarray) -> np.ndarray:
     """Convert curves (...,52) to the controls (...,47) nearest to them, within their bounds."""
-    return (curves @ _MEANS).clip(LOWER, UPPER)
+    controls = curves @ _MEANS
+    controls[..., BEHIND] += controls[..., PARTED].clip(max=0) / 2  # lips that close more than the jaw opens
+    return within(controls)
+
+
+def within(controls: np.ndarray) -> np.ndarray:
+    """Clip controls (...,47) to their bounds; the jaw opens as far as it goes, behind the lips first."""
+    clipped = controls.clip(LOWER, UPPER)
+    clipped[..., PARTED] = np.minimum(clipped[..., PARTED], 1 - clipped[..., BEHIND])
+    return clipped
 
 
 def to_curves(controls: np.ndarray) -> np.ndarray:
@@ -67,16 +82,17 @@ def slopes(controls: np.ndarray) -> np.ndarray:
     Where an eye looks straight ahead, that is the mean of both ways.
     """
     signed = controls @ TURNS
-    share = np.where(EYES, (1 + np.sign(signed)) / 2 * (signed <= 1), 1)
-    return TURNS * share
+    return TURNS * np.where(EYES, (1 + np.sign(signed)) / 2, 1) * (signed <= 1)
 
 
 def bound(curves: Tensor) -> Tensor:
     """Return the nearest curves (B,52) that controls can make. The gradient reaches curves beyond their bounds where it
     leads back."""
     means, turns, lower, upper = (_constant(x, curves) for x in (_MEANS, TURNS, LOWER, UPPER))
-    controls = _Clamp.apply(curves @ means, lower, upper)
-    return (controls @ turns).clamp(0, 1)
+    controls = curves @ means
+    spare = controls[:, PARTED].clamp(max=0) / 2
+    controls = controls.index_add(1, torch.tensor([BEHIND], device=curves.device), spare[:, None])
+    return (_Clamp.apply(controls, lower, upper) @ turns).clamp(0, 1)
 
 
 def _constant(values: np.ndarray, like: Tensor) -> Tensor:

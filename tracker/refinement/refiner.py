@@ -50,6 +50,8 @@ _LIDS = ((159, 145, 33, 133), (386, 374, 362, 263))
 """Upper and lower lid and the corners of each eye, the image's left one first; the right eye first."""
 _BLINKS = np.array([controls.NAMES.index("eyeBlinkRight"), controls.NAMES.index("eyeBlinkLeft")])
 _GAZE = np.arange(controls.COUNT)[controls.GAZE]
+_CURVES = controls.TURNS[: controls.SIDE].sum(1)
+"""How many curves a unit of each control that is not of the gaze moves by one."""
 RESTING = np.array([not name.startswith(("eyeLook", "eyeBlink", "tongue", "cheekPuff")) for name in ARKIT_NAMES])
 """(52,) bool, the curves that tell one face at rest from another: some brows are higher, some lips thicker."""
 
@@ -172,7 +174,8 @@ class Refiner:
         self.people = _by_axis(shapes[decoder.identity])
         self.acts = _by_axis(shapes[decoder.expression])
         self._personal = np.concatenate([self.people, self.acts[:, RESTING]], 1)
-        self._own = np.ascontiguousarray(self.acts[:, ~controls.EYES])
+        own = controls.TURNS[: controls.SIDE].astype(np.float32)
+        self._own = np.ascontiguousarray(np.einsum("kc,acl->akl", own, self.acts))
         self._looks = np.ascontiguousarray(self.acts[:, controls.EYES])
         eyes = decoder.landmarks478(decoder.mean[None])[0, list(OUTER_EYE_CORNERS)].double()
         self.iod = float((eyes[0] - eyes[1]).norm())
@@ -255,14 +258,14 @@ class Refiner:
         for _ in range(self.config.steps):
             normal, right = self._normal(self.evidence(points, now, face, seen, followed), now)
             right[:_N] += precision @ (mean - now.controls)
-            right[: controls.SIDE] -= self.config.act
+            right[: controls.SIDE] -= self.config.act * _CURVES
             normal[:_N, :_N] += precision
             self._add_anchor(normal, right, now, network)
             if before is not None:
                 self._add_inertia(normal, right, now, before)
             x = np.concatenate([now.controls, np.zeros(_POSE)])
             step = solve_bounded(normal, right, self.lower - x, self.upper - x)
-            now = Refined((now.controls + step[:_N]).clip(controls.LOWER, controls.UPPER), now.pose + step[_N:])
+            now = Refined(controls.within(now.controls + step[:_N]), now.pose + step[_N:])
         return now
 
     def eliminated(
@@ -286,7 +289,7 @@ class Refiner:
         normal, right = normal_equations(jacobian, evidence)
         normal[:_N, :_N] += self.precision
         right[:_N] += self.precision @ (network.controls - now.controls)
-        right[: controls.SIDE] -= self.config.act
+        right[: controls.SIDE] -= self.config.act * _CURVES
         self._add_anchor(normal, right, now, network)
         tie = rest * self.at_rest
         tie[controls.UP, controls.UP] += 1 / self.config.ahead**2

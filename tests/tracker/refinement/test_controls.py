@@ -18,7 +18,7 @@ def curve(values: np.ndarray, name: str) -> np.ndarray:
 @pytest.fixture
 def some() -> np.ndarray:
     """(200,47) controls within their bounds."""
-    return np.random.default_rng(0).uniform(controls.LOWER, controls.UPPER, (200, controls.COUNT))
+    return controls.within(np.random.default_rng(0).uniform(controls.LOWER, controls.UPPER, (200, controls.COUNT)))
 
 
 def test_there_and_back(some: np.ndarray) -> None:
@@ -40,6 +40,17 @@ def test_both_eyes_look_at_one_point(some: np.ndarray) -> None:
     look = np.zeros(controls.COUNT)
     look[controls.SIDE] = 0.5
     assert curve(controls.to_curves(look), "eyeLookOutLeft") == curve(controls.to_curves(look), "eyeLookInRight") == 0.5
+
+
+def test_lips_close_no_more_than_the_jaw_opens(some: np.ndarray) -> None:
+    curves = controls.to_curves(some)
+    jaw, close = curve(curves, "jawOpen"), curve(curves, "mouthClose")
+    assert (close <= jaw).all() and jaw.max() == 1 and np.ptp(close) > 0.9
+    wild = np.zeros((2, len(ARKIT_NAMES)))
+    wild[:, ARKIT_NAMES.index("jawOpen")], wild[:, ARKIT_NAMES.index("mouthClose")] = (0.6, 0.1), (0.2, 0.3)
+    nearest = controls.to_curves(controls.to_controls(wild))  # of the second, on the line where both are equal
+    np.testing.assert_allclose(curve(nearest, "jawOpen"), [0.6, 0.2], atol=1e-12)
+    np.testing.assert_allclose(curve(nearest, "mouthClose"), [0.2, 0.2], atol=1e-12)
 
 
 def test_slopes_are_derivatives(some: np.ndarray) -> None:
@@ -64,7 +75,7 @@ def test_gradient_leads_back_from_beyond_a_bound() -> None:
     curves[:, row] = torch.tensor([1.5, -0.5])
     curves.requires_grad_()
     controls.bound(curves)[:, row].sum().backward()  # downwards: back into range from above, no farther from below
-    assert curves.grad[0, row] == 1 and curves.grad[1, row] == 0
+    assert curves.grad[0, row] == pytest.approx(1) and curves.grad[1, row] == 0
 
 
 def test_motion_is_of_a_mirrored_face() -> None:

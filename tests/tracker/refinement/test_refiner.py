@@ -56,7 +56,7 @@ def points_of(
 
 
 ACT = controls_of(
-    jawOpen=0.4, mouthSmileLeft=0.8, mouthSmileRight=0.5, browInnerUp=0.6, eyeBlinkLeft=0.3, gazeSide=0.4, gazeUp=-0.2
+    jawWithLips=0.4, mouthSmileLeft=0.8, mouthSmileRight=0.5, browInnerUp=0.6, eyeBlinkLeft=0.3, gazeSide=0.4, gazeUp=-0.2
 )
 
 
@@ -69,6 +69,23 @@ def test_a_strong_act_is_found_from_a_weak_answer(head: Head, refiner: Refiner) 
     assert np.abs(found.controls - ACT)[strong].mean() < 0.5 * np.abs(weak.controls - ACT)[strong].mean()
     assert np.degrees(np.abs(found.pose - POSE)[1:4]).max() < 0.5
     assert found.curves.min() >= 0 and found.curves.max() <= 1
+
+
+def test_shut_lips_of_thin_faces_are_no_act(head: Head, refiner: Refiner) -> None:
+    """mouthClose alone presses lips into each other that no jaw has parted: recordings have none of it."""
+    pressed = np.zeros(len(ARKIT_NAMES))
+    pressed[ARKIT_NAMES.index("mouthClose")] = 0.15
+    found = refiner(points_of(head, pressed, POSE), Refined(controls_of(), POSE), refiner.mean).curves
+    assert found[ARKIT_NAMES.index("mouthClose")] < 0.06 and found[ARKIT_NAMES.index("jawOpen")] < 0.06
+
+
+def test_a_jaw_that_drops_behind_shut_lips_is_seen(head: Head) -> None:
+    behind = controls_of(jawBehindLips=0.5)
+    points = points_of(head, controls.to_curves(behind), POSE)
+    refiner = Refiner(head, config=RefineConfig(steps=8))
+    found = refiner(points, Refined(0.4 * behind, POSE), refiner.mean).curves
+    jaw, close = (found[ARKIT_NAMES.index(name)] for name in ("jawOpen", "mouthClose"))
+    assert 0.3 < close <= jaw < 0.6 and jaw - close < 0.1
 
 
 def test_it_is_the_minimum_that_scipy_finds(head: Head) -> None:
@@ -153,7 +170,7 @@ def test_a_wink_does_not_move_the_open_eye(head: Head, refiner: Refiner) -> None
 
 def test_noise_is_damped_and_a_quick_act_is_not(head: Head, refiner: Refiner) -> None:
     rng = np.random.default_rng(0)
-    rest, act = controls_of(), controls_of(jawOpen=0.8)
+    rest, act = controls_of(), controls_of(jawWithLips=0.8)
     frames = [rest] * 12 + [act] * 6
     noisy = [points_of(head, controls.to_curves(c), POSE) + rng.normal(0, 1.5, (478, 2)) for c in frames]
     in_time, alone = Refinement(refiner), []
@@ -164,7 +181,7 @@ def test_noise_is_damped_and_a_quick_act_is_not(head: Head, refiner: Refiner) ->
         alone.append(refiner(points, network, refiner.mean))
     jitter = [np.stack([f.pose[1:4] for f in some[2:12]]).std(0).mean() for some in (followed, alone)]
     assert jitter[0] < 0.75 * jitter[1]
-    jaw = controls.NAMES.index("jawOpen")
+    jaw = controls.NAMES.index("jawWithLips")
     assert followed[13].controls[jaw] > 0.9 * alone[13].controls[jaw]
 
 
@@ -268,7 +285,7 @@ def tracked(refiner: Refiner, shots: list[Shot], neutral: np.ndarray | None = No
 
 
 def test_what_a_face_has_at_rest_is_no_act(head: Head, refiner: Refiner) -> None:
-    smile = controls_of(mouthSmileLeft=0.8, mouthSmileRight=0.8, jawOpen=0.3)
+    smile = controls_of(mouthSmileLeft=0.8, mouthSmileRight=0.8, jawWithLips=0.3)
     found = tracked(refiner, acting(head, [0 * ACT, 0 * ACT, 0 * ACT, smile, smile, 0 * ACT, ACT, smile, ACT]))
     others = np.array([not name.startswith(("eye", "gaze", "vergence")) for name in controls.NAMES])
     assert found[[0, 1, 2, 5]][:, others].max() < 0.1
