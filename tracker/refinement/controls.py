@@ -4,7 +4,8 @@ Curves are 52 numbers in the order of `ARKIT_NAMES`, controls 47: the 44 curves 
 both eyes look (`SIDE`, `UP`) and how much they converge (`VERGENCE`), in units of the eyeLook curves. So both eyes turn
 to one point: they never diverge, no eye is higher than the other, and In and Out of an eye are never both above 0.
 In place of jawOpen and mouthClose are by how much the jaw opens with the lips (`PARTED`), and behind them (`BEHIND`):
-mouthClose is what jawOpen would have parted, and never more, as in recordings.
+mouthClose is what jawOpen would have parted, and never more, as in recordings. There, of a smile and a frown and the
+like, one is 0: `EXCLUSIVE`.
 """
 
 from __future__ import annotations
@@ -27,6 +28,17 @@ SIDE, UP, VERGENCE = range(COUNT - 3, COUNT)
 GAZE = slice(SIDE, COUNT)
 MOST_VERGENCE = 0.36
 """Of each eye: 25 degrees between the two."""
+_EITHER = (
+    ("mouthSmile{}", "mouthFrown{}"),
+    ("browDown{}", "browOuterUp{}"),
+    ("eyeWide{}", "eyeBlink{}"),
+    ("mouthLeft", "mouthRight"),
+    ("jawLeft", "jawRight"),
+)
+EXCLUSIVE = np.array(
+    sorted({tuple(NAMES.index(name.format(side)) for name in pair) for pair in _EITHER for side in ("Left", "Right")})
+)
+"""(8,2) pairs of controls of which one alone is above 0; bounds cannot say that, so who solves for them sees to it."""
 LOWER, UPPER = np.zeros(COUNT), np.ones(COUNT)
 LOWER[[SIDE, UP]], UPPER[VERGENCE] = -1.0, MOST_VERGENCE
 

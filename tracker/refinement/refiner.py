@@ -11,7 +11,7 @@ frame, the controls of the face within their bounds and the head's pose minimise
 
 The detector's points say where the face is, but slide over the skin; its pixels say how it moved. The mean is the
 network's answer and the inverse of Q the covariance of real motion: curves that move together in recordings take an
-error of the points together. A few Gauss-Newton steps find it.
+error of the points together, and those that exclude each other there do so here. A few Gauss-Newton steps find it.
 
 Image frame: pixels, x right, y down; any similarity of it gives the same curves.
 """
@@ -263,10 +263,23 @@ class Refiner:
             self._add_anchor(normal, right, now, network)
             if before is not None:
                 self._add_inertia(normal, right, now, before)
-            x = np.concatenate([now.controls, np.zeros(_POSE)])
-            step = solve_bounded(normal, right, self.lower - x, self.upper - x)
+            step = self._step(normal, right, now.controls)
             now = Refined(controls.within(now.controls + step[:_N]), now.pose + step[_N:])
         return now
+
+    def _step(self, normal: np.ndarray, right: np.ndarray, now: np.ndarray) -> np.ndarray:
+        """Solve for a step (53,) within the bounds from controls (47,); of two that exclude each other, the one that
+        explains less is 0."""
+        x = np.concatenate([now, np.zeros(_POSE)])
+        step = solve_bounded(normal, right, self.lower - x, self.upper - x)
+        pairs = (x + step)[controls.EXCLUSIVE]
+        explains = pairs**2 * normal.diagonal()[controls.EXCLUSIVE]
+        lesser = controls.EXCLUSIVE[np.arange(len(pairs)), explains.argmin(1)][pairs.min(1) > 0]
+        if len(lesser):
+            upper = self.upper.copy()
+            upper[lesser] = 0
+            step = solve_bounded(normal, right, self.lower - x, upper - x)
+        return step
 
     def eliminated(
         self,

@@ -28,7 +28,7 @@ _WARNING = (1.0, 0.55, 0.1)  # RGB of a region that is not to be trusted
 _NEAR, _FAR = 0.006, 0.014  # metres from a region's landmarks, within which it is coloured fully, and not at all
 _DARK = 0.15  # share of the light that is left in a shut mouth
 _OPEN = 0.12  # gap between the lips over the mouth's width from which its inside is lit as far as light reaches
-_TEETH, _DEEP = 0.016, 0.012  # metres behind the lips: light reaches the first fully, and 1/e of it as much deeper again
+_TEETH, _DEEP = 0.016, 0.012  # metres behind the lips to which all light reaches, and then 1/e of it as much deeper
 _MOUTH = (*INNER_LIPS, 0, 17, 61, 291)  # inner edges, outer edges and corners of the lips
 _LINE, _SPACE = 1.0, 0.25  # width of a wire in pixels at most, and as a share of the usual edge
 
