@@ -97,11 +97,11 @@ def test_a_jaw_that_drops_behind_shut_lips_is_seen(head: Head) -> None:
 def test_of_what_excludes_each_other_one_is_zero(head: Head, refiner: Refiner) -> None:
     """Points that err are explained by a smile or a frown, and by the one that was made."""
     rng, names = np.random.default_rng(0), controls.NAMES
-    frown = controls_of(
+    made = controls_of(
         mouthFrownLeft=0.6, mouthFrownRight=0.6, browOuterUpLeft=0.5, browOuterUpRight=0.5, mouthLeft=0.4
     )
     for _ in range(5):
-        points = points_of(head, act, POSE) + rng.normal(0, 1.5, (478, 2))
+        points = points_of(head, controls.to_curves(made), POSE) + rng.normal(0, 1.5, (478, 2))
         found = refiner(points, Refined(controls_of(mouthSmileLeft=0.1, browDownLeft=0.1), POSE), refiner.mean).controls
         assert found[controls.EXCLUSIVE].min(1).max() == 0
         of = {name: found[names.index(name)] for name in ("mouthFrownLeft", "browOuterUpRight", "mouthLeft")}
