@@ -50,7 +50,9 @@ def test_its_look_is_that_of_the_tracks_settings(make_track: MakeTrack, tmp_path
     np.testing.assert_allclose(layer[nose[1], nose[0]], [0, 0, 1, 1], atol=0.02)
 
 
-@pytest.mark.parametrize("rate", [Fraction(24000, 1001), 24, 25, Fraction(30000, 1001), 50, Fraction(60000, 1001)])
+@pytest.mark.parametrize(
+    "rate", [Fraction(24000, 1001), 24, 25, Fraction(30000, 1001), 30, 50, Fraction(60000, 1001), 60, 120]
+)
 def test_a_steady_rate_is_one_that_programs_know(make_track: MakeTrack, tmp_path: Path, rate: Fraction) -> None:
     """Also where the container has rounded times to milliseconds, and the track begins within the clip."""
     times = np.round(5 + np.arange(100) / float(rate), 3)
