@@ -227,8 +227,8 @@ def carried_on(matched: Tensor, observed: Tensor, known: Tensor, scalp: Tensor, 
 
 
 def scalp_texels(head: Decoder, size: int) -> Tensor:
-    """Where hair may grow, (T,T) in 0..1 of a (size,size) texture: 1 above the brows, 0 below the eyes and off the head,
-    by the mean head's landmarks; all 0 where the decoder has none."""
+    """Where hair may grow, (T,T) in 0..1 of a (size,size) texture: 1 above the brows, 0 below the eyes and off the
+    head, by the mean head's landmarks; all 0 where the decoder has none."""
     if not head.has_landmarks:
         return torch.zeros(size, size)
     every = texel_map(head, size, texels_of(head, ("head",), size))
