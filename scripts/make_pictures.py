@@ -1,4 +1,4 @@
-"""The pictures of the README, from the bundled clip and our own renders.
+"""The pictures of the README, from the bundled clip and our own renders; the viewer needs Chromium and chromedriver.
 
 make demo
 python scripts/make_pictures.py demo_track ict_facekit.npz
@@ -6,6 +6,7 @@ python scripts/make_pictures.py demo_track ict_facekit.npz
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import av
@@ -15,6 +16,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 import typer
+from selenium import webdriver
+from selenium.webdriver.support.ui import WebDriverWait
 
 from selftrack.decoders.arkit import ARKIT_NAMES
 from selftrack.decoders.head.model import load_head
@@ -25,6 +28,7 @@ from selftrack.synthetic.rigs.ict import read_ict
 from selftrack.synthetic.rigs.rig import Rig
 from selftrack.synthetic.studio import Studio
 from selftrack.tracker import load
+from selftrack.tracker.export import export
 from selftrack.tracker.geometry.pose import project
 
 SHOWN = ("mouthSmileLeft", "mouthSmileRight", "cheekSquintLeft", "jawOpen", "eyeBlinkLeft", "browInnerUp")
@@ -83,8 +87,23 @@ def curves_plot(folder: Path, path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
+def viewer_picture(folder: Path, path: Path, seconds: float = 1.2) -> None:
+    """The viewer of a track at a moment of its clip, as a browser without a screen shows it."""
+    options = webdriver.ChromeOptions()
+    for flag in ("--headless", "--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"):
+        options.add_argument(flag)
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
+    size = {"width": 1280, "height": 720, "deviceScaleFactor": 1, "mobile": False}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    driver.get(export(folder, "viewer").resolve().as_uri())
+    WebDriverWait(driver, 60).until(lambda page: page.execute_script("return !!window.viewer"))
+    driver.execute_async_script("viewer.seek(arguments[0]).then(arguments[1])", seconds)
+    driver.save_screenshot(str(path))
+    driver.quit()
+
+
 def main(folder: Path, rig: Path, out: Path = Path("docs/images")) -> None:
-    """Write overlay.png (frames, the mesh on them, the curves on another rig), curves.png and studio.png."""
+    """Write overlay.png (frames, the mesh, the curves on another rig), curves.png, studio.png and viewer.png."""
     out.mkdir(parents=True, exist_ok=True)
     frames = (3, 36)
     plain = overlay_strip(folder, frames)
@@ -95,6 +114,7 @@ def main(folder: Path, rig: Path, out: Path = Path("docs/images")) -> None:
     cv2.imwrite(str(out / "overlay.png"), cv2.cvtColor(cropped, cv2.COLOR_RGB2BGR))
     cv2.imwrite(str(out / "studio.png"), cv2.cvtColor(studio_sheet(), cv2.COLOR_RGB2BGR))
     curves_plot(folder, out / "curves.png")
+    viewer_picture(folder, out / "viewer.png")
 
 
 if __name__ == "__main__":

@@ -284,6 +284,13 @@ def performance(clock: np.ndarray, make_track: Callable[..., Track]) -> Track:
 
 
 @pytest.fixture
+def minute(clock: np.ndarray, make_track: Callable[..., Track]) -> Track:
+    """Twenty-four frames of that clock on both sides of 60 s, over which the jaw opens."""
+    at = int(np.searchsorted(clock, 60))
+    return make_track(clock[at - 12 : at + 12], {"jawOpen": np.linspace(0, 1, 24)})
+
+
+@pytest.fixture
 def wink(make_track: Callable[..., Track]) -> Track:
     """Five frames at 25 a second; in frame 2 the subject's left eye is shut and the jaw to the subject's left."""
     pulse = np.array([0, 0, 1, 0, 0])

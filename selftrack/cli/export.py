@@ -26,7 +26,7 @@ def export(
     ] = None,
     focal: Annotated[
         float | None,
-        typer.Option(help="Focal length of the camera in pixels (default: fitted, or 1.2 times the longer side)."),
+        typer.Option(help="Focal length of the camera in pixels (default: fitted; of a far lens without)."),
     ] = None,
     timecode: Annotated[
         str | None,

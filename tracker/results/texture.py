@@ -11,10 +11,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 from torch.nn import functional
 
 from selftrack.decoders.base import Decoder
+from selftrack.decoders.landmarks import OUTER_EYE_CORNERS
 from selftrack.decoders.mesh.unwrap import TexelMap, confidence, sample, scatter, surface, texel_map
 from selftrack.tracker.geometry.pose import view_of
 from selftrack.tracker.results.clip import open_clip
@@ -24,6 +26,7 @@ NAME = "texture.png"
 SKIN, INNER = ("head", "neck"), ("cavity_left", "cavity_right", "mouth", "tongue")
 EYES, TEETH = ("eye_left", "eye_right"), ("teeth_upper", "teeth_lower")
 SHADE = ((EYES, 0.85), (TEETH, 0.75), (INNER, 0.5))  # share of the skin's light that gets behind lids and lips
+_BROWS = (105, 334)  # upper edges of the brows
 _CHUNK = 16384  # texels whose median is taken at a time
 _VARIANCE = 0.15**2  # of a channel in the source at which contrast and exposure tell the gain alike
 
@@ -42,6 +45,8 @@ class TextureConfig:
     """A texel's frames count if their cosine is at least this share of its best one."""
     seam: float = 0.03
     """Width of the seam towards texels that no frame shows, as a share of the side."""
+    reach: float = 0.15
+    """How far hair that is seen above the face goes on over the scalp that no frame shows, as a share of the side."""
 
 
 def write_texture(texture: Tensor, folder: Path) -> Path:
@@ -79,9 +84,11 @@ def clip_texture(track: Track, config: TextureConfig | None = None) -> Tensor:
     observed = scatter(median[None], texels)[0]
     skin = nearer(texels_of(head, SKIN, config.size), texels_of(head, EYES + TEETH + INNER, config.size))
     matched = match(generic, observed, visible & skin, skin)
+    scalp, reach, seam = scalp_texels(head, config.size), config.reach * config.size, config.seam * config.size
+    matched = carried_on(matched, observed, visible & skin, scalp, reach, seam)
     for parts, share in SHADE:
         matched = torch.where(texels_of(head, parts, config.size) & ~skin, share * matched, matched)
-    return blend(observed, visible, observable, matched, config.seam * config.size)
+    return blend(observed, visible, observable, matched, seam)
 
 
 def own_texture(track: Track, observed: Tensor) -> Callable[[int], Tensor] | None:
@@ -195,6 +202,46 @@ def match(generic: Tensor, observed: Tensor, known: Tensor, skin: Tensor) -> Ten
     gain, bias = colour_match(source, target)
     matched = gain[..., None] * generic + bias[..., None]
     return torch.where(skin, matched, target.mean() / source.mean() * generic).clamp(0, 1)
+
+
+def carried_on(matched: Tensor, observed: Tensor, known: Tensor, scalp: Tensor, reach: float, seam: float) -> Tensor:
+    """The texture (3,T,T) `matched` with the hair that is seen at the border of the observed skin carried on over the
+    scalp, so that it has no edge there; it fades out over `reach` texels.
+
+    Args:
+        matched, observed: (3,T,T), RGB in 0..1.
+        known: (T,T) bool, texels of skin where `observed` holds. What it has within `seam` texels of its border is left
+            out: there a frame shows the background where the head is narrower than the mesh.
+        scalp: (T,T) in 0..1, how much of the hair a texel takes.
+    """
+    solid = cv2.copyMakeBorder(known.numpy().astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT)
+    sure = torch.from_numpy(cv2.distanceTransform(solid, cv2.DIST_L2, cv2.DIST_MASK_5)[1:-1, 1:-1] > seam)
+    if not sure.any():
+        return matched
+    distance, nearest = distance_transform_edt(~sure.numpy(), return_indices=True)
+    weight = sure.float()[None]
+    seen = _smooth((observed - matched) * weight, seam / 2) / _smooth(weight, seam / 2).clamp(min=1e-3)
+    hair = _smooth(seen[:, nearest[0], nearest[1]], seam)
+    fading = torch.from_numpy(np.exp(-((distance / reach) ** 2))).float()
+    return (matched + scalp * fading * hair).clamp(0, 1)
+
+
+def scalp_texels(head: Decoder, size: int) -> Tensor:
+    """Where hair may grow, (T,T) in 0..1 of a (size,size) texture: 1 above the brows, 0 below the eyes and off the
+    head, by the mean head's landmarks; all 0 where the decoder has none."""
+    if not head.has_landmarks:
+        return torch.zeros(size, size)
+    every = texel_map(head, size, texels_of(head, ("head",), size))
+    points = head.landmarks478(head.mean[None])[0, :, 1]
+    eyes, brows = (points[list(several)].mean() for several in (OUTER_EYE_CORNERS, _BROWS))
+    height = surface(head.mean[None], every)[0, :, 1]
+    return scatter(((eyes - height) / (eyes - brows)).clamp(0, 1)[None, None], every)[0, 0]
+
+
+def _smooth(values: Tensor, sigma: float) -> Tensor:
+    """Values (C,T,T) under a Gaussian of `sigma` texels."""
+    layers = [cv2.GaussianBlur(layer, (0, 0), sigma) for layer in values.numpy()]
+    return torch.from_numpy(np.stack(layers))
 
 
 def blend(observed: Tensor, visible: Tensor, observable: Tensor, matched: Tensor, seam: float) -> Tensor:

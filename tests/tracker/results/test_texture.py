@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from selftrack.decoders.head.model import Head, load_head
 from selftrack.decoders.mesh.rasterizer import interpolate, rasterize
+from selftrack.decoders.mesh.unwrap import scatter, surface, texel_map
 from selftrack.io import file_hash
 from selftrack.tracker.geometry.pose import project
 from selftrack.tracker.results.overlay import write_overlay
@@ -22,12 +23,14 @@ from selftrack.tracker.results.texture import (
     SKIN,
     TextureConfig,
     blend,
+    carried_on,
     clip_texture,
     colour_match,
     confident_median,
     evenly,
     match,
     nearer,
+    scalp_texels,
     texels_of,
     write_texture,
 )
@@ -180,6 +183,41 @@ def test_blend_fades_towards_holes_and_not_towards_what_cannot_be_seen() -> None
     assert not mixed[:8].any() and (mixed[12:16] == 1).all() and not mixed[16:].any()
     whole = blend(torch.ones(3, 20, 20), ~observable, ~observable, torch.zeros(3, 20, 20), seam=4)
     torch.testing.assert_close(whole[0], (~observable).float())
+
+
+def test_hair_goes_on_over_the_scalp_and_fades_out() -> None:
+    """0.4 darker than skin on the left, but a light background at its border; below, there is no scalp."""
+    skin, known, scalp = torch.full((3, 64, 64), 0.6), torch.zeros(64, 64, dtype=torch.bool), torch.zeros(64, 64)
+    known[:, :20], scalp[:32] = True, 1
+    observed = torch.full((3, 64, 64), 0.2)
+    observed[:, :, 17:20] = 1
+    carried = carried_on(skin, observed, known, scalp, reach=16, seam=4)
+    away = torch.arange(16, 64) - 15  # from the last column that counts
+    torch.testing.assert_close(carried[0, 16, 16:], 0.6 - 0.4 * torch.exp(-((away / 16) ** 2)), atol=0.01, rtol=0)
+    assert (carried[:, 32:] == 0.6).all()
+    assert carried_on(skin, observed, known & False, scalp, reach=16, seam=4) is skin
+
+
+def test_the_scalp_is_above_the_brows() -> None:
+    scalp, head = scalp_texels(HEAD, 128), texels_of(HEAD, ("head",), 128)
+    texels = texel_map(HEAD, 128, head)
+    heights = scatter(surface(HEAD.mean[None], texels)[0, :, 1][None, None], texels)[0, 0]
+    points = HEAD.landmarks478(HEAD.mean[None])[0, :, 1]
+    assert (scalp[head & (heights < points[10])] == 1).all(), "above the hairline"
+    assert (scalp[~head | (heights > points[1])] == 0).all(), "below the tip of the nose"
+
+
+def test_hair_of_a_clip_has_no_edge_at_its_border(turning: Turning, make_clip: Callable[..., Path]) -> None:
+    """Nine frames of a head with dark hair: also beside what they show, the scalp is dark."""
+    hair = scalp_texels(HEAD, HEAD.mean_texture.shape[-1])
+    dark = HEAD.mean_texture * (1 - 0.8 * hair)
+    frames = [render(v, dark) for v in turning.vertices(slice(None))]
+    turning.clip = str(make_clip("hair.mkv", frames, codec="ffv1", pix_fmt="bgr0"))
+    turning.clip_hash = file_hash(Path(turning.clip))
+    texture, bald = clip_texture(turning, TextureConfig(size=256)), HEAD.mean_texture
+    scalp = texels_of(HEAD, ("head",), 256) & (scalp_texels(HEAD, 256) == 1)
+    nearer_to_hair = (texture - dark).abs().mean(0) < (texture - bald).abs().mean(0)
+    assert nearer_to_hair[scalp].float().mean() > 0.9
 
 
 def test_parts_do_not_overlap_and_gaps_go_to_the_nearest() -> None:

@@ -1,10 +1,12 @@
-"""The mesh alone as a video with an alpha channel, for compositing programs to lay over the clip."""
+"""The mesh alone with an alpha channel, for compositing programs to lay over the clip: a video, or pictures."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
 import numpy as np
 
@@ -31,10 +33,6 @@ def export_matte(track: Track, path: Path, options: ExportOptions) -> None:
     """
     import av
 
-    from selftrack.tracker.results.painter import MeshPainter, OverlayConfig, doubts_of
-
-    style = {name: value for name, value in track.settings().get("overlay_style", {}).items() if name in _STYLE}
-    painter, doubts = MeshPainter(track.model(), OverlayConfig(mode="mesh", **style)), doubts_of(track)
     (width, height), (rate, tick, counts) = track.size, _clock(track.times)
     with av.open(str(path), "w", format="mov") as out:
         stream = out.add_stream("prores_ks", rate=rate, options={"profile": "4444", "alpha_bits": "16"})
@@ -45,15 +43,68 @@ def export_matte(track: Track, path: Path, options: ExportOptions) -> None:
             out.metadata["timecode"] = str(start.after(float(track.times[0])))
         for name in ("colorspace", "color_primaries", "color_trc", "color_range"):
             setattr(stream.codec_context, name, _BT709)
-        for row, count in enumerate(counts.tolist()):
-            layer = np.zeros((height, width, 4), np.float32)
-            if track.ok[row]:
-                layer = painter.layer((height, width), track.vertices(slice(row, row + 1))[0], doubts[row])
+        for layer, count in zip(_layers(track), counts.tolist(), strict=True):
             frame = av.VideoFrame.from_ndarray(_filled(layer), "rgba64le")
             frame = frame.reformat(format="yuva444p10le", dst_colorspace="ITU709", dst_color_range="MPEG")
             frame.pts, frame.time_base = count, tick
             out.mux(stream.encode(frame))
         out.mux(stream.encode())
+
+
+@exporter("png", "{clip}_mesh_png.zip")
+def export_png(track: Track, path: Path, options: ExportOptions) -> None:
+    """Write the frames of the .mov as frame_000000.png and so on, 16 bits, straight alpha; numbers are those of the
+    track's rows."""
+    _write_sequence(track, path, "png", _png)
+
+
+@exporter("exr", "{clip}_mesh_exr.zip")
+def export_exr(track: Track, path: Path, options: ExportOptions) -> None:
+    """Write the frames of the .mov as frame_000000.exr and so on, 16-bit floats; as is usual in this format, light is
+    linear and colours are multiplied by alpha."""
+    _write_sequence(track, path, "exr", _exr)
+
+
+def _write_sequence(track: Track, path: Path, suffix: str, encode: Callable[[np.ndarray], bytes]) -> None:
+    with ZipFile(path, "w", ZIP_STORED) as archive:  # the pictures are compressed already
+        for row, layer in enumerate(_layers(track)):
+            name = ZipInfo(f"frame_{row:06d}.{suffix}")  # without the time of writing: a track has one archive
+            archive.writestr(name, encode(layer))
+
+
+def _layers(track: Track) -> Iterator[np.ndarray]:
+    """The mesh of each frame as the overlay draws it: (H,W,4) RGBA in 0..1, straight alpha."""
+    from selftrack.tracker.results.painter import MeshPainter, OverlayConfig, doubts_of
+
+    style = {name: value for name, value in track.settings().get("overlay_style", {}).items() if name in _STYLE}
+    painter, doubts = MeshPainter(track.model(), OverlayConfig(mode="mesh", **style)), doubts_of(track)
+    size = track.size[::-1]
+    for row, found in enumerate(track.ok):
+        layer = np.zeros((*size, 4), np.float32)
+        if found:
+            layer = painter.layer(size, track.vertices(slice(row, row + 1))[0], doubts[row])
+        yield layer
+
+
+def _png(layer: np.ndarray) -> bytes:
+    import cv2
+
+    pixels = np.rint(_FULL_SCALE * layer).astype(np.uint16)
+    return cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGBA2BGRA))[1].tobytes()
+
+
+def _exr(layer: np.ndarray) -> bytes:
+    import av
+
+    height, width = layer.shape[:2]
+    colour, alpha = layer[..., :3], layer[..., 3:]
+    linear = np.where(colour <= 0.04045, colour / 12.92, ((colour + 0.055) / 1.055) ** 2.4)  # sRGB, IEC 61966-2-1
+    encoder = av.CodecContext.create("exr", "w")
+    encoder.width, encoder.height, encoder.pix_fmt, encoder.time_base = width, height, "gbrapf32le", Fraction(1)
+    encoder.options = {"format": "half", "compression": "zip16"}
+    frame = av.VideoFrame.from_ndarray(np.concatenate([linear * alpha, alpha], -1).astype(np.float32), "gbrapf32le")
+    frame.pts = 0
+    return b"".join(bytes(packet) for packet in [*encoder.encode(frame), *encoder.encode()])
 
 
 def _filled(layer: np.ndarray) -> np.ndarray:

@@ -165,6 +165,14 @@ def test_blender_keys_shapes_on_whole_frames(
         assert "4 curves, 8 frames at 29.97" in said and "cheekPuff" in said and "jawOpen" not in said
 
 
+def test_blender_keys_stand_at_the_clips_times(scene: SimpleNamespace, minute: Track, tmp_path: Path) -> None:
+    """At every rate of the clip, in a scene of another one."""
+    scene.objects["face"] = mesh = make_mesh(["jawOpen"])
+    run(script(minute, "blender", tmp_path, MESH="face"))
+    frames = mesh.data.shape_keys.keys('key_blocks["jawOpen"].value')[:, 0]
+    np.testing.assert_allclose(frames / RATE, minute.times, atol=1e-4)
+
+
 def sent(owner: Animated, path: str, point: tuple[float, float, float]) -> np.ndarray:
     """Where the keyed rotations take a point (T,3)."""
     w, x, y, z = (owner.keys(path, i)[:, 1] for i in range(4))
@@ -284,6 +292,21 @@ def test_blender_builds_the_scene_from_the_glb_beside_the_script(
     np.testing.assert_array_equal(scene.objects["head"].data.shape_keys.keys("weight")[:, 0], FRAMES)
 
 
+def test_blenders_scene_has_the_clips_times(
+    scene: SimpleNamespace, importer: Importer, minute: Track, tmp_path: Path
+) -> None:
+    """Keys of a steady clip stand on whole frames of the scene's rate, which is the clip's."""
+    importer.times = minute.times
+    (tmp_path / "take {1}.glb").touch()
+    run(script(minute, "blender", tmp_path))
+    render, steps = scene.context.scene.render, np.diff(minute.times)
+    rate, frames = render.fps / render.fps_base, scene.objects["head"].data.shape_keys.keys("weight")[:, 0]
+    off = 0.01 / rate  # keys are rounded to hundredths of a frame
+    np.testing.assert_allclose(frames / rate, minute.times, atol=off)
+    if np.ptp(steps) < 1e-6:
+        assert rate == pytest.approx(1 / steps.mean()) and (frames == np.rint(frames)).all()
+
+
 def test_blender_builds_the_scene_from_a_named_glb_without_its_clip(
     scene: SimpleNamespace, importer: Importer, performer: Track, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -376,6 +399,13 @@ def test_maya_keys_targets_on_whole_frames(
     assert "3 curves" in said and all(
         name in said for name in set(ARKIT_NAMES) - {"jawOpen", "eyeBlinkLeft", "mouthPucker"}
     )
+
+
+def test_maya_keys_stand_at_the_clips_times(maya: Callable[..., Maya], minute: Track, tmp_path: Path) -> None:
+    """At every rate of the clip, in a scene of another one."""
+    program = maya(["jawOpen"], ["face"])
+    run(script(minute, "maya", tmp_path))
+    np.testing.assert_allclose(np.array(list(program.keys["faceShapes.jawOpen"])) / RATE, minute.times, atol=1e-4)
 
 
 def test_maya_turns_named_transforms(maya: Callable[..., Maya], performer: Track, tmp_path: Path) -> None:

@@ -246,6 +246,15 @@ def test_the_outline_is_the_overlays(smile: Path, tmp_path: Path) -> None:
         assert (drawn & overlay).sum() / (drawn | overlay).sum() >= 0.99
 
 
+def test_without_perspective_the_outline_is_the_overlays_too(make_track: MakeTrack, tmp_path: Path) -> None:
+    """Of a clip filmed from far away, or whose camera was never asked for: beside the centre, turned and nodding."""
+    track = make_track([0.0, 0.1], f=7.0, tx=np.array([200, 400]), ry=np.array([-0.5, 0.4]), rx=np.array([0.3, 0]))
+    glb, expected = Reader(write(track, "glb", tmp_path / "a.glb")), track.vertices()[..., :2]
+    for frame in (0, 1):
+        drawn, overlay = outline(glb.pixels(frame, track.size), track.size), outline(expected[frame][FACES], track.size)
+        assert (drawn & overlay).sum() / (drawn | overlay).sum() >= 0.99
+
+
 def outline(corners: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """(H,W) bool of the triangles (F,3,2) on the screen."""
     picture = np.zeros(size[::-1], np.uint8)

@@ -124,8 +124,7 @@ def test_action_units_stay_within_their_range(performance: Track, tmp_path: Path
 
 def test_a_near_head_beside_the_centre_lies_where_the_track_has_it(make_track: Callable[..., Track]) -> None:
     """Turned with the line of sight, the front of the head is half as far off as it would be unturned."""
-    track = make_track([0.0], tx=480.0)
-    focal = focal_length(track)
+    track, focal = make_track([0.0], tx=480.0), 768.0
     turn, place = camera_pose(track, focal)
     vertices = track.model().mean.numpy()[np.unique(track.model().faces[track.model().skin_faces])]
     weak = np.exp(6.5) * vertices[:, :2] + track.H_image[0, 4:]
@@ -181,7 +180,8 @@ def test_left_stays_left(wink: Track, tmp_path: Path) -> None:
 
 def test_focal_length(make_track: Callable[..., Track]) -> None:
     track = make_track([0.0, 1.0], size=(480, 800), f=np.log([800.0, 1000.0]))
-    assert focal_length(track) == 960 and focal_length(track, 500.0) == 500
+    assert focal_length(track, 500.0) == 500
+    assert focal_length(track) == pytest.approx(30 * 900), "without perspective, as seen from 30 m away"
     fitted = replace(track, inverse_distance=2.0)  # half a metre away at 900 pixels a metre
     assert focal_length(fitted) == pytest.approx(450)
     for wrong in (0.0, -3.0, float("nan"), float("inf")):

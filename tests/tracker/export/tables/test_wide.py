@@ -70,7 +70,7 @@ def test_npz_needs_neither_pickle_nor_decoder(performance: Track, tmp_path: Path
     for name, column in zip(arrays["names"].tolist(), arrays["curves"].T, strict=True):
         np.testing.assert_array_equal(column, performance.curves()[name])
     np.testing.assert_array_equal(arrays["yaw"], performance.pose()["yaw"])
-    assert arrays["focal"] == 1.2 * 640
+    assert arrays["focal"] == pytest.approx(30 * np.exp(6.5))
 
 
 def test_timecode_where_the_clip_has_it(wink: Track, tmp_path: Path) -> None:
