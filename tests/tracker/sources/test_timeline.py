@@ -72,6 +72,9 @@ def test_a_single_wrong_stamp_is_no_new_part(wrong: int) -> None:
         ([0, 0, 0, 0], [0, 1, 2, 3], 3),
         ([None, None, None], [0, 1, 2], 0),
         ([5, None, 7], [5, 6, 7], 0),
+        ([None, None, 5, 6], [3, 4, 5, 6], 0),
+        ([None, 0, 1, 2], [-1, 0, 1, 2], 0),
+        ([*[None] * 40, 5], [*range(40), 40], 1),
     ],
 )
 def test_stamps_that_are_wrong_lie_between_their_neighbours(
@@ -81,6 +84,24 @@ def test_stamps_that_are_wrong_lie_between_their_neighbours(
     timed = [(None if stamp is None else Fraction(stamp), number) for number, stamp in enumerate(stamps)]
     assert list(fixed(timed)) == [(float(time), number) for number, time in enumerate(times)]
     assert fixed.mended == mended
+
+
+def test_frames_without_stamps_before_the_first_one_do_not_move_the_others(tmp_path: Path) -> None:
+    """Matroska keeps no times before its zero: such frames once came at 0 s, and all that follow later."""
+    clip = tmp_path / "early.mkv"
+    with av.open(str(clip), "w", options={"avoid_negative_ts": "disabled"}) as out:
+        stream = out.add_stream("libx264", rate=25, options={"bf": "3"})
+        stream.width, stream.height, stream.pix_fmt = 48, 32, "yuv420p"
+        for number, image in enumerate(grey(20)):
+            frame = av.VideoFrame.from_ndarray(image, "rgb24")
+            frame.pts = number - 5
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode())
+    with VideoFile(clip) as reader:
+        frames = list(reader)
+        assert len(frames) == reader.count() == 15 and not reader.notes
+    assert [f.time for f in frames] == pytest.approx(np.arange(15) / 25, abs=2e-3)
+    assert [round(float(f.image.mean()) / 5) - 1 for f in frames] == [*range(5, 20)]
 
 
 def test_joined_transport_streams_are_one_take(make_clip: MakeClip, tmp_path: Path) -> None:
