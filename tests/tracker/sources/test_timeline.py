@@ -86,24 +86,6 @@ def test_stamps_that_are_wrong_lie_between_their_neighbours(
     assert fixed.mended == mended
 
 
-def test_frames_without_stamps_before_the_first_one_do_not_move_the_others(tmp_path: Path) -> None:
-    """Matroska keeps no times before its zero: such frames once came at 0 s, and all that follow later."""
-    clip = tmp_path / "early.mkv"
-    with av.open(str(clip), "w", options={"avoid_negative_ts": "disabled"}) as out:
-        stream = out.add_stream("libx264", rate=25, options={"bf": "3"})
-        stream.width, stream.height, stream.pix_fmt = 48, 32, "yuv420p"
-        for number, image in enumerate(grey(20)):
-            frame = av.VideoFrame.from_ndarray(image, "rgb24")
-            frame.pts = number - 5
-            out.mux(stream.encode(frame))
-        out.mux(stream.encode())
-    with VideoFile(clip) as reader:
-        frames = list(reader)
-        assert len(frames) == reader.count() == 15 and not reader.notes
-    assert [f.time for f in frames] == pytest.approx(np.arange(15) / 25, abs=2e-3)
-    assert [round(float(f.image.mean()) / 5) - 1 for f in frames] == [*range(5, 20)]
-
-
 def test_joined_transport_streams_are_one_take(make_clip: MakeClip, tmp_path: Path) -> None:
     first, second = make_clip("a.ts", grey(10)), make_clip("b.ts", grey(10, first=10))
     with VideoFile(joined(tmp_path / "joined.ts", first, second, first)) as reader:
