@@ -6,7 +6,7 @@ right, y down, centre of the top-left pixel at (0, 0).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 
 import cv2
@@ -234,6 +234,7 @@ def _follow_all(
 ) -> list[_Path]:
     """Paths of all faces through all frames, `step` seconds apart, those of one person joined."""
     paths: list[_Path] = []
+    same: set[tuple[int, int]] = set()
     before: np.ndarray | None = None
     for done, frame in enumerate(source.frames(), 1):
         small = thumbnail(frame.image)
@@ -243,7 +244,10 @@ def _follow_all(
             path.cut_off |= cut
         faces = landmarks.faces(frame.image, config)
         looks = [appearance(frame.image, face.points) for face in faces]
-        for number, face, look in zip(_assigned(paths, frame.time, faces, looks, cut), faces, looks, strict=True):
+        numbers = list(_assigned(paths, frame.time, faces, looks, cut))
+        if not cut:
+            same |= _handed_over(paths, frame.time, numbers, faces)
+        for number, face, look in zip(numbers, faces, looks, strict=True):
             if number == len(paths):
                 paths.append(_Path(samples))
             paths[number].add(frame.time, frame.image, face, look)
@@ -251,7 +255,7 @@ def _follow_all(
             for path in paths:
                 path.thin()
         progress(done, count)
-    joined = _joined(paths)
+    joined = _joined(paths, same)
     return [path for path in joined if len(path.times) * step >= _SHORTEST] or joined
 
 
@@ -279,13 +283,32 @@ def _assigned(
             fresh += 1
 
 
-def _joined(paths: list[_Path]) -> list[_Path]:
-    """Paths with those that look alike and are never there together made one, the most alike first."""
+def _handed_over(
+    paths: Sequence[_Path], time: float, numbers: Sequence[int], faces: Sequence[Detection]
+) -> set[tuple[int, int]]:
+    """Pairs of paths, the first of which was a moment ago where the second one goes on, such as of a face that is seen
+    clearly again."""
+    latest = max((path.times[-1] for path in paths), default=-np.inf)
+    if time - latest >= _AT_ONCE:
+        return set()
+    return {
+        (left, number)
+        for number, face in zip(numbers, faces, strict=True)
+        for left, path in enumerate(paths)
+        if number < len(paths) and left not in numbers and path.times[-1] == latest
+        if overlaps(path.boxes[-1][None], bounding_box(face.points))[0] > 0.5
+    }
+
+
+def _joined(paths: list[_Path], same: Set[tuple[int, int]] = frozenset()) -> list[_Path]:
+    """Paths with those that look alike, or that are the `same`, made one where they are never there together; the most
+    alike first."""
     apart = np.full((len(paths), len(paths)), np.inf)
     for a, first in enumerate(paths):
         for b, second in enumerate(paths[:a]):
             if not set(first.times) & set(second.times):
-                apart[a, b] = apart[b, a] = min(first.unlike(look) for look in second.looks)
+                known = (a, b) in same or (b, a) in same
+                apart[a, b] = apart[b, a] = 0 if known else min(first.unlike(look) for look in second.looks)
     alive = list(paths)
     while alive and apart.min() < _SAME:
         a, b = sorted(divmod(int(apart.argmin()), len(apart)))

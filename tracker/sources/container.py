@@ -28,16 +28,16 @@ def open_container(path: Path) -> InputContainer:
     if not path.exists():
         raise UserError(f"{path}: no such file")
     if not path.is_file():
-        raise UserError(f"{path}: not a file")
+        raise UserError(f"{path}: not a file; name a video")
     try:
         container = av.open(str(path.resolve()))
     except PermissionError as error:
-        raise UserError(f"{path}: no permission to read it") from error
+        raise UserError(f"{path}: no permission to read it; allow that, or copy the file") from error
     except (av.FFmpegError, ValueError) as error:
-        raise UserError(f"{path}: not a video file, or cut off before its index") from error
+        raise UserError(f"{path}: not a video file, or cut off before its index; copy or export it again") from error
     if container.format.name == "tty":  # FFmpeg draws plain text as a terminal
         container.close()
-        raise UserError(f"{path}: not a video file but text")
+        raise UserError(f"{path}: not a video file but text; name a video")
     return container
 
 
@@ -54,10 +54,10 @@ def video_stream(container: InputContainer, path: Path, number: int | None = Non
     """
     streams = video_streams(container)
     if not streams:
-        raise UserError(f"{path}: has no video stream")
+        raise UserError(f"{path}: has no video stream; name a file with pictures")
     stream = _numbered(streams, path, number) if number is not None else _best(streams)
     if stream.codec_context is None:
-        raise UserError(f"{path}: its video codec is not known here")
+        raise UserError(f"{path}: its video codec is not known here; convert it, such as to H.264 with FFmpeg")
     check_size(path, stream.width, stream.height)
     stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}  # later frames may be larger
     stream.thread_type = "AUTO"

@@ -35,7 +35,9 @@ def decode_exr(data: bytes, path: Path) -> np.ndarray:
     try:
         frames = [*decoder.decode(av.Packet(data)), *decoder.decode(None)]
     except (av.FFmpegError, ValueError) as error:
-        raise UserError(f"{path}: not an EXR picture with channels R, G, B or Y that can be read") from error
+        raise UserError(
+            f"{path}: not an EXR picture with channels R, G, B or Y that can be read; export it again"
+        ) from error
     return np.nan_to_num(_channels(frames[0], path), copy=False, nan=0.0, posinf=np.inf, neginf=-np.inf)
 
 
@@ -43,7 +45,7 @@ def _channels(frame: av.VideoFrame, path: Path) -> np.ndarray:
     """(H,W,3) float32 of a decoded frame. FFmpeg keeps colour as planes G, B, R, A, grey as Y or as pairs Y, A."""
     layout, _, kind = frame.format.name.removesuffix("le").partition("f")
     if kind not in ("16", "32"):
-        raise UserError(f"{path}: has pixels of whole numbers; only half and float are read")
+        raise UserError(f"{path}: has pixels of whole numbers; only half and float are read; export it so")
     planes = [
         np.frombuffer(memoryview(plane), f"<f{int(kind) // 8}").reshape(frame.height, -1).astype(np.float32, copy=False)
         for plane in frame.planes
@@ -57,7 +59,7 @@ def _channels(frame: av.VideoFrame, path: Path) -> np.ndarray:
 def _check(data: bytes, path: Path) -> None:
     """Raise UserError on what FFmpeg would draw in black without a word: missing rows and shifted windows."""
     if data[:4] != _MAGIC:
-        raise UserError(f"{path}: not an EXR picture")
+        raise UserError(f"{path}: not an EXR picture; export it again")
     try:
         (version,) = struct.unpack_from("<i", data, 4)
         if version & _MULTIPART:
@@ -66,13 +68,13 @@ def _check(data: bytes, path: Path) -> None:
         windows = [struct.unpack("<4i", attributes[name]) for name in (b"dataWindow", b"displayWindow")]
         end = _end(data, at, bool(version & _TILED))
     except (struct.error, KeyError, IndexError, ValueError, OverflowError) as error:
-        raise UserError(f"{path}: a damaged or cut off EXR picture") from error
+        raise UserError(f"{path}: a damaged or cut off EXR picture; export it again") from error
     for left, top, right, bottom in windows:
         check_size(path, right - left + 1, bottom - top + 1)
     if windows[1][:2] != (0, 0):
         raise UserError(f"{path}: its display window does not begin at (0, 0); write it with one that does")
     if end > len(data):
-        raise UserError(f"{path}: a cut off EXR picture")
+        raise UserError(f"{path}: a cut off EXR picture; export it again")
 
 
 def _attributes(data: bytes) -> tuple[dict[bytes, bytes], int]:

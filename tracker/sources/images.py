@@ -123,13 +123,13 @@ def read_picture(path: Path) -> np.ndarray:
         bands = (light[first : first + _BAND] for first in range(0, len(light), _BAND))
         return np.concatenate([np.rint(255 * srgb(band)).astype(np.uint8) for band in bands])
     if not _is_whole(data, path):
-        raise UserError(f"{path}: not a picture, or cut off or damaged")
+        raise UserError(f"{path}: not a picture, or cut off or damaged; export it again")
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_ANYDEPTH)
     except cv2.error:  # of an empty file
         image = None
     if image is None:
-        raise UserError(f"{path}: not a picture, or cut off or damaged")
+        raise UserError(f"{path}: not a picture, or cut off or damaged; export it again")
     return ((image.astype(np.uint32) + 128) // 257).astype(np.uint8) if image.dtype == np.uint16 else image
 
 

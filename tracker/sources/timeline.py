@@ -11,6 +11,7 @@ import av
 T = TypeVar("T")
 BACK = Fraction(1, 10)  # seconds; packets of one part are never that much earlier than those before them
 LEAP = Fraction(10)  # seconds; a longer gap in a format whose clock may jump is a jump of the clock
+MOST_LED = 16  # frames that may come before the first one with a stamp: codecs hold back no more
 DEFAULT_RATE = Fraction(25)  # frames/s where nothing says a rate
 
 
@@ -91,10 +92,10 @@ class Stamps:
         """Pair what is shown with its time in seconds; None where the file has no stamp.
 
         A stamp that does not lie between its neighbours is replaced by their middle; where the neighbours are no help,
-        and where there is none, it is a step after the one before.
+        and where there is none, it is a step after the one before. Frames before the first stamp come before it.
         """
         previous: Fraction | None = None
-        for (time, shown), following in _with_next(timed):
+        for (time, shown), following in _with_next(self._led(timed)):
             after = None if following is None else following[0]
             if previous is None:
                 previous = time or Fraction(0)
@@ -107,6 +108,19 @@ class Stamps:
             else:
                 previous = time
             yield float(previous), shown
+
+    def _led(self, timed: Iterable[tuple[Fraction | None, T]]) -> Iterator[tuple[Fraction | None, T]]:
+        """The same with times of frames before the first stamp, steps before it, unless it is too far."""
+        iterator, led = iter(timed), list[T]()
+        for time, shown in iterator:
+            led.append(shown)
+            if time is not None or len(led) > MOST_LED:
+                for behind, early in zip(reversed(range(len(led))), led, strict=True):
+                    yield None if time is None else time - behind * self._step, early
+                break
+        else:
+            yield from ((None, shown) for shown in led)
+        yield from iterator
 
     def _is_wrong(self, previous: Fraction, time: Fraction, after: Fraction) -> bool:
         """Whether a time does not lie between its neighbours, which do increase."""

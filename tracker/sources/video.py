@@ -32,7 +32,7 @@ from selftrack.tracker.sources.container import (
     written_timecode,
 )
 from selftrack.tracker.sources.pictures import HDR, Deinterlacer, Renderer, Shape, orientation
-from selftrack.tracker.sources.timeline import DEFAULT_RATE, Stamps, Timeline
+from selftrack.tracker.sources.timeline import DEFAULT_RATE, MOST_LED, Stamps, Timeline
 from selftrack.tracker.timecode import Timecode
 
 _COMBED = 0.15  # share of the pictures; fewer may be tricks of cuts
@@ -202,10 +202,22 @@ class VideoFile(FrameSource):
         Exact for sound files; a damaged file can yield fewer.
         """
         with open_container(self.path) as container:
-            times = _Reading(container, self.path, self.stream).packet_times()
-            # what has no time stamp is counted
-            seconds = (self.window.start if time is None else float(time) for time in times)
-            return sum(not self.window.is_before(time) and not self.window.is_over(time) for time in seconds)
+            reading = _Reading(container, self.path, self.stream)
+            led, inside, first = 0, 0, None
+            for time in reading.packet_times():
+                if time is None and first is None:
+                    led += 1
+                    continue
+                inside += time is None or self._shows(float(time))  # what has no time stamp is counted
+                if time is not None:
+                    first = time if first is None else min(first, time)
+            if first is None or led > MOST_LED:
+                return inside + led
+            return inside + sum(self._shows(float(first - behind / reading.rate)) for behind in range(1, led + 1))
+
+    def _shows(self, time: float) -> bool:
+        """Whether a frame of that time lies in the window."""
+        return not self.window.is_before(time) and not self.window.is_over(time)
 
     def fingerprint(self) -> str:
         """Return the SHA-256 of the file's bytes."""
@@ -217,7 +229,7 @@ class VideoFile(FrameSource):
             reading = _Reading(container, self.path, self.stream)
             first = next(reading.frames(), None)
             if first is None:
-                raise UserError(f"{self.path}: has no frame that decodes")
+                raise UserError(f"{self.path}: has no frame that decodes; copy or export it again")
             notes = list(self._first_notes(reading, first))
             duration, shifts = _duration(container, reading.stream), tuple[Fraction, ...]()
             leaps = clock_leaps(container)

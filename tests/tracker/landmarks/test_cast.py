@@ -154,6 +154,17 @@ def test_who_comes_back_from_behind_a_hand_is_the_same(make_clip: MakeClip, man:
     assert found == {"the same": 1, "elsewhere": 2, "another shot": 2}
 
 
+def test_who_is_uncovered_again_is_the_same(make_clip: MakeClip, man: list[np.ndarray], other: list) -> None:
+    """He comes back covered, beside another one: what was followed meanwhile was once left as a third person."""
+    beside = (man[0], 20, 200)
+    clean = scene(beside, (other[0], 420, 200))
+    covered = clean.copy()
+    covered[20:220, 555:620] = 250, 200, 20
+    frames = [*[clean] * 3, *[scene(beside)] * 6, *[covered] * 9, *[clean] * 3]
+    faces = cast_of(make_clip("uncovered.mp4", frames))
+    assert sorted(len(face.places.times) for face in faces) == [15, 21]
+
+
 def test_who_somebody_is_is_told_by_what_is_seen_of_him(make_clip: MakeClip, man: list[np.ndarray]) -> None:
     """Behind a mask, for half of the clip, nobody is seen."""
     frames = [scene((picture, 100, 220)) for picture in man]

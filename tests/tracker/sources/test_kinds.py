@@ -183,6 +183,20 @@ def back(kind: Kind, make_clip: MakeClip) -> Path:
     return clip
 
 
+def early(kind: Kind, make_clip: MakeClip) -> Path:
+    """Matroska keeps no times before its zero."""
+    clip = make_clip(kind.name, counting(1))
+    with av.open(str(clip), "w", options={"avoid_negative_ts": "disabled"}) as out:
+        stream = out.add_stream(kind.codec, rate=25)
+        stream.width, stream.height, stream.pix_fmt = *kind.size, kind.pix_fmt
+        for i, image in enumerate(counting()):
+            frame = av.VideoFrame.from_ndarray(image, "rgb24")
+            frame.pts = i - 3
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode())
+    return clip
+
+
 def damaged(kind: Kind, make_clip: MakeClip) -> Path:
     """Key frames alone, so that the damage is in one of them; slices of noise, so that it has bytes to hit."""
     noise = np.random.default_rng(0).integers(0, 255, (64, 96, 3), dtype=np.uint8)
@@ -257,6 +271,7 @@ KINDS = [
     Kind(CODED, "code.mxf", "mpeg2video", make=of(coded, "10:00:00:05")),
     Kind(CODED, "wrong.mkv", make=of(coded, "10:00:00:99"), note="goes from 00:00:00:00 to 23:59:59:24 in this clip"),
     Kind("time stamps that start again", "re.ts", make=of(joined, (96, 64), (96, 64)), note="start again at 0.16 s"),
+    Kind("frames before the first time stamp", "early.mkv", make=early, first=3, times=tuple(i / 25 for i in range(5))),
     Kind("time stamps that repeat or go back", "back.mkv", make=back, note="1 time stamps repeat or go back"),
     Kind("a size that changes", "sizes.ts", make=of(joined, (96, 64), (48, 32)), note="changes its size to 48x32"),
 ]

@@ -72,6 +72,9 @@ def test_a_single_wrong_stamp_is_no_new_part(wrong: int) -> None:
         ([0, 0, 0, 0], [0, 1, 2, 3], 3),
         ([None, None, None], [0, 1, 2], 0),
         ([5, None, 7], [5, 6, 7], 0),
+        ([None, None, 5, 6], [3, 4, 5, 6], 0),
+        ([None, 0, 1, 2], [-1, 0, 1, 2], 0),
+        ([*[None] * 40, 5], [*range(40), 40], 1),
     ],
 )
 def test_stamps_that_are_wrong_lie_between_their_neighbours(

@@ -243,6 +243,7 @@ def test_bad_files_say_what_is_wrong_in_one_line(tmp_path: Path, smile: Path, na
     with pytest.raises(UserError, match=words) as error:
         VideoFile(bad_files(tmp_path, smile)[name])
     assert "\n" not in str(error.value) and name.replace("folder", tmp_path.name) in str(error.value)
+    assert words == "no such file" or "; " in str(error.value)  # and what to do
 
 
 def test_pictures_that_are_too_large_are_refused(make_clip: MakeClip) -> None:
