@@ -11,7 +11,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.lib import format as npy
 
-_ROWS = 4096  # that are read before their memory is given back
+_ROWS = 1024  # that are read before their memory is given back
 _HEADER = 30  # bytes of a member's header before its name and what else there is
 
 
