@@ -3,14 +3,17 @@
     python -m selftrack.eval.checks.kills CLIP OUT --duration 2
     python -m selftrack.eval.checks.kills CLIP OUT --duration 2 --adapt
 
-Each time the same command is given again, and has to end with the same bytes. Meanwhile the folder of results may hold
+When is told by the CPU time that it has taken, which other work on the machine does not change. Each time the same
+command is given again, and has to end with the same bytes. Meanwhile the folder of results may hold
 none of the results, or all, no process may outlive the one that was killed, and at the end no checkpoint is left.
+Linux alone: the CPU time of a process is read from /proc.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -33,6 +36,7 @@ from selftrack.tracker.results import curves, track_file
 RESULTS = (curves.NAME, track_file.NAME, ADAPTED)
 _ADAPT = ("--adapt", *(f"--set=adapt.{setting}" for setting in ("steps=24", "refresh=8", "evaluate=8")))
 _RESUMED = re.compile(r"resuming (at step \d+|after the adaptation)")
+_POLL = 0.02  # seconds between looks at a process
 _PATIENCE = 1.0  # seconds that processes of a group may take to end
 
 
@@ -40,7 +44,7 @@ class Killed(NamedTuple):
     """What a run that was killed has left, and how the next one ended."""
 
     second: float
-    """When it was killed; NaN where it had ended before."""
+    """Of CPU time when it was killed; NaN where it had ended before."""
     left: str
     """Which results were there: none, all or some."""
     orphans: bool
@@ -62,18 +66,19 @@ def hashes(folder: Path) -> dict[str, str]:
 
 
 def kill_and_repeat(command: Sequence[str], folder: Path, second: float, expected: Mapping[str, str]) -> Killed:
-    """Start a command that writes into a folder, kill it after some seconds, and give it again.
+    """Start a command that writes into a folder, kill it after some seconds of CPU time, and give it again.
 
     `expected` are the `hashes` of the results of a run that nothing disturbed.
     """
     shutil.rmtree(folder, ignore_errors=True)
     silent = subprocess.DEVNULL
     with subprocess.Popen(command, stdout=silent, stderr=silent, start_new_session=True) as process:
-        try:
-            process.wait(second)
-            second = float("nan")
-        except subprocess.TimeoutExpired:
+        while process.poll() is None and _seconds(process.pid) < second:
+            time.sleep(_POLL)
+        if process.poll() is None:
             process.send_signal(signal.SIGKILL)
+        else:
+            second = float("nan")
     orphans, there = _lives_on(process.pid), hashes(folder)
     if there.keys() == expected.keys():
         return Killed(second, "all", orphans, "same" if there == expected else "other bytes")
@@ -86,6 +91,12 @@ def kill_and_repeat(command: Sequence[str], folder: Path, second: float, expecte
     if list(folder.parent.glob(f".{folder.name}-*{PRIVATE}")) or (folder / PRIVATE / checkpoint.NAME).exists():
         return Killed(second, left, orphans, "files left", resumed)
     return Killed(second, left, orphans, "same" if hashes(folder) == expected else "other bytes", resumed)
+
+
+def _seconds(process: int) -> float:
+    """CPU time that a process has taken."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
 
 
 def _run(command: Sequence[str]) -> tuple[int, str]:
@@ -120,20 +131,19 @@ def main(
     command = [sys.executable, "-m", "selftrack", str(clip), *settings, "-o"]
     whole, folder = output / "whole", output / "killed"
     shutil.rmtree(whole, ignore_errors=True)
-    rows, fastest = [], np.inf
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    status, words = _run([*command, str(whole)])
+    after, rows = resource.getrusage(resource.RUSAGE_CHILDREN), []
+    if status != 0:
+        raise UserError(f"{clip}: cannot be tracked, not even undisturbed; name another clip: {words[-300:]!r}")
+    if adapt and ADAPTED not in hashes(whole):
+        raise UserError(f"{clip}: its adaptation was no better and not kept; name another clip")
+    needed = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     for share in np.random.default_rng(seed).random(times).tolist():
-        began = time.monotonic()  # anew: a machine with other work is now slow and now fast
-        shutil.rmtree(whole, ignore_errors=True)
-        status, words = _run([*command, str(whole)])
-        if status != 0:
-            raise UserError(f"{clip}: cannot be tracked, not even undisturbed; name another clip: {words[-300:]!r}")
-        if adapt and ADAPTED not in hashes(whole):
-            raise UserError(f"{clip}: its adaptation was no better and not kept; name another clip")
-        fastest = min(fastest, time.monotonic() - began)
-        rows.append(kill_and_repeat([*command, str(folder)], folder, share * fastest, hashes(whole)))
+        rows.append(kill_and_repeat([*command, str(folder)], folder, share * needed, hashes(whole)))
         print(*rows[-1], flush=True)
     cells = [[f"{row.second:.1f}", row.left, "yes" if row.orphans else "no", row.resumed, row.again] for row in rows]
-    heads = ["killed after s", "results there", "processes left", "the same command went on", "its results"]
+    heads = ["killed after s of CPU time", "results there", "processes left", "the same command went on", "its results"]
     print(markdown_table(heads, cells))
     sys.exit(not all(row.good for row in rows))
 
