@@ -193,9 +193,19 @@ def track_signals(track: Track) -> np.ndarray:
         z, pose = torch.from_numpy(track.z[seen]), torch.from_numpy(track.H_image[seen])
         with torch.no_grad():
             mesh = project(points(z), pose, track.inverse_distance)[..., :2].numpy()
-        columns = (track.times, track.presence, track.sharpness, track.landmarks)
-        known = (*(column[seen] for column in columns), mesh, track.H_image[seen], track.z[seen, head.expression])
-        out.append(signals(*known, track.ok[seen], rows=slice(rows.start - seen.start, None)))
+        out.append(
+            signals(
+                track.times[seen],
+                track.presence[seen],
+                track.sharpness[seen],
+                track.landmarks[seen],
+                mesh,
+                track.H_image[seen],
+                track.z[seen, head.expression],
+                track.ok[seen],
+                rows=slice(rows.start - seen.start, None),
+            )
+        )
     return np.concatenate(out)
 
 
