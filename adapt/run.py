@@ -302,13 +302,14 @@ def _checkpoint(folder: Path | str) -> Path:
 def held_out_windows(source: FrameSource, clip: Clip) -> list[Window]:
     """Skin points of the held-out frames, followed in the clip itself."""
     held = set(np.concatenate([clip.split.select, clip.split.report]).tolist()) & set(clip.rows.tolist())
-    landmarks = np.full((clip.total, *clip.points.shape[1:]), np.nan, np.float32)
-    landmarks[clip.rows] = clip.points.cpu().numpy()
     if not held:
         return []
-    frames = source.frames(only=held)
-    grey = ((f.index, cv2.cvtColor(f.image, cv2.COLOR_RGB2GRAY)) for f in frames)
-    return find_windows(grey, landmarks, frame_step(clip.times))
+    place, landmarks = {row: at for at, row in enumerate(clip.rows.tolist())}, clip.points.cpu().numpy()
+    seen = (
+        (frame.index, cv2.cvtColor(frame.image, cv2.COLOR_RGB2GRAY), landmarks[place[frame.index]])
+        for frame in source.frames(only=held)
+    )
+    return find_windows(seen, frame_step(clip.times))
 
 
 def judge(run: Adaptation, tracked: Tracked) -> Verdict:

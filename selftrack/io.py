@@ -75,6 +75,19 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def sort_metadata(path: Path) -> None:
+    """Put the metadata of a safetensors file in the order of its names, so that equal contents are equal bytes: the
+    library writes it in an order by chance."""
+    with open(path, "r+b") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+        assert len(text) <= length, f"{len(text)} bytes of header do not fit into {length}"
+        file.seek(8)
+        file.write(text.ljust(length))
+
+
 class OutputFolder:
     """A folder of results that knows by a manifest which files are the tracker's, and touches no other.
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -26,6 +27,7 @@ from selftrack.tracker.refinement.subject import Subject
 from selftrack.tracker.results import confidence, contact_sheet, curves, faces, overlay, regions, texture, track_file
 from selftrack.tracker.results.painter import OverlayConfig
 from selftrack.tracker.results.track_file import Track
+from selftrack.tracker.rows import FileRows
 from selftrack.tracker.sources.base import FrameSource
 from selftrack.tracker.sources.opening import open_source
 from selftrack.tracker.stopwatch import Stopwatch
@@ -185,6 +187,7 @@ def track_clip(
         output.writing([*OUTPUTS, *names.values()], overwrite, keep) as results,
         open_clip(path, config) as source,
         threads(config.threads),
+        scratch_folder(results) as scratch,
     ):
         with watch("load"):
             model = model or load_for(source, config)
@@ -192,7 +195,7 @@ def track_clip(
         with watch("identity"):
             found = find_face(source, model, config, config.person, partial(progress, "identity"))
             one = ready(source, model, config, found.followed)
-        ((track, model),) = follow(source, [one], watch, progress)
+        ((track, model),) = follow(source, [one], watch, progress, scratch)
         track = noted(track, (*found.notes, *one.notes, *source.notes), path)
         with watch("write"):
             track.save(results)
@@ -358,19 +361,27 @@ class Followed(NamedTuple):
 
 
 def follow(
-    source: FrameSource, everyone: Sequence[Followed], watch: Stopwatch, progress: Progress
+    source: FrameSource, everyone: Sequence[Followed], watch: Stopwatch, progress: Progress, scratch: Path
 ) -> list[tuple[Track, Model]]:
-    """Follow faces through a source in one pass; gives the track of each and the model that made it."""
-    trackers = [Tracker(one.model, one.config, one.subject, one.face.places if one.face else None) for one in everyone]
-    for tracker in trackers:
-        tracker.watch = watch
-    total, frames = source.count() or 0, watch.waiting("decode", source.frames())
-    for done, _ in enumerate(Tracker.stream_together(trackers, frames), 1):
-        progress("track", done, max(total, done))
-    return [
-        _calibrated(one.model, tracker.finish(source, one.config))
-        for one, tracker in zip(everyone, trackers, strict=True)
-    ]
+    """Follow faces through a source in one pass; gives the track of each and the model that made it.
+
+    The tracks lie in files of the empty folder `scratch`, as long as it is there.
+    """
+    with ExitStack() as stack:
+        trackers = []
+        for number, one in enumerate(everyone):
+            (scratch / str(number)).mkdir()
+            rows = stack.enter_context(FileRows(scratch / str(number)))
+            places = one.face.places if one.face else None
+            trackers.append(Tracker(one.model, one.config, one.subject, places, rows=rows))
+            trackers[-1].watch = watch
+        total, frames = source.count() or 0, watch.waiting("decode", source.frames())
+        for done, _ in enumerate(Tracker.stream_together(trackers, frames), 1):
+            progress("track", done, max(total, done))
+        return [
+            _calibrated(one.model, tracker.finish(source, one.config))
+            for one, tracker in zip(everyone, trackers, strict=True)
+        ]
 
 
 def ready(source: FrameSource, model: Model, config: TrackConfig, face: CastFace | None) -> Followed:
@@ -420,6 +431,13 @@ def _calibrated(model: Model, track: Track) -> tuple[Track, Model]:
     log_odds = np.float32(confidence.clip_shift(track, model.fit.windows))  # in the precision of the file
     fit = replace(model.fit, log_odds=float(log_odds), windows=())
     return replace(track, confidence=confidence.confidence(track, fit.log_odds)), replace(model, fit=fit)
+
+
+@contextmanager
+def scratch_folder(results: Path) -> Iterator[Path]:
+    """A folder for files that are not among the results, on the disk of these, where there is room for a clip's."""
+    with tempfile.TemporaryDirectory(prefix=".scratch", dir=results) as folder:
+        yield Path(folder)
 
 
 @contextmanager

@@ -27,6 +27,7 @@ from selftrack.tracker.pipeline import (
     load_for,
     open_clip,
     ready,
+    scratch_folder,
     seen_in,
     threads,
     write_beside,
@@ -132,7 +133,11 @@ def track_faces(
     settings = settings or {"track": asdict(config), "adapt": None, "export": list(names)}
     check_results(path, output, every, overwrite)
     began, watch = time.perf_counter(), Stopwatch()
-    with output.writing(every, overwrite, keep) as results, open_clip(path, config) as source:
+    with (
+        output.writing(every, overwrite, keep) as results,
+        open_clip(path, config) as source,
+        scratch_folder(results) as scratch,
+    ):
         with watch("load"):
             model = model or load_for(source, config)
             export.require(names, model.decoder, export_options(config))
@@ -143,7 +148,7 @@ def track_faces(
         adapted = {number: _adapted(number, who, config, model, adapter, watch) for number, who in found.items()}
         adaptation = watch.seconds.get("adapt", 0.0)
         with threads(config.threads):
-            people = _follow_all(source, found, config, adapted, watch, progress)
+            people = _follow_all(source, found, config, adapted, watch, progress, scratch)
             for person in people:
                 (results / _folder(person.number)).mkdir()
                 with watch("write"):
@@ -160,7 +165,7 @@ def track_faces(
                 with watch("overlay"):
                     tracks = {person.number: person.track for person in people}
                     overlay.write_overlay(tracks, results, config.overlay_style, partial(progress, "overlay"))
-        written = tuple(sorted(entry.name for entry in results.iterdir()))
+        written = tuple(sorted(entry.name for entry in results.iterdir() if entry != scratch))
     each = {person.number: person.said() for person in people}
     missed = [f"face {number} was in no frame found again; it was left out" for number in found if number not in each]
     told = (*notes, *source.notes, *missed)
@@ -216,11 +221,12 @@ def _follow_all(
     adapted: Mapping[int, tuple[Model, Writer | None]],
     watch: Stopwatch,
     progress: Progress,
+    scratch: Path,
 ) -> list[_Person]:
     """Track faces by their models; without those that are in no frame. Raises NoFaceError where that are all."""
     with watch("identity"):
         ones = [_ready(number, source, adapted[number][0], config, who) for number, who in found.items()]
-    tracked = follow(source, ones, watch, progress)
+    tracked = follow(source, ones, watch, progress, scratch)
     people = []
     for (number, who), one, (track, model) in zip(found.items(), ones, tracked, strict=True):
         if track.ok.any():

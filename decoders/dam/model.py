@@ -24,7 +24,7 @@ from selftrack.decoders.base import TOPOLOGY, Decoder, Embedding, Topology
 from selftrack.decoders.dam.networks import DamConfig, Encoder, TextureDecoder, initialise, linear
 from selftrack.decoders.registry import register_decoder
 from selftrack.errors import UserError
-from selftrack.io import atomic_path
+from selftrack.io import atomic_path, sort_metadata
 
 _FRONT = (0.0, 0.0, -1.0)
 
@@ -80,6 +80,7 @@ class Dam(Decoder):
         plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
         with atomic_path(path) as part:
             save_file(plain, part, {"decoder": self.name, "dam": json.dumps(header | {"training": training or {}})})
+            sort_metadata(part)
         return Path(path)
 
     @classmethod

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -14,12 +15,14 @@ from selftrack.errors import UserError
 from selftrack.eval.metrics.subject import Annotations, Mesh, TrackedClip
 from selftrack.tracker.landmarks.detectors import AttentionMesh
 from selftrack.tracker.landmarks.search import DetectConfig
+from selftrack.tracker.mapped import give_back
 from selftrack.tracker.results.clip import open_clip
 from selftrack.tracker.results.skin_points import Window, find_windows, frame_step
 from selftrack.tracker.results.track_file import Track
 from selftrack.tracker.sources.base import Frame
 from selftrack.tracker.sources.opening import open_source
 
+_PIECE = 1000  # frames whose landmarks are read before their memory is given back
 Progress = Callable[[str, int, int], None]
 
 
@@ -61,7 +64,7 @@ class Reference:
             landmarks = np.stack(points)
             if np.isnan(landmarks).all():
                 raise UserError(f"{clip}: no face was found in any frame; name a clip that shows one")
-            windows = find_windows(_grey(source.frames(), len(landmarks)), landmarks, frame_step(np.array(times)))
+            windows = find_windows(_seen(source.frames(), landmarks), frame_step(np.array(times)))
             return cls(source.fingerprint(), size, landmarks, windows)
 
     def tracked(
@@ -79,12 +82,16 @@ class Reference:
 def skin_windows(track: Track, progress: Progress = no_progress) -> list[Window]:
     """Follow the skin points of the track's clip, which is read again. Raises UserError when it cannot be read."""
     with open_clip(track, verify=True) as source:
-        frames = _grey(source.frames(), len(track), progress)
-        return find_windows(frames, track.landmarks, frame_step(track.times))
+        return find_windows(_seen(source.frames(), track.landmarks, progress), frame_step(track.times))
 
 
-def _grey(frames: Iterator[Frame], count: int, progress: Progress = no_progress) -> Iterator[tuple[int, np.ndarray]]:
-    for frame in frames:
-        if frame.index < count:
-            yield frame.index, cv2.cvtColor(frame.image, cv2.COLOR_RGB2GRAY)
-            progress("skin", frame.index + 1, count)
+def _seen(
+    frames: Iterator[Frame], landmarks: np.ndarray, progress: Progress = no_progress
+) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """What `find_windows` needs of frames, of those with landmarks (T,L,2)."""
+    count = len(landmarks)
+    for frame in islice(frames, count):
+        yield frame.index, cv2.cvtColor(frame.image, cv2.COLOR_RGB2GRAY), landmarks[frame.index]
+        progress("skin", frame.index + 1, count)
+        if frame.index % _PIECE == 0:
+            give_back(landmarks)

@@ -6,6 +6,8 @@ pixels, L 478 or 68; rows of lost frames are NaN and count nowhere.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 
@@ -13,6 +15,7 @@ from selftrack.decoders.landmarks import CHIN, INNER_LIPS, LEFT_EYE, MESH_POINTS
 from selftrack.eval.metrics.registry import metric, once
 from selftrack.eval.metrics.subject import TrackedClip
 from selftrack.tracker.geometry.crop import inter_ocular
+from selftrack.tracker.mapped import pieces
 from selftrack.tracker.results.track_file import Track
 
 
@@ -62,10 +65,10 @@ def partial_correlation(a: np.ndarray, b: np.ndarray, control: np.ndarray) -> fl
     return correlation(a, b)
 
 
-def projected_landmarks(track: Track, count: int = POINTS) -> np.ndarray:
+def projected_landmarks(track: Track, count: int = POINTS, rows: slice = slice(None)) -> np.ndarray:
     """Project the track's mesh at the points of the detector that has 478 or 68: (T,L,2), image pixels."""
-    embedding = track.model().landmarks(count)
-    chunks = [track.vertices(slice(i, i + 64)) for i in range(0, len(track), 64)]
+    embedding, (first, stop, _) = track.model().landmarks(count), rows.indices(len(track))
+    chunks = [track.vertices(slice(i, min(i + 64, stop))) for i in range(first, stop, 64)]
     return np.concatenate([embedding(torch.from_numpy(c))[..., :2].numpy() for c in chunks])
 
 
@@ -75,8 +78,11 @@ def distances(clip: TrackedClip) -> np.ndarray:
     assert clip.track is not None
     if not clip.track.model().has_landmarks:
         return np.full(len(clip.track), np.nan)
-    projected = projected_landmarks(clip.track, clip.landmarks.shape[1])
-    return np.where(clip.mesh.ok, landmark_distance(projected, clip.landmarks.astype(np.float64)), np.nan)
+    out = np.full(len(clip.track), np.nan)
+    for rows in pieces(clip.landmarks):
+        projected = projected_landmarks(clip.track, clip.landmarks.shape[1], rows)
+        out[rows] = landmark_distance(projected, clip.landmarks[rows].astype(np.float64))
+    return np.where(clip.mesh.ok, out, np.nan)
 
 
 @metric(
@@ -106,13 +112,34 @@ def worst(clip: TrackedClip) -> float:
     return float(known.max()) if len(known) else float("nan")
 
 
+class Openings(NamedTuple):
+    """How far a face is open, (T,) each; NaN where it is lost."""
+
+    mesh_lips: np.ndarray
+    """The mesh's `lip_gap`."""
+    lips: np.ndarray
+    """The detected points' `lip_gap`."""
+    jaw: np.ndarray
+    """Their `nose_to_chin`."""
+    eyes: np.ndarray
+    """Their `eye_aspect_ratio`."""
+
+
 @once
-def _both(clip: TrackedClip) -> tuple[np.ndarray, np.ndarray] | None:
-    """The mesh's and the detector's points (T,478,2); None where one of them does not have them."""
+def openings(clip: TrackedClip) -> Openings | None:
+    """Measure every frame; None where mesh or detector does not have the 478 points."""
     assert clip.track is not None
     if not clip.track.model().has_landmarks or clip.landmarks.shape[1] != POINTS:
         return None
-    return projected_landmarks(clip.track), np.where(clip.mesh.ok[:, None, None], clip.landmarks, np.nan)
+    out = Openings(*np.full((4, len(clip.track)), np.nan))
+    for rows in pieces(clip.landmarks):
+        points = clip.landmarks[rows]
+        mesh = lip_gap(projected_landmarks(clip.track, rows=rows))
+        for into, values in zip(
+            out, (mesh, lip_gap(points), nose_to_chin(points), eye_aspect_ratio(points)), strict=True
+        ):
+            into[rows] = np.where(clip.mesh.ok[rows], values, np.nan)
+    return out
 
 
 def _curve(track: Track, *names: str) -> np.ndarray:
@@ -132,8 +159,8 @@ def _curve(track: Track, *names: str) -> np.ndarray:
 )
 def lips(clip: TrackedClip) -> float:
     """Correlate the gaps."""
-    points = _both(clip)
-    return correlation(lip_gap(points[0]), lip_gap(points[1])) if points else float("nan")
+    found = openings(clip)
+    return correlation(found.mesh_lips, found.lips) if found else float("nan")
 
 
 @metric(
@@ -147,10 +174,10 @@ def lips(clip: TrackedClip) -> float:
 )
 def jaw(clip: TrackedClip) -> float:
     """Correlate curve and distance, with what is linear in the pitch taken out of both."""
-    points = _both(clip)
-    if clip.track is None or points is None:
+    found = openings(clip)
+    if clip.track is None or found is None:
         return float("nan")
-    return partial_correlation(_curve(clip.track, "jawOpen"), nose_to_chin(points[1]), clip.track.pose()["pitch"])
+    return partial_correlation(_curve(clip.track, "jawOpen"), found.jaw, clip.track.pose()["pitch"])
 
 
 @metric(
@@ -164,7 +191,7 @@ def jaw(clip: TrackedClip) -> float:
 )
 def blink(clip: TrackedClip) -> float:
     """Correlate curve and eye aspect ratio."""
-    points = _both(clip)
-    if clip.track is None or points is None:
+    found = openings(clip)
+    if clip.track is None or found is None:
         return float("nan")
-    return correlation(_curve(clip.track, "eyeBlinkLeft", "eyeBlinkRight"), -eye_aspect_ratio(points[1]))
+    return correlation(_curve(clip.track, "eyeBlinkLeft", "eyeBlinkRight"), -found.eyes)

@@ -12,6 +12,7 @@ import numpy as np
 
 from selftrack.synthetic.truth import Truth, load_truth
 from selftrack.tracker.geometry.crop import inter_ocular
+from selftrack.tracker.mapped import pieces
 from selftrack.tracker.results.skin_points import Window
 from selftrack.tracker.results.track_file import Track
 
@@ -82,8 +83,12 @@ class TrackedClip:
 
 def median_iod(landmarks: np.ndarray) -> float:
     """Take a clip's inter-ocular distance, pixels, of landmarks (T,L,2), NaN where lost; NaN without any."""
-    found = landmarks[np.isfinite(landmarks).all((1, 2))]
-    return float(np.median(inter_ocular(found))) if len(found) else float("nan")
+    known = [np.zeros(0)]
+    for rows in pieces(landmarks):
+        points = landmarks[rows]
+        known.append(inter_ocular(points[np.isfinite(points).all((1, 2))]))
+    found = np.concatenate(known)
+    return float(np.median(found)) if len(found) else float("nan")
 
 
 def truth_path(clip: Path) -> Path:

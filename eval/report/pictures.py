@@ -161,13 +161,13 @@ class _Marks:
 
     def __init__(self, track: Track, reference: Reference) -> None:
         self.track, self.reference = track, reference
-        self.mesh = projected_landmarks(track, track.landmarks.shape[1])
 
     def at(self, bad: Bad) -> tuple[np.ndarray, np.ndarray]:
         """Find where points (N,2) are in the image and where the mesh has them, image pixels."""
         if not bad.by_skin:
-            some = slice(0, min(MESH_POINTS, self.track.landmarks.shape[1]), 4)
-            return self.track.landmarks[bad.row, some], self.mesh[bad.row, some]
+            detected = self.track.landmarks[bad.row]
+            mesh = projected_landmarks(self.track, len(detected), slice(bad.row, bad.row + 1))[0]
+            return detected[:MESH_POINTS:4], mesh[:MESH_POINTS:4]
         for window in self.reference.windows:
             age, length = bad.row - window.start, window.paths.shape[1]
             if 0 <= age < length:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from selftrack.errors import UserError
@@ -28,6 +29,7 @@ from selftrack.io import (
     json_text,
     markdown_table,
     nested,
+    sort_metadata,
     write_text,
 )
 
@@ -86,6 +88,21 @@ def test_a_file_has_the_permissions_of_any_new_one(tmp_path: Path, umask: int, m
         assert stat.S_IMODE((tmp_path / "out" / "track.npz").stat().st_mode) == mode
     finally:
         os.umask(before)
+
+
+def test_equal_tensors_and_metadata_are_equal_bytes(tmp_path: Path) -> None:
+    tensors = {"b": torch.arange(3.0), "a": torch.ones(2, dtype=torch.float16)}
+    facts = {name: f'{name} "é"\n\t\x01\x7f\\' for name in "gdbfaec"}
+    files = set()
+    for number in range(8):  # by chance alone, all would be equal once in 5040^7
+        path = tmp_path / f"{number}.safetensors"
+        save_file(tensors, path, facts)
+        sort_metadata(path)
+        files.add(path.read_bytes())
+        with safe_open(path, "pt") as file:
+            assert file.metadata() == facts
+            assert all(torch.equal(file.get_tensor(name), values) for name, values in tensors.items())
+    assert len(files) == 1
 
 
 def test_a_hash_is_sha_256(tmp_path: Path) -> None:

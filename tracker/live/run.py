@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -15,16 +14,24 @@ import yaml
 from selftrack.errors import UserError
 from selftrack.io import OutputFolder
 from selftrack.tracker.live.capture import CameraFeed, Clock, EveryFrame, Feed, PacedFile
-from selftrack.tracker.live.recording import FileRows
 from selftrack.tracker.live.senders import Sender, Target, open_senders
 from selftrack.tracker.live.session import LiveConfig, LiveSession, Say, Watch, run_live
 from selftrack.tracker.live.statistics import Figures
 from selftrack.tracker.model import Model
-from selftrack.tracker.pipeline import CONFIG, OUTPUTS, TrackConfig, load_model, noted, open_clip, threads
+from selftrack.tracker.pipeline import (
+    CONFIG,
+    OUTPUTS,
+    TrackConfig,
+    load_model,
+    noted,
+    open_clip,
+    scratch_folder,
+    threads,
+)
 from selftrack.tracker.refinement.subject import Person
 from selftrack.tracker.results import curves
 from selftrack.tracker.results.track_file import Track
-from selftrack.tracker.rows import NoRows, Rows
+from selftrack.tracker.rows import FileRows, NoRows, Rows
 from selftrack.tracker.subjects import PersonConfig, known_person
 from selftrack.tracker.tracker import Tracker
 
@@ -225,8 +232,8 @@ class _Recording:
 
     def __enter__(self) -> Rows:
         self._results = self._stack.enter_context(self._output.writing(OUTPUTS, self._overwrite))
-        pieces = self._stack.enter_context(tempfile.TemporaryDirectory(prefix=".rows-", dir=self._results))
-        return self._stack.enter_context(FileRows(Path(pieces)))
+        scratch = self._stack.enter_context(scratch_folder(self._results))
+        return self._stack.enter_context(FileRows(scratch))
 
     def __exit__(self, *exc: Any) -> bool | None:
         return self._stack.__exit__(*exc)

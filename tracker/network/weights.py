@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from selftrack.errors import UserError
-from selftrack.io import atomic_path, file_hash
+from selftrack.io import atomic_path, file_hash, sort_metadata
 from selftrack.tracker.network.i2znet import Heads, I2ZConfig, I2ZNet
 from selftrack.tracker.network.streams import stream_hash
 from selftrack.tracker.refinement.keys import KeyFrames
@@ -131,6 +131,7 @@ def save_heads(path: Path, network: I2ZNet, state: dict[str, Tensor], settings: 
     metadata[_STREAMS] = json.dumps(_published(network))
     with atomic_path(path) as part:
         save_file({k: v.half().cpu().contiguous() for k, v in state.items()}, part, metadata)
+        sort_metadata(part)
     return path
 
 
@@ -155,6 +156,7 @@ def save_adapted(path: Path, heads: Heads, base: Path, fit: ClipFit, config: I2Z
     metadata[_STREAMS] = of_base.get(_STREAMS, "{}")
     with atomic_path(path) as part:
         save_file(changed, part, metadata)
+        sort_metadata(part)
     return path
 
 

@@ -25,6 +25,7 @@ from selftrack.decoders.landmarks import MESH_POINTS
 from selftrack.errors import UserError
 from selftrack.tracker.geometry.crop import inter_ocular
 from selftrack.tracker.geometry.pose import project
+from selftrack.tracker.mapped import pieces
 from selftrack.tracker.results.skin_points import Window, frame_error
 from selftrack.tracker.results.track_file import Track
 
@@ -182,14 +183,30 @@ def likeliest_shift(log_odds: np.ndarray, good: np.ndarray, weight: float = 1.0)
 
 def track_signals(track: Track) -> np.ndarray:
     """The `signals` (T,11) of a track."""
-    head, count = track.model(), track.landmarks.shape[1]
-    z, pose = torch.from_numpy(track.z), torch.from_numpy(track.H_image)
-    with torch.no_grad():
-        mesh = project(SurfacePoints.landmarks(head, count)(z), pose, track.inverse_distance)[..., :2].numpy()
-    expression = track.z[:, head.expression]
-    return signals(
-        track.times, track.presence, track.sharpness, track.landmarks, mesh, track.H_image, expression, track.ok
-    )
+    head = track.model()
+    points = SurfacePoints.landmarks(head, track.landmarks.shape[1])
+    out = [np.zeros((0, len(SIGNALS)))]
+    for rows in pieces(track.landmarks):
+        # no signal looks back farther than to the last row that is `MEMORY` before
+        past = int(np.searchsorted(track.times, track.times[rows.start] - MEMORY + TOLERANCE, side="right")) - 1
+        seen = slice(max(past, 0), rows.stop)
+        z, pose = torch.from_numpy(track.z[seen]), torch.from_numpy(track.H_image[seen])
+        with torch.no_grad():
+            mesh = project(points(z), pose, track.inverse_distance)[..., :2].numpy()
+        out.append(
+            signals(
+                track.times[seen],
+                track.presence[seen],
+                track.sharpness[seen],
+                track.landmarks[seen],
+                mesh,
+                track.H_image[seen],
+                track.z[seen, head.expression],
+                track.ok[seen],
+                rows=slice(rows.start - seen.start, None),
+            )
+        )
+    return np.concatenate(out)
 
 
 def signals(

@@ -81,10 +81,6 @@ _READ_FROM = np.array([[part in _part_of(name) for part in PARTS] for name in AR
 """(52,6) the parts that a curve is read from."""
 
 
-_REGION_OF = np.array([[set(_part_of(name)) <= set(_OF[region]) for name in ARKIT_NAMES] for region in REGIONS[:3]])
-"""(3,52) the curves of eyes, brows and mouth."""
-
-
 def seen(visible: np.ndarray) -> np.ndarray:
     """How much of each curve is what the picture says, (...,52) in 0..1, by shares (...,6) of the parts."""
     return _told(_best(visible))
@@ -103,7 +99,7 @@ def _told(share: np.ndarray) -> np.ndarray:
 def held(visible: np.ndarray) -> np.ndarray:
     """Whether the curves of eyes, brows and mouth are held, (...,3) bool, by shares (...,6) of the parts; of eyes and
     brows, those of one side at least."""
-    return ((seen(visible) < _HELD)[..., None, :] & _REGION_OF).any(-1)
+    return np.stack([shown(visible, region) < _HELD for region in REGIONS[:3]], -1)
 
 
 def spans(times: np.ndarray, flags: np.ndarray) -> list[tuple[float, float]]:
@@ -127,8 +123,7 @@ class Hold:
 
     def __call__(self, curves: np.ndarray, visible: np.ndarray, time: float) -> np.ndarray:
         """The curves (52,) of the next frame, by those that were read from it (52,), shares (6,) and its time."""
-        best = _best(visible)
-        share = _told(best)
+        best, share = _best(visible), seen(visible)
         if np.isfinite(self._time):
             share = np.minimum(share, self._share + max(time - self._time, 0) / _RETURN)
         out = share * curves + (1 - share) * self._last
@@ -171,13 +166,13 @@ def _log_odds(chance: np.ndarray) -> np.ndarray:
 
 
 def shown(visible: np.ndarray, region: str) -> np.ndarray:
-    """How much of a region is what the picture says, not what is held, (T,) in 0..1, by shares (T,6)."""
+    """How much of a region is what the picture says, not what is held, (...) in 0..1, by shares (...,6)."""
     return _told(_least(visible, region))
 
 
 def _least(visible: np.ndarray, region: str) -> np.ndarray:
-    """The share (T,) of the part of a region that is seen least."""
-    return visible[:, [PARTS.index(part) for part in _OF[region]]].min(1)
+    """The share (...) of the part of a region that is seen least."""
+    return visible[..., [PARTS.index(part) for part in _OF[region]]].min(-1)
 
 
 def region_confidence(visible: np.ndarray, confidence: np.ndarray, ok: np.ndarray) -> dict[str, np.ndarray]:

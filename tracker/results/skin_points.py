@@ -61,8 +61,7 @@ def frame_step(times: np.ndarray) -> float:
 
 
 def find_windows(
-    frames: Iterable[tuple[int, np.ndarray]],
-    landmarks: np.ndarray,
+    frames: Iterable[tuple[int, np.ndarray, np.ndarray]],
     step: float,
     config: SkinPointConfig | None = None,
 ) -> list[Window]:
@@ -72,8 +71,8 @@ def find_windows(
     points are (a cut), and where the rows are not consecutive; give a part of the clip's frames to use that part only.
 
     Args:
-        frames: rows, ascending, and their grey images (H,W) uint8.
-        landmarks: (T,L,2) image pixels, row by row, NaN where lost; L is 478, 468 (MediaPipe) or 68 (IBUG).
+        frames: rows, ascending, their grey images (H,W) uint8, and landmarks (L,2) in image pixels, NaN where lost; L
+            is 478, 468 (MediaPipe) or 68 (IBUG).
         step: seconds from one frame to the next, see `frame_step`.
         config: how; the defaults if None.
 
@@ -82,19 +81,18 @@ def find_windows(
     """
     config = config or SkinPointConfig()
     length = config.length(step)
-    if landmarks.ndim != 3 or landmarks.shape[1] not in LAYOUTS or landmarks.shape[2] != 2:
-        raise ValueError(f"expected landmarks (T,L,2) with L of {sorted(LAYOUTS)}, got {landmarks.shape}")
-    layout = LAYOUTS[landmarks.shape[1]]
     windows: list[Window] = []
     walk: _Walk | None = None
-    for row, grey in frames:
+    for row, grey, landmarks in frames:
+        if landmarks.ndim != 2 or len(landmarks) not in LAYOUTS or landmarks.shape[1] != 2:
+            raise ValueError(f"expected landmarks (L,2) with L of {sorted(LAYOUTS)}, got {landmarks.shape}")
         if grey.ndim != 2 or grey.dtype != np.uint8:
             raise ValueError(f"expected grey frames (H,W) uint8, got {grey.shape} {grey.dtype}")
-        found = np.isfinite(landmarks[row]).all()
-        if walk is not None and not (found and row == walk.row + 1 and walk.step(grey, landmarks[row])):
+        found = np.isfinite(landmarks).all()
+        if walk is not None and not (found and row == walk.row + 1 and walk.step(grey, landmarks)):
             walk = None
         if walk is None and found:
-            walk = _Walk.begin(row, grey, landmarks[row], layout, config)
+            walk = _Walk.begin(row, grey, landmarks, config)
         if walk is not None and walk.length == length:
             windows += walk.finish()
             walk = None
@@ -111,10 +109,9 @@ class _Walk:
         self.least = max(1, config.min_share * len(points))
 
     @classmethod
-    def begin(
-        cls, row: int, grey: np.ndarray, landmarks: np.ndarray, layout: Layout, config: SkinPointConfig
-    ) -> _Walk | None:
+    def begin(cls, row: int, grey: np.ndarray, landmarks: np.ndarray, config: SkinPointConfig) -> _Walk | None:
         """A window that starts with this frame; None if it has no corners."""
+        layout = LAYOUTS[len(landmarks)]
         iod = float(np.linalg.norm(landmarks[layout.eyes[0]] - landmarks[layout.eyes[1]]))
         points = _corners(grey, landmarks, layout, iod, config)
         return cls(row, grey, points, iod, config) if len(points) else None

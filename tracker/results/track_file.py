@@ -18,6 +18,7 @@ import numpy as np
 from selftrack.decoders.arkit import ARKIT_NAMES
 from selftrack.errors import UserError
 from selftrack.io import atomic_path
+from selftrack.tracker.mapped import map_member, write_member
 from selftrack.tracker.results.regions import REGIONS, held, region_confidence
 from selftrack.tracker.timecode import Timecode
 
@@ -36,6 +37,8 @@ _NEW = {
 }
 """Fields that earlier versions have not."""
 _CHUNK = 64  # frames decoded at a time
+_IN_FILE = "landmarks"
+"""The largest field, nine tenths of a track: it stays in the file, from which it is read as it is needed."""
 TRUSTED = 0.5
 """Confidence from which a frame is to be trusted: it is more likely good than not."""
 
@@ -92,7 +95,9 @@ class Track:
         with atomic_path(path) as part, open(part, "wb") as file:
             values: dict[str, Any] = {f.name: np.asarray(getattr(self, f.name)) for f in fields(self)}
             values["notes"] = np.asarray(self.notes, dtype=str)  # of none the type would be that of numbers
-            np.savez_compressed(file, **values)
+            with zipfile.ZipFile(file, "w") as archive:
+                for name, value in values.items():  # noise, which landmarks are, does not get smaller
+                    write_member(archive, name, value, compressed=name != _IN_FILE)
         return path
 
     def trusted(self) -> float:
@@ -174,7 +179,7 @@ class Track:
 
 
 def load(path: Path | str) -> Track:
-    """Read a track from its folder or its file.
+    """Read a track from its folder or its file. Its landmarks stay in the file and are not to be changed.
 
     Raises:
         UserError: there is none, or it is not a track file of version 3 to 7.
@@ -183,7 +188,9 @@ def load(path: Path | str) -> Track:
     path = path / NAME if path.is_dir() else path
     try:
         with np.load(path, allow_pickle=False) as data:
-            values = {name: data[name] for name in data.files}
+            stays = map_member(path, data.zip, _IN_FILE) if _IN_FILE in data.files else None
+            values = {name: data[name] for name in data.files if stays is None or name != _IN_FILE}
+            values |= {} if stays is None else {_IN_FILE: stays}
     except FileNotFoundError as error:
         folder = path.parent if path.suffix == ".npz" else path
         of_faces = sorted(str(part.parent) for part in folder.glob(f"face*/{NAME}"))

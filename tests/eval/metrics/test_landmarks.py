@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,14 +12,17 @@ import pytest
 from selftrack.eval.metrics import TrackedClip, measure
 from selftrack.eval.metrics.landmarks import (
     correlation,
+    distances,
     eye_aspect_ratio,
     landmark_distance,
     lip_gap,
     nose_to_chin,
+    openings,
     partial_correlation,
     projected_landmarks,
 )
 from selftrack.tracker.geometry.crop import inter_ocular
+from selftrack.tracker.mapped import pieces
 from selftrack.tracker.results.track_file import Track
 
 
@@ -83,3 +87,27 @@ def test_tracks_of_either_detector_are_measured(make_track: Callable[..., Track]
     values = measure(TrackedClip.of(replace(track, landmarks=landmarks), []))
     assert values["landmarks.mean"] == pytest.approx(0.5, rel=1e-3) == values["landmarks.worst"]
     assert values["lost"] == 1
+
+
+def test_a_clip_is_measured_in_pieces(make_track: Callable[..., Track], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each frame's error and openings are its own, wherever pieces end."""
+    track = make_track(np.arange(7) / 30, {"jawOpen": np.linspace(0, 1, 7)}, lost=[2, 4], f=np.log(900))
+    mesh = projected_landmarks(track)
+    error = 0.01 * np.arange(1, 8)
+    landmarks = mesh + error[:, None, None] * inter_ocular(mesh)[:, None, None] * [0.6, 0.8]
+    landmarks[~track.ok] = np.nan
+    for module in ("landmarks", "subject"):
+        monkeypatch.setattr(f"selftrack.eval.metrics.{module}.pieces", partial(pieces, rows=3))
+    clip = TrackedClip.of(replace(track, landmarks=landmarks), [])
+    found = openings(clip)
+    assert found is not None
+    for values, expected in (
+        (distances(clip), 100 * error),
+        (found.mesh_lips, lip_gap(mesh)),
+        (found.lips, lip_gap(mesh)),  # a shift opens nothing
+        (found.jaw, nose_to_chin(mesh)),
+        (found.eyes, eye_aspect_ratio(mesh)),
+    ):
+        np.testing.assert_allclose(values, np.where(track.ok, expected, np.nan), rtol=1e-3)
+    assert clip.iod == pytest.approx(np.median(inter_ocular(mesh)[track.ok]), rel=1e-5)
+    np.testing.assert_array_equal(projected_landmarks(track, rows=slice(2, 5)), mesh[2:5])

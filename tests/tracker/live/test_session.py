@@ -14,12 +14,11 @@ from selftrack.tracker import load
 from selftrack.tracker.live import run as runs
 from selftrack.tracker.live.capture import Feed, Shot
 from selftrack.tracker.live.performance import Performance
-from selftrack.tracker.live.recording import FileRows
 from selftrack.tracker.live.run import Hooks, LiveSource, track_live
 from selftrack.tracker.live.senders import Sender, Target
 from selftrack.tracker.live.session import LiveConfig, LiveSession, run_live
 from selftrack.tracker.pipeline import TrackConfig
-from selftrack.tracker.rows import NoRows
+from selftrack.tracker.rows import FileRows, NoRows
 from selftrack.tracker.tracker import Tracker
 
 TARGET = Target("osc", "127.0.0.1", 9000)

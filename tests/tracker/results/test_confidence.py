@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -12,6 +13,7 @@ import pytest
 
 from selftrack.tracker import load
 from selftrack.tracker.geometry.crop import inter_ocular
+from selftrack.tracker.mapped import pieces
 from selftrack.tracker.pipeline import TrackConfig, track_clip
 from selftrack.tracker.results.confidence import (
     REACH,
@@ -126,6 +128,21 @@ def test_frame_by_frame_as_the_whole_track_at_any_rate(rate: float, make_track: 
     for row, frame in enumerate(zip(*columns, strict=True)):
         assert stream(*frame) == pytest.approx(whole[row], abs=1e-5)
     assert np.ptp(whole[track.ok]) > 0.01  # there is something to compare
+
+
+@pytest.mark.parametrize("rate", [15, 30, 50])
+def test_a_track_is_read_in_pieces(
+    rate: float, make_track: Callable[..., Track], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pieces, of which each needs some rows of those before, give what all rows at once give."""
+    rng, times = np.random.default_rng(0), np.arange(2 * rate) / rate
+    times = times + rng.uniform(0, 0.3 / rate, len(times))
+    track = make_track(times, {"jawOpen": rng.random(len(times))}, lost=[7, 8, 20], ry=0.1 * np.sin(5 * times))
+    points = np.where(track.ok[:, None, None], POINTS + rng.normal(0, 1, (len(times), 478, 2)), np.nan)
+    track = replace(track, landmarks=points.astype(np.float32))
+    whole = track_signals(track)
+    monkeypatch.setattr("selftrack.tracker.results.confidence.pieces", partial(pieces, rows=5))
+    np.testing.assert_allclose(track_signals(track), whole, rtol=1e-4, atol=1e-5)
 
 
 def test_signals_do_not_look_ahead() -> None:

@@ -29,6 +29,18 @@ def test_each_curve_is_read_from_its_parts() -> None:
     assert seen(visible(mouth=0.55))[JAW] == pytest.approx(0.5)
 
 
+def test_a_region_is_held_where_one_of_its_curves_is() -> None:
+    shares = np.random.default_rng(0).random((500, 6))
+    eyes = [name.startswith(("eye", "cheekSquint")) for name in ARKIT_NAMES]
+    brows = [name.startswith("brow") for name in ARKIT_NAMES]
+    mouth = [not (eye or brow) for eye, brow in zip(eyes, brows, strict=True)]
+    hidden = seen(shares) < 0.5
+    expected = np.stack([hidden[:, own].any(1) for own in (eyes, brows, mouth)], 1)
+    np.testing.assert_array_equal(held(shares), expected)
+    assert expected.any(0).all() and not expected.all(0).any()
+    np.testing.assert_array_equal(held(shares[3]), expected[3])
+
+
 def test_a_hidden_mouth_holds_its_last_sure_value_and_returns() -> None:
     hold, curves = Hold(), np.zeros(52)
     curves[[JAW, BLINK_LEFT]] = 0.6, 0.2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from types import ModuleType
 
 import cv2
@@ -74,6 +74,11 @@ def moving_face(length: int, count: int = 478) -> np.ndarray:
     return np.stack([move(drawn_face(count), row) for row in range(length)])
 
 
+def seen(clip: Iterable[tuple[int, np.ndarray]], landmarks: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """Frames of a clip with their landmarks (T,L,2)."""
+    return ((row, grey, landmarks[row]) for row, grey in clip)
+
+
 def grid(step: int = 16) -> tuple[np.ndarray, torch.Tensor]:
     """A flat mesh over the frame: vertices (V,3), faces (F,3)."""
     columns, rows = np.arange(-step, SIZE[1] + step, step), np.arange(-step, SIZE[0] + step, step)
@@ -92,7 +97,7 @@ def flat_mesh(vertices: np.ndarray, rows: slice) -> np.ndarray:
 @pytest.mark.parametrize("count", [478, 468, 68])
 def test_points_follow_the_pixels(count: int) -> None:
     landmarks = moving_face(25, 478 if count > 68 else 68)[:, :count]
-    windows = find_windows(moving_clip(25), landmarks, STEP)
+    windows = find_windows(seen(moving_clip(25), landmarks), STEP)
     assert [window.start for window in windows] == [0, 12]
     assert windows[0].iod == pytest.approx(80)
     for window in windows:
@@ -113,13 +118,13 @@ def test_windows_last_as_long_at_any_rate(rate: float, frames: int) -> None:
 
 
 def test_a_window_has_that_many_frames() -> None:
-    windows = find_windows(moving_clip(13), moving_face(13), 1 / 15)
+    windows = find_windows(seen(moving_clip(13), moving_face(13)), 1 / 15)
     assert [(window.start, window.paths.shape[1]) for window in windows] == [(0, 6), (6, 6)]
 
 
 def test_corners_lie_on_skin() -> None:
     face = drawn_face()
-    (window,) = find_windows(moving_clip(12), moving_face(12), STEP, SkinPointConfig(count=500, spacing=0.02))
+    (window,) = find_windows(seen(moving_clip(12), moving_face(12)), STEP, SkinPointConfig(count=500, spacing=0.02))
     margin = 0.05 * 80 - 1.5  # less the rounding of outlines
     hulls = [cv2.convexHull(face[list(g)].astype(np.float32)) for g in (FACE_OVAL, *EYES, *BROWS, LIPS)]
     for point in window.paths[:, 0].tolist():
@@ -129,20 +134,21 @@ def test_corners_lie_on_skin() -> None:
 
 def test_a_cut_gives_no_points() -> None:
     clip = moving_clip(18)[:18] + [(row, grey) for row, grey in moving_clip(36, seed=1) if row >= 18]
-    starts = [window.start for window in find_windows(clip, moving_face(36), STEP)]
+    starts = [window.start for window in find_windows(seen(clip, moving_face(36)), STEP)]
     assert starts == [0, 18]  # the window of 12 is given up at the cut
 
 
 def test_lost_and_left_out_frames_break_windows() -> None:
     face = moving_face(40)
     face[5] = np.nan
-    assert [w.start for w in find_windows(moving_clip(40), face, STEP)] == [6, 18]
+    assert [w.start for w in find_windows(seen(moving_clip(40), face), STEP)] == [6, 18]
     some = [frame for frame in moving_clip(40) if not 18 <= frame[0] < 22]
-    assert [w.start for w in find_windows(some, face, STEP)] == [6, 22]
+    assert [w.start for w in find_windows(seen(some, face), STEP)] == [6, 22]
 
 
 def test_a_frame_without_texture_has_no_points() -> None:
-    assert find_windows([(row, np.full(SIZE, 90, np.uint8)) for row in range(12)], moving_face(12), STEP) == []
+    grey = [(row, np.full(SIZE, 90, np.uint8)) for row in range(12)]
+    assert find_windows(seen(grey, moving_face(12)), STEP) == []
 
 
 def test_memory_is_bounded() -> None:
@@ -161,19 +167,19 @@ def test_memory_is_bounded() -> None:
             most = max(most, len(alive))
             yield row, image
 
-    assert len(find_windows(frames(), moving_face(24), STEP)) == 2
+    assert len(find_windows(seen(frames(), moving_face(24)), STEP)) == 2
     assert most <= 4
 
 
-@pytest.mark.parametrize("shape", [(12, 10, 2), (12, 478, 3), (478, 2)])
+@pytest.mark.parametrize("shape", [(10, 2), (478, 3), (12, 478, 2)])
 def test_refuses_other_landmarks(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="expected landmarks"):
-        find_windows([], np.zeros(shape), STEP)
+        find_windows([(0, np.zeros(SIZE, np.uint8), np.zeros(shape))], STEP)
 
 
 def test_refuses_colour() -> None:
     with pytest.raises(ValueError, match="grey"):
-        find_windows([(0, np.zeros((*SIZE, 3), np.uint8))], moving_face(1), STEP)
+        find_windows(seen([(0, np.zeros((*SIZE, 3), np.uint8))], moving_face(1)), STEP)
 
 
 def known_window(start: int = 0, count: int = 40) -> Window:
@@ -206,7 +212,7 @@ def test_a_mesh_that_slips() -> None:
 
 def test_followed_points_judge_the_mesh_that_moved_them() -> None:
     vertices, faces = grid()
-    windows = find_windows(moving_clip(24), moving_face(24), STEP)
+    windows = find_windows(seen(moving_clip(24), moving_face(24)), STEP)
     error = skin_error(windows, lambda rows: flat_mesh(vertices, rows), faces, SIZE, np.ones(24, bool))
     assert error.used == error.total and error.mean < 0.15
 

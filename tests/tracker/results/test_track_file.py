@@ -68,6 +68,20 @@ def test_round_trip(tmp_path: Path, timecode: str) -> None:
     assert read.settings() == {"start": 0.0, "duration": None}
 
 
+@pytest.mark.parametrize("write", [np.savez, np.savez_compressed])
+def test_landmarks_stay_in_the_file_where_they_are_not_compressed(tmp_path: Path, write: Callable[..., None]) -> None:
+    track = make_track()
+    write(tmp_path / "track.npz", **{f.name: np.asarray(getattr(track, f.name)) for f in fields(Track)})
+    read = load(tmp_path)
+    assert read.landmarks.flags.writeable == (write is np.savez_compressed)
+    assert read.z.flags.writeable
+    np.testing.assert_array_equal(read.landmarks, track.landmarks)
+    (tmp_path / "track.npz").unlink()  # as when another run has taken its place
+    np.testing.assert_array_equal(read.landmarks, track.landmarks)
+    read.save(tmp_path)
+    np.testing.assert_array_equal(load(tmp_path).landmarks, track.landmarks)
+
+
 def test_a_track_of_version_3_is_read(tmp_path: Path) -> None:
     """Four frames of the bundled clip in a file that version 3 wrote: its curves were not in it, but in the code."""
     old = load(DATA / "track_v3.npz")
