@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,10 @@ from scipy.spatial.transform import Rotation
 from selftrack.decoders.capture.light_stage import Performance, Studio
 from selftrack.decoders.head.model import load_head
 from selftrack.tracker.results.track_file import Track
+
+# Processes that tests start import what the tests define. It comes last: before PYTHONPATH, the sources' own folder
+# selftrack would stand for the package, and the rest would come from wherever that is installed.
+sys.path.append(str(Path(__file__).parents[1]))
 
 DATA = Path(__file__).parent / "data"
 SCORER = Path(__file__).parents[2] / "shared" / "bench" / "score.py"
