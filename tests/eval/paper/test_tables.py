@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -11,9 +12,10 @@ import pytest
 import torch
 
 from selftrack.decoders.head.model import load_head
+from selftrack.eval.checks import benchmark
 from selftrack.eval.compare.reference import skin_windows
 from selftrack.eval.metrics import TrackedClip, measure
-from selftrack.eval.paper import tables, variants
+from selftrack.eval.paper import resolution, tables, variants
 from selftrack.eval.paper.held_out_people import (
     DISTORTIONS,
     NONE,
@@ -35,8 +37,11 @@ from selftrack.tracker.geometry.pose import project
 from selftrack.tracker.network.i2znet import Codes, I2ZNet
 from selftrack.tracker.network.streams import MeshTrunk, ScratchTrunk
 from selftrack.tracker.network.weights import load_network, save_heads
+from selftrack.tracker.pipeline import TrackConfig
+from selftrack.tracker.subjects import PersonConfig
 
 HEAD = load_head()
+TWO_SAMPLES = partial(TrackConfig, person=PersonConfig(samples=2))
 
 
 def test_rows_without_figures_say_why() -> None:
@@ -178,7 +183,8 @@ def test_tables_2_and_3_end_to_end(
     assert "| scratch | not run: not trained in the time there was |" in (tmp_path / "out" / "table2.md").read_text()
 
 
-def test_table_1_end_to_end(tmp_path: Path, short_clip: Path) -> None:
+def test_table_1_end_to_end(tmp_path: Path, short_clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(benchmark, "TrackConfig", TWO_SAMPLES)
     tables.table1(tmp_path, [short_clip], "fast", 1, False, 0)
     text = (tmp_path / "table1.md").read_text()
     assert "| short: full |" in text and "| PRNet | not run" in text
@@ -189,7 +195,8 @@ def test_table_1_end_to_end(tmp_path: Path, short_clip: Path) -> None:
     assert [cell.strip() for cell in row.split("|")[2:-1]] == [*expected, "–", "–"]  # no truth, nothing to keep
 
 
-def test_figure_10_end_to_end(tmp_path: Path, short_clip: Path) -> None:
+def test_figure_10_end_to_end(tmp_path: Path, short_clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resolution, "TrackConfig", TWO_SAMPLES)
     tables.figure10(tmp_path, 1, short_clip, 0)
     text = (tmp_path / "figure10.md").read_text()
     rows = {line.split("|")[1].strip(): line.split("|")[2:-1] for line in text.splitlines() if line}
