@@ -1,6 +1,6 @@
 """Every preset of the architecture is trained, tracks and adapts; streams whose weights are not here are random."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -13,7 +13,6 @@ from selftrack.adapt.clip import ClipConfig
 from selftrack.adapt.run import adapt
 from selftrack.adapt.trainer import AdaptConfig
 from selftrack.decoders.landmarks import IBUG_68
-from selftrack.synthetic.captures import make_captures
 from selftrack.synthetic.studio import StudioConfig
 from selftrack.tracker.landmarks.base import Detection, Follower, LandmarkSource, Places
 from selftrack.tracker.landmarks.detectors import AttentionMesh
@@ -66,10 +65,10 @@ class _FewerFollower(Follower):
 
 
 @pytest.fixture(scope="module")
-def shard(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+def shard(draw_captures: Callable, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """One person, one moment, two views."""
     config = StudioConfig(moments=1, views=2)
-    return make_captures(tmp_path_factory.mktemp("person"), people=1, seed=1, workers=1, config=config)
+    return draw_captures(tmp_path_factory.mktemp("person"), people=1, seed=1, config=config)
 
 
 @pytest.fixture

@@ -97,6 +97,7 @@ def test_the_cpu_agrees_with_itself(smile: Path, monkeypatch: pytest.MonkeyPatch
     assert all(figure.cpu > 0 and figure.gpu > 0 for figure in figures)
 
 
+@pytest.mark.usefixtures("drawn_here")
 def test_trainings_agree_with_themselves(tmp_path: Path) -> None:
     checks, figures = compare_training(tmp_path, ("cpu", "cpu"), ["i2znet_small"], people=1, texture=64, steps=1)
     assert {check.difference for check in checks} == {0} and len(checks) == 6

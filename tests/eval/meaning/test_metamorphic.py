@@ -1,21 +1,18 @@
 """Changes that leave a performance what it is: the frames they show, and how they are compared."""
 
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from selftrack.decoders.arkit import ARKIT_NAMES, OTHER_SIDE
-from selftrack.eval.meaning import metamorphic
 from selftrack.eval.meaning.metamorphic import CHANGES, table, track_frames
 from selftrack.eval.meaning.rates import STILL, draw
 from selftrack.synthetic.scene import Stage
 from selftrack.tracker.pipeline import TrackConfig, load_model
 from selftrack.tracker.sources.base import Frame, SourceInfo
 from selftrack.tracker.sources.opening import open_source
-from selftrack.tracker.subjects import PersonConfig
 
 
 @pytest.fixture
@@ -23,12 +20,6 @@ def frames() -> list[Frame]:
     """Six frames at 10 a second whose pixels say their number and their column."""
     columns = np.arange(40)[None, :, None] * np.ones((20, 1, 3))
     return [Frame(n, 2 + n / 10, (columns + 40 * n).astype(np.uint8)) for n in range(6)]
-
-
-@pytest.fixture
-def few_samples(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Clips in memory are searched for people in two frames."""
-    monkeypatch.setattr(metamorphic, "TrackConfig", partial(TrackConfig, person=PersonConfig(samples=2)))
 
 
 def test_a_mirror_swaps_sides() -> None:
@@ -80,13 +71,11 @@ def mirrored(info: SourceInfo, frames: list[Frame]) -> np.ndarray:
     return change.compare(before.curve_values, after.curve_values)
 
 
-@pytest.mark.usefixtures("few_samples")
 def test_the_mirrored_clip_has_the_mirrored_curves(smile: Path) -> None:
     with open_source(smile) as source:
         assert mirrored(source.info, list(source.frames(only=range(0, 72, 3)))).max() < 0.03
 
 
-@pytest.mark.usefixtures("few_samples")
 def test_a_mirrored_performance_has_the_mirrored_curves(smile: Path) -> None:
     with open_source(smile) as source:  # for what else a source says
         info = replace(source.info, width=STILL.size, height=STILL.size)

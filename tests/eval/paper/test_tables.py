@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -28,7 +29,6 @@ from selftrack.eval.paper.held_out_people import (
 )
 from selftrack.eval.paper.tables import markdown, means
 from selftrack.eval.paper.variants import VARIANTS, landmark_error, texture_distance, vertex_distance
-from selftrack.synthetic.captures import make_captures
 from selftrack.synthetic.expressions import sample_expression
 from selftrack.synthetic.studio import StudioConfig
 from selftrack.tracker import load
@@ -159,7 +159,7 @@ def test_a_trained_trunk_is_saved_and_loaded(tmp_path: Path) -> None:
 
 
 def test_tables_2_and_3_end_to_end(
-    few: dict[str, Shots], tmp_path: Path, smile: Path, monkeypatch: pytest.MonkeyPatch
+    few: dict[str, Shots], draw_captures: Callable, tmp_path: Path, smile: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two people to train on, two to test on, two steps, two variants. What is there is not made again."""
     captures = tmp_path / "captures"
@@ -167,7 +167,7 @@ def test_tables_2_and_3_end_to_end(
     for module in (tables, variants):
         monkeypatch.setattr(module, "VARIANTS", {name: VARIANTS[name] for name in ("scratch", "skip_key", "vgg_skip")})
     monkeypatch.setattr(tables, "held_out_shots", lambda people, moments, seed, perturbations=(): few)
-    make_captures(captures, 2, workers=1, config=replace(StudioConfig(), moments=1))
+    draw_captures(captures, 2, config=replace(StudioConfig(), moments=1))
     monkeypatch.setattr(tables, "stability", lambda weights, clip, folder, streams: 1.5)
     tables.table2(captures, tmp_path / "out", 2, 1, smile, 0, True)
     text = (tmp_path / "out" / "table2.md").read_text()
