@@ -107,7 +107,7 @@ def test_it_is_trained_tracks_and_adapts(preset: str, shard: list[Path], random_
     assert all(result.ok and np.isfinite(result.z).all() for result in results)
 
     tiny = AdaptConfig(steps=2, groups=2, texels=200, texture=64, refresh=1, evaluate=1, clip=ClipConfig(frames=80))
-    with open_source(SMILE, duration=40 / 30) as source:
+    with open_source(SMILE, duration=0.5) as source:
         _, verdict = adapt(model, source, tiny, person=PersonConfig(samples=4))
     assert [row["step"] for row in verdict.history] == [0, 1, 2]
     assert all(np.isfinite(value) for name, value in verdict.history[-1].items() if name != "skin")  # too short a clip
