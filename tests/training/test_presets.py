@@ -101,14 +101,14 @@ def test_it_is_trained_tracks_and_adapts(preset: str, shard: list[Path], random_
     before = {name: stream_hash(s) for name, s in network.named_children() if name in ("perceptual", "landmarks")}
     model = Model.load(path) if architecture.points == 478 else _of_fewer_points(path)
 
-    with open_source(SMILE, duration=0.1) as source:
+    with open_source(SMILE, duration=0.06) as source:
         tracker = Tracker(model)
         results = [tracker(frame) for frame in source]
     assert all(result.ok and np.isfinite(result.z).all() for result in results)
 
     tiny = AdaptConfig(steps=2, groups=2, texels=200, texture=64, refresh=1, evaluate=1, clip=ClipConfig(frames=80))
-    with open_source(SMILE, duration=0.5) as source:
-        _, verdict = adapt(model, source, tiny, person=PersonConfig(samples=4))
+    with open_source(SMILE, duration=0.33) as source:
+        _, verdict = adapt(model, source, tiny, person=PersonConfig(samples=2))
     assert [row["step"] for row in verdict.history] == [0, 1, 2]
     assert all(np.isfinite(value) for name, value in verdict.history[-1].items() if name != "skin")  # too short a clip
     assert verdict.history[-1]["landmarks"] != verdict.history[0]["landmarks"]  # the heads have moved
