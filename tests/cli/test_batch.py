@@ -24,7 +24,7 @@ def corpus(smile: Path, run: Callable) -> Path:
 
 def test_a_corpus_is_tracked_and_tracked_once(run: Callable, corpus: Path) -> None:
     command = ("track-batch", "corpus", "-o", "out", "--set", "track.duration=0.1", "--no-overlay")
-    command += ("--export", "livelink", "--report", "--jobs", 1)
+    command += ("--export", "livelink", "--report", "--jobs", 2)
     status, out, err = run(*command)
     assert status == 1 and "clips    3: 2 tracked, 1 failed" in out and "failed   broken.mp4: " in err
     assert "Traceback" not in err
