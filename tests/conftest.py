@@ -2,7 +2,9 @@
 
 import importlib.util
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -18,6 +20,10 @@ from scipy.spatial.transform import Rotation
 from selftrack.decoders.capture.light_stage import Performance, Studio
 from selftrack.decoders.head.model import load_head
 from selftrack.tracker.results.track_file import Track
+
+# Processes that tests start import what the tests define. It comes last: before PYTHONPATH, the sources' own folder
+# selftrack would stand for the package, and the rest would come from wherever that is installed.
+sys.path.append(str(Path(__file__).parents[1]))
 
 DATA = Path(__file__).parent / "data"
 SCORER = Path(__file__).parents[2] / "shared" / "bench" / "score.py"
@@ -62,6 +68,37 @@ def light_stage(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Studi
         return Studio(folder)
 
     return build
+
+
+class _Here(Executor):
+    """Does in this process, at once, what a pool of processes would do."""
+
+    def __init__(self, *of_the_pool: object) -> None:
+        pass
+
+    def submit(self, work: Callable, /, *arguments: object) -> Future:
+        done: Future = Future()
+        done.set_result(work(*arguments))
+        return done
+
+
+@pytest.fixture
+def drawn_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Captures are drawn in this process: others would have to load everything first, and draw the same."""
+    monkeypatch.setattr("selftrack.synthetic.captures.ProcessPoolExecutor", _Here)
+
+
+@pytest.fixture(scope="session")
+def draw_captures() -> Callable[..., list[Path]]:
+    """`make_captures` likewise, for fixtures that are made once."""
+    from selftrack.synthetic import captures
+
+    def draw(*arguments: object, **settings: object) -> list[Path]:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(captures, "ProcessPoolExecutor", _Here)
+            return captures.make_captures(*arguments, workers=1, **settings)
+
+    return draw
 
 
 SIDE, TEXELS, SPREAD = 9, 64, 50.0  # vertices along a side, side of the textures, half width in millimetres

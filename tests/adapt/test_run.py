@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from selftrack.adapt.clip import ClipConfig, read_clip
-from selftrack.adapt.run import Verdict, adapt, load_preset, read
+from selftrack.adapt.clip import ClipConfig
+from selftrack.adapt.run import Reading, Verdict, adapt, load_preset, read
 from selftrack.adapt.trainer import KEYS, AdaptConfig, Trainer
 from selftrack.errors import UserError
 from selftrack.io import json_text
@@ -22,10 +22,38 @@ from selftrack.tracker.sources.opening import open_source
 from selftrack.tracker.subjects import PersonConfig, find_in_clip
 from selftrack.tracker.tracker import Tracker, TrackerConfig
 
+FEW = PersonConfig(samples=4)
+
 
 @pytest.fixture(scope="module")
 def quick() -> AdaptConfig:
-    return load_preset().changed(steps=40, evaluate=10, refresh=20, groups=3, texels=300)
+    return load_preset().changed(steps=40, evaluate=20, refresh=20, groups=3, texels=300)
+
+
+@pytest.fixture(scope="module")
+def brief(quick: AdaptConfig) -> AdaptConfig:
+    """Where it does not matter how far the steps lead."""
+    return quick.changed(steps=4, evaluate=2, refresh=2)
+
+
+@pytest.fixture(scope="module")
+def bundled() -> Model:
+    """The bundled model; nobody may change it."""
+    return Model.load(device="cpu")
+
+
+@pytest.fixture(scope="module")
+def whole(bundled: Model, smile: Path, quick: AdaptConfig) -> Reading:
+    """What an adaptation of that model takes from the bundled clip."""
+    with open_source(smile) as source:
+        return read(bundled, source, quick, TrackerConfig(), FEW)
+
+
+@pytest.fixture(scope="module")
+def part(bundled: Model, smile: Path, quick: AdaptConfig) -> Reading:
+    """The same of its first 36 frames."""
+    with open_source(smile, duration=1.2) as source:
+        return read(bundled, source, quick, TrackerConfig(), FEW)
 
 
 def tracked(model: Model, clip: Path) -> Track:
@@ -45,10 +73,17 @@ def write_off(network: I2ZNet, folder: Path) -> Path:
     return path
 
 
-@pytest.fixture
-def off(network: I2ZNet, tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def off(network: I2ZNet, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Such weights, from the bundled network."""
-    return write_off(network, tmp_path)
+    return write_off(network, tmp_path_factory.mktemp("off"))
+
+
+@pytest.fixture(scope="module")
+def reading_off(off: Path, smile: Path, quick: AdaptConfig) -> Reading:
+    """What an adaptation of the network of those weights takes from the bundled clip."""
+    with open_source(smile) as source:
+        return read(Model.load(off, device="cpu"), source, quick, TrackerConfig(), FEW)
 
 
 @pytest.mark.parametrize("maps", [False, True])
@@ -60,8 +95,8 @@ def test_the_model_that_it_is_made_from_stays(
     off = write_off(with_streams, tmp_path)
     model = replace(Model.load(off, device="cpu"), refiner=None)  # it would take the head back to its place
     weights, before = copy.deepcopy(model.network.state_dict()), tracked(model, smile)
-    with open_source(smile) as source:
-        adapted, verdict = adapt(model, source, replace(quick, clip=ClipConfig(maps=maps)))
+    with open_source(smile, duration=1.2) as source:
+        adapted, verdict = adapt(model, source, replace(quick, clip=ClipConfig(maps=maps)), person=FEW)
     compress = adapted.network.heads.levels[0].compress[0].weight
     assert torch.equal(compress, weights["heads.levels.0.compress.0.weight"]) != maps
     assert all(torch.equal(value, weights[name]) for name, value in model.network.state_dict().items())
@@ -81,28 +116,40 @@ def test_the_model_that_it_is_made_from_stays(
 
 
 @pytest.mark.parametrize("refined", [False, True])
-def test_where_it_diverges_the_network_is_left_as_it_was(smile: Path, quick: AdaptConfig, refined: bool) -> None:
+def test_where_it_diverges_the_network_is_left_as_it_was(
+    smile: Path, quick: AdaptConfig, bundled: Model, part: Reading, refined: bool
+) -> None:
     """Without a refinement there is nothing else to gain by, and the model is returned itself."""
-    model = Model.load(device="cpu")
-    model = model if refined else replace(model, refiner=None)
+    model, reading = (bundled, part) if refined else (replace(bundled, refiner=None), replace(part, subject=None))
+    config = replace(quick, rate=1.0, rate_clip=1.0, steps=10, evaluate=5)
     with open_source(smile, duration=1.2) as source:
-        result, verdict = adapt(model, source, replace(quick, rate=1.0, rate_clip=1.0, steps=10, evaluate=5))
+        result, verdict = adapt(model, source, config, reading=reading)
     heads = result.network.heads.state_dict().items()
     assert all(torch.equal(value, model.network.heads.state_dict()[name]) for name, value in heads)
     assert not (verdict.kept and verdict.trained)
     assert refined or (result is model and not verdict.kept and "no better" in str(verdict))
 
 
-@pytest.mark.parametrize(("refined", "rate"), [(True, 1e-9), (False, 4e-4), (False, 1.0)])
+@pytest.mark.parametrize(("refined", "rate", "steps"), [(True, 1e-9, 4), (False, 4e-4, 40), (False, 1.0, 10)])
 def test_a_result_is_kept_until_it_is_used(
-    smile: Path, quick: AdaptConfig, off: Path, tmp_path: Path, refined: bool, rate: float, monkeypatch
+    smile: Path,
+    quick: AdaptConfig,
+    off: Path,
+    reading_off: Reading,
+    tmp_path: Path,
+    refined: bool,
+    rate: float,
+    steps: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The next run with the same settings reads no clip and returns the same; with others it adapts anew."""
     model = Model.load(off, device="cpu")
     model = model if refined else replace(model, refiner=None)
-    config, checkpoint, said = replace(quick, rate=rate), tmp_path / "a" / "c", list[str]()
+    reading = reading_off if refined else replace(reading_off, subject=None)
+    config = replace(quick, rate=rate, steps=steps, evaluate=steps // 2)
+    checkpoint, said = tmp_path / "a" / "c", list[str]()
     with open_source(smile) as source:
-        first, verdict = adapt(model, source, config, checkpoint=checkpoint, say=said.append)
+        first, verdict = adapt(model, source, config, checkpoint=checkpoint, say=said.append, reading=reading)
     assert said == [] and verdict.kept == (rate < 1) and (verdict.trained and verdict.kept) == (rate == 4e-4)
     monkeypatch.setattr("selftrack.adapt.run.read_clip", lambda *_: pytest.fail("adapts anew"))
     with open_source(smile) as source:
@@ -122,24 +169,26 @@ def test_a_result_is_kept_until_it_is_used(
         assert checkpoint.stat().st_size < 1.1 * first.save(tmp_path / "adapted.safetensors").stat().st_size + 1e5
 
 
-def test_a_clip_may_be_read_elsewhere(smile: Path, quick: AdaptConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_clip_may_be_read_elsewhere(
+    smile: Path, brief: AdaptConfig, bundled: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In another process, say; the adaptation is the same."""
-    model, config = replace(Model.load(device="cpu"), refiner=None), replace(quick, steps=4, evaluate=2, refresh=2)
+    model = replace(bundled, refiner=None)
     with open_source(smile, duration=0.8) as source:
-        reading = pickle.loads(pickle.dumps(read(model, source, config, TrackerConfig(), PersonConfig())))
-        here, verdict = adapt(model, source, config)
+        reading = pickle.loads(pickle.dumps(read(model, source, brief, TrackerConfig(), FEW)))
+        here, verdict = adapt(model, source, brief, person=FEW)
         monkeypatch.setattr("selftrack.adapt.run.read_clip", lambda *_: pytest.fail("reads it"))
-        there, same = adapt(model, source, config, reading=reading)
+        there, same = adapt(model, source, brief, person=FEW, reading=reading)
     assert json_text(same.report()) == json_text(verdict.report())
     for a, b in zip(*(m.network.state_dict().values() for m in (here, there)), strict=True):
         assert torch.equal(a, b)
 
 
 def test_ctrl_c_before_the_verdict_loses_no_adaptation(
-    smile: Path, quick: AdaptConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    smile: Path, quick: AdaptConfig, bundled: Model, part: Reading, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Once the steps have ended, by themselves or by Ctrl-C, the next run takes none."""
-    model, said, steps = Model.load(device="cpu"), list[str](), list[int]()
+    said, steps, checkpoint = list[str](), list[int](), tmp_path / "c"
 
     def stop(stage: str, done: int, total: int, figures: dict[str, float]) -> None:
         if stage == "adapt":
@@ -149,7 +198,7 @@ def test_ctrl_c_before_the_verdict_loses_no_adaptation(
 
     def run() -> Verdict:
         with open_source(smile, duration=1.2) as source:
-            return adapt(model, source, quick, progress=stop, checkpoint=tmp_path / "c", say=said.append)[1]
+            return adapt(bundled, source, quick, None, stop, checkpoint, say=said.append, reading=part)[1]
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr("selftrack.adapt.run.judge", press)
@@ -164,17 +213,17 @@ def press(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def test_one_identity_per_frame_cannot_be_adapted(smile: Path) -> None:
+def test_one_identity_per_frame_cannot_be_adapted(smile: Path, bundled: Model) -> None:
     with open_source(smile) as source, pytest.raises(UserError, match="one identity"):
-        adapt(Model.load(device="cpu"), source, tracking=TrackerConfig(identity="per-frame"))
+        adapt(bundled, source, tracking=TrackerConfig(identity="per-frame"))
 
 
-def test_the_tracker_places_the_face_as_the_adaptation_does(smile: Path, quick: AdaptConfig) -> None:
+def test_the_tracker_places_the_face_as_the_adaptation_does(
+    smile: Path, quick: AdaptConfig, bundled: Model, part: Reading
+) -> None:
     """Frame by frame, with the points' correction of the adapted network and its camera."""
-    model = Model.load(device="cpu")
-    with open_source(smile) as source:
-        clip = read_clip(source, model, TrackerConfig(), quick.clip)
-    trainer = Trainer(clip, model.network, quick, model.decoder, model.refiner)
+    model = bundled
+    trainer = Trainer(part.clip, model.network, quick, model.decoder, model.refiner)
     learned = trainer.model
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -195,17 +244,19 @@ def test_the_tracker_places_the_face_as_the_adaptation_does(smile: Path, quick: 
     assert np.abs(curves - tracked(model, smile).z[:, model.decoder.expression]).max() > 0.02
 
 
-def test_key_frames_alone_help_and_are_kept_in_the_file(smile: Path, quick: AdaptConfig, tmp_path: Path) -> None:
+def test_key_frames_alone_help_and_are_kept_in_the_file(
+    smile: Path, brief: AdaptConfig, bundled: Model, whole: Reading, tmp_path: Path
+) -> None:
     """Where training gains nothing: the network is the un-adapted one, and the file gives the same track again."""
-    model = Model.load(device="cpu")
+    model = bundled
     with open_source(smile) as source:
-        adapted, verdict = adapt(model, source, replace(quick, rate=1e-9))
+        adapted, verdict = adapt(model, source, replace(brief, rate=1e-9), reading=whole)
     assert verdict.kept and not verdict.trained and verdict.after.skin < verdict.before.skin
     heads, before = adapted.network.heads.state_dict(), model.network.heads.state_dict()
     assert all(torch.equal(value, before[name]) for name, value in heads.items())
     assert 40 < len(adapted.fit.keys) <= KEYS
     with open_source(smile) as source:
-        subject, _ = find_in_clip(source, model, TrackerConfig(), PersonConfig())
+        subject, _ = find_in_clip(source, model, TrackerConfig(), FEW)
     assert torch.equal(adapted.fit.subject.identity, subject.identity)  # nor is it that of the training
     loaded = Model.load(adapted.save(tmp_path / "adapted.safetensors"), device="cpu")
     assert not loaded.fit.trained
@@ -215,29 +266,26 @@ def test_key_frames_alone_help_and_are_kept_in_the_file(smile: Path, quick: Adap
     assert loaded.elsewhere().fit is None
 
 
-def test_held_out_frames_are_no_key_frames(smile: Path, quick: AdaptConfig) -> None:
+def test_held_out_frames_are_no_key_frames(quick: AdaptConfig, bundled: Model, part: Reading) -> None:
     """Until the verdict has been given."""
-    model = Model.load(device="cpu")
-    with open_source(smile) as source:
-        clip = read_clip(source, model, TrackerConfig(), quick.clip)
-    trainer = Trainer(clip, model.network, quick, model.decoder, model.refiner)
+    clip = part.clip
+    trainer = Trainer(clip, bundled.network, quick, bundled.decoder, bundled.refiner)
     train = clip.times[trainer.train_rows]
     for keys in (trainer.keyed.keys, trainer.tracked().keys):
         assert set(keys.times) <= set(train)
     assert set(trainer.key_frames(trainer.keyed).times) > set(train)
 
 
-def test_the_reference_of_the_adaptation_is_the_refined_track(smile: Path, quick: AdaptConfig) -> None:
+def test_the_reference_of_the_adaptation_is_the_refined_track(
+    smile: Path, quick: AdaptConfig, bundled: Model, part: Reading
+) -> None:
     """What the verdict calls un-adapted is what a tracker says of the clip with the same subject."""
-    model = Model.load(device="cpu")
-    with open_source(smile) as source:
-        clip = read_clip(source, model, TrackerConfig(), quick.clip)
-    trainer = Trainer(clip, model.network, quick, model.decoder, model.refiner)
-    tracker = Tracker(model, subject=trainer.model.subject())
+    trainer = Trainer(part.clip, bundled.network, quick, bundled.decoder, bundled.refiner)
+    tracker = Tracker(bundled, subject=trainer.model.subject())
     with open_source(smile, duration=0.2) as source:
         rows = [tracker(frame) for frame in source]
     said = trainer.unadapted.said
-    own = slice(0, model.decoder.expression.stop)
+    own = slice(0, bundled.decoder.expression.stop)
     np.testing.assert_allclose(np.stack([row.z[own] for row in rows]), said.z[: len(rows), own], atol=2e-3)
     np.testing.assert_allclose(
         np.stack([row.H_image for row in rows]), said.pose_image[: len(rows)], rtol=1e-3, atol=2e-3

@@ -1,7 +1,7 @@
 """Batches of tiny clips by the made-up model, whose frames carry their numbers."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -15,13 +15,24 @@ from selftrack.tracker.pipeline import TrackConfig
 
 
 @pytest.fixture
-def crew(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+def crew(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     """The module of that name, which processes that are started import, too."""
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
     import crew
 
     yield crew
-    sys.modules.pop("crew")
+    for name in ("crew", "mortal"):
+        sys.modules.pop(name)
+
+
+@pytest.fixture
+def mortal(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """The module of that name, likewise."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    import mortal
+
+    yield mortal
+    sys.modules.pop("mortal")
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ NAMES = ("a", "b", "deadly", "c", "once", "d")
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_a_killed_process_fails_only_its_clip(crew: ModuleType, tmp_path: Path, jobs: int) -> None:
+def test_a_killed_process_fails_only_its_clip(mortal: ModuleType, tmp_path: Path, jobs: int) -> None:
     clips = [Clip(name, f"/{name}") for name in NAMES]
-    ends = {clip.name: end for clip, end in run_pool(crew.Mortal(tmp_path), clips, jobs)}
+    ends = {clip.name: end for clip, end in run_pool(mortal.Mortal(tmp_path), clips, jobs)}
     assert "SIGKILL" in ends.pop("deadly")
     assert ends == dict.fromkeys(("a", "b", "c", "once", "d"), "tracked")
     lines = (tmp_path / "log.txt").read_text().splitlines()
@@ -23,8 +23,8 @@ def test_a_killed_process_fails_only_its_clip(crew: ModuleType, tmp_path: Path, 
     assert sorted(lines) == sorted(f"{threads} {name}" for name in (*NAMES, "deadly", "once"))
 
 
-def test_processes_end_with_the_iterator(crew: ModuleType, tmp_path: Path) -> None:
-    outcomes = run_pool(crew.Mortal(tmp_path), [Clip(name, f"/{name}") for name in "abcdef"], 1)
+def test_processes_end_with_the_iterator(mortal: ModuleType, tmp_path: Path) -> None:
+    outcomes = run_pool(mortal.Mortal(tmp_path), [Clip(name, f"/{name}") for name in "abcdef"], 1)
     assert next(outcomes) == (Clip("a", "/a"), "tracked")
     outcomes.close()
     assert len((tmp_path / "log.txt").read_text().splitlines()) <= 2

@@ -18,6 +18,7 @@ from selftrack.errors import UserError
 from selftrack.io import file_hash
 from selftrack.tracker import load
 from selftrack.tracker.pipeline import TrackConfig
+from selftrack.tracker.subjects import PersonConfig
 
 MakeClips = Callable[..., list[Clip]]
 MakeWorker = Callable[..., Worker]
@@ -182,7 +183,7 @@ def test_weights_that_are_not_there_are_refused_at_once(make_worker: MakeWorker)
 def test_an_adaptation_made_elsewhere_is_used(smile: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Read by one worker, adapted to by another and tracked by a third, as on a cluster with GPUs."""
     steps = AdaptConfig(steps=2, groups=2, texels=200, texture=64, refresh=2, evaluate=2)
-    job = Job(TrackConfig(overlay=False, duration=0.5), steps)
+    job = Job(TrackConfig(overlay=False, duration=0.5, person=PersonConfig(samples=2)), steps)
     reader, adapter, tracker = (Worker(job, tmp_path / "out") for _ in range(3))
     clip, gone = Clip("smile.mp4", str(smile)), Clip("gone.mp4", str(tmp_path / "gone.mp4"))
     reading = reader.read(clip)

@@ -12,7 +12,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-START = "from selftrack.cli.track import main; main()"
+# processes in the background of a shell ignore Ctrl-C, and so would theirs
+START = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+START += "from selftrack.cli.track import main; main()"
 
 
 @pytest.fixture

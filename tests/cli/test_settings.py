@@ -27,6 +27,8 @@ QUICK = (
     "adapt.texels=200",
     "--set",
     "adapt.groups=2",
+    "--set",
+    "track.person.samples=4",
 )
 
 

@@ -150,7 +150,8 @@ def test_adapt_and_reuse(run: Callable, smile: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(adaptation, "_verdict", lambda *args, **named: replace(judged(*args, **named), kept=True))
     monkeypatch.setattr(adaptation, "load_preset", lambda name: tiny)
     monkeypatch.setattr(Refiner, "of", lambda *_: None)  # of the network alone these steps make something better
-    status, out, _ = run("track", smile, "-o", "a", "--adapt", "--overlay", "texture")
+    part = ("--duration", 1.2, "--set", "track.person.samples=4")
+    status, out, _ = run("track", smile, *part, "-o", "a", "--adapt", "--overlay", "texture")
     assert status == 0 and "adapted  held-out frames: " in out
     expected = WRITTEN | {"adaptation.json", "texture.png"}
     verdict = json.loads(Path("a/adaptation.json").read_text())
@@ -159,7 +160,7 @@ def test_adapt_and_reuse(run: Callable, smile: Path, monkeypatch: pytest.MonkeyP
     assert verdict["kept"] and verdict["trained"]
     with safe_open("a/adapted.safetensors", "pt") as file:
         assert file.metadata()["base"] and "subject" in file.keys()
-    again = ("track", smile, "-o", "b", "--weights", "a/adapted.safetensors", "--no-overlay")
+    again = ("track", smile, *part, "-o", "b", "--weights", "a/adapted.safetensors", "--no-overlay")
     assert run(*again)[0] == 0
     first, second = load("a"), load("b")
     np.testing.assert_allclose(first.z, second.z, atol=1e-3)

@@ -12,6 +12,7 @@ import pytest
 
 from selftrack.tracker.pipeline import TrackConfig, track_clip
 from selftrack.tracker.sources.opening import open_source
+from selftrack.tracker.subjects import PersonConfig
 
 CLIP = Path(__file__).parents[1] / "data" / "smile.mp4"
 FLAGS = (
@@ -22,9 +23,9 @@ FLAGS = (
 
 @pytest.fixture(scope="session")
 def plain_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `track` writes of 60 frames of the bundled clip. Copy it to change it."""
+    """What `track` writes of 40 frames of the bundled clip. Copy it to change it."""
     folder = tmp_path_factory.mktemp("tracks") / "plain"
-    track_clip(CLIP, folder, TrackConfig(overlay=False, duration=2.0))
+    track_clip(CLIP, folder, TrackConfig(overlay=False, duration=1.33, person=PersonConfig(samples=6)))
     return folder
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from selftrack.eval.compare.reference import skin_windows
 from selftrack.eval.metrics import METRICS, TrackedClip, measure
 from selftrack.io import flat
 from selftrack.tracker import load
+from selftrack.tracker.pipeline import TrackConfig
+from selftrack.tracker.subjects import PersonConfig
 
 PAGE = Path(__file__).parents[2] / "docs" / "results.md"
 
@@ -23,7 +26,8 @@ def out(short_clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("results")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(results, "BUNDLED", short_clip)
-        results.main(folder, clips=1, frames=32, steps=2)
+        patch.setattr(results, "TrackConfig", partial(TrackConfig, person=PersonConfig(samples=2)))
+        results.main(folder, clips=1, frames=24, steps=2)
     return folder
 
 
@@ -55,7 +59,7 @@ def test_what_is_there_is_not_made_again(
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
     page = (out / "results.md").read_text()
     monkeypatch.setattr(results, "BUNDLED", short_clip)
-    results.main(out, clips=1, frames=32, steps=2)
+    results.main(out, clips=1, frames=24, steps=2)
     changed = {path.name for path, time in before.items() if path.stat().st_mtime_ns != time}
     assert changed == {"results.md", "figures.json"} and (out / "results.md").read_text() == page
 

@@ -30,7 +30,7 @@ def models(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     import models
 
     yield models
-    for name in ("models", "crew"):
+    for name in ("models", "crew", "mortal"):
         sys.modules.pop(name, None)
 
 

@@ -20,7 +20,7 @@ CONFIG = StudioConfig(picture=48, moments=2, views=2)
 
 @pytest.fixture(scope="module")
 def shard(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three people, two moments, two views, drawn at once."""
+    """Three people, two moments, two views, drawn at once, in a process of its own."""
     [path] = make_captures(tmp_path_factory.mktemp("captures"), 3, seed=5, workers=1, config=CONFIG)
     return path
 
@@ -41,6 +41,7 @@ def test_a_shard_is_what_the_studio_draws(shard: Path) -> None:
     assert load_shard(shard, pictures=False).pictures is None
 
 
+@pytest.mark.usefixtures("drawn_here")
 def test_people_that_are_missing_are_drawn(shard: Path, tmp_path: Path) -> None:
     """Asking for three after one gives what asking for three at once gives."""
     make_captures(tmp_path, 1, seed=5, workers=1, config=CONFIG)
@@ -48,6 +49,7 @@ def test_people_that_are_missing_are_drawn(shard: Path, tmp_path: Path) -> None:
     assert_equal(load_shard(path), load_shard(shard))
 
 
+@pytest.mark.usefixtures("drawn_here")
 def test_a_damaged_shard_is_drawn_again(shard: Path, tmp_path: Path) -> None:
     (tmp_path / shard.name).write_bytes(shard.read_bytes()[:1000])
     [path] = make_captures(tmp_path, 3, seed=5, workers=1, config=CONFIG)
@@ -73,6 +75,7 @@ def test_a_folder_without_captures(tmp_path: Path) -> None:
         find_captures(tmp_path)
 
 
+@pytest.mark.usefixtures("drawn_here")
 def test_the_detectors_points_are_kept(tmp_path: Path) -> None:
     """Near the true ones where it sees a face, and none where it sees none."""
     [path] = make_captures(tmp_path, 2, seed=3, workers=1, config=StudioConfig(moments=2))
@@ -85,6 +88,7 @@ def test_the_detectors_points_are_kept(tmp_path: Path) -> None:
     assert np.isnan(detect(LandmarkNet(), np.full((192, 192, 3), 120, np.uint8))).all()
 
 
+@pytest.mark.usefixtures("drawn_here")
 def test_people_of_a_rig(ict: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(points, "PEOPLE", 3)
     [path] = make_captures(tmp_path / "rig", 2, seed=5, workers=1, config=CONFIG, rig=ict)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, multiprocessing, nn
 
 from selftrack.errors import UserError
+from selftrack.synthetic.studio import StudioConfig
 from selftrack.tracker.network.i2znet import I2ZConfig, I2ZNet
 from selftrack.training.dataset import Dataset
 from selftrack.training.landmark_noise import NoiseConfig
@@ -189,15 +190,30 @@ def in_two_processes(out: Path, work: Callable[[World, Path], None]) -> None:
     multiprocessing.spawn(in_process, (2, port, out, work), nprocs=2)
 
 
-def test_two_processes_train_as_one(tmp_path: Path) -> None:
+def both_trainings(world: World, out: Path, shards: list[Path]) -> None:
+    """All that two processes do together here, so that they are started once."""
+    train_together(world, out)
+    step_of_the_papers_network(world, out, shards)
+
+
+@pytest.fixture(scope="module")
+def together(draw_captures: Callable, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Path]]:
+    """The folder of what two processes have trained, and the shard that they read: two people, two shots each."""
+    folder, config = tmp_path_factory.mktemp("together"), StudioConfig(picture=192, moments=1, views=2)
+    shards = draw_captures(folder / "captures", people=2, seed=5, config=config)
+    in_two_processes(folder, partial(both_trainings, shards=shards))
+    return folder, shards
+
+
+def test_two_processes_train_as_one(together: tuple[Path, list[Path]], tmp_path: Path) -> None:
     """Half of each batch for each gives the gradients of the whole, and so the same weights in both; an interrupted run
     ends as one that was not, for every process goes on with its own random draws."""
-    in_two_processes(tmp_path, train_together)
+    folder, _ = together
     alone = make_loop(World(torch.device("cpu")), noise=0)
     alone.run(batches, 30, 7, Checkpoint.beside(tmp_path / "alone", SETTINGS, every=30))
 
     def weights(name: str) -> dict[str, Tensor]:
-        return torch.load(tmp_path / f"{name}.pt", weights_only=True)
+        return torch.load(folder / f"{name}.pt", weights_only=True)
 
     for name, value in alone.trained.state_dict().items():
         torch.testing.assert_close(weights("quiet0")[name], value)
@@ -234,15 +250,14 @@ def step_of_the_papers_network(world: World, out: Path, shards: list[Path]) -> N
         torch.save(gradients, out / f"step{step}_{world.rank}_of_{world.size}.pt")
 
 
-def test_two_processes_train_the_papers_network_as_one(shards: list[Path], tmp_path: Path) -> None:
+def test_two_processes_train_the_papers_network_as_one(together: tuple[Path, list[Path]]) -> None:
     """VGG-16 and FAN on pictures, with random weights: the gradients of two steps are those of one process that has
     both people."""
-    work = partial(step_of_the_papers_network, shards=shards)
-    in_two_processes(tmp_path, work)
-    work(World(torch.device("cpu")), tmp_path)
+    folder, shards = together
+    step_of_the_papers_network(World(torch.device("cpu")), folder, shards)
     for step in (1, 2):
         one, other, alone = (
-            torch.load(tmp_path / f"step{step}_{name}.pt", weights_only=True) for name in ("0_of_2", "1_of_2", "0_of_1")
+            torch.load(folder / f"step{step}_{name}.pt", weights_only=True) for name in ("0_of_2", "1_of_2", "0_of_1")
         )
         assert one.keys() == alone.keys() and "levels.0.compress.0.weight" in one
         rounding = 1e-6 * max(value.abs().max().item() for value in alone.values())

@@ -1,6 +1,6 @@
 """Every preset of the architecture is trained, tracks and adapts; streams whose weights are not here are random."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -13,7 +13,6 @@ from selftrack.adapt.clip import ClipConfig
 from selftrack.adapt.run import adapt
 from selftrack.adapt.trainer import AdaptConfig
 from selftrack.decoders.landmarks import IBUG_68
-from selftrack.synthetic.captures import make_captures
 from selftrack.synthetic.studio import StudioConfig
 from selftrack.tracker.landmarks.base import Detection, Follower, LandmarkSource, Places
 from selftrack.tracker.landmarks.detectors import AttentionMesh
@@ -66,10 +65,10 @@ class _FewerFollower(Follower):
 
 
 @pytest.fixture(scope="module")
-def shard(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+def shard(draw_captures: Callable, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """One person, one moment, two views."""
     config = StudioConfig(moments=1, views=2)
-    return make_captures(tmp_path_factory.mktemp("person"), people=1, seed=1, workers=1, config=config)
+    return draw_captures(tmp_path_factory.mktemp("person"), people=1, seed=1, config=config)
 
 
 @pytest.fixture
@@ -102,14 +101,14 @@ def test_it_is_trained_tracks_and_adapts(preset: str, shard: list[Path], random_
     before = {name: stream_hash(s) for name, s in network.named_children() if name in ("perceptual", "landmarks")}
     model = Model.load(path) if architecture.points == 478 else _of_fewer_points(path)
 
-    with open_source(SMILE, duration=0.1) as source:
+    with open_source(SMILE, duration=0.06) as source:
         tracker = Tracker(model)
         results = [tracker(frame) for frame in source]
     assert all(result.ok and np.isfinite(result.z).all() for result in results)
 
     tiny = AdaptConfig(steps=2, groups=2, texels=200, texture=64, refresh=1, evaluate=1, clip=ClipConfig(frames=80))
-    with open_source(SMILE, duration=40 / 30) as source:
-        _, verdict = adapt(model, source, tiny, person=PersonConfig(samples=4))
+    with open_source(SMILE, duration=0.33) as source:
+        _, verdict = adapt(model, source, tiny, person=PersonConfig(samples=2))
     assert [row["step"] for row in verdict.history] == [0, 1, 2]
     assert all(np.isfinite(value) for name, value in verdict.history[-1].items() if name != "skin")  # too short a clip
     assert verdict.history[-1]["landmarks"] != verdict.history[0]["landmarks"]  # the heads have moved

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ from selftrack.eval.checks.agreement import Check, Figure, gradient_check, loss_
 from selftrack.eval.checks.gpu import compare, edge_distance, track_checks, wrong_pixels
 from selftrack.eval.checks.gpu_training import compare_training
 from selftrack.tracker import load
+from selftrack.tracker.pipeline import TrackConfig
+from selftrack.tracker.subjects import PersonConfig
 
 SQUARE = torch.tensor([[[1.0, 1, 5], [9, 1, 5], [9, 9, 5], [1, 9, 5]]])  # its diagonal runs through pixel centres
 HALVES = torch.tensor([[0, 1, 2], [0, 2, 3]])
@@ -83,7 +86,10 @@ def test_without_a_gpu_one_line_and_exit_code_2(
     assert end.value.code == 2 and not said.out and said.err.count("\n") == 1 and "no CUDA GPU" in said.err
 
 
-def test_the_cpu_agrees_with_itself(smile: Path) -> None:
+def test_the_cpu_agrees_with_itself(smile: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With few samples of the person and few crops to time."""
+    monkeypatch.setattr(gpu, "TrackConfig", partial(TrackConfig, person=PersonConfig(samples=2)))
+    monkeypatch.setattr(gpu, "crops_per_second", partial(gpu.crops_per_second, count=2, times=1))
     # of a shorter stretch, in which nothing moves, the slopes are next to nothing and jump with every texel
     checks, figures = compare(smile, 2, ("cpu", "cpu"), duration=0.8)
     assert {check.difference for check in checks if "finite" not in check.name} == {0}
@@ -91,6 +97,7 @@ def test_the_cpu_agrees_with_itself(smile: Path) -> None:
     assert all(figure.cpu > 0 and figure.gpu > 0 for figure in figures)
 
 
+@pytest.mark.usefixtures("drawn_here")
 def test_trainings_agree_with_themselves(tmp_path: Path) -> None:
     checks, figures = compare_training(tmp_path, ("cpu", "cpu"), ["i2znet_small"], people=1, texture=64, steps=1)
     assert {check.difference for check in checks} == {0} and len(checks) == 6

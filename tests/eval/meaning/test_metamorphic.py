@@ -73,10 +73,10 @@ def mirrored(info: SourceInfo, frames: list[Frame]) -> np.ndarray:
 
 def test_the_mirrored_clip_has_the_mirrored_curves(smile: Path) -> None:
     with open_source(smile) as source:
-        assert mirrored(source.info, list(source.frames())).max() < 0.03
+        assert mirrored(source.info, list(source.frames(only=range(0, 72, 3)))).max() < 0.03
 
 
 def test_a_mirrored_performance_has_the_mirrored_curves(smile: Path) -> None:
     with open_source(smile) as source:  # for what else a source says
         info = replace(source.info, width=STILL.size, height=STILL.size)
-    assert mirrored(info, draw(Stage(replace(STILL, exposures=1)), 2, 2, 12)).max() < 0.03
+    assert mirrored(info, draw(Stage(replace(STILL, exposures=1)), 2, 2, 6)).max() < 0.03

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -11,9 +13,10 @@ import pytest
 import torch
 
 from selftrack.decoders.head.model import load_head
+from selftrack.eval.checks import benchmark
 from selftrack.eval.compare.reference import skin_windows
 from selftrack.eval.metrics import TrackedClip, measure
-from selftrack.eval.paper import tables, variants
+from selftrack.eval.paper import resolution, tables, variants
 from selftrack.eval.paper.held_out_people import (
     DISTORTIONS,
     NONE,
@@ -26,7 +29,6 @@ from selftrack.eval.paper.held_out_people import (
 )
 from selftrack.eval.paper.tables import markdown, means
 from selftrack.eval.paper.variants import VARIANTS, landmark_error, texture_distance, vertex_distance
-from selftrack.synthetic.captures import make_captures
 from selftrack.synthetic.expressions import sample_expression
 from selftrack.synthetic.studio import StudioConfig
 from selftrack.tracker import load
@@ -35,8 +37,11 @@ from selftrack.tracker.geometry.pose import project
 from selftrack.tracker.network.i2znet import Codes, I2ZNet
 from selftrack.tracker.network.streams import MeshTrunk, ScratchTrunk
 from selftrack.tracker.network.weights import load_network, save_heads
+from selftrack.tracker.pipeline import TrackConfig
+from selftrack.tracker.subjects import PersonConfig
 
 HEAD = load_head()
+TWO_SAMPLES = partial(TrackConfig, person=PersonConfig(samples=2))
 
 
 def test_rows_without_figures_say_why() -> None:
@@ -154,7 +159,7 @@ def test_a_trained_trunk_is_saved_and_loaded(tmp_path: Path) -> None:
 
 
 def test_tables_2_and_3_end_to_end(
-    few: dict[str, Shots], tmp_path: Path, smile: Path, monkeypatch: pytest.MonkeyPatch
+    few: dict[str, Shots], draw_captures: Callable, tmp_path: Path, smile: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two people to train on, two to test on, two steps, two variants. What is there is not made again."""
     captures = tmp_path / "captures"
@@ -162,7 +167,7 @@ def test_tables_2_and_3_end_to_end(
     for module in (tables, variants):
         monkeypatch.setattr(module, "VARIANTS", {name: VARIANTS[name] for name in ("scratch", "skip_key", "vgg_skip")})
     monkeypatch.setattr(tables, "held_out_shots", lambda people, moments, seed, perturbations=(): few)
-    make_captures(captures, 2, workers=1, config=replace(StudioConfig(), moments=1))
+    draw_captures(captures, 2, config=replace(StudioConfig(), moments=1))
     monkeypatch.setattr(tables, "stability", lambda weights, clip, folder, streams: 1.5)
     tables.table2(captures, tmp_path / "out", 2, 1, smile, 0, True)
     text = (tmp_path / "out" / "table2.md").read_text()
@@ -178,7 +183,8 @@ def test_tables_2_and_3_end_to_end(
     assert "| scratch | not run: not trained in the time there was |" in (tmp_path / "out" / "table2.md").read_text()
 
 
-def test_table_1_end_to_end(tmp_path: Path, short_clip: Path) -> None:
+def test_table_1_end_to_end(tmp_path: Path, short_clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(benchmark, "TrackConfig", TWO_SAMPLES)
     tables.table1(tmp_path, [short_clip], "fast", 1, False, 0)
     text = (tmp_path / "table1.md").read_text()
     assert "| short: full |" in text and "| PRNet | not run" in text
@@ -189,7 +195,8 @@ def test_table_1_end_to_end(tmp_path: Path, short_clip: Path) -> None:
     assert [cell.strip() for cell in row.split("|")[2:-1]] == [*expected, "–", "–"]  # no truth, nothing to keep
 
 
-def test_figure_10_end_to_end(tmp_path: Path, short_clip: Path) -> None:
+def test_figure_10_end_to_end(tmp_path: Path, short_clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resolution, "TrackConfig", TWO_SAMPLES)
     tables.figure10(tmp_path, 1, short_clip, 0)
     text = (tmp_path / "figure10.md").read_text()
     rows = {line.split("|")[1].strip(): line.split("|")[2:-1] for line in text.splitlines() if line}

@@ -70,13 +70,13 @@ def test_of_a_plain_track(folder: Path) -> None:
     said = write_report(folder)
     figures, page = read(folder)
     assert "not adapted" in said and figures["verdict"] == said and said.split("'")[0] in page
-    assert "before" not in figures and figures["held_out"] is None and figures["frames"] == 60
+    assert "before" not in figures and figures["held_out"] is None and figures["frames"] == 40
     track = load(folder)
     values = measure(TrackedClip.of(track, skin_windows(track)))
     assert figures["after"]["skin"]["mean"] == pytest.approx(values["skin.mean"])
     for part in ("screen", "local"):
         assert figures["after"]["stability"][part]["ratio"] == pytest.approx(values[f"stability.{part}.ratio"])
-    assert len(page) < 5e6 and page.count("data:image/jpeg") >= 4 * 2 + 6 + 1
+    assert len(page) < 5e6 and page.count("data:image/jpeg") >= 3 * 2 + 6 + 1
     assert not re.search(r'(src|href)="(?!data:|#)', page) and "@import" not in page and "url(http" not in page
 
 
