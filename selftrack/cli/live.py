@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import threading
@@ -37,8 +36,6 @@ if TYPE_CHECKING:
     from selftrack.tracker.live.session import LiveSession
     from selftrack.tracker.live.statistics import Figures
     from selftrack.tracker.tracker import FrameResult
-
-os.environ.setdefault("GOMP_SPINCOUNT", "20000")  # as for `track`
 
 _ROOTS = ("track", "live")
 _OTHERS = ("adapt", "export")  # of the config.yaml of a result; a stream has none of them
