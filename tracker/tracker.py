@@ -244,6 +244,16 @@ class Tracker:
             self._person.rest_on(self._rest.astype(float))
         self._rests.append((self._count, self._rest))
 
+    def use(self, model: Model, rest: np.ndarray) -> None:
+        """From the next frame on track by another network, which was adapted from that of the present model.
+
+        Args:
+            model: the present one with the other network, without its clip's person.
+            rest: the curves (52,) on top of which are those that the network says.
+        """
+        self.model = model
+        self._said_at_rest = self._rest - rest.astype(np.float32)
+
     def __call__(self, frame: Frame | np.ndarray, time: float | None = None) -> FrameResult:
         """Track the next frame.
 
