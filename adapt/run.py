@@ -25,10 +25,10 @@ from selftrack.adapt.trainer import AdaptConfig, Tracked, Trainer
 from selftrack.errors import UserError
 from selftrack.io import PRIVATE, file_hash, json_text
 from selftrack.tracker.landmarks.cast import CastFace
-from selftrack.tracker.model import Model
+from selftrack.tracker.model import Crops, Model
 from selftrack.tracker.network.weights import ClipFit
 from selftrack.tracker.pipeline import ADAPTATION, ADAPTED, TrackConfig, Writer, open_clip
-from selftrack.tracker.refinement.subject import Subject
+from selftrack.tracker.refinement.subject import Person, Subject
 from selftrack.tracker.results.skin_points import Window, find_windows, frame_step
 from selftrack.tracker.results.texture import clip_texture, write_texture
 from selftrack.tracker.results.track_file import Track
@@ -199,8 +199,10 @@ def read(
     person: PersonConfig,
     progress: Progress = lambda stage, done, total, figures: None,
     face: CastFace | None = None,
+    known: Person | None = None,
 ) -> Reading:
-    """Read a clip for an adaptation and find its person, in it unless it is a known face.
+    """Read a clip for an adaptation and find its person, in it unless it is a known face or a `known` person, of whom
+    only the camera is found.
 
     Args and errors are those of `adapt`.
     """
@@ -213,7 +215,10 @@ def read(
     windows = held_out_windows(source, clip)
     subject = None
     if model.refiner is not None:  # as the un-adapted tracker sees the person, or the verdict would compare two people
-        subject, _ = find_subject(face, source, model, tracking, person)
+        if known is None:
+            subject, _ = find_subject(face, source, model, tracking, person)
+        else:
+            subject = model.subject(Crops.of(face.samples if face else ()), known=known)
     return Reading(clip, windows, subject)
 
 

@@ -121,8 +121,8 @@ class _Located(NamedTuple):
     time: float
     found: Detection | None
     transform: np.ndarray | None
-    picture: np.ndarray | None
-    """The crop (256,256,3) uint8."""
+    """From the image to the crop."""
+    image: np.ndarray
 
 
 class SubjectPool:
@@ -244,6 +244,16 @@ class Tracker:
             self._person.rest_on(self._rest.astype(float))
         self._rests.append((self._count, self._rest))
 
+    def use(self, model: Model, rest: np.ndarray) -> None:
+        """From the next frame on track by another network, which was adapted from that of the present model.
+
+        Args:
+            model: the present one with the other network, without its clip's person.
+            rest: the curves (52,) on top of which are those that the network says.
+        """
+        self.model = model
+        self._said_at_rest = self._rest - rest.astype(np.float32)
+
     def __call__(self, frame: Frame | np.ndarray, time: float | None = None) -> FrameResult:
         """Track the next frame.
 
@@ -340,7 +350,7 @@ class Tracker:
         return z
 
     def _locate(self, frame: Frame | np.ndarray, time: float | None = None) -> _Located:
-        """Find the face in the next frame and crop it."""
+        """Find the face in the next frame, and where its crop lies."""
         if isinstance(frame, Frame):
             image, time = frame.image, frame.time if time is None else time
         else:
@@ -348,10 +358,7 @@ class Tracker:
         self._check(image, time)
         with self.watch("detect"):
             found = self._follower(image, time)
-        with self.watch("crop"):
-            transform = self._crop(found, time)
-            picture = None if transform is None else crops.warp(image, transform)
-        located = _Located(self._count, time, found, transform, picture)
+        located = _Located(self._count, time, found, self._crop(found, time), image)
         self._count, self._last = self._count + 1, time
         return located
 
@@ -375,10 +382,12 @@ class Tracker:
 
     def _encode_located(self, located: _Located) -> FrameResult:
         """Encode the face of a frame, and keep the result."""
-        index, time, found, transform, picture = located
+        index, time, found, transform, image = located
         landmarks = np.full((self.model.landmarks.points, 2), np.nan, np.float32)
         presence, sharp, visible = 0.0, 0.0, np.zeros(len(PARTS), np.float32)
-        if found is not None and transform is not None and picture is not None:
+        if found is not None and transform is not None:
+            with self.watch("crop"):
+                picture = crops.warp(image, transform)
             landmarks, presence, sharp = found.points.astype(np.float32), found.confidence, sharpness(picture)
             visible = shares(found.visible)
             with self.watch("network"):

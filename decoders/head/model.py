@@ -15,7 +15,6 @@ from typing import Self
 
 import numpy as np
 import torch
-from scipy.spatial import cKDTree
 from torch import Tensor
 
 from selftrack.decoders.arkit import ARKIT_NAMES
@@ -68,8 +67,8 @@ class Head(Decoder):
             ("texture_basis", basis.transpose(0, 3, 1, 2)),
         ):
             self.register_buffer(name, torch.from_numpy(value).float(), persistent=False)
-        off, mirror = cKDTree(asset["mean"]).query(asset["mean"] * np.array([-1, 1, 1]))
-        if off.max() < SYMMETRIC:
+        mirror = _mirror(asset["mean"])
+        if mirror is not None:
             self.register_buffer("_mirror", torch.from_numpy(mirror), persistent=False)
 
     @classmethod
@@ -122,6 +121,19 @@ class Head(Decoder):
         self.check(z, view)
         a = z[:, self.appearance]
         return (self.mean_texture + torch.einsum("bk,kcij->bcij", a, self.texture_basis)).clamp(0, 1)
+
+
+def _mirror(vertices: np.ndarray) -> np.ndarray | None:
+    """The vertex (V,) that is each one's mirror image, of vertices (V,3); None where the mesh is not symmetric."""
+    flipped = vertices * np.array([-1, 1, 1])
+    mirror = np.empty(len(vertices), np.int64)
+    mirror[np.lexsort(flipped.T)] = np.lexsort(vertices.T)
+    if (vertices[mirror] == flipped).all():
+        return mirror
+    from scipy.spatial import cKDTree  # here, since it takes a while and the bundled head is symmetric to the bit
+
+    off, mirror = cKDTree(vertices).query(flipped)
+    return mirror if off.max() < SYMMETRIC else None
 
 
 def _topology(asset: dict[str, np.ndarray], own_hash: str) -> Topology:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -35,9 +34,6 @@ if TYPE_CHECKING:
     from selftrack.batch.job import Job
     from selftrack.batch.run import Tally
     from selftrack.batch.worker import Launch, Outcome, Worker
-
-# torch's threads wait for work spinning, by default so long that a busy machine makes them many times slower
-os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
 _FORMATS = ", ".join(sorted(FORMATS))
 _PATHS = ("track.weights", "track.decoder", "track.streams", "track.person.calibration")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -34,11 +33,10 @@ from selftrack.tracker.sources.names import place_of
 if TYPE_CHECKING:
     from selftrack.tracker.live.capture import Shot
     from selftrack.tracker.live.preview import Preview
-    from selftrack.tracker.live.session import LiveSession
+    from selftrack.tracker.live.session import LiveSession, Say, Watch
     from selftrack.tracker.live.statistics import Figures
+    from selftrack.tracker.pipeline import TrackConfig
     from selftrack.tracker.tracker import FrameResult
-
-os.environ.setdefault("GOMP_SPINCOUNT", "20000")  # as for `track`
 
 _ROOTS = ("track", "live")
 _OTHERS = ("adapt", "export")  # of the config.yaml of a result; a stream has none of them
@@ -82,6 +80,14 @@ def live(
         bool,
         typer.Option("--smooth", help="Send through a One-Euro filter; what is recorded is as tracked (default: no)."),
     ] = False,
+    adapt_in_background: Annotated[
+        bool,
+        typer.Option(
+            "--adapt-in-background",
+            help="Fine-tune the tracker on the face of the first 20 s, by a process of low priority, and use that once "
+            "it is ready, if it is better (default: no).",
+        ),
+    ] = False,
     preview: Annotated[
         bool, typer.Option("--preview", help="Show a window; c calibrates, q ends (default: no).")
     ] = False,
@@ -114,8 +120,8 @@ def live(
         if name.startswith("track.overlay"):
             raise UserError(f"--set {name}: a stream's pictures are not kept, so there is no overlay; leave that out")
     changes = from_file | assigned | {name: value for name, value in named.items() if value is not None}
-    check_roots(changes, _ROOTS)
-    _run(_place(camera, source), realtime, send or [], output, changes, preview, overwrite)
+    check_roots(changes, (*_ROOTS, "adapt") if adapt_in_background else _ROOTS)
+    _run(_place(camera, source), realtime, send or [], output, changes, preview, overwrite, adapt_in_background)
 
 
 def _place(camera: int | None, source: str | None) -> int | Path:
@@ -141,6 +147,7 @@ def _run(
     changes: dict[str, Any],
     preview: bool,
     overwrite: bool,
+    adapts: bool,
 ) -> None:
     """Track with settings changed by name."""
     from selftrack.tracker.live.run import Hooks, LiveSource, track_live
@@ -154,13 +161,30 @@ def _run(
     if not targets and output is None and not preview:
         raise UserError("nothing would come of it; name a place with --send, a folder with -o, or add --preview")
     terminal = _Terminal()
-    with terminal.shown(preview):
+    with terminal.shown(preview), ExitStack() as stack:
+        if adapts:
+            terminal.learn = _learner(tracking, under(changes, "adapt"), terminal.say, stack)
         hooks = Hooks(terminal.say, lambda: not terminal.over, terminal.began, terminal.watch, terminal.report)
         summary = track_live(
             LiveSource(place, realtime), targets, output, tracking, config, overwrite=overwrite, hooks=hooks
         )
     if not quiet():
         print(summary)
+
+
+def _learner(
+    tracking: TrackConfig, changes: dict[str, Any], say: Say, stack: ExitStack
+) -> Callable[[LiveSession], Watch]:
+    """What begins an adaptation in the background of a stream, which ends with the stack. Raises UserError where there
+    is no such setting."""
+    from selftrack.adapt.live.background import BackgroundAdaptation
+    from selftrack.adapt.live.process import Job
+    from selftrack.adapt.run import load_preset
+
+    if tracking.identity != "clip":
+        raise UserError("--adapt-in-background learns one identity; use it without track.identity per-frame")
+    job = Job(tracking, changed(load_preset(), changes, "adapt."))
+    return lambda session: stack.enter_context(BackgroundAdaptation(job, session, say)).watch
 
 
 class _Terminal:
@@ -174,6 +198,9 @@ class _Terminal:
         self._asked = threading.Event()
         self._preview: Preview | None = None
         self._handler = signal.getsignal(signal.SIGINT)
+        self.learn: Callable[[LiveSession], Watch] | None = None
+        """What begins an adaptation to the stream, if there is to be one."""
+        self._learns: Watch | None = None
 
     @contextmanager
     def shown(self, preview: bool) -> Iterator[None]:
@@ -203,13 +230,17 @@ class _Terminal:
     def began(self, session: LiveSession) -> None:
         """Take the session, and from now on Ctrl-C and the Enter key; before that, Ctrl-C ends the command at once."""
         self._session = session
+        if self.learn is not None:
+            self._learns = self.learn(session)
         signal.signal(signal.SIGINT, self._end)
         if sys.stdin is not None and sys.stdin.isatty():
             self.say("Enter calibrates: it takes the face of the next seconds for its rest; Ctrl-C ends")
             threading.Thread(target=self._read_keys, name="keys", daemon=True).start()
 
     def watch(self, shot: Shot, result: FrameResult) -> None:
-        """Show a frame, and do what a key has asked for."""
+        """Show a frame, let it be learned from, and do what a key has asked for."""
+        if self._learns is not None:
+            self._learns(shot, result)
         key = "" if self._preview is None else self._preview.show(shot.image, result, self._line)
         self.over = self.over or key == "q"
         if (key == "c" or self._asked.is_set()) and self._session is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -24,8 +23,6 @@ from selftrack.cli.settings import (
 )
 from selftrack.command import quiet, run, verbose
 from selftrack.errors import UserError, of_extra
-
-os.environ.setdefault("GOMP_SPINCOUNT", "20000")  # as for `track`
 
 _ROOTS = ("track", "serve")
 _OTHERS = ("adapt", "export", "faces", "live")  # of a result's config.yaml; each job says for itself

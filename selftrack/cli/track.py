@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -36,9 +35,6 @@ from selftrack.errors import UserError
 from selftrack.tracker.choice import check_choice
 from selftrack.tracker.export import FORMATS, GROUPS, known
 from selftrack.tracker.sources.names import place_of
-
-# torch's threads wait for work spinning, by default so long that a busy machine makes them many times slower
-os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
 _ROOTS = (*ROOTS, "faces")
 _STYLE = "track.overlay_style."

@@ -73,7 +73,6 @@ def show(video: str, output: Path | None, changes: Mapping[str, Any], overwrite:
 
 def track_one(order: Order) -> tuple[Summary, list[Path]]:
     """Track one face; adapt first where a preset is named. Prints and returns the summary; and the folder of it."""
-    from selftrack.adapt.run import adapt_clip, forget
     from selftrack.tracker.pipeline import export_options, load_model, track_clip
 
     track = _checked(order)
@@ -81,6 +80,8 @@ def track_one(order: Order) -> tuple[Summary, list[Path]]:
     model, verdict, also, seconds = None, None, None, 0.0
     with Stages() as stages:
         if order.preset is not None:
+            from selftrack.adapt.run import adapt_clip, forget
+
             model = load_model(track)
             require(order.exports, model.decoder, export_options(track))
             adapt = _adapt_settings(order.preset, model, under(order.changes, "adapt"))
@@ -109,7 +110,6 @@ def track_one(order: Order) -> tuple[Summary, list[Path]]:
 def track_several(order: Order) -> tuple[FacesSummary, list[Path]]:
     """Track several faces; adapt to each first where a preset is named. Prints and returns the summary; and the folders
     of the faces."""
-    from selftrack.adapt.run import forget
     from selftrack.tracker.several import track_faces
 
     track = _checked(order)
@@ -132,6 +132,8 @@ def track_several(order: Order) -> tuple[FacesSummary, list[Path]]:
         )
     folders = [order.folder / f"face{number}" for number in summary.faces]
     if adapting:
+        from selftrack.adapt.run import forget
+
         for folder in folders:
             forget(folder)
     _say(summary, adapting.verdicts if adapting else [])
@@ -173,11 +175,12 @@ class _Adapting:
 
 def _checked(order: Order) -> TrackConfig:
     """The settings of the tracking, when all is known to be in order that can be before anything is loaded."""
-    from selftrack.adapt.run import load_preset
     from selftrack.tracker.pipeline import OUTPUTS, check_results
 
     track = order.tracking()
     if order.preset is not None:
+        from selftrack.adapt.run import load_preset
+
         changed(load_preset(order.preset), under(order.changes, "adapt"), "adapt.")
     names = [*OUTPUTS, *(default_path(Path(order.video), to, order.folder).name for to in order.exports)]
     check_results(order.video, OutputFolder(order.folder), names, order.overwrite)

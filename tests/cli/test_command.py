@@ -263,3 +263,17 @@ def test_threads_may_make_interpreters_at_once(capfd: pytest.CaptureFixture) -> 
         thread.join()
     print("still there", file=sys.stderr)
     assert "still there" in capfd.readouterr().err
+
+
+def test_what_is_not_used_is_not_loaded(smile: Path, tmp_path: Path) -> None:
+    """Numba, SciPy's optimisers and trees, and the adaptation take a second to load, which tracking does without."""
+    code = (
+        "import sys; from selftrack.cli.track import main\n"
+        "try: main()\n"
+        "except SystemExit as end: assert not end.code\n"
+        "spared = {'numba', 'scipy.optimize', 'scipy.spatial', 'selftrack.adapt'}\n"
+        "print(spared & set(sys.modules))"
+    )
+    options = [smile, "--no-overlay", "--duration", "0.05", "-o", tmp_path / "out", "--quiet"]
+    ran = subprocess.run([sys.executable, "-c", code, *options], capture_output=True, text=True)
+    assert ran.returncode == 0 and ran.stdout == "set()\n", ran.stdout + ran.stderr

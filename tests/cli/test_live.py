@@ -1,5 +1,6 @@
 """`track live` as a user types it, by the bundled clip and receivers in this process."""
 
+import multiprocessing
 import os
 import signal
 import socket
@@ -100,6 +101,13 @@ def test_the_rest_of_the_first_seconds(run: Callable, smile: Path) -> None:
     np.testing.assert_array_equal(load("known").rest, track.rest)
 
 
+def test_a_stream_that_ends_before_it_was_adapted_to(run: Callable, smile: Path) -> None:
+    """It says so, its process ends, and what was tracked is there."""
+    status, _, err = run("track", "live", "--source", smile, "--adapt-in-background", "--duration", "0.1", "-o", "rec")
+    assert (status, err) == (0, "adapting in the background: the stream ended before that was done\n")
+    assert len(load("rec")) == 3 and not multiprocessing.active_children()
+
+
 def test_ctrl_c_ends_it_and_keeps_the_recording(run: Callable, smile: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from selftrack.tracker.tracker import Tracker
 
@@ -131,6 +139,11 @@ def test_ctrl_c_ends_it_and_keeps_the_recording(run: Callable, smile: Path, monk
         (["--source", "CLIP", "--set", "track.overlay=true", "-o", "rec"], "pictures are not kept"),
         (["--source", "CLIP", "--set", "live.smoothly=true", "-o", "rec"], "there is no setting live.smoothly"),
         (["--source", "CLIP", "--set", "adapt.steps=3", "-o", "rec"], "settings begin with track, live"),
+        (
+            ["--source", "CLIP", "-o", "rec", "--adapt-in-background", "--set", "track.identity=per-frame"],
+            "--adapt-in-background learns one identity",
+        ),
+        (["--source", "CLIP", "-o", "rec", "--adapt-in-background", "--set", "adapt.step=3"], "no setting adapt.step"),
         (["--camera", "77", "-o", "rec"], "camera77: cannot be opened; is it connected"),
         (["--source", "CLIP", "-o", "full"], "full: has a file track.npz that this program did not write"),
     ],

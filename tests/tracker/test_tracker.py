@@ -4,6 +4,7 @@ import copy
 import tracemalloc
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,8 @@ from selftrack.tracker.geometry.crop import face_crop
 from selftrack.tracker.landmarks.search import DetectConfig
 from selftrack.tracker.model import Crops, Model
 from selftrack.tracker.network.weights import ClipFit
+from selftrack.tracker.refinement.refiner import Refined
+from selftrack.tracker.refinement.sequence import Refinement
 from selftrack.tracker.refinement.subject import Person, Subject
 from selftrack.tracker.results.clip import has_clip, open_clip
 from selftrack.tracker.results.track_file import Track
@@ -305,3 +308,34 @@ def test_a_track_of_the_frames_so_far_stays_as_it_is(fake_model: Callable[..., M
         np.testing.assert_array_equal(getattr(whole, name)[:60], values)
     rows = sum(getattr(whole, name).nbytes for name in (*ARRAYS, "curve_values", "visible"))
     assert grown < 2 * rows  # room for half as many rows more, and the values that are held
+
+
+def test_another_network_from_a_frame_on(model: Model, frames: list[Frame], monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says what it says to a tracker of its own; where it knows less of the face at rest than the tracker, the
+    difference is taken from that."""
+    heads = copy.deepcopy(model.network.heads)
+    heads.linear.expression.weight.data *= 1.1
+    other = replace(model, network=model.network.with_heads(heads), base=model)
+    rest = np.zeros(52, np.float32)
+    rest[HEAD.expression_names.index("mouthClose")] = 0.1
+    late, never, always = (Tracker(one, rows=NoRows()) for one in (model, model, other))
+    heard: list[np.ndarray] = []
+    for frame in frames[:4]:
+        for tracker in (late, never, always):
+            tracker.rest_on(rest)
+            tracker(frame)
+    late.use(other, rest / 4)
+    call = Refinement.__call__
+
+    def listening(self: Refinement, points: np.ndarray, network: Refined, *more: object) -> Refined:
+        heard.append(network.curves)
+        return call(self, points, network, *more)
+
+    monkeypatch.setattr(Refinement, "__call__", listening)
+    for frame in frames[4:]:
+        for tracker in (late, never, always):
+            tracker(frame)
+        np.testing.assert_array_equal(late.said, always.said)
+        assert np.abs(late.said - never.said).max() > 1e-3
+        expected = Refined.of((late.said - 0.75 * rest).clip(0), np.zeros(6)).curves
+        np.testing.assert_allclose(heard[-3], expected, atol=1e-6)

@@ -4,12 +4,13 @@
 468..472 and 473..477 the irises (centre, right, top, left, bottom) of the eyes at points 33 and 263.
 """
 
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from selftrack.decoders.landmarks import LEFT_IRIS, MESH_POINTS, MIRRORED, POINTS, RIGHT_IRIS
 from selftrack.tracker.landmarks.litert import LiteModule
@@ -53,8 +54,7 @@ class LandmarkNet(nn.Module):
         self._outputs = [self._graph.outputs[f"output_{head}"] for head in _HEADS]
         self._outputs += [self._graph.outputs["conv_faceflag"], *self._taps[1:]]
         self.channels = tuple(self._graph.shapes[tap][3] for tap in self._taps)
-        self.network = build_module(self._graph, self._outputs)
-        self.trunk = build_module(self._graph, self._taps)
+        self._in_torch: dict[tuple[tuple[int, ...], torch.device], fx.GraphModule] = {}
         for name, indices in _refined_indices(self._graph).items():
             self.register_buffer(name, indices, persistent=False)
 
@@ -62,6 +62,23 @@ class LandmarkNet(nn.Module):
     def device(self) -> torch.device:
         """The device that it is on."""
         return self.lips.device
+
+    @property
+    def network(self) -> fx.GraphModule:
+        """All of it in torch."""
+        return self._built(self._outputs)
+
+    @property
+    def trunk(self) -> fx.GraphModule:
+        """The trunk in torch."""
+        return self._built(self._taps)
+
+    def _built(self, outputs: Sequence[int]) -> fx.GraphModule:
+        """The graph up to some tensors in torch, built where it is first asked for: the CPU does without."""
+        key = tuple(outputs), self.device
+        if key not in self._in_torch:
+            self._in_torch[key] = build_module(self._graph, outputs).to(self.device)
+        return self._in_torch[key]
 
     @cached_property
     def _lite_network(self) -> LiteModule:

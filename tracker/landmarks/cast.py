@@ -6,21 +6,24 @@ right, y down, centre of the top-left pixel at (0, 0).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from selftrack.tracker.geometry import crop
 from selftrack.tracker.landmarks.base import Detection, LandmarkSource, Places
 from selftrack.tracker.landmarks.boxes import overlaps
 from selftrack.tracker.landmarks.search import DetectConfig, bounding_box
-from selftrack.tracker.sources.base import FrameSource
+from selftrack.tracker.sources.base import Frame, FrameSource
 
 SAMPLES = 24
 """Frames of a clip, spread over it, in which its faces are looked for."""
+_AT_A_TIME = 2
+"""Frames that are searched at a time."""
 _SIDE = 12
 """Pixels along a side of what is compared of two faces."""
 _GREY, _CHROMA = 0.6, 0.4
@@ -108,8 +111,8 @@ def find_cast(
         return ()
     rows = np.unique(np.linspace(0, count - 1, samples + 2)[1:-1].round().astype(int))
     alone, several = _Path(samples), everyone
-    for done, frame in enumerate(source.frames(only=set(rows.tolist())), 1):
-        faces = landmarks.faces(frame.image, config)
+    spread = source.frames(only=set(rows.tolist()))
+    for done, (frame, faces) in enumerate(_searched(spread, landmarks, config), 1):
         for face in faces[:1]:
             look = appearance(frame.image, face.points)
             several |= bool(alone.looks) and alone.unlike(look) > _SUSPECT
@@ -121,6 +124,21 @@ def find_cast(
     if several:
         return _numbered(_follow_all(source, landmarks, config, count, progress, samples, step), step)
     return _numbered([alone] if alone.times else [], step * count / len(rows))
+
+
+def _searched(
+    frames: Iterable[Frame], landmarks: LandmarkSource, config: DetectConfig
+) -> Iterator[tuple[Frame, list[Detection]]]:
+    """Frames with all their faces, which are searched for in threads while the next frames are decoded."""
+    waiting: deque[tuple[Frame, Future[list[Detection]]]] = deque()
+    with ThreadPoolExecutor(_AT_A_TIME) as pool:
+        for frame in frames:
+            waiting.append((frame, pool.submit(landmarks.faces, frame.image, config)))
+            if len(waiting) > _AT_A_TIME:
+                frame, faces = waiting.popleft()
+                yield frame, faces.result()
+        for frame, faces in waiting:
+            yield frame, faces.result()
 
 
 class _Path:
@@ -236,13 +254,12 @@ def _follow_all(
     paths: list[_Path] = []
     same: set[tuple[int, int]] = set()
     before: np.ndarray | None = None
-    for done, frame in enumerate(source.frames(), 1):
+    for done, (frame, faces) in enumerate(_searched(source.frames(), landmarks, config), 1):
         small = thumbnail(frame.image)
         cut = before is not None and float(np.abs(small - before).mean()) > _CUT
         before = small
         for path in paths:
             path.cut_off |= cut
-        faces = landmarks.faces(frame.image, config)
         looks = [appearance(frame.image, face.points) for face in faces]
         numbers = list(_assigned(paths, frame.time, faces, looks, cut))
         if not cut:
@@ -263,6 +280,8 @@ def _assigned(
     paths: Sequence[_Path], time: float, faces: Sequence[Detection], looks: Sequence[np.ndarray], cut: bool
 ) -> Iterator[int]:
     """For each face the path that it continues; where there is none, the next new number."""
+    from scipy.optimize import linear_sum_assignment  # here, since it takes a while and only clips of several need it
+
     boxes = [bounding_box(face.points) for face in faces]
     seen = list(zip(boxes, looks, strict=True))
     latest = max((path.times[-1] for path in paths), default=0.0)

@@ -67,6 +67,16 @@ class LiveSession:
         self._last: tuple[float, Performance] | None = None  # when it was sent, and what
         self.statistics = Statistics(clock())
 
+    @property
+    def tracker(self) -> Tracker:
+        """What tracks the frames."""
+        return self._tracker
+
+    @property
+    def calibrating(self) -> bool:
+        """Whether the face is at rest now, by what the user was told."""
+        return self._calibration is not None and self._calibration.runs
+
     def calibrate(self, seconds: float | None = None) -> None:
         """Take the next seconds of the face for its rest, by default `LiveConfig.recalibration`."""
         if self._calibration is None:

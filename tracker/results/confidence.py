@@ -18,7 +18,7 @@ from typing import Self
 import cv2
 import numpy as np
 import torch
-from scipy import optimize, special
+from scipy import special
 
 from selftrack.decoders.base import Decoder, SurfacePoints
 from selftrack.decoders.landmarks import MESH_POINTS
@@ -174,6 +174,8 @@ def likeliest_shift(log_odds: np.ndarray, good: np.ndarray, weight: float = 1.0)
 
     The mode of the posterior (Platt 1999, the intercept alone) under a normal prior with deviation `SHIFT`.
     """
+
+    from scipy import optimize  # here, since it takes a while and only adaptations need it
 
     def slope(shift: float) -> float:
         return weight * float((good - special.expit(log_odds + shift)).sum()) - shift / SHIFT**2

@@ -31,6 +31,7 @@ class VideoWriter:
         size: (width, height) of the frames.
         source: clip whose timing grid and audio, if it has any, are used.
         window: part of the source; the written file starts where it starts.
+        crf: how much is compressed, 0 (nothing is lost) to 51.
     """
 
     def __init__(
@@ -39,12 +40,13 @@ class VideoWriter:
         size: tuple[int, int],
         source: SourceInfo,
         window: Window | None = None,
+        crf: int = 20,
     ) -> None:
         self.path, self.size, window = Path(path), size, window or Window()
         self.start = window.start
         self._part = self.path.with_name(self.path.name + ".part")
         self._out = av.open(str(self._part.resolve()), "w", format="mp4")
-        options = {"crf": "20", "preset": "veryfast"}
+        options = {"crf": str(crf), "preset": "veryfast"}
         self._stream = self._out.add_stream("libx264", rate=source.rate, options=options)
         self._stream.width, self._stream.height = (n + n % 2 for n in size)
         self._stream.pix_fmt = "yuv420p"
