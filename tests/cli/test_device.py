@@ -22,6 +22,7 @@ from selftrack.adapt.trainer import AdaptConfig
 from selftrack.decoders.head.model import load_head
 from selftrack.eval.checks.gpu import first_step, moved, rasterizer_check, step_checks, track_checks
 from selftrack.tracker import load
+from selftrack.tracker.landmarks import cast
 from selftrack.tracker.landmarks.detectors import AttentionMesh
 from selftrack.tracker.model import Model
 from selftrack.tracker.network.weights import WEIGHTS, load_network
@@ -131,6 +132,9 @@ def test_tracking_and_adaptation_stay_on_their_device(
         return ([tracker(frame) for tracker in trackers] for frame in frames)
 
     monkeypatch.setattr(Tracker, "stream_together", staticmethod(one_by_one))
+    monkeypatch.setattr(
+        cast, "_searched", lambda frames, net, config: ((f, net.faces(f.image, config)) for f in frames)
+    )
     config = TrackConfig(overlay=False, duration=0.4, person=PersonConfig(samples=2))
 
     def on(device: str) -> Model:
