@@ -11,9 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
+from selftrack.decoders.base import Decoder
 from selftrack.decoders.mesh.normals import vertex_normals
 from selftrack.tracker.geometry.camera import AXES, camera_pose
+from selftrack.tracker.results.texture import TEETH
 from selftrack.tracker.results.track_file import Track
 
 _CHUNK = 64  # frames decoded at a time
@@ -42,8 +45,21 @@ def shaped_head(track: Track) -> ShapedHead:
     head = track.model()
     neutral = head.geometry(neutral_code(track))
     normals = vertex_normals(torch.cat([neutral, neutral + head.blendshapes]), head.faces)
+    for part in TEETH:
+        _face_outwards(normals, neutral[0], head, part)
     tilted = normals[1:] - normals[0]
     return ShapedHead(*(_y_up(values) for values in (neutral[0], normals[0], head.blendshapes, tilted)))
+
+
+def _face_outwards(normals: Tensor, neutral: Tensor, head: Decoder, part: str) -> None:
+    """Let the normals (B,V,3) of a row of teeth point away from the middle of its arch, if the decoder has that part:
+    front and back of so thin a band share their vertices, whose own normals lie anywhere and look dark."""
+    if part not in head.part_names:
+        return
+    row = head.faces[head.face_parts == head.part_names.index(part)].unique()
+    away = neutral[row] - torch.stack([neutral[row, 0].mean(), neutral[row, 1].mean(), neutral[row, 2].max()])
+    away[:, 1] = 0
+    normals[:, row] = functional.normalize(away, dim=-1)
 
 
 def head_places(track: Track, focal: float) -> tuple[np.ndarray, np.ndarray]:
