@@ -239,6 +239,34 @@ def test_texels_and_normals(glb: Reader) -> None:
     np.testing.assert_allclose(np.linalg.norm(moved, axis=1), 1, atol=5e-3)
 
 
+def test_compressed_it_has_the_same_numbers(
+    performer: Track, glb: Reader, decode_meshopt: Callable, tmp_path: Path
+) -> None:
+    """Less than half as long, bit by bit the same, in the form that the extension asks for."""
+    path = write(performer, "glb", tmp_path / "small.glb", ExportOptions(compress=True))
+    assert path.stat().st_size < 0.5 * (tmp_path / "out.glb").stat().st_size
+    plain, small = glb.document, pygltflib.GLTF2().load(str(path))
+    assert small.extensionsRequired == small.extensionsUsed == ["EXT_meshopt_compression"]
+    stored, unpacked = small.buffers
+    assert unpacked.extensions == {"EXT_meshopt_compression": {"fallback": True}} and unpacked.uri is None
+    assert stored.byteLength == len(small.binary_blob()) and small.accessors == plain.accessors
+    at, packed = 0, 0
+    for before, view in zip(plain.bufferViews, small.bufferViews, strict=True):
+        data = plain.binary_blob()[before.byteOffset :][: before.byteLength]
+        own = view.extensions.get("EXT_meshopt_compression")
+        assert view.byteLength == before.byteLength and view.target == before.target
+        if own is None:
+            assert view.buffer == 0 and small.binary_blob()[view.byteOffset :][: view.byteLength] == data
+            continue
+        assert (view.buffer, view.byteOffset) == (1, at) and own["byteOffset"] % 4 == 0 == own["buffer"]
+        assert own["mode"] == "ATTRIBUTES" and own["count"] * own["byteStride"] == len(data)
+        stream = small.binary_blob()[own["byteOffset"] :][: own["byteLength"]]
+        if packed % 40 == 0:  # the rule of the specification, in plain Python, takes its time
+            assert decode_meshopt(stream, own["count"], own["byteStride"]).tobytes() == data
+        at, packed = at + len(data), packed + 1
+    assert at == unpacked.byteLength and packed > 400
+
+
 def test_timecode_is_with_the_asset(make_track: MakeTrack, glb: Reader, tmp_path: Path) -> None:
     coded = replace(make_track([0.0, 0.04]), timecode="10:00:00:05", timecode_rate=25.0)
     document = pygltflib.GLTF2().load(str(write(coded, "glb", tmp_path / "coded.glb")))
