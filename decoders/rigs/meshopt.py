@@ -1,7 +1,7 @@
 """Packs a .glb by EXT_meshopt_compression, without loss: its numbers come back bit by bit.
 
-The stream is version 0 of the extension's mode ATTRIBUTES: rows of bytes in blocks, each byte of a row by itself, as its
-difference from that of the row before; sixteen differences are a group, which takes 0, 2, 4 or 8 bits for each.
+The stream is version 0 of the extension's mode ATTRIBUTES: rows of bytes in blocks, each byte of a row by itself, as
+its difference from that of the row before; sixteen differences are a group, which takes 0, 2, 4 or 8 bits for each.
 """
 
 from __future__ import annotations
@@ -62,9 +62,7 @@ def encode_rows(rows: np.ndarray) -> bytes:
     """Encode rows (N,S) of S bytes, S being a multiple of 4 and at most 32."""
     before = np.concatenate([rows[:1], rows[:-1]])
     steps = rows - before  # modulo 256
-    differences = np.where(steps < 128, steps << 1, ~(steps << 1)).astype(
-        np.uint8
-    )  # small ones of either sign are small
+    differences = np.where(steps < 128, steps << 1, ~(steps << 1))  # 0, -1, 1, -2 become 0, 1, 2, 3
     whole = len(rows) // _MOST * _MOST
     parts = [part for part in (differences[:whole], differences[whole:]) if len(part)]
     return b"".join([_HEADER, *map(_blocks, parts), bytes(max(_TAIL - rows.shape[1], 0)), rows[0].tobytes()])
@@ -90,8 +88,8 @@ def _blocks(differences: np.ndarray) -> bytes:
 
 
 def _groups(groups: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Encode groups (G,16), each in the way that is shortest for it: bytes (G,24) of which the first so many (G,) count,
-    and modes (G,)."""
+    """Encode groups (G,16), each in the way that is shortest for it: bytes (G,24), of which the first so many (G,)
+    count, and modes (G,)."""
     bodies = np.zeros((4, len(groups), _ROOM), np.uint8)
     lengths = np.full((4, len(groups)), _GROUP)
     lengths[0] = np.where(groups.any(axis=1), _ROOM + 1, 0)  # all of them zero, or not in this mode
