@@ -374,3 +374,40 @@ def ict(tmp_path: Path) -> Path:
         index_idx_to_landmark_verts=np.array(points),
     )
     return path
+
+
+def _decode_meshopt(stream: bytes, count: int, size: int) -> np.ndarray:
+    """Rows (count, size) of bytes, by the text of EXT_meshopt_compression: mode ATTRIBUTES, version 0."""
+    assert stream[0] == 0xA0 and len(stream) > max(size, 32)
+    rows = np.zeros((count + 1, size), np.uint8)
+    rows[0] = np.frombuffer(stream[-size:], np.uint8)
+    at, done = 1, 0
+    while done < count:
+        block = min((8192 // size) & ~15, 256, count - done)
+        for byte in range(size):
+            groups = -(-block // 16)
+            header = stream[at : at + -(-groups // 4)]
+            at += len(header)
+            found: list[int] = []
+            for group in range(groups):
+                mode = header[group // 4] >> (2 * (group % 4)) & 3
+                bits = (0, 2, 4, 8)[mode]
+                packed, at = stream[at : at + 2 * bits], at + 2 * bits
+                number = int.from_bytes(packed, "big")  # the first is highest
+                for index in range(16):
+                    value = number >> (bits * (15 - index)) & (2**bits - 1)
+                    if mode in (1, 2) and value == 2**bits - 1:
+                        value, at = stream[at], at + 1
+                    found.append(value)
+            for row, value in enumerate(found[:block]):
+                step = -(value + 1) // 2 if value % 2 else value // 2
+                rows[done + row + 1, byte] = (int(rows[done + row, byte]) + step) % 256
+        done += block
+    assert len(stream) - at == max(size, 32)
+    return rows[1:]
+
+
+@pytest.fixture
+def decode_meshopt() -> Callable[[bytes, int, int], np.ndarray]:
+    """`decode_meshopt(stream, count, size)`: the rows that a stream holds."""
+    return _decode_meshopt

@@ -37,6 +37,9 @@ def export(
     clean: Annotated[
         bool, typer.Option("--clean", help="Smooth noise and bridge short gaps; blinks stay (default: no).")
     ] = False,
+    compress: Annotated[
+        bool, typer.Option("--compress", help="For glb: pack it by meshopt, for programs that read that (default: no).")
+    ] = False,
     against: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="For viewer: another track of the clip, to switch to (default: none)."),
@@ -80,6 +83,8 @@ def export(
             raise UserError(f"--{option.replace('_', '-')} is for --to flame; leave it out")
     if character is not None and "character" not in asked:
         raise UserError("--character is for --to character; leave it out")
+    if compress and "glb" not in formats:
+        raise UserError("--compress is for --to glb; leave it out")
     if against is not None and "viewer" not in formats:
         raise UserError("--against is for --to viewer; leave it out")
     if neutral_frame is not None and not clean:
@@ -93,7 +98,12 @@ def export(
     cleaning = CleanConfig(neutral_frame=neutral_frame) if clean else None
     ranges = read_ranges(range_file) if range_file else None
     options = ExportOptions(
-        focal=focal, against=against, flame=flame, flame_landmarks=flame_landmarks, character=character
+        focal=focal,
+        compress=compress,
+        against=against,
+        flame=flame,
+        flame_landmarks=flame_landmarks,
+        character=character,
     )
     for name in formats:
         print(exports.export(folder, name, output, options, cleaning, timecode, ranges))

@@ -56,6 +56,13 @@ def live(
             "it goes).",
         ),
     ] = False,
+    play: Annotated[
+        Path | None,
+        typer.Option(
+            help="Send a file of --to osc or --to vmc again, at its own times, instead of tracking; takes --send.",
+            metavar="FILE",
+        ),
+    ] = None,
     send: Annotated[
         list[str] | None,
         typer.Option(
@@ -100,6 +107,8 @@ def live(
 ) -> None:
     """Track a camera, or a file as if it were one, and send curves and head pose to other programs, frame by frame.
 
+    With --play, what was tracked before is sent.
+
     Enter on the terminal calibrates: it takes the next three seconds of the face for its rest. Ctrl-C ends.
     """
     if camera is not None and source is not None:
@@ -114,6 +123,12 @@ def live(
         "live.rest": rest,
         "live.smooth": smooth or None,
     }
+    if play is not None:
+        others = (camera, source, output, config, set or None, realtime, preview, adapt_in_background, overwrite)
+        if any(value is not None and value is not False for value in (*others, *named.values())):
+            raise UserError("--play sends what was tracked before, and takes --send alone; leave the other options out")
+        _play(play, send or [])
+        return
     from_file = {name: value for name, value in read_config(config).items() if name.split(".")[0] not in _OTHERS}
     assigned = read_assignments(set)
     for name in assigned:
@@ -170,6 +185,22 @@ def _run(
         )
     if not quiet():
         print(summary)
+
+
+def _play(path: Path, send: list[str]) -> None:
+    """Send a file of messages again."""
+    from selftrack.tracker.live.playback import play
+    from selftrack.tracker.live.senders import parse_target
+
+    targets = [parse_target(text) for text in send]
+    if not targets:
+        raise UserError("--play needs a place to send to: --send vmc=HOST:PORT or osc=HOST:PORT")
+    terminal = _Terminal()
+    with terminal.shown(False):
+        terminal.end_at_interrupt()
+        frames = play(path, targets, lambda: not terminal.over, terminal.say)
+    if not quiet():
+        print(f"frames   {frames}\nsent     {', '.join(map(str, targets))}")
 
 
 def _learner(
@@ -232,10 +263,14 @@ class _Terminal:
         self._session = session
         if self.learn is not None:
             self._learns = self.learn(session)
-        signal.signal(signal.SIGINT, self._end)
+        self.end_at_interrupt()
         if sys.stdin is not None and sys.stdin.isatty():
             self.say("Enter calibrates: it takes the face of the next seconds for its rest; Ctrl-C ends")
             threading.Thread(target=self._read_keys, name="keys", daemon=True).start()
+
+    def end_at_interrupt(self) -> None:
+        """From now on, Ctrl-C ends after the frame that is worked on."""
+        signal.signal(signal.SIGINT, self._end)
 
     def watch(self, shot: Shot, result: FrameResult) -> None:
         """Show a frame, let it be learned from, and do what a key has asked for."""

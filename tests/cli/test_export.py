@@ -32,6 +32,7 @@ def test_into_the_folder_or_to_a_file(run: Callable, wink: Track) -> None:
         (["--to", "mp3"], "unknown format 'mp3'; known: aftereffects, alembic"),
         (["--to", "csv", "--neutral-frame", "0"], "add --clean"),
         (["--to", "csv", "--focal", "900"], "leave it out, or write one of alembic, blender, fbx, flame, glb, maya"),
+        (["--to", "usd", "--compress"], "--compress is for --to glb; leave it out"),
         (["--to", "csv", "--flame", "a.pkl"], "--flame is for --to flame; leave it out"),
         (["--to", "flame", "--flame", "a.pkl"], "format flame needs --flame-landmarks FILE of track-export"),
         (["--to", "csv", "--clean", "--neutral-frame", "5"], "frames 0 to 4"),

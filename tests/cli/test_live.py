@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from selftrack.tracker import load
+from selftrack.tracker.results.track_file import Track
 
 
 class Receiver:
@@ -145,6 +146,12 @@ def test_ctrl_c_ends_it_and_keeps_the_recording(run: Callable, smile: Path, monk
         ),
         (["--source", "CLIP", "-o", "rec", "--adapt-in-background", "--set", "adapt.step=3"], "no setting adapt.step"),
         (["--camera", "77", "-o", "rec"], "camera77: cannot be opened; is it connected"),
+        (["--play", "no.jsonl"], "--play needs a place to send to"),
+        (["--play", "no.jsonl", "--send", "osc=127.0.0.1"], "no.jsonl: cannot be read (No such file"),
+        (["--play", "CLIP", "--send", "osc=127.0.0.1"], "smile.mp4: "),
+        (["--play", "no.jsonl", "--send", "ws=127.0.0.1"], "can be sent to osc and vmc alone"),
+        (["--play", "no.jsonl", "--send", "osc=127.0.0.1", "--camera", "0"], "--play sends what was tracked before"),
+        (["--play", "no.jsonl", "--send", "osc=127.0.0.1", "--rest", "0"], "--play sends what was tracked before"),
         (["--source", "CLIP", "-o", "full"], "full: has a file track.npz that this program did not write"),
     ],
 )
@@ -154,6 +161,17 @@ def test_bad_input_in_one_line(run: Callable, smile: Path, arguments: list[str],
     status, _, err = run("track", "live", *(smile if argument == "CLIP" else argument for argument in arguments))
     assert status == 2 and len(err.strip().splitlines()) == 1 and err.startswith("track live: ") and why in err
     assert {path.name for path in Path().iterdir()} == {"full"} and Path("full/track.npz").read_text() == "mine"
+
+
+def test_a_file_of_messages_is_played(run: Callable, make_track: Callable[..., Track], receiver: Receiver) -> None:
+    handler = signal.getsignal(signal.SIGINT)
+    make_track([2.0, 2.04, 2.08], {"jawOpen": 0.5}).save(Path())
+    assert run("track-export", ".", "--to", "osc", "-o", "take.jsonl")[0] == 0
+    where = f"osc=127.0.0.1:{receiver.port}"
+    status, out, err = run("track", "live", "--play", "take.jsonl", "--send", where)
+    assert (status, err) == (0, "") and out == f"frames   3\nsent     {where}\n"
+    assert sum(b"/frame/time" in packet for packet in receiver.close()) == 3
+    assert signal.getsignal(signal.SIGINT) == handler
 
 
 def test_a_clip_that_is_called_live(run: Callable, smile: Path) -> None:

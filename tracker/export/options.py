@@ -25,6 +25,8 @@ class ExportOptions:
     """Where the track's other files are, such as `texture.png`; None if they shall not be looked for."""
     home: Path | None = None
     """The folder in which the file will lie, where it is written elsewhere first; None for that of its path."""
+    compress: bool = False
+    """Whether the numbers of a .glb are packed, for programs that read EXT_meshopt_compression."""
     against: Path | None = None
     """Folder of another track of the clip, to be compared with."""
     flame: Path | None = None

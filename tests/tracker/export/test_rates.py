@@ -82,6 +82,13 @@ def of_vmc(path: Path, rate: float) -> np.ndarray:
     return np.array([line["time"] for line in lines])
 
 
+def of_osc(path: Path, rate: float) -> np.ndarray:
+    """Seconds of each line, which are those of its first message, too."""
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert all(line["messages"][0] == ["/frame/time", [line["time"]]] for line in lines)
+    return np.array([line["time"] for line in lines])
+
+
 @dataclass(frozen=True)
 class Rule:
     """How a program reads the times of a format."""
@@ -97,6 +104,7 @@ RULES = {
     "glb": Rule(of_glb, 0),
     "usd": Rule(of_usd, 0),
     "vmc": Rule(of_vmc, 0),
+    "osc": Rule(of_osc, 0),
     "aftereffects": Rule(of_aftereffects, 0.05),
     "nuke": Rule(of_nuke, 0.5, whole=True),
     "metahuman": Rule(of_metahuman, 0.5, whole=True),

@@ -59,17 +59,38 @@ def film(width: int, height: int) -> None:
         camera.lens = lens_by_height * camera.sensor_height
 
 
+def flatten() -> None:
+    """Take away the root, which is the origin, and put eyes and jaw beside the head, below the neck.
+
+    With `bake_space_transform`, Blender's exporter (5.0.1) misplaces whatever is more than one level deep. The head
+    rests on the neck without a turn, so eyes and jaw go where they went.
+    """
+    head = next(thing for thing in bpy.data.objects if thing.type == "MESH")
+    neck = head.parent
+    for thing in head.children:
+        thing.location += head.location
+        thing.parent = neck
+    root = neck.parent
+    for thing in root.children:
+        thing.parent = None
+    bpy.data.objects.remove(root)
+
+
 def write_fbx(path: str) -> None:
     """Write FBX in centimetres, y up, without a scale on any object, the texture inside."""
+    flatten()
     bpy.context.scene.unit_settings.scale_length = 1 / CENTIMETRES
     for mesh in bpy.data.meshes:
         mesh.transform(Matrix.Scale(CENTIMETRES, 4), shape_keys=True)
+    for thing in bpy.data.objects:
+        thing.location *= CENTIMETRES  # of what rests; the others have it from their keys
     for curve in curves():
         if curve.data_path == "location":
             for point in curve.keyframe_points:
                 point.co.y *= CENTIMETRES
     for camera in bpy.data.cameras:
         camera.clip_start, camera.clip_end = camera.clip_start * CENTIMETRES, camera.clip_end * CENTIMETRES
+    bpy.context.scene.frame_set(bpy.context.scene.frame_start)  # what rests is written as it stands now
     bpy.ops.export_scene.fbx(
         filepath=path,
         bake_space_transform=True,  # y up in the numbers, not by a rotation of each object

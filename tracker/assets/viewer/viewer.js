@@ -173,7 +173,7 @@
 
     /** The close-up camera goes where the head goes. */
     function follow() {
-      const { position } = take.head;
+      const position = take.head.getWorldPosition(new THREE.Vector3());
       near.position.add(position.clone().sub(centre));
       centre.copy(position);
       orbits.near.target.copy(centre);
@@ -198,7 +198,7 @@
     }
 
     take.show(times[0]);
-    centre.copy(take.head.position);
+    take.head.getWorldPosition(centre);
     near.position.copy(centre).addScaledVector(centre.clone().normalize(), -0.85); // along the clip's line of sight
     orbits.near.enablePan = false;
     orbits.near.target.copy(centre);

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from selftrack.decoders.rigs.writer import GlbWriter
 from selftrack.tracker.export.gaze import eye_centres, gaze_rotations
-from selftrack.tracker.export.scenes._head import head_places, neutral_code, shaped_head
+from selftrack.tracker.export.scenes._head import head_places, neck_joint, neutral_code, shaped_head
 from selftrack.tracker.geometry.camera import AXES, quaternions
 from selftrack.tracker.results.track_file import Track
 
@@ -35,7 +35,8 @@ def build_glb(track: Track, texture: bytes, focal: float) -> bytes:
     """Build a complete .glb.
 
     The base mesh is the clip's identity. Every target is keyed in every frame with the track's own weight: base +
-    weights x targets are the track's vertices in the head frame.
+    weights x targets are the track's vertices in the head frame. The pose turns the node `neck` about the joint of the
+    head; below it `head` rests, moved back by the joint, so that its own place is the track's.
 
     Args:
         texture: a JPEG in the head's UV layout, v down.
@@ -45,12 +46,15 @@ def build_glb(track: Track, texture: bytes, focal: float) -> bytes:
     if track.timecode:
         file.document.asset.extras = {"timecode": track.timecode, "timecodeRate": track.timecode_rate}
     performance = file.node("performance")
-    head = file.node("head", performance, mesh=_add_mesh(file, track, file.image(texture, "image/jpeg")))
+    joint = neck_joint(track.model(), code)
+    neck = file.node("neck", performance)
+    mesh = _add_mesh(file, track, file.image(texture, "image/jpeg"))
+    head = file.node("head", neck, mesh=mesh, translation=(-joint).tolist())
     rotation, translation = head_places(track, focal)
     channels = [
         (head, gltf.WEIGHTS, track.z[:, track.model().expression].reshape(-1)),
-        (head, gltf.ROTATION, quaternions(rotation)),
-        (head, gltf.TRANSLATION, translation),
+        (neck, gltf.ROTATION, quaternions(rotation)),
+        (neck, gltf.TRANSLATION, rotation @ joint + translation),
     ]
     channels += [(eye, gltf.ROTATION, turns) for eye, turns in _add_eyes(file, track, code, head)]
     _add_jaw(file, track, code, head)

@@ -20,6 +20,7 @@ from selftrack.tracker.results.texture import TEETH
 from selftrack.tracker.results.track_file import Track
 
 _CHUNK = 64  # frames decoded at a time
+_EARS = 0.85  # of the head's half width
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,18 @@ def head_places(track: Track, focal: float) -> tuple[np.ndarray, np.ndarray]:
     """Place the head before the camera: rotations (T,3,3) and translations (T,3) metres, both in y-up axes."""
     rotation, translation = camera_pose(track, focal)
     return rotation * AXES[:, None] * AXES, translation * AXES
+
+
+def neck_joint(head: Decoder, code: Tensor) -> np.ndarray:
+    """Find the point (3,) about which the head turns on the neck, metres, head axes with y up, of a code (1,Z).
+
+    It is on the midline, at the depth of the ears' middle and the height of their lobes, where the skull rests on the
+    spine. The ears are what lies farther out than `_EARS` of the head's half width.
+    """
+    points = _y_up(head.geometry(code)[0])
+    aside = np.abs(points[:, 0])
+    ears = points[aside > _EARS * aside.max()]
+    return np.array([0.0, ears[:, 1].min(), ears[:, 2].mean()])
 
 
 def placed_vertices(track: Track, focal: float) -> Iterator[np.ndarray]:

@@ -1,4 +1,4 @@
-"""The USD stage: a UsdSkel head with blend shapes and three joints, its performance, and the clip's camera.
+"""The USD stage: a UsdSkel head with blend shapes and four joints, its performance, and the clip's camera.
 
 Metres, y up; the camera is the origin, looks along -z and shows what the clip shows. Time codes are the track's times
 on the clip's rate, so a clip of varying rate has codes that are no whole numbers.
@@ -6,7 +6,7 @@ on the clip's rate, so a clip of varying rate has codes that are no whole number
     /clip                       Xform, default prim
     /clip/head                  SkelRoot
     /clip/head/mesh             Mesh, bound to the joint `head`; a BlendShape for each expression below it
-    /clip/head/skeleton         Skeleton: head, head/eye_left, head/eye_right; below it `animation`
+    /clip/head/skeleton         Skeleton: neck, below it head, below that eye_left and eye_right; and `animation`
     /clip/camera                Camera
     /clip/materials/skin        Material
 """
@@ -20,14 +20,15 @@ import numpy as np
 from pxr import Gf, Sdf, Usd, UsdGeom, UsdShade, UsdSkel, Vt
 
 from selftrack.tracker.export.gaze import eye_centres, gaze_directions
-from selftrack.tracker.export.scenes._head import ShapedHead, head_places, neutral_code, shaped_head
+from selftrack.tracker.export.scenes._head import ShapedHead, head_places, neck_joint, neutral_code, shaped_head
 from selftrack.tracker.export.timing import frame_rate
 from selftrack.tracker.geometry.camera import AXES, quaternions
 from selftrack.tracker.results.track_file import Track
 
 _ROOT = Sdf.Path("/clip")
 _HEAD = _ROOT.AppendChild("head")
-_JOINTS = ["head", "head/eye_left", "head/eye_right"]
+_JOINTS = ["neck", "neck/head", "neck/head/eye_left", "neck/head/eye_right"]
+_HEAD_JOINT = _JOINTS.index("neck/head")
 _STILL = 1e-7  # metres; vertices that an expression moves less are left out of its shape
 _SENSOR = 0.36  # of the camera, tenths of a metre across, which is 36 mm
 _ROOM = 1.2  # by how much the box around the head is larger than the neutral, for what expressions and eyes add
@@ -106,18 +107,26 @@ def _add_mesh(stage: Usd.Stage, track: Track, shaped: ShapedHead) -> UsdGeom.Mes
 
 
 def _add_skeleton(stage: Usd.Stage, track: Track) -> UsdSkel.Skeleton:
-    """The joints at rest: the head's at its origin, the eyes' at their centres of rotation."""
+    """The joints at rest: the neck's where the head turns, the head's is its origin, the eyes' where they turn."""
     skeleton = UsdSkel.Skeleton.Define(stage, _HEAD.AppendChild("skeleton"))
-    places = [Gf.Matrix4d(1).SetTranslate(Gf.Vec3d(*place)) for place in _joint_places(track)]
+    local = _joint_places(track)
+    in_head = local.copy()
+    in_head[_HEAD_JOINT] = 0
+    bind, rest = (
+        Vt.Matrix4dArray([Gf.Matrix4d(1).SetTranslate(Gf.Vec3d(*place)) for place in places])
+        for places in (in_head, local)
+    )
     skeleton.CreateJointsAttr(Vt.TokenArray(_JOINTS))
-    skeleton.CreateBindTransformsAttr(Vt.Matrix4dArray(places))
-    skeleton.CreateRestTransformsAttr(Vt.Matrix4dArray(places))  # the head's is the identity, so local is global
+    skeleton.CreateBindTransformsAttr(bind)
+    skeleton.CreateRestTransformsAttr(rest)
     return skeleton
 
 
 def _joint_places(track: Track) -> np.ndarray:
-    """Places (3,3) of the joints in the head's frame, y up."""
-    return np.concatenate([np.zeros((1, 3)), eye_centres(track.model(), neutral_code(track)) * AXES])
+    """Places (4,3) of the joints at rest, each below its parent, the neck's in the head's frame; y up."""
+    decoder, code = track.model(), neutral_code(track)
+    neck = neck_joint(decoder, code)
+    return np.stack([neck, -neck, *(eye_centres(decoder, code) * AXES)])
 
 
 def _bind(mesh: UsdGeom.Mesh, skeleton: UsdSkel.Skeleton) -> None:
@@ -126,7 +135,7 @@ def _bind(mesh: UsdGeom.Mesh, skeleton: UsdSkel.Skeleton) -> None:
     binding.CreateSkeletonRel().SetTargets([skeleton.GetPath()])
     binding.CreateGeomBindTransformAttr(Gf.Matrix4d(1))
     count = len(mesh.GetPointsAttr().Get())  # importers are more used to joints by vertex than to one for all
-    binding.CreateJointIndicesPrimvar(constant=False, elementSize=1).Set(_integers(np.zeros(count)))
+    binding.CreateJointIndicesPrimvar(constant=False, elementSize=1).Set(_integers(np.full(count, _HEAD_JOINT)))
     binding.CreateJointWeightsPrimvar(constant=False, elementSize=1).Set(Vt.FloatArray([1.0] * count))
 
 
@@ -148,9 +157,10 @@ def _add_animation(
         )
     )
     eyes = _eye_turns(track)
-    joints = np.stack([quaternions(rotation), eyes[:, 0], eyes[:, 1]], axis=1)  # (T,3,4) x y z w
+    still = np.tile([0.0, 0.0, 0.0, 1.0], (len(track), 1))
+    joints = np.stack([quaternions(rotation), still, eyes[:, 0], eyes[:, 1]], axis=1)  # (T,4,4) x y z w
     places = np.tile(_joint_places(track), (len(track), 1, 1))
-    places[:, 0] = translation
+    places[:, 0] = rotation @ places[0, 0] + translation
     for code, values, turn, place in zip(codes, track.z[:, track.model().expression], joints, places, strict=True):
         weights.Set(Vt.FloatArray.FromNumpy(np.ascontiguousarray(values, np.float32)), code)
         turns.Set(Vt.QuatfArray([Gf.Quatf(float(w), float(x), float(y), float(z)) for x, y, z, w in turn]), code)

@@ -27,19 +27,28 @@ _Z_UP = np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]])  # x right, y down, z away 
 def export_blender(track: Track, path: Path, options: ExportOptions) -> None:
     """Write a script for Blender: curves, rotations as quaternions (w, x, y, z), z up, the face towards -y at rest; and
     what the scene of the clip's .glb needs."""
-    scene = {
-        "rate": frame_rate(track.times),
-        "size": track.size,
-        "glb": FORMATS["glb"].file.format(clip=source_name(track.clip)),
-        "clip": options.relative(Path(track.clip), path),
-    }
+    scene = _scene(track, path, options) | {"glb": _file(track, "glb")}
     _write("blender", track, path, _rotations(track, options, _z_up_quaternions) | scene)
 
 
 @exporter("maya", "{clip}_maya.py", needs=[Need.ARKIT_CURVES], focal=True)
 def export_maya(track: Track, path: Path, options: ExportOptions) -> None:
-    """Write a script for Maya: curves, rotations as degrees about x, y, z in that order, y up, the face towards z."""
-    _write("maya", track, path, _rotations(track, options, _y_up_angles))
+    """Write a script for Maya: curves, rotations as degrees about x, y, z in that order, y up, the face towards z; and
+    what the scene of the clip's .fbx or .usdz needs."""
+    folder = (options.home or path.parent).resolve().as_posix()
+    scene = _scene(track, path, options) | {"heads": [_file(track, "fbx"), _file(track, "usd")], "folder": folder}
+    _write("maya", track, path, _rotations(track, options, _y_up_angles) | scene)
+
+
+def _scene(track: Track, path: Path, options: ExportOptions) -> dict[str, Any]:
+    """The clip's rate and size, and where it is from the script."""
+    clip = options.relative(Path(track.clip), path)
+    return {"rate": frame_rate(track.times), "size": track.size, "clip": clip}
+
+
+def _file(track: Track, to: str) -> str:
+    """What the clip's file of a format is called."""
+    return FORMATS[to].file.format(clip=source_name(track.clip))
 
 
 def _z_up_quaternions(rotation: np.ndarray) -> list[list[float]]:

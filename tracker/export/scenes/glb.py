@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from selftrack.decoders.rigs.meshopt import compressed
 from selftrack.tracker.export.options import ExportOptions
 from selftrack.tracker.export.registry import Need, exporter
 from selftrack.tracker.geometry.camera import focal_length
@@ -18,11 +19,12 @@ _QUALITY = 92
 @exporter("glb", "{clip}.glb", needs=[Need.BLENDSHAPES], focal=True, timecode=True)
 def export_glb(track: Track, path: Path, options: ExportOptions) -> None:
     """Write the track as binary glTF: mesh, morph targets, animation, camera and texture in one file."""
-    path.write_bytes(glb_bytes(track, options))
+    glb = glb_bytes(track, options)
+    path.write_bytes(compressed(glb) if options.compress else glb)
 
 
 def glb_bytes(track: Track, options: ExportOptions) -> bytes:
-    """Build the .glb of a track."""
+    """Build the .glb of a track, as every importer reads it."""
     from selftrack.tracker.export.scenes._gltf import build_glb
 
     return build_glb(track, head_texture(track, options.folder), focal_length(track, options.focal))

@@ -11,10 +11,9 @@ same quaternion in both. Bones keep their places: those are the avatar's own.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,19 +21,13 @@ from selftrack.decoders.arkit import ARKIT_NAMES
 from selftrack.tracker.export.gaze import directions_of
 from selftrack.tracker.export.options import ExportOptions
 from selftrack.tracker.export.registry import Need, exporter
+from selftrack.tracker.export.tables.messages import Message, write_messages
 from selftrack.tracker.geometry.camera import towards
 
 if TYPE_CHECKING:
     from selftrack.tracker.results.track_file import Track
 
 _LOADED, _CALIBRATED, _MODE = 1, 3, 0  # of /VMC/Ext/OK: the sender is ready
-
-
-class Message(NamedTuple):
-    """An OSC message."""
-
-    address: str
-    arguments: tuple[str | int | float, ...] = ()
 
 
 def vmc_messages(time: float, ok: bool, curves: Mapping[str, float], pose: Mapping[str, float]) -> list[Message]:
@@ -68,10 +61,6 @@ def perfect_sync(name: str) -> str:
 
 @exporter("vmc", "{clip}_vmc.jsonl", needs=[Need.ARKIT_CURVES])
 def export_vmc(track: Track, path: Path, options: ExportOptions) -> None:
-    """Write what streaming sends, a line of JSON a frame: {"time": seconds, "messages": [[address, [arguments]]]}."""
-    curves, pose = track.curves(), track.pose()
-    with open(path, "w", encoding="utf-8") as file:
-        for row, (time, ok) in enumerate(zip(track.times.tolist(), track.ok.tolist(), strict=True)):
-            values, angles = ({name: float(v[row]) for name, v in columns.items()} for columns in (curves, pose))
-            line = {"time": time, "messages": vmc_messages(time, ok, values, angles)}
-            file.write(json.dumps(line) + "\n")
+    """Write what streaming sends, see `messages`."""
+    times, ok = track.times.tolist(), track.ok.tolist()
+    write_messages(track, path, lambda row, *values: vmc_messages(times[row], ok[row], *values))

@@ -1,13 +1,6 @@
-"""Plain OSC 1.0 by UDP, for TouchDesigner, Max, Blender add-ons and scripts.
+"""Plain OSC 1.0 by UDP, for TouchDesigner, Max, add-ons and scripts; the messages are those of the format `osc`.
 
-A frame is a bundle, or several where it is too long for a datagram:
-
-    /frame/time        float   seconds of the stream
-    /frame/ok          int     1, or 0 where no face is seen: then the bundle ends with the next
-    /frame/confidence  float   0..1
-    /head/yaw, /head/pitch, /head/roll    float   degrees, as in curves.csv
-    /head/scale, /head/tx, /head/ty       float   pixels per metre, pixels
-    /face/NAME         float   each curve, 0..1, such as /face/jawOpen
+A frame is a bundle, or several where it is too long for a datagram.
 """
 
 from __future__ import annotations
@@ -15,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from selftrack.errors import of_extra
-from selftrack.tracker.export.tables.vmc import Message
+from selftrack.tracker.export.tables.messages import Message
+from selftrack.tracker.export.tables.osc import osc_messages
 from selftrack.tracker.live.performance import Performance
 from selftrack.tracker.live.senders.registry import Datagrams, Sender, Target, sender
 
@@ -62,19 +56,6 @@ def bundles(messages: Iterable[Message]) -> Iterator[bytes]:
     yield bundle.build().dgram
 
 
-def osc_messages(shown: Performance) -> list[Message]:
-    """The messages of a frame."""
-    messages = [
-        Message("/frame/time", (shown.time,)),
-        Message("/frame/ok", (int(shown.ok),)),
-        Message("/frame/confidence", (shown.confidence,)),
-    ]
-    if shown.ok:
-        messages += [Message(f"/head/{name}", (value,)) for name, value in shown.pose.items()]
-        messages += [Message(f"/face/{name}", (value,)) for name, value in shown.curves.items()]
-    return messages
-
-
 @sender("osc", 9000)
 class Osc(Sender):
     """To anything that reads OSC."""
@@ -84,7 +65,7 @@ class Osc(Sender):
 
     def send(self, shown: Performance) -> None:
         """See `Sender.send`."""
-        self._send(osc_messages(shown))
+        self._send(osc_messages(shown.time, shown.ok, shown.confidence, shown.curves, shown.pose))
 
     def close(self) -> None:
         """See `Sender.close`."""

@@ -20,6 +20,7 @@ from selftrack.decoders.arkit import ARKIT_NAMES
 from selftrack.decoders.head.model import load_head
 from selftrack.errors import UserError
 from selftrack.tracker.export import ExportOptions, known, registry, write
+from selftrack.tracker.export.gaze import eye_centres
 from selftrack.tracker.export.scenes import blend
 from selftrack.tracker.geometry.camera import camera_pose
 from selftrack.tracker.results.track_file import Track
@@ -110,6 +111,8 @@ print("RESULT" + json.dumps({
     "unit": properties(settings)["UnitScaleFactor"][0],
     "up": properties(settings)["UpAxis"][0],
     "points": list(below(mesh, b"Vertices")[0].props[0]),
+    "places": {model.props[1].split(b"\\0")[0].decode(): properties(model)["Lcl Translation"]
+               for model in below(objects, b"Model")},
     "scales": [properties(model)["Lcl Scaling"] for model in below(objects, b"Model")],
     "times": [list(curve["KeyTime"]) for curve in curves],
     "values": [list(curve["KeyValueFloat"]) for curve in curves],
@@ -120,7 +123,7 @@ print("RESULT" + json.dumps({
 @in_blender
 def test_fbx_by_its_own_numbers(performer: Track, tmp_path: Path) -> None:
     """Centimetres, y up, without a scale on any object; keys at the clip's times, of weights in percent and of the
-    head's place and its turn about x, y, z in that order."""
+    neck's place and its turn about x, y, z in that order."""
     path = write(performer, "fbx", tmp_path / "out.fbx", ExportOptions(focal=FOCAL))
     done = subprocess.run([sys.executable, "-c", PARSE, str(path)], capture_output=True, text=True, check=True)
     file = json.loads(done.stdout.split("RESULT")[1].splitlines()[0])
@@ -133,13 +136,28 @@ def test_fbx_by_its_own_numbers(performer: Track, tmp_path: Path) -> None:
     np.testing.assert_allclose(file["scales"], 1, atol=1e-5)
     times = np.array([keys for keys in file["times"] if len(keys) == 5]) / 46_186_158_000  # FBX's ticks of a second
     assert len(times) >= 52 + 6 and np.abs(times - performer.times).max() < 1e-5
+    joint = -np.array(file["places"]["head"])  # of the neck, in the head's frame
+    assert 1 < -joint[1] < 6 < -joint[2] < 12 and abs(joint[0]) < 1e-3, "the joint is between the ears, behind the face"
     turn, place = camera_pose(performer, FOCAL)
     flip = np.diag([1, -1, -1])
-    angles = Rotation.from_matrix(flip @ turn @ flip).as_euler("xyz", degrees=True)
-    expected = np.concatenate([100 * performer.z[:, HEAD.expression], place * [100, -100, -100], angles], axis=1)
+    turned = flip @ turn @ flip
+    neck = place * [100, -100, -100] + turned @ joint
+    angles = Rotation.from_matrix(turned).as_euler("xyz", degrees=True)
+    expected = np.concatenate([100 * performer.z[:, HEAD.expression], neck, angles], axis=1)
     keyed = np.array([values for values in file["values"] if len(values) == 5])
     for values in expected.T:
         assert np.abs(keyed - values).max(axis=1).min() < 1e-2
+
+
+@in_blender
+def test_fbx_has_the_eyes_where_they_turn(performer: Track, tmp_path: Path) -> None:
+    """In centimetres from the head's origin, all below the neck."""
+    path = write(performer, "fbx", tmp_path / "out.fbx", ExportOptions(focal=FOCAL))
+    done = subprocess.run([sys.executable, "-c", PARSE, str(path)], capture_output=True, text=True, check=True)
+    places = json.loads(done.stdout.split("RESULT")[1].splitlines()[0])["places"]
+    rest = torch.cat([torch.from_numpy(performer.identity), torch.zeros(HEAD.size - 60)])
+    for name, centre in zip(("eye_left", "eye_right"), eye_centres(HEAD, rest[None]), strict=True):
+        np.testing.assert_allclose(np.subtract(places[name], places["head"]), centre * [100, -100, -100], atol=1e-2)
 
 
 def test_without_blender_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -323,6 +323,8 @@ def test_blender_builds_the_scene_from_a_named_glb_without_its_clip(
 class Maya:
     """A stand-in for Maya at 29.97 frames a second, that records keys by attribute."""
 
+    rate = RATE
+
     def __init__(self, targets: list[str], selection: list[str]) -> None:
         self.targets, self.selection = targets, selection
         self.keys: dict[str, dict[float, float]] = defaultdict(dict)
@@ -368,14 +370,16 @@ class Maya:
 def maya(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Maya]:
     """`maya(targets, selection)` puts the stand-in where the script imports it."""
 
-    def make(targets: list[str], selection: list[str]) -> Maya:
-        program = Maya(targets, selection)
-        seconds = SimpleNamespace(asUnits=lambda unit: RATE)
+    def make(targets: list[str], selection: list[str], kind: type[Maya] = Maya) -> Maya:
+        program = kind(targets, selection)
+        seconds = SimpleNamespace(asUnits=lambda unit: program.rate)
         time = SimpleNamespace(kSeconds=0, uiUnit=lambda: 1)
         open_maya = SimpleNamespace(MTime=type("MTime", (), {"__new__": lambda *_: seconds, **vars(time)}))
         package, api = ModuleType("maya"), ModuleType("maya.api")
-        package.cmds, package.api, api.OpenMaya = program, api, open_maya
-        modules = {"maya": package, "maya.cmds": program, "maya.api": api, "maya.api.OpenMaya": open_maya}
+        mel = SimpleNamespace(eval=lambda text: program.calls.append(text))
+        package.cmds, package.mel, package.api, api.OpenMaya = program, mel, api, open_maya
+        modules = {"maya": package, "maya.cmds": program, "maya.mel": mel}
+        modules |= {"maya.api": api, "maya.api.OpenMaya": open_maya}
         for name, module in modules.items():
             monkeypatch.setitem(sys.modules, name, module)
         return program
@@ -438,3 +442,156 @@ def test_maya_says_what_is_missing(
     with pytest.raises(RuntimeError, match=words):
         run(script(performer, "maya", tmp_path, **settings))
     assert not program.keys
+
+
+class Stage(Maya):
+    """A stand-in for an empty scene of Maya's at 24 frames a second, into which a head with a camera is imported."""
+
+    rate = 24.0
+    units = {"ntsc": 30, "29.97fps": 30000 / 1001, "23.976fps": 24000 / 1001, "film": 24, "pal": 25, "palf": 50}
+    units |= {"59.94fps": 60000 / 1001, "ntscf": 60, "120fps": 120}
+
+    def __init__(self, targets: list[str], selection: list[str]) -> None:
+        super().__init__(targets, selection)
+        self.nodes = {"camera": ["|persp|perspShape"], "animCurve": ["mine"], "blendShape": []}
+        self.calls: list[str] = []
+        self.imported: list[str] = []
+        self.values: dict[str, object] = {}
+
+    def ls(
+        self,
+        names: list[str] | None = None,
+        selection: bool = False,
+        type: str | None = None,
+        long: bool = False,
+    ) -> list[str]:
+        return list(self.nodes[type]) if long else super().ls(names, selection, type)
+
+    def loadPlugin(self, name: str, quiet: bool) -> None:
+        self.calls.append(name)
+
+    def file(self, path: str, i: bool, type: str, ignoreVersion: bool) -> None:
+        assert "fbxmaya" in self.calls and "FBXImportMode -v add" in self.calls and i and type == "FBX"
+        self.arrive(path)
+
+    def mayaUSDImport(self, file: str, primPath: str, readAnimData: bool) -> None:
+        assert "mayaUsdPlugin" in self.calls and readAnimData
+        self.arrive(file)
+
+    def arrive(self, path: str) -> None:
+        self.imported.append(path)
+        self.rate_then = self.rate
+        self.nodes["camera"].append("|camera|cameraShape")
+        self.nodes["animCurve"].append("head_jawOpen")
+        self.nodes["blendShape"].append("headShapes")
+
+    def currentUnit(self, query: bool = False, angle: bool = False, time: str = "") -> str:
+        if time:
+            if time not in self.units:
+                raise RuntimeError("Invalid time unit")
+            self.rate = self.units[time]
+        return "deg"
+
+    def setAttr(self, attribute: str, value: object) -> None:
+        self.values[attribute] = value
+
+    def getAttr(self, attribute: str) -> float:
+        assert attribute == "|camera|cameraShape.farClipPlane"
+        return 2000.0
+
+    def keyframe(self, nodes: list[str], edit: bool, relative: bool, timeChange: int) -> None:
+        assert edit and relative
+        self.shifted = nodes, timeChange
+
+    def lookThru(self, camera: str) -> None:
+        self.seen = camera
+
+    def imagePlane(self, camera: str, fileName: str, showInAllViews: bool) -> list[str]:
+        self.plate = camera, fileName
+        return ["|camera|cameraShape->|plate", "plateShape"]
+
+    def blendShape(self, node: str, query: bool, geometry: bool) -> list[str]:
+        return {"headShapes": ["headShape"]}[node]
+
+    def select(self, nodes: list[str]) -> None:
+        self.selection = nodes
+
+    def currentTime(self, frame: int) -> None:
+        self.now = frame
+
+
+@pytest.mark.parametrize("name", ["my.fbx", "my.usdz"])
+def test_maya_builds_the_scene_from_the_head_beside_the_script(
+    maya: Callable[..., Maya], performer: Track, tmp_path: Path, name: str
+) -> None:
+    """At the clip's rate, before the import; the clip behind what the camera sees, farther than the head."""
+    program, results = maya([], [], Stage), tmp_path / "results"
+    results.mkdir()
+    (tmp_path / "my.mp4").touch()
+    (results / name).touch()
+    run(script(replace(performer, clip=str(tmp_path / "my.mp4")), "maya", results))
+    assert program.imported == [(results / name).as_posix()] and program.rate_then == program.rate == RATE
+    assert set(program.range.values()) == {18_000, 18_007} and program.now == 18_000
+    width, height = performer.size
+    resolution = {"width": width, "height": height, "deviceAspectRatio": width / height}
+    assert resolution.items() <= {name.partition(".")[2]: value for name, value in program.values.items()}.items()
+    camera, file = program.plate
+    assert camera == program.seen == "|camera|cameraShape" and Path(file).samefile(tmp_path / "my.mp4")
+    assert program.values["|camera|cameraShape.renderable"] and not program.values["|persp|perspShape.renderable"]
+    assert program.values["plateShape.type"] == 2 and program.values["plateShape.useFrameExtension"] is True
+    assert program.values["plateShape.frameOffset"] == 0 and 1900 < program.values["plateShape.depth"] < 2000
+    assert program.selection == ["headShape"] and program.open == 0 and not hasattr(program, "shifted")
+
+
+def test_maya_prefers_the_fbx_and_a_first_frame_moves_what_came(
+    maya: Callable[..., Maya], performer: Track, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """Of the curves only those that came with the head."""
+    program = maya([], [], Stage)
+    for name in ("take {1}.fbx", "take {1}.usdz"):
+        (tmp_path / name).touch()
+    path = script(performer, "maya", tmp_path)
+    path.write_text(path.read_text().replace("\nFIRST_FRAME = 0", "\nFIRST_FRAME = 1001"))
+    run(path)
+    assert program.imported == [(tmp_path / "take {1}.fbx").as_posix()]
+    assert program.shifted == (["head_jawOpen"], 1001) and set(program.range.values()) == {19_001, 19_008}
+    assert "take {1}.mp4: not there, so the camera shows no clip" in capsys.readouterr().out
+
+
+def test_mayas_scene_has_the_clips_rate(maya: Callable[..., Maya], minute: Track, tmp_path: Path) -> None:
+    """Where Maya has that; else the scene keeps its own, and the range is the track's in seconds."""
+    program, steps = maya([], [], Stage), np.diff(minute.times)
+    (tmp_path / "other.fbx").touch()
+    run(script(minute, "maya", tmp_path, HEAD_FILE=str(tmp_path / "other.fbx")))
+    if np.ptp(steps) < 1e-6:
+        assert program.rate_then == pytest.approx(1 / steps.mean())
+    assert program.range["minTime"] == np.floor(round(minute.times[0] * program.rate, 3))
+    assert program.range["maxTime"] == np.ceil(round(minute.times[-1] * program.rate, 3))
+
+
+def test_maya_finds_the_head_where_the_script_was_written(
+    maya: Callable[..., Maya], performer: Track, tmp_path: Path
+) -> None:
+    """The Script Editor tells no file of what it runs."""
+    program = maya([], [], Stage)
+    (tmp_path / "take {1}.usdz").touch()
+    exec(compile(script(performer, "maya", tmp_path).read_text(), "<maya console>", "exec"), {"__name__": "__main__"})
+    assert program.imported == [(tmp_path / "take {1}.usdz").as_posix()]
+
+
+def test_maya_keys_what_is_selected_though_a_head_is_there(
+    maya: Callable[..., Maya], performer: Track, tmp_path: Path
+) -> None:
+    program = maya(["jawOpen"], ["face"], Stage)
+    (tmp_path / "take {1}.fbx").touch()
+    run(script(performer, "maya", tmp_path))
+    assert program.keys["faceShapes.jawOpen"] and not program.imported and program.rate == 24
+
+
+def test_maya_says_that_a_file_has_no_head(maya: Callable[..., Maya], performer: Track, tmp_path: Path) -> None:
+    program = maya([], [], Stage)
+    (tmp_path / "take {1}.fbx").touch()
+    program.arrive = lambda path: None
+    with pytest.raises(RuntimeError, match="no head with a camera came from it"):
+        run(script(performer, "maya", tmp_path))
+    assert program.open == 0

@@ -22,6 +22,7 @@ from selftrack.decoders.arkit import ARKIT_NAMES
 from selftrack.decoders.head.model import load_head
 from selftrack.decoders.landmarks import LEFT_IRIS, RIGHT_IRIS
 from selftrack.tracker.export import ExportOptions, export, write
+from selftrack.tracker.geometry.camera import camera_pose, focal_length
 from selftrack.tracker.pipeline import TrackConfig, track_clip
 from selftrack.tracker.results.track_file import Track, load
 from selftrack.tracker.subjects import PersonConfig
@@ -89,10 +90,15 @@ class Reader:
         points = self.attribute("POSITION") + np.tensordot(weights, self.targets().astype(float), 1)
         return points[self.triangles()]
 
+    def placed(self, frame: int, points: np.ndarray) -> np.ndarray:
+        """Where points (N,3) of the node `head` are in the world: below `neck`, which alone is animated."""
+        turn, place = (self.channel(path, "neck")[1][frame] for path in ("rotation", "translation"))
+        assert not self.nodes["head"].rotation
+        return Rotation.from_quat(turn).apply(points + np.array(self.nodes["head"].translation)) + place
+
     def pixels(self, frame: int, size: tuple[int, int]) -> np.ndarray:
         """Corners (F,3,2) on the screen of the file's camera, as the specification projects them."""
-        turn, place = (self.channel(path)[1][frame] for path in ("rotation", "translation"))
-        x, y, z = np.moveaxis(Rotation.from_quat(turn).apply(self.shapes(frame).reshape(-1, 3)) + place, -1, 0)
+        x, y, z = np.moveaxis(self.placed(frame, self.shapes(frame).reshape(-1, 3)), -1, 0)
         view = self.document.cameras[0].perspective
         half = np.tan(view.yfov / 2)
         ndc = np.stack([x / -z / half / view.aspectRatio, -y / -z / half], -1)
@@ -127,8 +133,8 @@ def test_base_and_weights_give_the_vertices(performer: Track, glb: Reader) -> No
 def test_every_target_is_named_and_keyed_at_the_clips_times(performer: Track, glb: Reader) -> None:
     assert tuple(glb.mesh.extras["targetNames"]) == ARKIT_NAMES
     assert {len(primitive.targets) for primitive in glb.primitives} == {52}
-    for path, width in {"weights": 52, "rotation": 4, "translation": 3}.items():
-        times, values = glb.channel(path)
+    for (path, node), width in {("weights", "head"): 52, ("rotation", "neck"): 4, ("translation", "neck"): 3}.items():
+        times, values = glb.channel(path, node)
         np.testing.assert_allclose(times, performer.times, atol=1e-6)
         assert values.shape == (12, width)
     np.testing.assert_array_equal(glb.channel("weights")[1], performer.z[:, HEAD.expression])
@@ -142,12 +148,13 @@ def test_the_meshs_own_weights_are_the_least_of_the_clip(make_track: MakeTrack, 
     assert dict(zip(ARKIT_NAMES, glb.mesh.weights, strict=True)) == least
 
 
-def test_nodes_are_a_head_with_eyes_and_jaw_and_a_camera(glb: Reader) -> None:
+def test_nodes_are_a_head_on_a_neck_with_eyes_and_jaw_and_a_camera(glb: Reader) -> None:
     def below(name: str) -> set[str]:
         return {glb.document.nodes[child].name for child in glb.nodes[name].children}
 
     assert [glb.document.nodes[root].name for root in glb.document.scenes[0].nodes] == ["performance"]
-    assert below("performance") == {"head", "camera"} and below("head") == {"eye_left", "eye_right", "jaw"}
+    assert below("performance") == {"neck", "camera"} and below("neck") == {"head"}
+    assert below("head") == {"eye_left", "eye_right", "jaw"}
     assert [name for name, node in glb.nodes.items() if node.mesh is not None] == ["head"]
     assert not glb.nodes["performance"].translation and not glb.nodes["performance"].rotation
 
@@ -163,6 +170,28 @@ def test_each_part_has_its_material(glb: Reader) -> None:
     assert {tuple(surface.baseColorFactor) for surface in surfaces.values()} == {(1, 1, 1, 1)}
     rough = {name: surface.roughnessFactor for name, surface in surfaces.items()}
     assert rough["eyes"] < rough["teeth"] < rough["mouth"] < rough["skin"] < 1
+
+
+def test_the_neck_leaves_the_head_where_the_track_has_it(performer: Track, glb: Reader, tmp_path: Path) -> None:
+    """In every frame, for a stated lens too."""
+    points = np.random.default_rng(1).uniform(-0.2, 0.2, (20, 3))
+    stated = Reader(write(performer, "glb", tmp_path / "stated.glb", ExportOptions(focal=700.0)))
+    for file, focal in ((glb, focal_length(performer, None)), (stated, 700.0)):
+        turn, place = camera_pose(performer, focal)
+        for frame in range(len(performer)):
+            ours = (points * OURS) @ turn[frame].T + place[frame]
+            np.testing.assert_allclose(file.placed(frame, points), ours * OURS, atol=2e-6)
+
+
+def test_the_neck_turns_between_the_ears_below_their_middle(performer: Track, glb: Reader) -> None:
+    """By points of the face: on the midline, behind the cheeks' outline, between eyes and chin in height."""
+    joint = -np.array(glb.nodes["head"].translation)
+    neutral = performer.z[:1].copy()
+    neutral[:, HEAD.expression] = 0
+    points = HEAD.landmarks478(HEAD.geometry(torch.from_numpy(neutral)))[0].numpy() * OURS
+    before_ears, chin, eyes = points[[234, 454]], points[152], points[[LEFT_IRIS, RIGHT_IRIS]]
+    assert joint[0] == 0 and chin[1] + 0.02 < joint[1] < before_ears[:, 1].min() < eyes[:, 1].min()
+    assert 0.02 < before_ears[:, 2].min() - joint[2] < 0.07, "metres behind where the cheeks end at the ears"
 
 
 @pytest.mark.parametrize("side", ["Left", "Right"])
@@ -220,6 +249,34 @@ def test_front_teeth_face_the_viewer(glb: Reader) -> None:
     assert left.any() and (normals[left, 0] > 0).all(), "those at the side face sideways"
 
 
+def test_compressed_it_has_the_same_numbers(
+    performer: Track, glb: Reader, decode_meshopt: Callable, tmp_path: Path
+) -> None:
+    """Less than half as long, bit by bit the same, in the form that the extension asks for."""
+    path = write(performer, "glb", tmp_path / "small.glb", ExportOptions(compress=True))
+    assert path.stat().st_size < 0.5 * (tmp_path / "out.glb").stat().st_size
+    plain, small = glb.document, pygltflib.GLTF2().load(str(path))
+    assert small.extensionsRequired == small.extensionsUsed == ["EXT_meshopt_compression"]
+    stored, unpacked = small.buffers
+    assert unpacked.extensions == {"EXT_meshopt_compression": {"fallback": True}} and unpacked.uri is None
+    assert stored.byteLength == len(small.binary_blob()) and small.accessors == plain.accessors
+    at, packed = 0, 0
+    for before, view in zip(plain.bufferViews, small.bufferViews, strict=True):
+        data = plain.binary_blob()[before.byteOffset :][: before.byteLength]
+        own = view.extensions.get("EXT_meshopt_compression")
+        assert view.byteLength == before.byteLength and view.target == before.target
+        if own is None:
+            assert view.buffer == 0 and small.binary_blob()[view.byteOffset :][: view.byteLength] == data
+            continue
+        assert (view.buffer, view.byteOffset) == (1, at) and own["byteOffset"] % 4 == 0 == own["buffer"]
+        assert own["mode"] == "ATTRIBUTES" and own["count"] * own["byteStride"] == len(data)
+        stream = small.binary_blob()[own["byteOffset"] :][: own["byteLength"]]
+        if packed % 40 == 0:  # the rule of the specification, in plain Python, takes its time
+            assert decode_meshopt(stream, own["count"], own["byteStride"]).tobytes() == data
+        at, packed = at + len(data), packed + 1
+    assert at == unpacked.byteLength and packed > 400
+
+
 def test_timecode_is_with_the_asset(make_track: MakeTrack, glb: Reader, tmp_path: Path) -> None:
     coded = replace(make_track([0.0, 0.04]), timecode="10:00:00:05", timecode_rate=25.0)
     document = pygltflib.GLTF2().load(str(write(coded, "glb", tmp_path / "coded.glb")))
@@ -229,7 +286,7 @@ def test_timecode_is_with_the_asset(make_track: MakeTrack, glb: Reader, tmp_path
 
 def test_rotations_do_not_jump(glb: Reader) -> None:
     """A whole turn in eleven steps: neighbouring quaternions are near, never opposite."""
-    turns = glb.channel("rotation")[1].astype(float)
+    turns = glb.channel("rotation", "neck")[1].astype(float)
     np.testing.assert_allclose(np.linalg.norm(turns, axis=1), 1, atol=1e-6)
     assert (turns[1:] * turns[:-1]).sum(1).min() > np.cos(np.pi / 11) - 0.01
     assert turns[0] @ turns[-1] == pytest.approx(-1, abs=0.02)
@@ -276,7 +333,7 @@ def outline(corners: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def test_with_the_stated_lens_the_origin_stays(make_track: MakeTrack, tmp_path: Path) -> None:
     track = make_track([0.0], f=7.0, tx=100.0, ty=250.0)
     glb = Reader(write(track, "glb", tmp_path / "o.glb", ExportOptions(focal=800.0)))
-    x, y, z = glb.channel("translation")[1][0]
+    x, y, z = glb.placed(0, np.zeros((1, 3)))[0]
     view = glb.document.cameras[0].perspective
     assert 180 / np.tan(view.yfov / 2) == pytest.approx(800) and view.aspectRatio == pytest.approx(640 / 360)
     assert -z == pytest.approx(800 / np.exp(7.0), rel=1e-5)

@@ -19,7 +19,7 @@ from selftrack.decoders.arkit import ARKIT_NAMES
 from selftrack.decoders.head.model import load_head
 from selftrack.tracker.export import ExportOptions, write
 from selftrack.tracker.export.gaze import gaze_directions
-from selftrack.tracker.geometry.camera import camera_pose
+from selftrack.tracker.geometry.camera import camera_pose, focal_length
 from selftrack.tracker.results.track_file import Track
 
 pytest.importorskip("pxr", reason="usd-core is an extra")
@@ -121,24 +121,31 @@ def test_through_a_long_lens_it_is_where_the_track_has_it(performer: Track, tmp_
 def test_the_camera_is_the_stated_one(make_track: MakeTrack, tmp_path: Path) -> None:
     """A head of 7.0 at 800 pixels: the origin is where the track has it, at focal length over scale."""
     usd = Reader(write(make_track([0.0], f=7.0, tx=100.0, ty=250.0), "usd", tmp_path / "o.usdz", ExportOptions(800.0)))
-    (origin,) = [m.ExtractTranslation() for m in usd.skeleton.ComputeJointSkelTransforms(0.0)[:1]]
+    (origin,) = [m.ExtractTranslation() for m in usd.skeleton.ComputeJointSkelTransforms(0.0)[1:2]]
     assert -origin[2] == pytest.approx(800 / np.exp(7.0), rel=1e-5)
     np.testing.assert_allclose(usd.pixels(np.array([origin]), (640, 360)), [[100, 250]], atol=1e-3)
     near, far = usd.camera.GetClippingRangeAttr().Get()
     assert near < -origin[2] < far
 
 
-def test_joints_are_the_head_and_its_eyes(performer: Track, usd: Reader) -> None:
-    """Eyes look where the gaze of the track is, from inside the mesh's own eyes; left is the subject's, +x."""
-    assert list(usd.skeleton.GetJointOrder()) == ["head", "head/eye_left", "head/eye_right"]
+def test_joints_are_the_neck_the_head_and_its_eyes(performer: Track, usd: Reader) -> None:
+    """Eyes look where the gaze of the track is, from inside the mesh's own eyes; left is the subject's, +x. The head
+    goes with the neck, and its origin is where the track has it."""
+    assert list(usd.skeleton.GetJointOrder()) == ["neck", "neck/head", "neck/head/eye_left", "neck/head/eye_right"]
+    turn, place = camera_pose(performer, focal_length(performer, None))
     looks = gaze_directions(performer)
     for frame, code in enumerate(usd.codes):
         turns = usd.skeleton.ComputeJointLocalTransforms(code)
         for eye in (0, 1):
-            look = turns[1 + eye].TransformDir(Gf.Vec3d(0, 0, 1))
+            look = turns[2 + eye].TransformDir(Gf.Vec3d(0, 0, 1))
             np.testing.assert_allclose(look, looks[frame, eye] * OURS, atol=1e-6)
+        assert turns[1].GetOrthonormalized().ExtractRotation().GetAngle() == pytest.approx(0, abs=1e-3)
+        head = usd.skeleton.ComputeJointSkelTransforms(code)[1]
+        origin, front = head.Transform(Gf.Vec3d(0)), head.TransformDir(Gf.Vec3d(0, 0, 1))
+        np.testing.assert_allclose(origin, place[frame] * OURS, atol=2e-6)
+        np.testing.assert_allclose(front, turn[frame] @ [0, 0, -1] * OURS, atol=1e-6)
     points = np.array(usd.mesh.GetPointsAttr().Get())
-    for joint, part in ((1, "eye_left"), (2, "eye_right")):
+    for joint, part in ((2, "eye_left"), (3, "eye_right")):
         own = points[HEAD.faces[HEAD.face_parts == HEAD.part_names.index(part)].unique()]
         centre = np.array(usd.skeleton.GetJointWorldBindTransforms()[joint].ExtractTranslation())
         assert (own.min(0) < centre).all() and (centre < own.max(0)).all()

@@ -5,13 +5,20 @@ from collections.abc import Callable
 
 import pytest
 
-from selftrack.tracker.live.senders.osc import MOST_BYTES, Osc, bundles, osc_messages
+from selftrack.tracker.export.tables.messages import Message
+from selftrack.tracker.export.tables.osc import osc_messages
+from selftrack.tracker.live.performance import Performance
+from selftrack.tracker.live.senders.osc import MOST_BYTES, Osc, bundles
 from selftrack.tracker.live.senders.registry import Target
+
+
+def messages(sent: Performance) -> list[Message]:
+    return osc_messages(sent.time, sent.ok, sent.confidence, sent.curves, sent.pose)
 
 
 def test_all_values_arrive_in_datagrams_of_a_packet(shown: Callable, osc: Callable) -> None:
     sent = shown(yaw=12.5)
-    packets = list(bundles(osc_messages(sent)))
+    packets = list(bundles(messages(sent)))
     assert len(packets) > 1 and all(len(packet) <= MOST_BYTES for packet in packets)
     read = {address: values[0] for packet in packets for address, values in osc(packet)}
     assert read.pop("/frame/ok") == 1
@@ -22,7 +29,7 @@ def test_all_values_arrive_in_datagrams_of_a_packet(shown: Callable, osc: Callab
 
 
 def test_without_a_face_only_the_frame_is_sent(shown: Callable, osc: Callable) -> None:
-    (packet,) = bundles(osc_messages(shown(ok=False)))
+    (packet,) = bundles(messages(shown(ok=False)))
     assert [address for address, _ in osc(packet)] == ["/frame/time", "/frame/ok", "/frame/confidence"]
     assert dict(osc(packet))["/frame/ok"] == [0]
 
