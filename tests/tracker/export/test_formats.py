@@ -33,7 +33,7 @@ from selftrack.tracker.results.smoothing import CleanConfig, clean
 from selftrack.tracker.results.track_file import Track
 
 TIMES = [0.0, 0.04, 0.08]
-ANY = {"csv", "edl", "exr", "mov", "npz", "nuke", "obj", "osc", "otio", "parquet", "ply", "png", "vertices"}
+ANY = {"csv", "edl", "exr", "mov", "nk", "npz", "nuke", "obj", "osc", "otio", "parquet", "ply", "png", "vertices"}
 ARKIT = {"character-csv", "character-glb"} | {
     "flame",
     "livelink",

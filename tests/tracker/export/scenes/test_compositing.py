@@ -1,8 +1,10 @@
-"""Nuke's channel file and After Effects' keyframes, by readers that follow the rules of these programs."""
+"""Nuke's channel file and script and After Effects' keyframes, by readers that follow the rules of these programs."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +66,50 @@ def test_nukes_frames_count_from_one_and_angles_go_on(turning: Track, tmp_path: 
 def test_nukes_frames_are_whole_and_once_each(make_track: MakeTrack, tmp_path: Path) -> None:
     times = np.array([0, 0.04, 0.043, 0.08, 0.16, 0.2])
     assert channels(make_track(times), tmp_path)[:, 0].tolist() == [1, 2, 3, 5, 6]
+
+
+def words(text: str) -> list[str]:
+    """The words of a list in Tcl: between braces as they are, between double quotes without backslashes."""
+    found = re.findall(r'\{((?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*)\}|"((?:\\.|[^"\\])*)"|(\S+)', text)
+    return [braced or re.sub(r"\\(.)", r"\1", quoted) or plain for braced, quoted, plain in found]
+
+
+def nodes(script: str) -> dict[str, dict[str, str]]:
+    """The knobs of each node of a script of Nuke, by class."""
+    read = words(script)
+    knobs = {kind: words(body) for kind, body in zip(read[::2], read[1::2], strict=True)}
+    return {kind: dict(zip(each[::2], each[1::2], strict=True)) for kind, each in knobs.items()}
+
+
+def animated(knob: str) -> tuple[np.ndarray, np.ndarray]:
+    """Frames (N,) and values (N,3) of a knob of three curves."""
+    curves = [words(curve) for curve in words(knob)]
+    assert [curve.pop(0) for curve in curves] == ["curve"] * 3
+    frames = [[int(word.removeprefix("x")) for word in curve[::2]] for curve in curves]
+    assert frames[0] == frames[1] == frames[2]
+    return np.array(frames[0]), np.array([[float(word) for word in curve[1::2]] for curve in curves]).T
+
+
+def test_nukes_script_has_the_clip_its_camera_and_the_heads_motion(turning: Track, tmp_path: Path) -> None:
+    clip, folder = tmp_path / "raw [take] $1.mp4", tmp_path / "work"
+    folder.mkdir()
+    track = replace(turning, clip=str(clip))
+    found = nodes(write(track, "nk", folder / "shot.nk", ExportOptions(focal=FOCAL)).read_text())
+    assert list(found) == ["Root", "Read", "Camera2", "Axis2"]
+    root, read, camera, axis = found.values()
+    width, height = track.size
+    assert read["file"] == f"[file dirname [value root.name]]/../{clip.name}"
+    assert read["format"] == root["format"] == f"{width} {height} 0 0 {width} {height} 1 clip"
+    assert (root["first_frame"], root["last_frame"], root["fps"]) == ("301", "315", "29.97003")
+    assert float(camera["focal"]) / float(camera["haperture"]) * width == pytest.approx(FOCAL)
+    assert float(camera["vaperture"]) / float(camera["haperture"]) == pytest.approx(height / width)
+    assert not {"translate", "rotate"} & set(camera), "it stands at the origin and looks along -z"
+    rows = channels(track, tmp_path)
+    for name, columns in (("translate", slice(1, 4)), ("rotate", slice(4, 7))):
+        frames, values = animated(axis[name])
+        np.testing.assert_array_equal(frames, rows[:, 0])
+        np.testing.assert_array_equal(values, rows[:, columns])
+    assert axis["rot_order"] == "ZXY"
 
 
 def keyframes(track: Track, folder: Path) -> tuple[dict[str, float], dict[str, np.ndarray]]:
