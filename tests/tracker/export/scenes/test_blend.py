@@ -72,10 +72,10 @@ def performer(make_track: Callable[..., Track]) -> Track:
     return replace(track.with_codes(z), identity=identity)
 
 
-def read(path: Path, track: Track) -> dict[str, np.ndarray]:
+def read(path: Path, track: Track, rate: float = RATE) -> dict[str, np.ndarray]:
     """What Blender shows of a file at the times of a track: vertices (T,N,3) in its camera's frame, and more."""
     target = path.with_suffix(".npz")
-    command = [sys.executable, "-c", READ, str(path), str(target), str(RATE), *map(str, track.times)]
+    command = [sys.executable, "-c", READ, str(path), str(target), str(rate), *map(str, track.times)]
     subprocess.run(command, capture_output=True, text=True, check=True)
     return dict(np.load(target))
 
@@ -93,6 +93,21 @@ def test_every_frame_has_the_vertices_of_the_track(to: str, suffix: str, perform
     np.testing.assert_allclose(seen["lens"], FOCAL / np.array(performer.size), rtol=1e-4)
     if to == "fbx":
         assert set(seen["keys"]) == {"Basis", *ARKIT_NAMES} and seen["images"].tolist() == [256]
+
+
+@in_blender
+@pytest.mark.parametrize("rate", [24000 / 1001, 24, 25, 30, 50, 60000 / 1001, 60, 120])
+@pytest.mark.parametrize("to,suffix", [("fbx", "fbx"), ("alembic", "abc")])
+def test_at_every_rate_a_frame_stands_at_its_time(
+    to: str, suffix: str, rate: float, performer: Track, tmp_path: Path
+) -> None:
+    track = replace(performer, times=np.arange(5) / rate)
+    seen = read(write(track, to, tmp_path / f"out.{suffix}", ExportOptions(focal=FOCAL)), track, rate)
+    turn, place = camera_pose(track, FOCAL)
+    shapes = HEAD.geometry(torch.from_numpy(track.z)).numpy().astype(float)
+    expected = (np.einsum("tij,tvj->tvi", turn, shapes) + place[:, None]) * [1, -1, -1]
+    worst = max(cKDTree(theirs).query(ours)[0].max() for ours, theirs in zip(expected, seen["frames"], strict=True))
+    assert worst < 1e-4, f"{1000 * worst:.2f} mm"
 
 
 PARSE = """
