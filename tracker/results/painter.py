@@ -15,7 +15,7 @@ from selftrack.decoders.mesh.rasterizer import Fragments, interpolate, rasterize
 from selftrack.decoders.mesh.shading import HEADLIGHT, lambert
 from selftrack.errors import UserError
 from selftrack.tracker.results.regions import PARTS, POINTS_OF, doubtful
-from selftrack.tracker.results.texture import INNER, TEETH, TextureConfig
+from selftrack.tracker.results.texture import INNER, TEETH, TextureConfig, light_in_mouth
 from selftrack.tracker.results.track_file import Track
 
 MODES = ("split", "mesh", "wire", "points", "texture")
@@ -28,7 +28,6 @@ _WARNING = (1.0, 0.55, 0.1)  # RGB of a region that is not to be trusted
 _NEAR, _FAR = 0.006, 0.014  # metres from a region's landmarks, within which it is coloured fully, and not at all
 _DARK = 0.15  # share of the light that is left in a shut mouth
 _OPEN = 0.12  # gap between the lips over the mouth's width from which its inside is lit as far as light reaches
-_TEETH, _DEEP = 0.016, 0.012  # metres behind the lips to which all light reaches, and then 1/e of it as much deeper
 _MOUTH = (*INNER_LIPS, 0, 17, 61, 291)  # inner edges, outer edges and corners of the lips
 _LINE, _SPACE = 1.0, 0.25  # width of a wire in pixels at most, and as a share of the usual edge
 
@@ -98,10 +97,9 @@ class MeshPainter:
         self.teeth = head.faces[of_teeth].unique()
         self.weight[head.faces[self.inside]] = 1  # deep as it is, it is seen through the lips alone
         self.reached = torch.ones(len(head.mean))
-        if self.mouth is not None:
-            lips = float(self.mouth(head.mean[None])[0, :2, 2].mean())
+        if not self.textured:  # a clip's own texture has that in it
             deep = head.faces[self.inside].unique()
-            self.reached[deep] = (-(head.mean[deep, 2] - lips - _TEETH).clamp(min=0) / _DEEP).exp()
+            self.reached[deep] = light_in_mouth(head, head.mean[deep])
             self.reached[self.teeth] **= 0.5  # they stand before the cheeks, where more light comes
         self.shown = self.weight[head.faces].amax(1) > 0
         self.extent = head.faces[self.shown].unique().numpy()

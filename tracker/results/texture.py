@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from selftrack.decoders.base import Decoder
-from selftrack.decoders.landmarks import OUTER_EYE_CORNERS
+from selftrack.decoders.landmarks import INNER_LIPS, OUTER_EYE_CORNERS
 from selftrack.decoders.mesh.unwrap import TexelMap, confidence, sample, scatter, surface, texel_map
 from selftrack.tracker.geometry.pose import view_of
 from selftrack.tracker.results.clip import open_clip
@@ -27,6 +27,7 @@ SKIN, INNER = ("head", "neck"), ("cavity_left", "cavity_right", "mouth", "tongue
 EYES, TEETH = ("eye_left", "eye_right"), ("teeth_upper", "teeth_lower")
 SHADE = ((EYES, 0.85), (TEETH, 0.75), (INNER, 0.5))  # share of the skin's light that gets behind lids and lips
 _BROWS = (105, 334)  # upper edges of the brows
+_TEETH, _DEEP = 0.016, 0.012  # metres behind the lips to which all light reaches, and then 1/e of it as much deeper
 _CHUNK = 16384  # texels whose median is taken at a time
 _VARIANCE = 0.15**2  # of a channel in the source at which contrast and exposure tell the gain alike
 
@@ -88,6 +89,7 @@ def clip_texture(track: Track, config: TextureConfig | None = None) -> Tensor:
     matched = carried_on(matched, observed, visible & skin, scalp, reach, seam)
     for parts, share in SHADE:
         matched = torch.where(texels_of(head, parts, config.size) & ~skin, share * matched, matched)
+    matched = matched * _texels_light(head, config.size)
     return blend(observed, visible, observable, matched, seam)
 
 
@@ -224,6 +226,22 @@ def carried_on(matched: Tensor, observed: Tensor, known: Tensor, scalp: Tensor, 
     hair = _smooth(seen[:, nearest[0], nearest[1]], seam)
     fading = torch.from_numpy(np.exp(-((distance / reach) ** 2))).float()
     return (matched + scalp * fading * hair).clamp(0, 1)
+
+
+def light_in_mouth(head: Decoder, points: Tensor) -> Tensor:
+    """The share (N,) of the light that gets to points (N,3) of the mean head inside its mouth; all of it where the
+    decoder does not know where the lips are."""
+    if not head.has_landmarks:
+        return torch.ones(len(points))
+    lips = head.landmarks478(head.mean[None])[0, list(INNER_LIPS), 2].mean()
+    return (-(points[:, 2] - lips - _TEETH).clamp(min=0) / _DEEP).exp()
+
+
+def _texels_light(head: Decoder, size: int) -> Tensor:
+    """The same of the texels (T,T) of mouth and tongue; 1 elsewhere."""
+    inside = texel_map(head, size, texels_of(head, ("mouth", "tongue"), size))
+    light = light_in_mouth(head, surface(head.mean[None], inside)[0])
+    return 1 - scatter((1 - light)[None, None], inside)[0, 0]
 
 
 def scalp_texels(head: Decoder, size: int) -> Tensor:

@@ -198,6 +198,17 @@ def test_hair_goes_on_over_the_scalp_and_fades_out() -> None:
     assert carried_on(skin, observed, known & False, scalp, reach=16, seam=4) is skin
 
 
+def test_the_mouth_gets_darker_with_depth(turning: Turning) -> None:
+    """Against the tongue of the mean texture: its tip keeps its light, its root has next to none."""
+    texture = clip_texture(turning, TextureConfig(size=256))
+    tongue = texel_map(HEAD, 256, texels_of(HEAD, ("tongue",), 256))
+    depth = surface(HEAD.mean[None], tongue)[0, :, 2]
+    row, column = tongue.texel.T
+    share = texture[:, row, column].mean(0) / HEAD.mean_texture[:, row, column].mean(0)
+    tip, root = depth < depth.min() + 0.005, depth > depth.min() + 0.05
+    assert share[root].max() < 0.05 * share[tip].median()
+
+
 def test_the_scalp_is_above_the_brows() -> None:
     scalp, head = scalp_texels(HEAD, 128), texels_of(HEAD, ("head",), 128)
     texels = texel_map(HEAD, 128, head)
