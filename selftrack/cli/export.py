@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from selftrack.command import run
 from selftrack.errors import UserError
 from selftrack.tracker import export as exports
-from selftrack.tracker.export import FORMATS, GROUPS
+from selftrack.tracker.export import FORMATS, GROUPS, taking
 
 
 def export(
@@ -73,20 +74,18 @@ def export(
         raise UserError(f"--to names {len(formats)} formats; name one{' for the file of -o' if formats else ''}")
     for option, given in (("focal", focal), ("timecode", timecode)):
         if given is not None and not any(getattr(FORMATS[name], option) for name in formats):
-            taking = ", ".join(sorted(name for name, format_ in FORMATS.items() if getattr(format_, option)))
+            counting = ", ".join(sorted(name for name, format_ in FORMATS.items() if getattr(format_, option)))
             raise UserError(
-                f"--{option} does not count in {', '.join(formats)}; leave it out, or write one of {taking}"
+                f"--{option} does not count in {', '.join(formats)}; leave it out, or write one of {counting}"
             )
-    asked = {field for name in formats for field in FORMATS[name].asks}
-    for option, file in (("flame", flame), ("flame_landmarks", flame_landmarks)):
-        if file is not None and option not in asked:
-            raise UserError(f"--{option.replace('_', '-')} is for --to flame; leave it out")
-    if character is not None and "character" not in asked:
-        raise UserError("--character is for --to character; leave it out")
-    if compress and "glb" not in formats:
-        raise UserError("--compress is for --to glb; leave it out")
-    if against is not None and "viewer" not in formats:
-        raise UserError("--against is for --to viewer; leave it out")
+    own: dict[str, Any] = {
+        "compress": compress,
+        "against": against,
+        "flame": flame,
+        "flame_landmarks": flame_landmarks,
+        "character": character,
+    }
+    _check(formats, [option for option, given in own.items() if given])
     if neutral_frame is not None and not clean:
         raise UserError("--neutral-frame is a part of the clean-up; add --clean")
     if not folder.exists():
@@ -97,16 +96,17 @@ def export(
 
     cleaning = CleanConfig(neutral_frame=neutral_frame) if clean else None
     ranges = read_ranges(range_file) if range_file else None
-    options = ExportOptions(
-        focal=focal,
-        compress=compress,
-        against=against,
-        flame=flame,
-        flame_landmarks=flame_landmarks,
-        character=character,
-    )
+    options = ExportOptions(focal=focal, **own)
     for name in formats:
         print(exports.export(folder, name, output, options, cleaning, timecode, ranges))
+
+
+def _check(formats: Sequence[str], options: Sequence[str]) -> None:
+    """Refuse options that none of the formats asks for or takes."""
+    for option in options:
+        takers = taking(option)
+        if not {name for taker in takers for name in GROUPS.get(taker, (taker,))} & set(formats):
+            raise UserError(f"--{option.replace('_', '-')} is for --to {', '.join(takers)}; leave it out")
 
 
 def main() -> None:

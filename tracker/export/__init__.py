@@ -18,7 +18,7 @@ from selftrack.errors import UserError
 from selftrack.io import OutputFolder, atomic_path
 from selftrack.tracker.export.curve_range import CurveRange, in_range
 from selftrack.tracker.export.options import ExportOptions
-from selftrack.tracker.export.registry import FORMATS, GROUPS, Format, Need, exporter, known, require
+from selftrack.tracker.export.registry import FORMATS, GROUPS, Format, Need, exporter, known, require, taking
 from selftrack.tracker.export.timing import with_timecode
 from selftrack.tracker.sources.names import source_name
 
@@ -37,6 +37,7 @@ __all__ = [
     "exporter",
     "known",
     "require",
+    "taking",
     "write",
 ]
 

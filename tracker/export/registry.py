@@ -54,6 +54,8 @@ class Format:
     """Whether the clip's timecode is in it."""
     asks: tuple[str, ...] = ()
     """Fields of `ExportOptions` without which it cannot be written."""
+    takes: tuple[str, ...] = ()
+    """Further fields that are for it alone."""
 
     def missing(self, decoder: Decoder) -> list[Need]:
         """List what the format needs and the decoder does not have."""
@@ -74,6 +76,7 @@ def exporter(
     focal: bool = False,
     timecode: bool = False,
     asks: Iterable[str] = (),
+    takes: Iterable[str] = (),
 ) -> Callable[[Writer], Writer]:
     """Register a function as the writer of a format; the arguments are the fields of `Format`.
 
@@ -84,10 +87,18 @@ def exporter(
         raise ValueError(f"there is a format {name} already")
 
     def register(write: Writer) -> Writer:
-        FORMATS[name] = Format(name, file, write, tuple(needs), package, install, focal, timecode, tuple(asks))
+        lists = tuple(asks), tuple(takes)
+        FORMATS[name] = Format(name, file, write, tuple(needs), package, install, focal, timecode, *lists)
         return write
 
     return register
+
+
+def taking(field: str) -> tuple[str, ...]:
+    """List the formats that ask for or take a field of `ExportOptions`; those of `GROUPS` by the group's name."""
+    of_group = {name: group for group, names in GROUPS.items() for name in names}
+    takers = (name for name, format_ in FORMATS.items() if field in (*format_.asks, *format_.takes))
+    return tuple(dict.fromkeys(of_group.get(name, name) for name in takers))
 
 
 def known(names: Iterable[str]) -> tuple[str, ...]:

@@ -97,10 +97,9 @@ class MeshPainter:
         self.teeth = head.faces[of_teeth].unique()
         self.weight[head.faces[self.inside]] = 1  # deep as it is, it is seen through the lips alone
         self.reached = torch.ones(len(head.mean))
-        if not self.textured:  # a clip's own texture has that in it
-            deep = head.faces[self.inside].unique()
-            self.reached[deep] = light_in_mouth(head, head.mean[deep])
-            self.reached[self.teeth] **= 0.5  # they stand before the cheeks, where more light comes
+        deep = head.faces[self.inside].unique()
+        self.reached[deep] = light_in_mouth(head, head.mean[deep])
+        self.reached[self.teeth] **= 0.5  # they stand before the cheeks, where more light comes
         self.shown = self.weight[head.faces].amax(1) > 0
         self.extent = head.faces[self.shown].unique().numpy()
         self.diagonals = _diagonals(head.faces)
@@ -166,10 +165,9 @@ class MeshPainter:
         """Colour (N,3) in 0..1 and opacity (N,1) of N pixels, given as fragments (1,1,N) of vertices (1,V,3)."""
         uvs = interpolate(self.uvs, self.uv_faces, fragments)
         albedo = functional.grid_sample(self.texture, 2 * uvs - 1, align_corners=False)[0, :, 0].T
+        inside = self.inside[fragments.face_index[0, 0]][:, None]
         if self.mouth is not None:
-            inside = self.inside[fragments.face_index[0, 0]][:, None]
-            reached = interpolate(self.reached[None, :, None], self.faces, fragments)[0, 0]
-            albedo = torch.where(inside, _light_inside(self.mouth(vertices)[0]) * reached * albedo, albedo)
+            albedo = torch.where(inside, _light_inside(self.mouth(vertices)[0]) * albedo, albedo)
         if self.textured:
             weight = self.weight[None]
             if self.ears is not None:
@@ -179,8 +177,10 @@ class MeshPainter:
         diffuse = lambert(vertex_normals(vertices, self.faces), light)[0]
         # so thin a band has no normals that mean anything: as if it faced the camera
         diffuse[self.teeth] = lambert(torch.tensor([0.0, 0.0, -1.0]), light)
-        values = torch.stack([self.config.ambient + (1 - self.config.ambient) * diffuse, self.weight], dim=-1)
-        brightness, weight = interpolate(values, self.faces, fragments)[0, 0].split(1, dim=-1)
+        light_there = self.config.ambient + (1 - self.config.ambient) * diffuse
+        values = torch.stack([light_there, self.weight, self.reached], dim=-1)
+        brightness, weight, reached = interpolate(values, self.faces, fragments)[0, 0].split(1, dim=-1)
+        brightness = torch.where(inside, reached * brightness, brightness)  # a clip's own texture has that in it
         return brightness * albedo, self.config.opacity * weight
 
     def _wire(self, vertices: torch.Tensor, fragments: Fragments) -> torch.Tensor:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _QUALITY = 92
 
 
-@exporter("glb", "{clip}.glb", needs=[Need.BLENDSHAPES], focal=True, timecode=True)
+@exporter("glb", "{clip}.glb", needs=[Need.BLENDSHAPES], focal=True, timecode=True, takes=["compress"])
 def export_glb(track: Track, path: Path, options: ExportOptions) -> None:
     """Write the track as binary glTF: mesh, morph targets, animation, camera and texture in one file."""
     glb = glb_bytes(track, options)

@@ -25,7 +25,7 @@ EMBEDDED = 30_000_000
 """Bytes up to which the clip is put into the page; a longer one is referred to by its relative path."""
 
 
-@exporter("viewer", "viewer.html", needs=[Need.BLENDSHAPES], focal=True)
+@exporter("viewer", "viewer.html", needs=[Need.BLENDSHAPES], focal=True, takes=["against"])
 def export_viewer(track: Track, path: Path, options: ExportOptions) -> None:
     """Write one HTML page; the head in it is the .glb of the same options, and so is that of the other track.
 
