@@ -106,7 +106,8 @@ def _adapted(connection: Connection, folder: Path) -> Outcome:
 
 
 def _keep(connection: Connection, clip: Path) -> Person:
-    """Write the frames that come into a video, until the person comes; return that."""
+    """Write the frames that come into a video, until the person comes; return that. Frames of another size than the
+    first one's, which a camera may change to, are left out."""
     from selftrack.tracker.sources.base import SourceInfo
     from selftrack.tracker.sources.writer import VideoWriter
 
@@ -116,7 +117,8 @@ def _keep(connection: Connection, clip: Path) -> Person:
     began = seen.time
     with VideoWriter(clip, (width, height), info, crf=_CRF) as writer:
         while isinstance(seen, Seen):
-            writer.write(seen.image, seen.time - began)
+            if seen.image.shape[:2] == (height, width):
+                writer.write(seen.image, seen.time - began)
             seen = connection.recv()
     person: Person = seen
     return person
