@@ -42,6 +42,7 @@ from selftrack.tracker.refinement import controls
 from selftrack.tracker.refinement.bounded import solve_bounded
 from selftrack.tracker.refinement.flow import Followed
 from selftrack.tracker.refinement.motion import load_motion
+from selftrack.tracker.refinement.rotation import rotation, rotation_slopes
 
 _POSE = 6
 _N = controls.COUNT
@@ -228,8 +229,13 @@ class Refiner:
 
     def place(self, frame: Refined, face: np.ndarray) -> np.ndarray:
         """Compute where the points (L,2) of a person lie in a frame, pixels; `face` (L,3) is at rest, see `face`."""
-        turned = (face + _moved(frame.curves, self.acts)) @ _rotation(frame.pose[1:4]).T
+        turned = (face + _moved(frame.curves, self.acts)) @ rotation(frame.pose[1:4]).T
         return np.exp(frame.pose[0]) * turned[:, :2] * self._nearness(turned)[:, None] + frame.pose[4:6]
+
+    def motion(self) -> np.ndarray:
+        """Compute how far acts move the points (L,), root mean square over recordings, metres."""
+        covariance = load_motion().covariance()[: controls.SIDE, : controls.SIDE]
+        return np.sqrt(np.einsum("akl,kj,ajl->l", self._own, covariance, self._own, optimize=True))
 
     def _nearness(self, turned: np.ndarray) -> np.ndarray:
         """By how much the camera enlarges points (L,3) for their depth (L,), as `geometry.pose.project`."""
@@ -330,15 +336,15 @@ class Refiner:
         self, points: np.ndarray, now: Refined, face: np.ndarray, seen: float = 1.0, followed: Followed | None = None
     ) -> Evidence:
         """Compare points (L,2), whose irises can be `seen` so well, and those that were followed with a guess."""
-        scale, rotation = np.exp(now.pose[0]), _rotation(now.pose[1:4])
+        scale, turn = np.exp(now.pose[0]), rotation(now.pose[1:4])
         placed = face + _moved(now.curves, self.acts)
-        turned = placed @ rotation.T
+        turned = placed @ turn.T
         near = self._nearness(turned)
         flat = scale * near * turned[:, :2].T
         at = flat + now.pose[4:6, None]
         by_pose = np.zeros((2, _POSE, len(placed)), np.float32)
         by_pose[:, 0], by_pose[0, 4], by_pose[1, 5] = flat, 1, 1
-        for axis, slope in enumerate(_rotation_slopes(now.pose[1:4])):
+        for axis, slope in enumerate(rotation_slopes(now.pose[1:4])):
             change = placed @ slope.T
             nearer = self.inverse_distance * near * change[:, 2]
             by_pose[:, 1 + axis] = scale * near * (change[:, :2] - turned[:, :2] * nearer[:, None]).T
@@ -351,7 +357,7 @@ class Refiner:
             both = np.maximum(weight + more, 1e-12)
             residual, weight = (weight * residual + more * also) / both, both
         by_lens = (-near * turned[:, 2] * flat)[:, None].astype(np.float32)
-        return Evidence(residual, weight, scale * float(np.median(near)) * rotation[:2], by_pose, by_lens)
+        return Evidence(residual, weight, scale * float(np.median(near)) * turn[:2], by_pose, by_lens)
 
     def _weigh(self, residual: np.ndarray, sure: np.ndarray, sigma: float) -> np.ndarray:
         """Weights (L,) per squared pixel of residuals (2,L) with a standard deviation, pixels, so `sure` (L,)."""
@@ -462,39 +468,3 @@ def _weights(config: RefineConfig, points: int) -> tuple[np.ndarray, np.ndarray]
     if points == len(IBUG_68):
         return weight[list(IBUG_68)], np.arange(0)
     return weight, np.array(IRISES)
-
-
-def _rotation(angles: np.ndarray) -> np.ndarray:
-    """R (3,3) = Rz Ry Rx of angles (3,), as `geometry.pose.rotation`."""
-    (sx, sy, sz), (cx, cy, cz) = np.sin(angles), np.cos(angles)
-    return np.array(
-        [
-            [cz * cy, cz * sy * sx - sz * cx, cz * sy * cx + sz * sx],
-            [sz * cy, sz * sy * sx + cz * cx, sz * sy * cx - cz * sx],
-            [-sy, cy * sx, cy * cx],
-        ]
-    )
-
-
-def _rotation_slopes(angles: np.ndarray) -> np.ndarray:
-    """The derivatives (3,3,3) of R after each of the angles (3,)."""
-    (sx, sy, sz), (cx, cy, cz) = np.sin(angles), np.cos(angles)
-    return np.array(
-        [
-            [
-                [0, cz * sy * cx + sz * sx, sz * cx - cz * sy * sx],
-                [0, sz * sy * cx - cz * sx, -sz * sy * sx - cz * cx],
-                [0, cy * cx, -cy * sx],
-            ],
-            [
-                [-cz * sy, cz * cy * sx, cz * cy * cx],
-                [-sz * sy, sz * cy * sx, sz * cy * cx],
-                [-cy, -sy * sx, -sy * cx],
-            ],
-            [
-                [-sz * cy, -sz * sy * sx - cz * cx, cz * sx - sz * sy * cx],
-                [cz * cy, cz * sy * sx - sz * cx, cz * sy * cx + sz * sx],
-                [0, 0, 0],
-            ],
-        ]
-    )

@@ -11,7 +11,7 @@ from selftrack.decoders.landmarks import FACE_OVAL, IRISES, LIPS
 from selftrack.tracker.refinement import controls
 from selftrack.tracker.refinement.flow import View, follow, skin_rows
 from selftrack.tracker.refinement.refiner import Refined, Refiner
-from selftrack.tracker.refinement.sequence import Refinement
+from selftrack.tracker.refinement.sequence import RecentConfig, Refinement
 
 IN_CROP = np.array([[0.5, 0.0, 20.0], [0.0, 0.5, -10.0]])  # image -> crop
 
@@ -62,3 +62,23 @@ def test_a_face_keeps_to_its_skin_where_the_points_slide(seen: bool) -> None:
         found.append(refinement(points + [frame / 2, 0], slid, np.zeros(60), frame / 30, view).pose[4])
     slide = found[-1] - found[0]
     assert slide < 4 if seen else slide > 5, slide
+
+
+def test_small_errors_of_the_flow_do_not_add_up() -> None:
+    """A picture stands still under the noise of its sensor, and the points jitter: how far the mesh has wandered over
+    the skin after a third of a second, followed from the frame before alone, and from one a fifth of a second ago, too.
+    """
+    refiner = Refiner(load_head())
+    rest = Refined(np.zeros(controls.COUNT), np.array([np.log(1100.0), 0, 0, 0, 216.0, 276.0]))
+    points, still = refiner.place(rest, refiner.mean), picture().astype(float)
+
+    def wander(recent: RecentConfig) -> float:
+        refinement, rng, found = Refinement(refiner, recent=recent), np.random.default_rng(1), []
+        for frame in range(60):
+            noisy = np.clip(still + rng.normal(0, 12, (256, 256)), 0, 255).astype(np.uint8)
+            jitter = points + rng.normal(0, 1.5, 2)
+            found.append(refinement(jitter, rest, np.zeros(60), frame / 30, View(noisy, IN_CROP)).pose[4:6])
+        places = np.array(found)[10:]
+        return float(np.linalg.norm(places[10:] - places[:-10], axis=1).mean())
+
+    assert wander(RecentConfig()) < 0.7 * wander(RecentConfig(error=np.inf))

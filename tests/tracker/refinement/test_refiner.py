@@ -13,6 +13,7 @@ from selftrack.decoders.head.model import Head, load_head
 from selftrack.tracker.geometry.pose import project
 from selftrack.tracker.refinement import controls
 from selftrack.tracker.refinement.flow import View
+from selftrack.tracker.refinement.motion import load_motion
 from selftrack.tracker.refinement.refiner import Before, RefineConfig, Refined, Refiner
 from selftrack.tracker.refinement.sequence import Refinement
 from selftrack.tracker.refinement.subject import Person, PersonFit, Shot, fit_person
@@ -396,3 +397,11 @@ def test_eyes_that_always_look_down_are_low_eyes(head: Head, refiner: Refiner) -
         return float(through(low, shots[0].network, by.face(person.identity)).controls[controls.UP])
 
     assert looks_up(free) < -0.05 and looks_up(refiner) > 0.8 * looks_up(free)
+
+
+def test_motion_is_the_root_mean_square_of_drawn_acts(refiner: Refiner) -> None:
+    rng, covariance = np.random.default_rng(0), load_motion().covariance()[: controls.SIDE, : controls.SIDE]
+    drawn = rng.multivariate_normal(np.zeros(controls.SIDE), covariance, 4000)
+    moved = np.einsum("nk,kc,acl->nal", drawn, controls.TURNS[: controls.SIDE], refiner.acts)
+    expected = np.sqrt((moved**2).sum(1).mean(0))
+    np.testing.assert_allclose(refiner.motion(), expected, rtol=0.06, atol=1e-6)
