@@ -12,6 +12,7 @@ from selftrack.command import run
 from selftrack.errors import UserError
 from selftrack.tracker import export as exports
 from selftrack.tracker.export import FORMATS, GROUPS, taking
+from selftrack.tracker.export.maps._settings import map_names
 
 
 def export(
@@ -56,6 +57,20 @@ def export(
         Path | None,
         typer.Option(metavar="RIG", help="For character: the .rig file of track-rig (default: none)."),
     ] = None,
+    maps: Annotated[
+        str | None,
+        typer.Option(metavar="NAMES", help="For maps: the maps to draw, such as pncc,normals (default: all)."),
+    ] = None,
+    crop: Annotated[
+        str | None,
+        typer.Option(
+            help="For maps: what they show, frame, face, or X,Y,WIDTH,HEIGHT in pixels of the clip (default: frame)."
+        ),
+    ] = None,
+    size: Annotated[
+        int | None,
+        typer.Option(help="For maps: their width in pixels (default: that of the clip; 512 with --crop face)."),
+    ] = None,
     range_file: Annotated[
         Path | None,
         typer.Option(
@@ -84,8 +99,11 @@ def export(
         "flame": flame,
         "flame_landmarks": flame_landmarks,
         "character": character,
+        "maps": () if maps is None else map_names(maps),
+        "crop": crop or "",
+        "size": size,
     }
-    _check(formats, [option for option, given in own.items() if given])
+    _check(formats, [option for option, given in own.items() if given not in (None, False, "", ())])
     if neutral_frame is not None and not clean:
         raise UserError("--neutral-frame is a part of the clean-up; add --clean")
     if not folder.exists():
