@@ -71,6 +71,21 @@ def export(
         int | None,
         typer.Option(help="For maps: their width in pixels (default: that of the clip; 512 with --crop face)."),
     ] = None,
+    preset: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=INTENSITY",
+            help="Lay an expression over the performance, such as happy=0.7; after the clean-up. May be given several "
+            "times (default: none).",
+        ),
+    ] = None,
+    preset_only: Annotated[
+        bool, typer.Option("--preset-only", help="Show the expression in place of the performance's (default: no).")
+    ] = False,
+    presets: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="YAML with further expressions for --preset (default: the bundled ones)."),
+    ] = None,
     range_file: Annotated[
         Path | None,
         typer.Option(
@@ -106,17 +121,35 @@ def export(
     _check(formats, [option for option, given in own.items() if given not in (None, False, "", ())])
     if neutral_frame is not None and not clean:
         raise UserError("--neutral-frame is a part of the clean-up; add --clean")
+    if not preset and (preset_only or presets):
+        raise UserError(
+            f"--preset{'-only' if preset_only else 's'} does nothing without --preset NAME=INTENSITY; add that"
+        )
     if not folder.exists():
         raise UserError(f"{folder}: no such file; make it with: track CLIP -o {folder}")
     from selftrack.tracker.export.curve_range import read_ranges
     from selftrack.tracker.export.options import ExportOptions
+    from selftrack.tracker.export.presets import Expression, read_presets
     from selftrack.tracker.results.smoothing import CleanConfig
 
     cleaning = CleanConfig(neutral_frame=neutral_frame) if clean else None
     ranges = read_ranges(range_file) if range_file else None
+    expression = Expression.of(_intensities(preset), read_presets(presets), preset_only) if preset else None
     options = ExportOptions(focal=focal, **own)
     for name in formats:
-        print(exports.export(folder, name, output, options, cleaning, timecode, ranges))
+        print(exports.export(folder, name, output, options, cleaning, timecode, ranges, expression))
+
+
+def _intensities(texts: Sequence[str]) -> dict[str, float]:
+    """Intensities by the names of expressions; one without is 1."""
+    intensities = {}
+    for text in texts:
+        name, _, intensity = text.partition("=")
+        try:
+            intensities[name.strip()] = float(intensity or 1)
+        except ValueError as error:
+            raise UserError(f"--preset takes NAME=INTENSITY, such as happy=0.7; got {text!r}") from error
+    return intensities
 
 
 def _check(formats: Sequence[str], options: Sequence[str]) -> None:

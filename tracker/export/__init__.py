@@ -23,6 +23,7 @@ from selftrack.tracker.export.timing import with_timecode
 from selftrack.tracker.sources.names import source_name
 
 if TYPE_CHECKING:
+    from selftrack.tracker.export.presets import Expression
     from selftrack.tracker.results.smoothing import CleanConfig
     from selftrack.tracker.results.track_file import Track
 
@@ -79,6 +80,7 @@ def export(
     cleaning: CleanConfig | None = None,
     timecode: str | None = None,
     ranges: Mapping[str, CurveRange] | None = None,
+    expression: Expression | None = None,
 ) -> Path:
     """Write the track of a folder in the format named `to`, into the folder unless `path` is given.
 
@@ -87,7 +89,8 @@ def export(
     Args:
         cleaning: clean the track up first; without it the export is what was tracked.
         timecode: of the clip's time 0, in place of the track's own.
-        ranges: by curve, to which the curves are brought, after the clean-up.
+        ranges: by curve, to which the curves are brought, after the clean-up and the expression.
+        expression: laid over the performance, after the clean-up.
 
     Raises:
         UserError: no track there, a file of the user's is in the way, no timecode at the clip's rate, or as `write`.
@@ -102,6 +105,8 @@ def export(
     tracked = track
     if cleaning:
         track = clean(track, cleaning)
+    if expression:
+        track = expression.over(track)
     if ranges:
         track = in_range(track, ranges)
     if track is not tracked:
