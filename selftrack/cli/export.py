@@ -71,6 +71,14 @@ def export(
         int | None,
         typer.Option(help="For maps: their width in pixels (default: that of the clip; 512 with --crop face)."),
     ] = None,
+    curves: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Take curves and head pose from a table like curves.csv, edited by hand or in the viewer; before the "
+            "clean-up (default: the track's own).",
+        ),
+    ] = None,
     preset: Annotated[
         list[str] | None,
         typer.Option(
@@ -137,7 +145,7 @@ def export(
     expression = Expression.of(_intensities(preset), read_presets(presets), preset_only) if preset else None
     options = ExportOptions(focal=focal, **own)
     for name in formats:
-        print(exports.export(folder, name, output, options, cleaning, timecode, ranges, expression))
+        print(exports.export(folder, name, output, options, cleaning, timecode, ranges, expression, curves))
 
 
 def _intensities(texts: Sequence[str]) -> dict[str, float]:

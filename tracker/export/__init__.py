@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from selftrack.errors import UserError
 from selftrack.io import OutputFolder, atomic_path
 from selftrack.tracker.export.curve_range import CurveRange, in_range
+from selftrack.tracker.export.edited import with_table
 from selftrack.tracker.export.options import ExportOptions
 from selftrack.tracker.export.registry import FORMATS, GROUPS, Format, Need, exporter, known, require, taking
 from selftrack.tracker.export.timing import with_timecode
@@ -81,6 +82,7 @@ def export(
     timecode: str | None = None,
     ranges: Mapping[str, CurveRange] | None = None,
     expression: Expression | None = None,
+    edited: Path | None = None,
 ) -> Path:
     """Write the track of a folder in the format named `to`, into the folder unless `path` is given.
 
@@ -91,6 +93,7 @@ def export(
         timecode: of the clip's time 0, in place of the track's own.
         ranges: by curve, to which the curves are brought, after the clean-up and the expression.
         expression: laid over the performance, after the clean-up.
+        edited: a table like curves.csv, whose curves and head pose come first.
 
     Raises:
         UserError: no track there, a file of the user's is in the way, no timecode at the clip's rate, or as `write`.
@@ -103,6 +106,8 @@ def export(
     if timecode is not None:
         track = with_timecode(track, timecode)
     tracked = track
+    if edited:
+        track = with_table(track, edited)
     if cleaning:
         track = clean(track, cleaning)
     if expression:
