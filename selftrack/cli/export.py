@@ -59,7 +59,9 @@ def export(
     ] = None,
     maps: Annotated[
         str | None,
-        typer.Option(metavar="NAMES", help="For maps: the maps to draw, such as pncc,normals (default: all)."),
+        typer.Option(
+            metavar="NAMES", help="For maps: the maps to draw, such as pncc,normals (default: all of the mesh)."
+        ),
     ] = None,
     crop: Annotated[
         str | None,

@@ -37,7 +37,7 @@ class ExportOptions:
     character: Path | None = None
     """The user's own character, a .rig file of track-rig."""
     maps: tuple[str, ...] = ()
-    """Names of the maps to draw, see `maps._settings.KINDS`; none: all that the decoder allows."""
+    """Names of the maps to draw, see `maps._settings.KINDS`; none: all of the mesh that the decoder allows."""
     crop: str = ""
     """What the maps show: "frame", the whole frame, as by default, "face", or X,Y,WIDTH,HEIGHT in the clip's pixels."""
     size: int | None = None

@@ -34,6 +34,8 @@ class MapKind:
     """Of a channel, where it is written in whole numbers."""
     landmarks: bool = False
     """Whether the decoder has to know where its landmarks are."""
+    of_clip: bool = False
+    """Whether it shows the clip, which has to be there, and not the mesh; it is drawn where it is named."""
 
     @property
     def largest(self) -> int:
@@ -71,8 +73,13 @@ KINDS = {
         tuple(Channel(colour) for colour in ("red", "green", "blue")),
         landmarks=True,
     ),
+    "image": MapKind(
+        "the clip's own picture, in its colours as displayed",
+        tuple(Channel(colour) for colour in ("red", "green", "blue")),
+        of_clip=True,
+    ),
 }
-"""The maps by name. What is written as 0 in all channels is no part of the mesh."""
+"""The maps by name. What is written as 0 in all channels is no part of the mesh, if it is shown."""
 COLOURS = {
     "jaw": (255, 255, 255),
     "right brow": (255, 160, 0),

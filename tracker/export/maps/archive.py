@@ -8,7 +8,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
@@ -25,13 +25,18 @@ from selftrack.tracker.mapped import write_member
 if TYPE_CHECKING:
     from selftrack.tracker.export.maps._painter import Drawn, MapPainter, Window
     from selftrack.tracker.results.track_file import Track
+    from selftrack.tracker.sources.base import Frame
 
     Encode = Callable[[MapKind, Drawn], bytes]
     Frames = Iterator[tuple[int, dict[str, Drawn]]]
 
 _OWN = ("maps", "crop", "size")
-_INTEGERS = "a channel's quantity is low + value / {largest} * (high - low); 0 in all channels is no part of the mesh"
-_FLOATS = "red, green and blue are the quantities, of one channel alike; alpha is 1 on the mesh, all is 0 beside it"
+_INTEGERS = "a channel's quantity is low + value / {largest} * (high - low)"
+_FLOATS = "red, green and blue are the quantities, of one channel alike"
+_BESIDE = {
+    False: "; 0 in all channels is no part of the mesh",
+    True: "; alpha is 1 on the mesh, and all is 0 beside it",
+}
 _TABLE = (
     "frames.csv: frame is the row of the track and the number in a file's name, ok is 0 for a frame without a face, "
     "whose pictures are empty; a to f take a pixel (x, y) of the clip to (a x + b y + c, d x + e y + f) of the "
@@ -82,12 +87,39 @@ class _Maps:
         self.track, self.crop = track, options.crop or FRAME
         self.names = _drawable(track, options.maps)
         self.window: Window = window_of(track, self.crop, options.size)
-        self._painter: MapPainter = MapPainter(track, self.names, self.window)
+        of_mesh = [name for name in self.names if not KINDS[name].of_clip]
+        self._painter: MapPainter = MapPainter(track, of_mesh, self.window)
 
     def frames(self) -> Frames:
         """Draw one row after the other."""
-        for row in range(len(self.track)):
-            yield row, self._painter(row)
+        with self._pictures() as pictures:
+            for row in range(len(self.track)):
+                drawn = self._painter(row)
+                if pictures is not None:
+                    drawn["image"] = self._picture(row, next(pictures, None))
+                yield row, drawn
+
+    @contextmanager
+    def _pictures(self) -> Iterator[Iterator[Frame] | None]:
+        """The frames of the clip, where these are asked for."""
+        from selftrack.tracker.results.clip import open_clip
+
+        if "image" not in self.names:
+            yield None
+            return
+        with open_clip(self.track) as source:
+            yield iter(source)
+
+    def _picture(self, row: int, frame: Frame | None) -> Drawn:
+        """What the window shows of a frame; all is black where the clip has ended."""
+        from selftrack.tracker.export.maps._painter import Drawn
+        from selftrack.tracker.geometry.crop import warp
+
+        width, height = self.window.size
+        if frame is None:
+            return Drawn(np.zeros((height, width, 3), np.float32), np.ones((height, width), bool))
+        picture = warp(frame.image, self.window.from_frame[row], self.window.size)
+        return Drawn(picture.astype(np.float32) / 255, np.ones((height, width), bool))
 
     def describe(self, archive: ZipFile, files: str, floats: bool) -> None:
         """Add maps.json, frames.csv and, of the landmarks, landmarks.npy."""
@@ -112,8 +144,8 @@ class _Maps:
         kind = KINDS[name]
         channels = [_channel_words(channel, floats) for channel in kind.channels]
         words: dict[str, Any] = {"files": files.format(name=name), "meaning": kind.meaning, "channels": channels}
-        words |= {"bits": 32 if floats else kind.bits}
-        words |= {"encoding": _FLOATS if floats else _INTEGERS.format(largest=kind.largest)}
+        encoding = _FLOATS if floats else _INTEGERS.format(largest=kind.largest)
+        words |= {"bits": 32 if floats else kind.bits, "encoding": encoding + _BESIDE[floats] * (not kind.of_clip)}
         return words | self._details(name)
 
     def _details(self, name: str) -> dict[str, Any]:
@@ -152,7 +184,7 @@ def _drawable(track: Track, names: Sequence[str]) -> tuple[str, ...]:
                 f"the map {name} needs the places of the landmarks on the mesh, which the decoder of this track "
                 f"({track.decoder}) does not have; name others with --maps: {','.join(possible)}"
             )
-    return tuple(names or possible)
+    return tuple(names or (name for name in possible if not KINDS[name].of_clip))
 
 
 def _write_pictures(track: Track, path: Path, options: ExportOptions, suffix: str, encode: Encode) -> None:

@@ -28,6 +28,7 @@ from selftrack.tracker.results.track_file import Track
 
 MakeTrack = Callable[..., Track]
 HEAD = load_head()
+OF_MESH = [name for name, kind in KINDS.items() if not kind.of_clip]
 ANGLES = {"rx": 0.1, "ry": -0.25, "rz": 0.2}
 SEEN = [int(HEAD.landmarks478.triangles[point, 0]) for point in (1, 10, 152, 50, 280, 17, 107, 336, 61, 291)]
 """Vertices of the nose's tip, the hairline, the chin, cheeks, lip, brows and the mouth's corners."""
@@ -140,7 +141,7 @@ def test_in_the_frame_they_lie_where_the_overlay_has_the_mesh(
     track = make_track([0.0], size=(301, 203), inverse_distance=inverse_distance, f=6.9, **ANGLES)
     maps = maps_of(track, tmp_path)
     covered = rasterize(torch.from_numpy(track.vertices()), HEAD.faces, (203, 301)).face_index[0].numpy() >= 0
-    for name in set(KINDS) - {"landmarks"}:
+    for name in set(OF_MESH) - {"landmarks"}:
         assert ((maps.written(name, 0) > 0).any(-1) == covered).mean() > 0.9999, name
     points = HEAD.landmarks(68)(torch.from_numpy(track.vertices()))[0, :, :2].numpy()
     np.testing.assert_allclose(maps.landmarks()[0], points, atol=1e-3)
@@ -182,7 +183,7 @@ def test_the_crop_around_the_face_is_the_trackers(
 
 def test_lost_frames_are_empty(make_track: MakeTrack, tmp_path: Path) -> None:
     maps = maps_of(make_track([0.0, 0.04, 0.08], lost=[1], size=(64, 48), f=5.0), tmp_path)
-    for name in KINDS:
+    for name in OF_MESH:
         assert [bool(maps.written(name, row).any()) for row in range(3)] == [True, False, True]
     assert [line["ok"] for line in maps.rows] == ["1", "0", "1"]
     np.testing.assert_array_equal(np.isnan(maps.landmarks()).all((1, 2)), [False, True, False])
@@ -196,7 +197,8 @@ def test_all_formats_hold_the_same(make_track: MakeTrack, tmp_path: Path) -> Non
         Maps(write(track, to, tmp_path / f"{to}.zip", ExportOptions())) for to in ("maps-mkv", "maps-exr")
     )
     assert png.rows == videos.rows == floats.rows and png.words["maps"].keys() == floats.words["maps"].keys()
-    for name, kind in KINDS.items():
+    for name in OF_MESH:
+        kind = KINDS[name]
         with av.open(io.BytesIO(videos.files[f"{name}.mkv"])) as video:
             layout = {1: "gray", 3: "rgb24"} if kind.bits == 8 else {1: "gray16le", 3: "rgb48le"}
             frames = list(video.decode(video=0))
@@ -259,6 +261,34 @@ def test_without_landmarks_there_is_no_map_of_them(
 ) -> None:
     track = make_track([0.0], size=(64, 48), f=5.0)
     monkeypatch.setattr(type(HEAD), "has_landmarks", False)
-    assert set(maps_of(track, tmp_path).words["maps"]) == set(KINDS) - {"landmarks"}
+    assert set(maps_of(track, tmp_path).words["maps"]) == set(OF_MESH) - {"landmarks"}
     with pytest.raises(UserError, match="the map landmarks needs .* name others with --maps: pncc,normals,depth,uv,"):
         maps_of(track, tmp_path, maps=("pncc", "landmarks"))
+
+
+def test_the_clips_own_picture_under_the_same_crop(
+    make_track: MakeTrack, make_clip: Callable[..., Path], tmp_path: Path
+) -> None:
+    """To the bit in the frame, also in a video; a rectangle is cut out of it; in the crop around the face a mark that
+    lies on a landmark lies there again."""
+    rng = np.random.default_rng(0)
+    frames = [rng.integers(0, 255, (90, 120, 3), dtype=np.uint8) for _ in range(2)]
+    track = make_track([0.0, 0.04], lost=[1], size=(120, 90), f=5.6, **ANGLES)
+    points = HEAD.landmarks478(torch.from_numpy(track.vertices()))[..., :2].numpy()
+    nose = points[0, 1].round().astype(int)
+    frames[0][nose[1] - 2 : nose[1] + 3, nose[0] - 2 : nose[0] + 3] = [255, 0, 0]
+    clip = make_clip("clip.mkv", frames, codec="ffv1", pix_fmt="bgr0")
+    track = replace(track, clip=str(clip), crop=face_similarity(points).astype(np.float32))
+    whole = maps_of(track, tmp_path, maps=("image", "parts"))
+    part = maps_of(track, tmp_path, maps=("image",), crop="30,20,50,40")
+    for row, frame in enumerate(frames):
+        np.testing.assert_array_equal(whole.written("image", row), frame)
+        np.testing.assert_array_equal(part.written("image", row), frame[20:60, 30:80])
+    options = ExportOptions(maps=("image",))
+    with av.open(io.BytesIO(Maps(write(track, "maps-mkv", tmp_path / "v.zip", options)).files["image.mkv"])) as video:
+        np.testing.assert_array_equal(next(video.decode(video=0)).to_ndarray(format="rgb24"), frames[0])
+    face = maps_of(track, tmp_path, maps=("image",), crop="face")
+    x, y = apply(face.matrix(0), nose[None].astype(float))[0].round().astype(int)
+    assert face.written("image", 0)[y, x].tolist() == [255, 0, 0]
+    with pytest.raises(UserError, match="the clip of this track cannot be read"):
+        maps_of(replace(track, clip="gone.mp4"), tmp_path, maps=("image",))
