@@ -71,27 +71,31 @@ def _read(path: Path, track: Track) -> dict[str, np.ndarray]:
     """Columns (T,) of a table that are curves or pose of a track, by name."""
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
+            rows = csv.reader(file)
+            header = next(rows, [])
+            known = [name for name in ("time", *_POSE, *track.curve_names) if name in header]
+            cells = (_number(row, header.index(name)) for row in rows if row for name in known)
+            numbers = np.fromiter(cells, float)  # not as texts: those of an hour would take half a gigabyte
     except (OSError, ValueError, csv.Error) as error:
         raise UserError(f"{path}: cannot be read as CSV ({error}); name a table like curves.csv") from error
-    if len(rows) != len(track):
-        raise UserError(
-            f"{path}: has {len(rows)} rows, and the track {len(track)}; name a table with the rows of its curves.csv"
-        )
-    known = [name for name in ("time", *_POSE, *track.curve_names) if name in rows[0]]
     if not set(known) - {"time"}:
         raise UserError(f"{path}: has no column of curves.csv, such as yaw or {track.curve_names[0]}; add one")
-    read = {name: np.array([_number(row[name]) for row in rows]) for name in known}
+    table = numbers.reshape(-1, len(known))
+    if len(table) != len(track):
+        raise UserError(
+            f"{path}: has {len(table)} rows, and the track {len(track)}; name a table with the rows of its curves.csv"
+        )
+    read = dict(zip(known, table.T, strict=True))
     times = read.pop("time", track.times)
     _check(path, "time", times, np.abs(times - track.times) <= _SAME_TIME, "that of the track's row")
     return read
 
 
-def _number(text: str | None) -> float:
+def _number(row: list[str], column: int) -> float:
     """The number of a cell; NaN, which no column may have, where it is none."""
     try:
-        return float(text or "nan")
-    except ValueError:
+        return float(row[column])
+    except (ValueError, IndexError):
         return float("nan")
 
 

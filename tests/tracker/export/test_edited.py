@@ -101,7 +101,9 @@ def test_values_that_cannot_be_are_refused(
     [
         ("jawOpen\n0\n", "has 1 rows, and the track 5; name a table with the rows of its curves.csv"),
         ("a,time\n" + "1,0\n" * 5, "has no column of curves.csv, such as yaw or eyeBlinkLeft; add one"),
-        ("", "has 0 rows"),
+        ("jawOpen\n", "has 0 rows"),
+        ("yaw,jawOpen\n" + "0\n" * 5, "row 0: jawOpen must be from 0 to 1; got nan"),
+        ("", "has no column of curves.csv"),
     ],
 )
 def test_other_tables_are_refused(take: Track, tmp_path: Path, text: str, words: str) -> None:
