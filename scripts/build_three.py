@@ -12,7 +12,8 @@ from pathlib import Path
 TARGET = Path(__file__).parents[1] / "tracker" / "assets" / "viewer" / "three.min.js"
 PACKAGES = ("three@0.187.0", "esbuild@0.28.2")
 ENTRY = """
-export { AnimationMixer, DirectionalLight, HemisphereLight, PerspectiveCamera, Vector3, WebGLRenderer } from "three";
+export { AnimationMixer, DirectionalLight, Euler, HemisphereLight, PerspectiveCamera } from "three";
+export { Quaternion, Vector3, WebGLRenderer } from "three";
 export { GLTFLoader } from "three/addons/loaders/GLTFLoader.js";
 export { OrbitControls } from "three/addons/controls/OrbitControls.js";
 """

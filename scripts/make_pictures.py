@@ -1,4 +1,6 @@
-"""The pictures of the README, from the bundled clip and our own renders; the viewer needs Chromium and chromedriver.
+"""The pictures of the README and of docs/exports.md, from the bundled clip and our own renders.
+
+The viewer needs Chromium and chromedriver.
 
 make demo
 python scripts/make_pictures.py demo_track ict_facekit.npz
@@ -29,9 +31,16 @@ from selftrack.synthetic.rigs.rig import Rig
 from selftrack.synthetic.studio import Studio
 from selftrack.tracker import load
 from selftrack.tracker.export import export
+from selftrack.tracker.export.presets import read_presets
 from selftrack.tracker.geometry.pose import project
+from selftrack.tracker.results.painter import MeshPainter, OverlayConfig
 
 SHOWN = ("mouthSmileLeft", "mouthSmileRight", "cheekSquintLeft", "jawOpen", "eyeBlinkLeft", "browInnerUp")
+
+EDITS = {"yaw": 25, "gazeSide": 0.6, "jawOpen": 0.4, "browInnerUp": 0.8, "mouthSmileLeft": -0.9}
+SLIDE = """const slider = document.querySelector(`[aria-label="Change ${arguments[0]}"]`);
+slider.value = arguments[1];
+slider.dispatchEvent(new Event("input"));"""
 
 
 def overlay_strip(folder: Path, frames: tuple[int, ...]) -> np.ndarray:
@@ -87,8 +96,22 @@ def curves_plot(folder: Path, path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def viewer_picture(folder: Path, path: Path, seconds: float = 1.2) -> None:
-    """The viewer of a track at a moment of its clip, as a browser without a screen shows it."""
+def presets_sheet() -> np.ndarray:
+    """The bundled expressions on the mean head, RGB."""
+    head = load_head()
+    painter, tiles = MeshPainter(head, OverlayConfig(mode="mesh", opacity=1.0)), []
+    for name, curves in read_presets().items():
+        code = torch.zeros(1, head.size)
+        code[0, head.expression] = torch.from_numpy(curves).float()
+        placed = project(head.geometry(code), torch.tensor([[7.3, 0.0, 0.22, 0.0, 122.0, 160.0]]), 1.0)
+        tile = painter(np.full((300, 250, 3), 244, np.uint8), placed[0].numpy()).copy()
+        tiles.append(cv2.putText(tile, name, (8, 20), cv2.FONT_HERSHEY_SIMPLEX, 0.55, (60, 60, 60), 1, cv2.LINE_AA))
+    half = len(tiles) // 2
+    return np.concatenate([np.concatenate(tiles[:half], 1), np.concatenate(tiles[half:], 1)])
+
+
+def viewer_pictures(folder: Path, plain: Path, edited: Path, seconds: float = 1.2) -> None:
+    """The viewer of a track at a moment of its clip, as a browser without a screen shows it, and with edits."""
     options = webdriver.ChromeOptions()
     for flag in ("--headless", "--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"):
         options.add_argument(flag)
@@ -98,12 +121,16 @@ def viewer_picture(folder: Path, path: Path, seconds: float = 1.2) -> None:
     driver.get(export(folder, "viewer").resolve().as_uri())
     WebDriverWait(driver, 60).until(lambda page: page.execute_script("return !!window.viewer"))
     driver.execute_async_script("viewer.seek(arguments[0]).then(arguments[1])", seconds)
-    driver.save_screenshot(str(path))
+    driver.save_screenshot(str(plain))
+    driver.find_element("id", "edit").click()
+    for name, amount in EDITS.items():
+        driver.execute_script(SLIDE, name, amount)
+    driver.save_screenshot(str(edited))
     driver.quit()
 
 
 def main(folder: Path, rig: Path, out: Path = Path("docs/images")) -> None:
-    """Write overlay.png (frames, the mesh, the curves on another rig), curves.png, studio.png and viewer.png."""
+    """Write overlay.png (frames, the mesh, the curves on another rig) and the pictures of the other functions here."""
     out.mkdir(parents=True, exist_ok=True)
     frames = (3, 36)
     plain = overlay_strip(folder, frames)
@@ -114,7 +141,9 @@ def main(folder: Path, rig: Path, out: Path = Path("docs/images")) -> None:
     cv2.imwrite(str(out / "overlay.png"), cv2.cvtColor(cropped, cv2.COLOR_RGB2BGR))
     cv2.imwrite(str(out / "studio.png"), cv2.cvtColor(studio_sheet(), cv2.COLOR_RGB2BGR))
     curves_plot(folder, out / "curves.png")
-    viewer_picture(folder, out / "viewer.png")
+    small = [cv2.IMWRITE_PNG_COMPRESSION, 9]
+    cv2.imwrite(str(out / "presets.png"), cv2.cvtColor(presets_sheet(), cv2.COLOR_RGB2BGR), small)
+    viewer_pictures(folder, out / "viewer.png", out / "editing.png")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from selftrack.command import run
 from selftrack.errors import UserError
 from selftrack.tracker import export as exports
 from selftrack.tracker.export import FORMATS, GROUPS, taking
+from selftrack.tracker.export.maps._settings import map_names
 
 
 def export(
@@ -56,6 +57,45 @@ def export(
         Path | None,
         typer.Option(metavar="RIG", help="For character: the .rig file of track-rig (default: none)."),
     ] = None,
+    maps: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES", help="For maps: the maps to draw, such as pncc,normals (default: all of the mesh)."
+        ),
+    ] = None,
+    crop: Annotated[
+        str | None,
+        typer.Option(
+            help="For maps: what they show, frame, face, or X,Y,WIDTH,HEIGHT in pixels of the clip (default: frame)."
+        ),
+    ] = None,
+    size: Annotated[
+        int | None,
+        typer.Option(help="For maps: their width in pixels (default: that of the clip; 512 with --crop face)."),
+    ] = None,
+    curves: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Take curves and head pose from a table like curves.csv, edited by hand or in the viewer; before the "
+            "clean-up (default: the track's own).",
+        ),
+    ] = None,
+    preset: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=INTENSITY",
+            help="Lay an expression over the performance, such as happy=0.7; after the clean-up. May be given several "
+            "times (default: none).",
+        ),
+    ] = None,
+    preset_only: Annotated[
+        bool, typer.Option("--preset-only", help="Show the expression in place of the performance's (default: no).")
+    ] = False,
+    presets: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="YAML with further expressions for --preset (default: the bundled ones)."),
+    ] = None,
     range_file: Annotated[
         Path | None,
         typer.Option(
@@ -84,21 +124,42 @@ def export(
         "flame": flame,
         "flame_landmarks": flame_landmarks,
         "character": character,
+        "maps": () if maps is None else map_names(maps),
+        "crop": crop or "",
+        "size": size,
     }
-    _check(formats, [option for option, given in own.items() if given])
+    _check(formats, [option for option, given in own.items() if given not in (None, False, "", ())])
     if neutral_frame is not None and not clean:
         raise UserError("--neutral-frame is a part of the clean-up; add --clean")
+    if not preset and (preset_only or presets):
+        raise UserError(
+            f"--preset{'-only' if preset_only else 's'} does nothing without --preset NAME=INTENSITY; add that"
+        )
     if not folder.exists():
         raise UserError(f"{folder}: no such file; make it with: track CLIP -o {folder}")
     from selftrack.tracker.export.curve_range import read_ranges
     from selftrack.tracker.export.options import ExportOptions
+    from selftrack.tracker.export.presets import Expression, read_presets
     from selftrack.tracker.results.smoothing import CleanConfig
 
     cleaning = CleanConfig(neutral_frame=neutral_frame) if clean else None
     ranges = read_ranges(range_file) if range_file else None
+    expression = Expression.of(_intensities(preset), read_presets(presets), preset_only) if preset else None
     options = ExportOptions(focal=focal, **own)
     for name in formats:
-        print(exports.export(folder, name, output, options, cleaning, timecode, ranges))
+        print(exports.export(folder, name, output, options, cleaning, timecode, ranges, expression, curves))
+
+
+def _intensities(texts: Sequence[str]) -> dict[str, float]:
+    """Intensities by the names of expressions; one without is 1."""
+    intensities = {}
+    for text in texts:
+        name, _, intensity = text.partition("=")
+        try:
+            intensities[name.strip()] = float(intensity or 1)
+        except ValueError as error:
+            raise UserError(f"--preset takes NAME=INTENSITY, such as happy=0.7; got {text!r}") from error
+    return intensities
 
 
 def _check(formats: Sequence[str], options: Sequence[str]) -> None:

@@ -45,6 +45,11 @@ def test_into_the_folder_or_to_a_file(run: Callable, wink: Track) -> None:
             "leave it out, or write one of csv, edl, glb, livelink, mov, npz",
         ),
         (["--to", "csv", "-o", "nowhere/a.csv"], "nowhere"),
+        (["--to", "png", "--maps", "pncc"], "--maps is for --to maps, maps-exr, maps-mkv; leave it out"),
+        (["--to", "maps", "--maps", "normal"], "there is no map 'normal'; did you mean normals?"),
+        (["--to", "maps", "--maps", "x"], "there is no map 'x'; known are pncc, normals, depth, uv, parts, land"),
+        (["--to", "csv,maps", "--crop", "nose"], "--crop must be frame, face, or X,Y,WIDTH,HEIGHT"),
+        (["--to", "csv,maps", "--size", "5"], "16 to 8192 pixels wide and high; got 5; choose another --size"),
     ],
 )
 def test_bad_input_is_one_line(run: Callable, wink: Track, arguments: list[str], words: str) -> None:

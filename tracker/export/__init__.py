@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING
 from selftrack.errors import UserError
 from selftrack.io import OutputFolder, atomic_path
 from selftrack.tracker.export.curve_range import CurveRange, in_range
+from selftrack.tracker.export.edited import with_table
 from selftrack.tracker.export.options import ExportOptions
 from selftrack.tracker.export.registry import FORMATS, GROUPS, Format, Need, exporter, known, require, taking
 from selftrack.tracker.export.timing import with_timecode
 from selftrack.tracker.sources.names import source_name
 
 if TYPE_CHECKING:
+    from selftrack.tracker.export.presets import Expression
     from selftrack.tracker.results.smoothing import CleanConfig
     from selftrack.tracker.results.track_file import Track
 
@@ -79,6 +81,8 @@ def export(
     cleaning: CleanConfig | None = None,
     timecode: str | None = None,
     ranges: Mapping[str, CurveRange] | None = None,
+    expression: Expression | None = None,
+    edited: Path | None = None,
 ) -> Path:
     """Write the track of a folder in the format named `to`, into the folder unless `path` is given.
 
@@ -87,7 +91,9 @@ def export(
     Args:
         cleaning: clean the track up first; without it the export is what was tracked.
         timecode: of the clip's time 0, in place of the track's own.
-        ranges: by curve, to which the curves are brought, after the clean-up.
+        ranges: by curve, to which the curves are brought, after the clean-up and the expression.
+        expression: laid over the performance, after the clean-up.
+        edited: a table like curves.csv, whose curves and head pose come first.
 
     Raises:
         UserError: no track there, a file of the user's is in the way, no timecode at the clip's rate, or as `write`.
@@ -100,8 +106,12 @@ def export(
     if timecode is not None:
         track = with_timecode(track, timecode)
     tracked = track
+    if edited:
+        track = with_table(track, edited)
     if cleaning:
         track = clean(track, cleaning)
+    if expression:
+        track = expression.over(track)
     if ranges:
         track = in_range(track, ranges)
     if track is not tracked:

@@ -71,7 +71,7 @@ def read_ranges(path: Path) -> dict[str, CurveRange]:
         raise UserError(f"{path}: cannot be read as JSON ({error}); make one with track-range") from error
     if not isinstance(read, dict):
         raise UserError(f'{path}: must hold curves by name, such as {{"jawOpen": {{"gain": 1.2}}}}')
-    _known(read, str(path))
+    check_curves(read, str(path))
     adapter = TypeAdapter(with_config(ConfigDict(extra="forbid"))(CurveRange))
     ranges = {}
     for name, value in read.items():
@@ -130,7 +130,7 @@ def learn_ranges(track: Track, rest: float | None, full: Mapping[str, float]) ->
         raise UserError("ranges are of ARKit's curves, which this track's decoder does not have")
     neutral = dict.fromkeys(ARKIT_NAMES, 0.0) if rest is None else _at_rest(track, rest)
     gains = {}
-    for name, seconds in _both_sides(full).items():
+    for name, seconds in both_sides(full, "--full").items():
         seen = _seen(track, seconds, f"--full {name}")
         value = (seen[name] + seen[_ONE_LOOK.get(name, name)]) / 2
         if value - neutral[name] < _LEAST:
@@ -157,15 +157,24 @@ def _at_rest(track: Track, seconds: float) -> dict[str, float]:
     return seen
 
 
-def _both_sides(full: Mapping[str, float]) -> dict[str, float]:
-    """Seconds by curve; a name that ARKit has for two sides alone is both."""
+def both_sides(values: Mapping[str, float], where: str) -> dict[str, float]:
+    """Give values by curve; a name that ARKit has for two sides alone is both.
+
+    Raises:
+        UserError: a name is none of a curve.
+    """
     sided = {name.removesuffix(_SIDES[0]) for name in ARKIT_NAMES if name.endswith(_SIDES[0])} - set(ARKIT_NAMES)
-    names = {name: [f"{name}{side}" for side in _SIDES] if name in sided else [name] for name in full}
-    _known([one for several in names.values() for one in several], "--full")
-    return {one: seconds for name, seconds in full.items() for one in names[name]}
+    names = {name: [f"{name}{side}" for side in _SIDES] if name in sided else [name] for name in values}
+    check_curves([one for several in names.values() for one in several], where)
+    return {one: value for name, value in values.items() for one in names[name]}
 
 
-def _known(names: Iterable[str], where: str) -> None:
+def check_curves(names: Iterable[str], where: str) -> None:
+    """Make sure that all of them are names of curves.
+
+    Raises:
+        UserError: one is not; `where` says where it stands.
+    """
     for name in names:
         if name not in ARKIT_NAMES:
             close = difflib.get_close_matches(name, ARKIT_NAMES, 2)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from selftrack.errors import UserError
+from selftrack.tracker.export.maps._settings import FRAME, check_side, crop_box
 
 if TYPE_CHECKING:
     from selftrack.tracker.results.track_file import Track
@@ -35,10 +36,19 @@ class ExportOptions:
     """The file that says where FLAME's landmarks lie on it."""
     character: Path | None = None
     """The user's own character, a .rig file of track-rig."""
+    maps: tuple[str, ...] = ()
+    """Names of the maps to draw, see `maps._settings.KINDS`; none: all of the mesh that the decoder allows."""
+    crop: str = ""
+    """What the maps show: "frame", the whole frame, as by default, "face", or X,Y,WIDTH,HEIGHT in the clip's pixels."""
+    size: int | None = None
+    """Width of the maps in pixels; None for that of the clip, or 512 of the crop "face"."""
 
     def __post_init__(self) -> None:
         if self.focal is not None and not 0 < self.focal < float("inf"):
             raise UserError(f"the focal length must be a number of pixels above 0; got {self.focal}")
+        crop_box(self.crop or FRAME)
+        if self.size is not None:
+            check_side(self.size)
 
     def relative(self, file: Path, path: Path) -> str:
         """Name a file, with forward slashes, from where the file that is written to `path` will lie."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 _DAY = 86_400  # seconds
 _TICKS = 60_000  # a second, in thousandths of the 60 frames on which the Live Link Face app counts
+_TICK = Fraction(1, 90_000)  # seconds, of a clip whose rate varies
+_ROUNDING = 0.0025  # seconds by which times may be off a steady rate, as containers round them
 _RATES = np.array([24000 / 1001, 24, 25, 30000 / 1001, 30, 48, 50, 60000 / 1001, 60, 100, 120000 / 1001, 120])
 
 
@@ -41,6 +44,16 @@ def frame_rate(times: np.ndarray) -> float:
         rate = 1 / steps[usual].mean()
     nearest = _RATES[np.abs(_RATES / rate - 1).argmin()]
     return float(nearest if abs(nearest / rate - 1) < 0.02 else rate)
+
+
+def clock(times: np.ndarray) -> tuple[Fraction, Fraction, np.ndarray]:
+    """Find the rate of frames at times (T,) seconds, the tick that they are counted in, seconds, and their counts (T,)
+    from the first one: of frames where the rate is steady, so that programs see one that they know."""
+    rate, since = Fraction(frame_rate(times)).limit_denominator(1001), times - times[0]
+    counts = np.rint(since * float(rate)).astype(int)
+    if np.abs(since - counts / float(rate)).max() < _ROUNDING and (np.diff(counts) > 0).all():
+        return rate, 1 / rate, counts
+    return rate, _TICK, np.rint(since / float(_TICK)).astype(int)
 
 
 def times_before(times: np.ndarray) -> np.ndarray:

@@ -94,7 +94,7 @@ def apply(transform: np.ndarray, points: np.ndarray) -> np.ndarray:
     return points @ np.swapaxes(transform[..., :2], -1, -2) + transform[..., None, :, 2]
 
 
-def warp(frame: np.ndarray, transform: np.ndarray, size: int = CROP_SIZE) -> np.ndarray:
+def warp(frame: np.ndarray, transform: np.ndarray, size: int | tuple[int, int] = CROP_SIZE) -> np.ndarray:
     """Samples the crop, bilinear, averaged over areas beforehand where the crop makes the frame smaller.
 
     Outside the frame the crop is black: replicated edges would smear a cut-off face into streaks of skin.
@@ -102,20 +102,21 @@ def warp(frame: np.ndarray, transform: np.ndarray, size: int = CROP_SIZE) -> np.
     Args:
         frame: (H, W, 3) uint8.
         transform: (2, 3) similarity, image pixels -> crop pixels.
-        size: side of the crop in pixels.
+        size: side of the crop in pixels, or its width and height.
 
     Returns:
         (size, size, 3) uint8.
     """
+    width, height = (size, size) if isinstance(size, int) else size
     if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
         raise ValueError(f"expected a frame (H, W, 3) uint8, got {frame.shape} {frame.dtype}")
     to_image = invert(transform)
-    corners = apply(to_image, np.array([[-1, -1], [size, -1], [size, size], [-1, size]], np.float64))
+    corners = apply(to_image, np.array([[-1, -1], [width, -1], [width, height], [-1, height]], np.float64))
     bounds = np.array(frame.shape[1::-1])
     low = np.clip(np.floor(corners.min(0)), 0, bounds).astype(int)
     high = np.clip(np.ceil(corners.max(0)) + 1, 0, bounds).astype(int)
     if (high <= low).any():
-        return np.zeros((size, size, 3), np.uint8)
+        return np.zeros((height, width, 3), np.uint8)
     region = frame[low[1] : high[1], low[0] : high[0]]
     shrink = np.ones(2)
     scale = np.sqrt(abs(np.linalg.det(transform[:, :2])))
@@ -128,7 +129,7 @@ def warp(frame: np.ndarray, transform: np.ndarray, size: int = CROP_SIZE) -> np.
     linear = transform[:, :2] @ from_region[:, :2]
     offset = transform[:, :2] @ from_region[:, 2:] + transform[:, 2:]
     flags = cv2.INTER_LINEAR
-    return cv2.warpAffine(region, np.concatenate([linear, offset], 1), (size, size), flags=flags)
+    return cv2.warpAffine(region, np.concatenate([linear, offset], 1), (width, height), flags=flags)
 
 
 @dataclass(frozen=True)

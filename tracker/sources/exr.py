@@ -1,8 +1,9 @@
-"""OpenEXR pictures (openexr.com, "OpenEXR File Layout") through FFmpeg's decoder, and linear light as sRGB."""
+"""OpenEXR pictures (openexr.com, "OpenEXR File Layout") through FFmpeg, and linear light as sRGB."""
 
 from __future__ import annotations
 
 import struct
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -39,6 +40,17 @@ def decode_exr(data: bytes, path: Path) -> np.ndarray:
             f"{path}: not an EXR picture with channels R, G, B or Y that can be read; export it again"
         ) from error
     return np.nan_to_num(_channels(frames[0], path), copy=False, nan=0.0, posinf=np.inf, neginf=-np.inf)
+
+
+def encode_exr(pixels: np.ndarray, kind: str = "half") -> bytes:
+    """Encode pixels (H,W,4) float32 RGBA as they are, in 16-bit floats, or of kind "float" in 32 bits."""
+    encoder = av.CodecContext.create("exr", "w")
+    encoder.height, encoder.width = pixels.shape[:2]
+    encoder.pix_fmt, encoder.time_base = "gbrapf32le", Fraction(1)
+    encoder.options = {"format": kind, "compression": "zip16"}
+    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels, np.float32), "gbrapf32le")
+    frame.pts = 0
+    return b"".join(bytes(packet) for packet in [*encoder.encode(frame), *encoder.encode()])
 
 
 def _channels(frame: av.VideoFrame, path: Path) -> np.ndarray:

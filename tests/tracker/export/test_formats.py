@@ -34,6 +34,7 @@ from selftrack.tracker.results.track_file import Track
 
 TIMES = [0.0, 0.04, 0.08]
 ANY = {"csv", "edl", "exr", "mov", "nk", "npz", "nuke", "obj", "osc", "otio", "parquet", "ply", "png", "vertices"}
+ANY |= {"maps", "maps-exr", "maps-mkv"}
 ARKIT = {"character-csv", "character-glb"} | {
     "flame",
     "livelink",

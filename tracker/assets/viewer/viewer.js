@@ -31,9 +31,13 @@
     const names = Object.keys(face.morphTargetDictionary);
     const mixer = new THREE.AnimationMixer(gltf.scene);
     const action = mixer.clipAction(gltf.animations[0]).play();
-    const keys = gltf.animations[0].tracks.find((t) => t.name.endsWith("morphTargetInfluences")).values;
+    const keysOf = (name) => gltf.animations[0].tracks.find((t) => t.name.endsWith(name)).values;
+    const keys = keysOf("morphTargetInfluences"), [places, turns] = [keysOf("neck.position"), keysOf("neck.quaternion")];
     return {
       head, face, names, scene: gltf.scene, camera: gltf.cameras[0],
+      /** Where the neck is at a row of this take, and how it is turned. */
+      place: (row) => new THREE.Vector3().fromArray(places, 3 * row),
+      turn: (row) => new THREE.Quaternion().fromArray(turns, 4 * row),
       /** The value of a curve at a row of this take. */
       value: (row, curve) => clamp(keys[row * names.length + curve], 0, 1),
       row: (time) => rowAt(time, times),
@@ -48,48 +52,19 @@
   if (data.against) takes.push(await readTake("against", data.against.times));
   let take = takes[0];
   const { names } = take;
-  const value = take.value;
 
-  // A rig that the user drops in: whatever has morph targets with ARKit's names
+  // What is changed by hand, of the track alone
+
+  const edits = makeEdits(takes[0], times, () => show(shown));
+
+  /** The value of a curve of a take at a row of it, as it is drawn. */
+  const value = (one, row, name) => (one === takes[0] ? edits.curve(row, name) : one.value(row, one.names.indexOf(name)));
+
+  // A rig that the user drops in
 
   let rig = null;
 
-  const plain = (name) => name.toLowerCase().replace(/[^a-z0-9]/g, "");
-  const spellings = names.flatMap((name) => {
-    const sided = name.match(/^(.*)(Left|Right)$/);
-    const ways = sided ? [name, sided[1] + sided[2][0], sided[2] + sided[1]] : [name];
-    return ways.map((way) => [plain(way), name]);
-  });
-
-  /** The curve that a morph target is of, in any case, with _L for Left, after any prefix; undefined: of none. */
-  function curveOf(target) {
-    const word = plain(target.split(/[.:|]/).pop());
-    const found = spellings.find(([way]) => way === word) ?? spellings.find(([way]) => way.length > 6 && word.endsWith(way));
-    return found?.[1];
-  }
-
-  async function readRig(file) {
-    const { scene } = await new THREE.GLTFLoader().parseAsync(await file.arrayBuffer(), "");
-    const targets = [], found = new Set();
-    let box = null;
-    scene.updateMatrixWorld(true);
-    scene.traverse((mesh) => {
-      if (!mesh.morphTargetDictionary) return;
-      const own = Object.entries(mesh.morphTargetDictionary).map(([target, at]) => [mesh, at, curveOf(target)]).filter((t) => t[2]);
-      if (!own.length) return;
-      targets.push(...own);
-      for (const [, , name] of own) found.add(name);
-      mesh.geometry.computeBoundingBox();
-      box ??= mesh.geometry.boundingBox.clone().makeEmpty();
-      box.expandByObject(mesh, true); // by its vertices: the box of a geometry takes in all targets at once
-    });
-    if (!box) throw new Error("it has no morph targets with ARKit's names");
-    const centre = box.getCenter(new THREE.Vector3());
-    const radius = box.getSize(new THREE.Vector3()).length() / 2;
-    const camera = new THREE.PerspectiveCamera(25, 1, radius / 100, radius * 100);
-    camera.position.copy(centre).add(new THREE.Vector3(0, 0, radius * 4));
-    return { scene, camera, centre, targets, found, name: file.name };
-  }
+  const readRig = makeRigReader(names);
 
   async function useRig(file) {
     const note = $("rig-note");
@@ -108,7 +83,7 @@
   /** The rig does what the take that is shown does. */
   function driveRig(row) {
     for (const [mesh, at, name] of rig?.targets ?? []) {
-      mesh.morphTargetInfluences[at] = take.value(row, take.names.indexOf(name));
+      mesh.morphTargetInfluences[at] = value(take, row, name);
     }
   }
 
@@ -233,8 +208,8 @@
     let low = 1, high = 0;
     for (let row = 0; row <= last; row++) {
       if (!ok[row]) continue;
-      low = Math.min(low, value(row, curve));
-      high = Math.max(high, value(row, curve));
+      low = Math.min(low, takes[0].value(row, curve));
+      high = Math.max(high, takes[0].value(row, curve));
     }
     return high - low;
   };
@@ -255,6 +230,7 @@
     curve.button.style.setProperty("--colour", curve.colour ?? "#5b6474");
   }
 
+  $("list").append(...edits.wholeLines());
   for (const curve of curves) {
     curve.button = document.createElement("button");
     curve.button.className = "curve";
@@ -262,7 +238,7 @@
     parts[1].textContent = curve.name;
     curve.button.append(...parts);
     curve.button.onclick = () => { toggleCurve(curve, !curve.colour); drawPlot(); };
-    $("list").append(curve.button);
+    $("list").append(edits.line(curve.button, curve.name));
     toggleCurve(curve, false);
   }
   for (const curve of curves.slice(0, 6)) toggleCurve(curve, true);
@@ -306,17 +282,21 @@
     }
   }
 
-  /** The shown take's curve, and the other one's as dashes. */
+  /** The shown take's curve, and as dashes the other one's, and what was tracked where that was changed. */
   function drawCurve(curve) {
-    pen.strokeStyle = curve.colour;
+    const drawn = takes.map((one) => [one === take, (time) => value(one, one.row(time), curve.name)]);
+    if (edits.changes(curve.name)) drawn.push([false, (time) => edits.tracked(takes[0].row(time), curve.name)]);
+    pen.strokeStyle = pen.fillStyle = curve.colour;
     pen.lineJoin = "round";
-    for (const one of takes) {
-      const at = one.names.indexOf(curve.name);
-      pen.setLineDash(one === take ? [] : [4, 4]);
-      pen.lineWidth = one === take ? 1.6 : 1;
-      line(Array.from(times, (time) => [plotX(time), plotY(one.value(one.row(time), at))]));
+    for (const [whole, at] of drawn) {
+      pen.setLineDash(whole ? [] : [4, 4]);
+      pen.lineWidth = whole ? 1.6 : 1;
+      line(Array.from(times, (time) => [plotX(time), plotY(at(time))]));
     }
     pen.setLineDash([]);
+    for (const row of edits.keys(curve.name)) {
+      pen.fillRect(plotX(times[row]) - 3, plotY(edits.curve(row, curve.name)) - 3, 6, 6);
+    }
   }
 
   function line(points) {
@@ -333,14 +313,17 @@
     shown = row;
     const own = take.row(times[row]); // the row of the take that is shown
     take.show(times[row]);
+    if (take === takes[0]) edits.apply(own);
     driveRig(own);
+    edits.show(row);
+    $("edited").hidden = !edits.any();
     stage.follow();
     stage.render();
     drawPlot();
     $("scrub").value = row;
     $("time").innerHTML = `<b>${times[row].toFixed(3)}</b> / ${times[last].toFixed(3)} s · frame <b>${row}</b> / ${last}`;
     for (const { button, name } of curves) {
-      const now = take.value(own, take.names.indexOf(name));
+      const now = value(take, own, name);
       button.style.setProperty("--value", now);
       button.lastChild.textContent = now.toFixed(2);
     }
@@ -454,6 +437,18 @@
     const [file] = event.dataTransfer.files;
     if (file) useRig(file);
   });
+  $("edit").onclick = () => {
+    $("edit").setAttribute("aria-pressed", String($("below").classList.toggle("editing")));
+    drawPlot();
+  };
+  $("reset").onclick = edits.reset;
+  $("save").onclick = () => {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([edits.table(data)], { type: "text/csv" }));
+    link.download = `${document.title.replace(/[.][^.]*$/, "")}_edited.csv`; // of the clip's name
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  };
   $("play").onclick = toggle;
   video.onclick = toggle;
   $("scrub").oninput = (event) => go(Number(event.target.value));
@@ -475,7 +470,8 @@
       End: () => go(last),
       b: otherTake,
     };
-    if (!actions[event.key] || event.target.id === "speed") return;
+    const own = event.target.id === "speed" || event.target.closest?.(".line input"); // these keys move it
+    if (!actions[event.key] || own) return;
     event.preventDefault();
     actions[event.key]();
   });
@@ -484,12 +480,14 @@
   /** For scripts: seek(seconds) resolves when that frame is shown; weights() are those of the head as it is drawn. */
   window.viewer = {
     names, times, play, problem, useRig,
+    table: () => edits.table(data),
     pause: () => clock.pause(),
     playing: () => clock.playing(),
     time: () => times[shown],
     seek: (time) => go(rowAt(time)),
     take: () => "AB"[takes.indexOf(take)],
     view: () => stage.view(),
+    head: () => take.head.updateWorldMatrix(true, false) ?? take.head.matrixWorld.toArray(), // column by column
     weights: () => {
       const { morphTargetDictionary: at, morphTargetInfluences: weights } = take.face;
       return Object.fromEntries(names.map((name) => [name, weights[at[name]]]));

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 from zipfile import ZIP_STORED, ZipFile, ZipInfo
@@ -12,13 +11,11 @@ import numpy as np
 
 from selftrack.tracker.export.options import ExportOptions
 from selftrack.tracker.export.registry import exporter
-from selftrack.tracker.export.timing import frame_rate
+from selftrack.tracker.export.timing import clock
 
 if TYPE_CHECKING:
     from selftrack.tracker.results.track_file import Track
 
-_TICK = Fraction(1, 90_000)  # seconds, of a clip whose rate varies
-_ROUNDING = 0.0025  # seconds by which times may be off a steady rate, as containers round them
 _STYLE = ("opacity", "colour", "ambient")
 _BT709, _FULL_SCALE = 1, 65535
 
@@ -33,7 +30,7 @@ def export_matte(track: Track, path: Path, options: ExportOptions) -> None:
     """
     import av
 
-    (width, height), (rate, tick, counts) = track.size, _clock(track.times)
+    (width, height), (rate, tick, counts) = track.size, clock(track.times)
     with av.open(str(path), "w", format="mov") as out:
         stream = out.add_stream("prores_ks", rate=rate, options={"profile": "4444", "alpha_bits": "16"})
         stream.width, stream.height, stream.pix_fmt = width, height, "yuva444p10le"
@@ -94,17 +91,11 @@ def _png(layer: np.ndarray) -> bytes:
 
 
 def _exr(layer: np.ndarray) -> bytes:
-    import av
+    from selftrack.tracker.sources.exr import encode_exr
 
-    height, width = layer.shape[:2]
     colour, alpha = layer[..., :3], layer[..., 3:]
     linear = np.where(colour <= 0.04045, colour / 12.92, ((colour + 0.055) / 1.055) ** 2.4)  # sRGB, IEC 61966-2-1
-    encoder = av.CodecContext.create("exr", "w")
-    encoder.width, encoder.height, encoder.pix_fmt, encoder.time_base = width, height, "gbrapf32le", Fraction(1)
-    encoder.options = {"format": "half", "compression": "zip16"}
-    frame = av.VideoFrame.from_ndarray(np.concatenate([linear * alpha, alpha], -1).astype(np.float32), "gbrapf32le")
-    frame.pts = 0
-    return b"".join(bytes(packet) for packet in [*encoder.encode(frame), *encoder.encode()])
+    return encode_exr(np.concatenate([linear * alpha, alpha], -1))
 
 
 def _filled(layer: np.ndarray) -> np.ndarray:
@@ -114,13 +105,3 @@ def _filled(layer: np.ndarray) -> np.ndarray:
     if mesh.any():
         layer[~mesh, :3] = layer[mesh, :3].mean(0)
     return np.rint(_FULL_SCALE * layer).astype(np.uint16)
-
-
-def _clock(times: np.ndarray) -> tuple[Fraction, Fraction, np.ndarray]:
-    """The rate of frames at times (T,) seconds, the tick that they are counted in, seconds, and their counts (T,) from
-    the first one: of frames where the rate is steady, so that programs see one that they know."""
-    rate, since = Fraction(frame_rate(times)).limit_denominator(1001), times - times[0]
-    counts = np.rint(since * float(rate)).astype(int)
-    if np.abs(since - counts / float(rate)).max() < _ROUNDING and (np.diff(counts) > 0).all():
-        return rate, 1 / rate, counts
-    return rate, _TICK, np.rint(since / float(_TICK)).astype(int)

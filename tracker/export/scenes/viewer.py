@@ -16,6 +16,7 @@ from selftrack.io import file_hash
 from selftrack.tracker.export.options import ExportOptions
 from selftrack.tracker.export.registry import Need, exporter, require
 from selftrack.tracker.export.scenes.glb import glb_bytes
+from selftrack.tracker.geometry.camera import focal_length
 
 if TYPE_CHECKING:
     from selftrack.tracker.results.track_file import Track
@@ -42,6 +43,8 @@ def export_viewer(track: Track, path: Path, options: ExportOptions) -> None:
         "times": track.times.round(6).tolist(),
         "ok": track.ok.astype(int).tolist(),
         "clip": reference,
+        "size": track.size,
+        "focal": focal_length(track, options.focal),
         "title": home.name if (home := options.home or options.folder) else "this track",
     }
     against = b""
@@ -56,6 +59,8 @@ def export_viewer(track: Track, path: Path, options: ExportOptions) -> None:
         "AGAINST": base64.b64encode(against).decode(),
         "CLIP": base64.b64encode(content).decode(),
         "THREE": (ASSETS / "three.min.js").read_text(encoding="utf-8"),
+        "RIG": (ASSETS / "rig.js").read_text(encoding="utf-8"),
+        "EDITS": (ASSETS / "edits.js").read_text(encoding="utf-8"),
         "SCRIPT": (ASSETS / "viewer.js").read_text(encoding="utf-8"),
     }
     page = (ASSETS / "page.html").read_text(encoding="utf-8")

@@ -16,6 +16,7 @@ import pygltflib
 import pytest
 import torch
 from PIL import Image
+from scipy.spatial.transform import Rotation
 
 from selftrack.decoders.arkit import ARKIT_NAMES
 from selftrack.decoders.head.model import load_head
@@ -23,8 +24,10 @@ from selftrack.decoders.mesh.rasterizer import rasterize
 from selftrack.errors import UserError
 from selftrack.io import file_hash
 from selftrack.tracker.export import ExportOptions, write
+from selftrack.tracker.export.edited import with_table
 from selftrack.tracker.export.scenes import viewer
-from selftrack.tracker.geometry.camera import camera_pose, principal_point
+from selftrack.tracker.export.scenes._head import head_places, neck_joint, neutral_code
+from selftrack.tracker.geometry.camera import camera_pose, focal_length, principal_point
 from selftrack.tracker.pipeline import TrackConfig, track_clip
 from selftrack.tracker.results.track_file import Track, load
 from selftrack.tracker.sources.opening import open_source
@@ -217,6 +220,102 @@ def test_fits_a_small_screen(driver: object, page: Path) -> None:
         pictures.append(pixels(driver.get_screenshot_as_base64())[..., :3].astype(int))
     head = [p[10:410, 650:1180] for p in pictures]
     assert all(np.ptp(h) > 120 for h in head) and np.abs(head[0] - head[1]).max() > 60
+
+
+CHANGE = """const [name, amount, held] = arguments;
+const slider = document.querySelector(`[aria-label="Change ${name}"]`);
+if (held) slider.nextSibling.click();
+slider.value = amount;
+slider.dispatchEvent(new Event("input"));"""
+
+
+def change(driver: object, name: str, amount: float, held: bool = False) -> None:
+    """Move the slider of a channel, in place of the performance or on top of it."""
+    driver.execute_script(CHANGE, name, amount, held)
+
+
+def test_what_is_changed_by_hand(driver: object, track: Track, page: Path) -> None:
+    """On top of the performance or in its place, within 0 and 1, in all frames; both eyes go the same way; and back."""
+    opened(driver, page, "viewer")
+    driver.find_element("id", "edit").click()
+    change(driver, "jawOpen", 0.4)
+    change(driver, "mouthSmileLeft", 0.3, held=True)
+    change(driver, "gazeSide", -0.5)
+    for wanted in TIMES:
+        row = int(np.flatnonzero(track.times <= wanted + 1e-3)[-1])
+        seek(driver, wanted)
+        own = dict(zip(ARKIT_NAMES, track.z[row, HEAD.expression].tolist(), strict=True))
+        expected = own | {"jawOpen": min(own["jawOpen"] + 0.4, 1), "mouthSmileLeft": 0.3}
+        for out, into in (("eyeLookOutLeft", "eyeLookInLeft"), ("eyeLookInRight", "eyeLookOutRight")):
+            left = np.clip(own[out] - own[into] - 0.5, -1, 1)
+            expected |= {out: max(left, 0), into: max(-left, 0)}
+        assert driver.execute_script("return viewer.weights()") == pytest.approx(expected, abs=1e-5)
+        assert driver.find_element("id", "edited").is_displayed()
+    driver.find_element("id", "reset").click()
+    assert driver.execute_script("return viewer.weights()") == pytest.approx(own, abs=1e-6)
+    assert not driver.find_element("id", "edited").is_displayed()
+    assert errors(driver) == []
+
+
+def test_between_keys_an_amount_goes_from_one_to_the_other(driver: object, track: Track, page: Path) -> None:
+    """In proportion to time; before the first and after the last it holds."""
+    opened(driver, page, "viewer")
+    driver.find_element("id", "edit").click()
+    key = "document.querySelector('[aria-label=\"Change cheekPuff\"]').parentElement.lastChild"
+    for row, amount in ((10, 0.0), (30, 0.8)):
+        seek(driver, float(track.times[row]))
+        driver.execute_script(f"{key}.click()")
+        change(driver, "cheekPuff", amount)
+        assert driver.execute_script(f"return {key}.getAttribute('aria-pressed')") == "true"
+    for row in (0, 10, 14, 20, 29, 30, 71):
+        seek(driver, float(track.times[row]))
+        amount = 0.8 * np.clip((track.times[row] - track.times[10]) / (track.times[30] - track.times[10]), 0, 1)
+        expected = min(track.curves()["cheekPuff"][row] + amount, 1)
+        assert driver.execute_script("return viewer.weights().cheekPuff") == pytest.approx(expected, abs=1e-5)
+    assert errors(driver) == []
+
+
+@pytest.mark.parametrize("inverse_distance", [0.0, 2.0])
+def test_what_is_saved_comes_back_by_track_export(
+    driver: object, make_track: Callable[..., Track], tmp_path: Path, inverse_distance: float
+) -> None:
+    """The head turns about its neck, which stays where it was; all is where the page has shown it."""
+    motion = {"ry": np.linspace(-0.2, 0.2, 9), "rz": 0.1, "tx": np.linspace(150, 500, 9), "ty": 250, "f": 7.0}
+    act = {"jawOpen": np.linspace(0, 1, 9), "eyeBlinkLeft": 0.3}
+    track = make_track(np.arange(9) / 25, act, inverse_distance=inverse_distance, **motion)
+    opened(driver, write(track, "viewer", tmp_path / "v.html"), "viewer")
+    driver.find_element("id", "edit").click()
+    for name, amount in {"yaw": 20, "pitch": -12, "roll": 9, "eyeBlinkLeft": 0.4}.items():
+        change(driver, name, amount)
+    driver.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)})
+    driver.find_element("id", "save").click()
+    until(lambda: bool(list(tmp_path.glob("take*.csv"))))
+    (saved,) = tmp_path.glob("take*.csv")
+    again = with_table(track, saved)
+    np.testing.assert_allclose(again.curves()["jawOpen"], track.curves()["jawOpen"], atol=1e-6)
+    np.testing.assert_allclose(again.curves()["eyeBlinkLeft"], 0.7, atol=1e-6)
+    focal = focal_length(track)
+    before, after = (head_places(one, focal) for one in (track, again))
+    neck = neck_joint(HEAD, neutral_code(track))
+    stays, turned = (rotation @ neck + place for rotation, place in (before, after))
+    np.testing.assert_allclose(turned, stays, atol=2e-6 * -stays[0, 2] + 2e-5)
+    angle = Rotation.from_matrix(after[0] @ before[0].transpose(0, 2, 1)).magnitude()
+    assert (np.degrees(angle) > 20).all() and (np.degrees(angle) < 35).all()
+    for row in (0, 4, 8):
+        seek(driver, float(track.times[row]))
+        matrix = np.reshape(driver.execute_script("return viewer.head()"), (4, 4)).T
+        np.testing.assert_allclose(matrix[:3, :3], after[0][row], atol=1e-4)
+        np.testing.assert_allclose(matrix[:3, 3], after[1][row], atol=2e-6 * -stays[0, 2] + 2e-5)
+    assert errors(driver) == []
+
+
+def test_arrow_keys_move_a_slider_that_has_the_focus(driver: object, page: Path) -> None:
+    opened(driver, page, "viewer")
+    driver.find_element("id", "edit").click()
+    slider = driver.find_element("css selector", "[aria-label='Change yaw']")
+    slider.send_keys("\ue014\ue014")  # right
+    assert float(slider.get_attribute("value")) > 0 and driver.execute_script("return viewer.time()") == 0
+    assert errors(driver) == []
 
 
 DROP = """const [data, done] = arguments, bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0));
