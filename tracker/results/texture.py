@@ -11,7 +11,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 from torch.nn import functional
 
@@ -216,6 +215,8 @@ def carried_on(matched: Tensor, observed: Tensor, known: Tensor, scalp: Tensor, 
             out: there a frame shows the background where the head is narrower than the mesh.
         scalp: (T,T) in 0..1, how much of the hair a texel takes.
     """
+    from scipy.ndimage import distance_transform_edt  # here, since it takes a while and most tracks need no texture
+
     solid = cv2.copyMakeBorder(known.numpy().astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT)
     sure = torch.from_numpy(cv2.distanceTransform(solid, cv2.DIST_L2, cv2.DIST_MASK_5)[1:-1, 1:-1] > seam)
     if not sure.any():
