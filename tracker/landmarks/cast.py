@@ -101,7 +101,7 @@ def find_cast(
         return ()
     rows = np.unique(np.linspace(0, count - 1, samples + 2)[1:-1].round().astype(int))
     alone, several = _Path(samples), everyone
-    spread = source.frames(only=set(rows.tolist()))
+    spread = source.glimpses(set(rows.tolist()))
     for done, (frame, faces, looks, *_) in enumerate(sightings(spread, landmarks, config), 1):
         for face, look in zip(faces[:1], looks, strict=False):
             several |= bool(alone.looks) and alone.unlike(look) > _SUSPECT
