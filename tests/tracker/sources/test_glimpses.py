@@ -57,6 +57,8 @@ def test_they_are_those_of_a_whole_pass(
         spans = spans_of(clip)
         assert spans and sum(last - first + 1 for first, last in spans) < COUNT / 2
         check(clip)
+        clip._read = None  # a whole pass, which it needs no more
+        assert [frame.index for frame in clip.glimpses(ROWS)] == sorted(ROWS)
 
 
 def test_only_what_a_frame_is_made_from_is_decoded(make_clip: MakeClip, moving: list[np.ndarray]) -> None:
