@@ -23,7 +23,7 @@ from selftrack.tracker.sources.base import Frame
 EVERY = 0.18
 """Seconds between two searches at most: who is seen for less is no one, and who is where he was before is the same."""
 _AT_A_TIME = 2
-"""Stretches of frames that are worked on at a time, each in a thread."""
+"""Stretches of frames that are worked on at a time, while the next one is read: so many threads, and so much memory."""
 _HELD = 64_000_000
 """Bytes of pictures after which a stretch ends: they are held until it is known whether they must be searched."""
 _CUT = 20.0
@@ -89,7 +89,7 @@ def sightings(
             last = pool.submit(search, stretch.frames[-1])
             waiting.append(pool.submit(_completed, stretch, before, last, search))
             before = last
-            if len(waiting) > _AT_A_TIME:
+            if len(waiting) == _AT_A_TIME:
                 yield from waiting.popleft().result()
         while waiting:
             yield from waiting.popleft().result()
