@@ -16,7 +16,7 @@ from selftrack.errors import NoFaceError, TooLittleError, UserError
 from selftrack.tracker.geometry import crop as crops
 from selftrack.tracker.geometry.crop import CropStabiliser, inter_ocular
 from selftrack.tracker.landmarks.base import Places
-from selftrack.tracker.landmarks.cast import thumbnail
+from selftrack.tracker.landmarks.everyone import thumbnail
 from selftrack.tracker.model import Crops, Model
 from selftrack.tracker.network.i2znet import Features, Heads
 from selftrack.tracker.refinement.flow import View

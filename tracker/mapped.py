@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mmap
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -34,13 +34,35 @@ def give_back(values: np.ndarray) -> None:
 
 def write_member(archive: zipfile.ZipFile, name: str, values: np.ndarray, compressed: bool = True) -> None:
     """Write an array into an .npz archive as numpy does. One that is not compressed can be read by `map_member`."""
+    parts = (values[rows] for rows in pieces(values)) if values.ndim else [values]
+    write_parts(archive, name, values.shape, values.dtype, parts, compressed)
+
+
+def write_parts(
+    archive: zipfile.ZipFile,
+    name: str,
+    shape: tuple[int, ...],
+    kind: np.dtype,
+    parts: Iterable[np.ndarray],
+    compressed: bool = True,
+) -> None:
+    """Write an array into an .npz archive whose rows come in parts, so that it is never there as a whole.
+
+    Args:
+        archive: open for writing.
+        name: of the array.
+        shape: of all of it.
+        kind: type of its numbers, which the parts have.
+        parts: its rows, in order.
+        compressed: else `map_member` can read it.
+    """
     member = zipfile.ZipInfo(f"{name}.npy")
     member.compress_type = zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED
     with archive.open(member, "w", force_zip64=True) as file:
-        kind = npy.dtype_to_descr(values.dtype)
-        npy.write_array_header_1_0(file, {"descr": kind, "fortran_order": False, "shape": values.shape})
-        for rows in pieces(values) if values.ndim else [...]:
-            file.write(values[rows].tobytes())
+        header = {"descr": npy.dtype_to_descr(kind), "fortran_order": False, "shape": shape}
+        npy.write_array_header_1_0(file, header)
+        for part in parts:
+            file.write(part.tobytes())
 
 
 def map_member(path: Path, archive: zipfile.ZipFile, name: str) -> np.ndarray | None:

@@ -9,6 +9,8 @@ from contextlib import suppress
 from dataclasses import replace
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 
@@ -19,6 +21,7 @@ from selftrack.tracker.live.capture import Shot
 from selftrack.tracker.live.session import LiveSession, Say
 from selftrack.tracker.model import Model
 from selftrack.tracker.network.weights import load_network
+from selftrack.tracker.pipeline import ADAPTED
 from selftrack.tracker.refinement.subject import Person
 from selftrack.tracker.tracker import FrameResult
 
@@ -29,6 +32,14 @@ _WAITING = 4
 _GRACE = 2.0
 """Seconds that the process has to tidy up."""
 _SPAWN = get_context("spawn")
+
+
+class _Learned(NamedTuple):
+    """Better weights."""
+
+    model: Model
+    file: bytes
+    """What `Model.save` wrote of them."""
 
 
 class BackgroundAdaptation:
@@ -67,7 +78,8 @@ class BackgroundAdaptation:
         self._last: float | None = None
         self._scale: float | None = None
         self._person: Person | None = None
-        self._outcome: tuple[str, Model | None] | None = None
+        self._outcome: tuple[str, _Learned | None] | None = None
+        self._learned: _Learned | None = None
         self._ready, self._used, self._over = False, False, threading.Event()
         self._connection, theirs = _SPAWN.Pipe()
         self._process = _SPAWN.Process(target=work, args=(theirs,), daemon=True)
@@ -98,11 +110,16 @@ class BackgroundAdaptation:
         if self._outcome is None:
             self._learn(shot, result)
         else:
-            line, model = self._outcome
-            if model is not None and self._person is not None:
-                self._session.tracker.use(model, self._person.rest)
+            line, self._learned = self._outcome
+            if self._learned is not None and self._person is not None:
+                self._session.tracker.use(self._learned.model, self._person.rest)
             self._say(f"adapted in the background: {line}")
             self._used = True
+
+    def save(self, folder: Path) -> None:
+        """Write `adapted.safetensors`, for `--weights`, into a folder, if the stream goes on with better weights."""
+        if self._learned is not None:
+            (folder / ADAPTED).write_bytes(self._learned.file)
 
     def _learn(self, shot: Shot, result: FrameResult) -> None:
         """Hand a frame on, and after enough of them the person."""
@@ -136,16 +153,15 @@ class BackgroundAdaptation:
                     given = self._frames.get(timeout=0.1)
                     self._connection.send(self._shrunk(given) if isinstance(given, Seen) else given)
             outcome: Outcome = self._connection.recv()
-            self._outcome = outcome.line, self._model(outcome)
+            self._outcome = outcome.line, None if outcome.weights is None else self._read(outcome.weights)
         except (EOFError, OSError):
             self._outcome = "its process has died; the stream goes on as before", None
 
-    def _model(self, outcome: Outcome) -> Model | None:
+    def _read(self, weights: Path) -> _Learned:
         """The stream's model with other weights, as for any clip that they were not adapted to."""
-        if outcome.weights is None:
-            return None
         before = self._session.tracker.model.unadapted()
-        return replace(before, network=load_network(outcome.weights, before.device), base=before)
+        model = replace(before, network=load_network(weights, before.device), base=before)
+        return _Learned(model, weights.read_bytes())
 
     def _shrunk(self, seen: Seen) -> Seen:
         """A frame in which the face is no larger than an adaptation keeps it."""

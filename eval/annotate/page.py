@@ -13,7 +13,7 @@ from selftrack.eval.compare.reference import Progress, no_progress
 from selftrack.eval.report.pictures import uri
 from selftrack.io import OutputFolder
 from selftrack.tracker import load
-from selftrack.tracker.results.clip import open_clip
+from selftrack.tracker.results.clip import read_rows
 from selftrack.tracker.results.painter import Crop
 from selftrack.tracker.results.texture import evenly
 
@@ -34,15 +34,14 @@ def write_page(folder: Path, progress: Progress = no_progress) -> Path:
     if not rows:
         raise UserError(f"{folder}: no face was found in any frame, so there is nothing to mark; name another track")
     frames = []
-    with open_clip(track, verify=True) as source:
-        for frame in source.frames(only=set(rows)):
-            points = track.landmarks[frame.index]
-            crop = Crop(points, frame.image)
-            if len(crop.picture) > SIDE:
-                crop = Crop(points, frame.image, SIDE)
-            size = crop.picture.shape[1::-1]
-            place = {"row": frame.index, "scale": crop.scale, "low": crop.low.tolist(), "size": size}
-            frames.append(place | {"picture": uri(crop.picture, 92)})
-            progress("pictures", len(frames), len(rows))
+    for frame in read_rows(track, set(rows), verify=True):
+        points = track.landmarks[frame.index]
+        crop = Crop(points, frame.image)
+        if len(crop.picture) > SIDE:
+            crop = Crop(points, frame.image, SIDE)
+        size = crop.picture.shape[1::-1]
+        place = {"row": frame.index, "scale": crop.scale, "low": crop.low.tolist(), "size": size}
+        frames.append(place | {"picture": uri(crop.picture, 92)})
+        progress("pictures", len(frames), len(rows))
     page = (files("selftrack.eval.report") / "assets" / NAME).read_text(encoding="utf-8")
     return output.add(NAME, page.replace("/*FRAMES*/[]", json.dumps(frames)))

@@ -17,7 +17,7 @@ from selftrack.decoders.landmarks import FACE_OVAL, MESH_POINTS
 from selftrack.decoders.mesh.unwrap import TexelMap, confidence, sample, surface, texel_map
 from selftrack.eval.compare.reference import Reference
 from selftrack.eval.metrics.landmarks import projected_landmarks
-from selftrack.tracker.results.clip import open_clip
+from selftrack.tracker.results.clip import read_rows
 from selftrack.tracker.results.painter import Crop, MeshPainter, OverlayConfig
 from selftrack.tracker.results.skin_points import pin
 from selftrack.tracker.results.texture import evenly
@@ -113,22 +113,21 @@ def take(
     strips: dict[str, list[str]] = {name: [] for name in tracks}
     lines: dict[str, list[np.ndarray]] = {name: [] for name in tracks}
     wanted = sorted({*bad, *strip, *history})
-    with open_clip(first, verify=True) as source:
-        for done, frame in enumerate(source.frames(only=set(wanted))):
-            row, image = frame.index, frame.image
+    for done, frame in enumerate(read_rows(first, set(wanted), verify=True)):
+        row, image = frame.index, frame.image
+        if row in bad:
+            crop = Crop(reference.landmarks[row], image, config.side)
+            faces[row] = {"frame": uri(crop.picture)}
+        for name, track in tracks.items():
+            vertices = track.vertices(slice(row, row + 1))
             if row in bad:
-                crop = Crop(reference.landmarks[row], image, config.side)
-                faces[row] = {"frame": uri(crop.picture)}
-            for name, track in tracks.items():
-                vertices = track.vertices(slice(row, row + 1))
-                if row in bad:
-                    mesh = painter(crop.picture, crop.vertices(vertices[0]))
-                    faces[row][name] = uri(_with_lines(crop, mesh, *marks[name].at(bad[row])))
-                if row in strip:
-                    strips[name].append(uri(sheet.face(image, vertices)))
-                if row in history:
-                    lines[name].append(sheet.line(image, vertices))
-            progress(done + 1, len(wanted))
+                mesh = painter(crop.picture, crop.vertices(vertices[0]))
+                faces[row][name] = uri(_with_lines(crop, mesh, *marks[name].at(bad[row])))
+            if row in strip:
+                strips[name].append(uri(sheet.face(image, vertices)))
+            if row in history:
+                lines[name].append(sheet.line(image, vertices))
+        progress(done + 1, len(wanted))
     wide = max(1, round(1100 / max(len(history), 1)))
     over_time = {n: uri(np.repeat(np.stack(part, 1), wide, 1)) for n, part in lines.items() if part}
     return Pictures(faces, strips, strip, over_time, (history[0], history[-1]) if history else (0, 0))

@@ -31,9 +31,10 @@ from selftrack.errors import UserError
 from selftrack.tracker.sources.names import place_of
 
 if TYPE_CHECKING:
+    from selftrack.adapt.live.background import BackgroundAdaptation
     from selftrack.tracker.live.capture import Shot
     from selftrack.tracker.live.preview import Preview
-    from selftrack.tracker.live.session import LiveSession, Say, Watch
+    from selftrack.tracker.live.session import LiveSession, Say
     from selftrack.tracker.live.statistics import Figures
     from selftrack.tracker.pipeline import TrackConfig
     from selftrack.tracker.tracker import FrameResult
@@ -179,7 +180,14 @@ def _run(
     with terminal.shown(preview), ExitStack() as stack:
         if adapts:
             terminal.learn = _learner(tracking, under(changes, "adapt"), terminal.say, stack)
-        hooks = Hooks(terminal.say, lambda: not terminal.over, terminal.began, terminal.watch, terminal.report)
+        hooks = Hooks(
+            terminal.say,
+            lambda: not terminal.over,
+            terminal.began,
+            terminal.watch,
+            terminal.report,
+            terminal.write,
+        )
         summary = track_live(
             LiveSource(place, realtime), targets, output, tracking, config, overwrite=overwrite, hooks=hooks
         )
@@ -205,7 +213,7 @@ def _play(path: Path, send: list[str]) -> None:
 
 def _learner(
     tracking: TrackConfig, changes: dict[str, Any], say: Say, stack: ExitStack
-) -> Callable[[LiveSession], Watch]:
+) -> Callable[[LiveSession], BackgroundAdaptation]:
     """What begins an adaptation in the background of a stream, which ends with the stack. Raises UserError where there
     is no such setting."""
     from selftrack.adapt.live.background import BackgroundAdaptation
@@ -215,7 +223,7 @@ def _learner(
     if tracking.identity != "clip":
         raise UserError("--adapt-in-background learns one identity; use it without track.identity per-frame")
     job = Job(tracking, changed(load_preset(), changes, "adapt."))
-    return lambda session: stack.enter_context(BackgroundAdaptation(job, session, say)).watch
+    return lambda session: stack.enter_context(BackgroundAdaptation(job, session, say))
 
 
 class _Terminal:
@@ -229,9 +237,9 @@ class _Terminal:
         self._asked = threading.Event()
         self._preview: Preview | None = None
         self._handler = signal.getsignal(signal.SIGINT)
-        self.learn: Callable[[LiveSession], Watch] | None = None
+        self.learn: Callable[[LiveSession], BackgroundAdaptation] | None = None
         """What begins an adaptation to the stream, if there is to be one."""
-        self._learns: Watch | None = None
+        self._adaptation: BackgroundAdaptation | None = None
 
     @contextmanager
     def shown(self, preview: bool) -> Iterator[None]:
@@ -262,7 +270,7 @@ class _Terminal:
         """Take the session, and from now on Ctrl-C and the Enter key; before that, Ctrl-C ends the command at once."""
         self._session = session
         if self.learn is not None:
-            self._learns = self.learn(session)
+            self._adaptation = self.learn(session)
         self.end_at_interrupt()
         if sys.stdin is not None and sys.stdin.isatty():
             self.say("Enter calibrates: it takes the face of the next seconds for its rest; Ctrl-C ends")
@@ -274,13 +282,18 @@ class _Terminal:
 
     def watch(self, shot: Shot, result: FrameResult) -> None:
         """Show a frame, let it be learned from, and do what a key has asked for."""
-        if self._learns is not None:
-            self._learns(shot, result)
+        if self._adaptation is not None:
+            self._adaptation.watch(shot, result)
         key = "" if self._preview is None else self._preview.show(shot.image, result, self._line)
         self.over = self.over or key == "q"
         if (key == "c" or self._asked.is_set()) and self._session is not None:
             self._asked.clear()
             self._session.calibrate()
+
+    def write(self, folder: Path) -> None:
+        """Write what was learned into the folder of a recording."""
+        if self._adaptation is not None:
+            self._adaptation.save(folder)
 
     def report(self, figures: Figures) -> None:
         """Show how well it runs, on a terminal in place of the line before."""

@@ -8,13 +8,20 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import pytest
 import yaml
 
+from selftrack.adapt.live import background
+from selftrack.adapt.live.process import Job
 from selftrack.tracker import load
+from selftrack.tracker.live.capture import Shot
+from selftrack.tracker.live.session import LiveSession, Say
+from selftrack.tracker.network.weights import WEIGHTS
 from selftrack.tracker.results.track_file import Track
+from selftrack.tracker.tracker import FrameResult
 
 
 class Receiver:
@@ -100,6 +107,33 @@ def test_the_rest_of_the_first_seconds(run: Callable, smile: Path) -> None:
     status, _, err = run("track", "live", "--source", smile, "--calibration", "rec", "--duration", "0.1", "-o", "known")
     assert (status, err) == (0, "")
     np.testing.assert_array_equal(load("known").rest, track.rest)
+
+
+def test_what_was_learned_is_recorded(run: Callable, smile: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a stand-in that has learned the bundled weights as soon as it has been shown a frame."""
+
+    class Learns:
+        def __init__(self, job: Job, session: LiveSession, say: Say) -> None:
+            self._frames = 0
+
+        def __enter__(self) -> Self:
+            return self
+
+        def __exit__(self, *exc: object) -> None:
+            assert self._frames == 3
+
+        def watch(self, shot: Shot, result: FrameResult) -> None:
+            self._frames += result.ok
+
+        def save(self, folder: Path) -> None:
+            (folder / "adapted.safetensors").write_bytes(WEIGHTS.read_bytes())
+
+    monkeypatch.setattr(background, "BackgroundAdaptation", Learns)
+    short = ("--source", smile, "--duration", "0.1")
+    status, out, _ = run("track", "live", *short, "--adapt-in-background", "-o", "rec")
+    assert status == 0 and "rec: track.npz, curves.csv, config.yaml, adapted.safetensors" in out
+    assert run("track", "live", *short, "--weights", "rec/adapted.safetensors", "-o", "again")[0] == 0
+    np.testing.assert_array_equal(load("again").curve_values, load("rec").curve_values)
 
 
 def test_a_stream_that_ends_before_it_was_adapted_to(run: Callable, smile: Path) -> None:

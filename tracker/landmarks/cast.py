@@ -6,28 +6,20 @@ right, y down, centre of the top-left pixel at (0, 0).
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 
-import cv2
 import numpy as np
 
 from selftrack.tracker.geometry import crop
 from selftrack.tracker.landmarks.base import Detection, LandmarkSource, Places
 from selftrack.tracker.landmarks.boxes import overlaps
+from selftrack.tracker.landmarks.everyone import EVERY, sightings
 from selftrack.tracker.landmarks.search import DetectConfig, bounding_box
-from selftrack.tracker.sources.base import Frame, FrameSource
+from selftrack.tracker.sources.base import FrameSource
 
 SAMPLES = 24
 """Frames of a clip, spread over it, in which its faces are looked for."""
-_AT_A_TIME = 2
-"""Frames that are searched at a time."""
-_SIDE = 12
-"""Pixels along a side of what is compared of two faces."""
-_GREY, _CHROMA = 0.6, 0.4
-"""What two people differ by at least, of grey levels and of colours; of one, half of that between frames."""
 _LOOKS = 16
 """Appearances that are remembered of a face."""
 _NEW_LOOK = 0.3
@@ -42,8 +34,6 @@ _AT_ONCE = 0.2
 """Seconds within which who is seen at the same place is the same, whatever he looks like."""
 _COVERED = 3.0
 """The same within one shot, where nobody else is seen: a hand may cover the face meanwhile, and it may turn."""
-_CUT = 20.0
-"""Grey levels by which a small picture of the frame changes at a cut, brightness left out."""
 _KEPT = 1000
 """Pictures of faces that are held at a time, of 200 kB each."""
 _CLEAR = 0.7
@@ -111,10 +101,9 @@ def find_cast(
         return ()
     rows = np.unique(np.linspace(0, count - 1, samples + 2)[1:-1].round().astype(int))
     alone, several = _Path(samples), everyone
-    spread = source.frames(only=set(rows.tolist()))
-    for done, (frame, faces) in enumerate(_searched(spread, landmarks, config), 1):
-        for face in faces[:1]:
-            look = appearance(frame.image, face.points)
+    spread = source.glimpses(set(rows.tolist()))
+    for done, (frame, faces, looks, *_) in enumerate(sightings(spread, landmarks, config), 1):
+        for face, look in zip(faces[:1], looks, strict=False):
             several |= bool(alone.looks) and alone.unlike(look) > _SUSPECT
             alone.add(frame.time, frame.image, face, look)
         several |= len(faces) > 1
@@ -126,25 +115,11 @@ def find_cast(
     return _numbered([alone] if alone.times else [], step * count / len(rows))
 
 
-def _searched(
-    frames: Iterable[Frame], landmarks: LandmarkSource, config: DetectConfig
-) -> Iterator[tuple[Frame, list[Detection]]]:
-    """Frames with all their faces, which are searched for in threads while the next frames are decoded."""
-    waiting: deque[tuple[Frame, Future[list[Detection]]]] = deque()
-    with ThreadPoolExecutor(_AT_A_TIME) as pool:
-        for frame in frames:
-            waiting.append((frame, pool.submit(landmarks.faces, frame.image, config)))
-            if len(waiting) > _AT_A_TIME:
-                frame, faces = waiting.popleft()
-                yield frame, faces.result()
-        for frame, faces in waiting:
-            yield frame, faces.result()
-
-
 class _Path:
-    """A stretch of a face through the clip, in constant memory but for its boxes and regions."""
+    """A stretch of a face through the clip, in constant memory but for its boxes and regions; of each `every` frames it
+    has a sample at most."""
 
-    def __init__(self, samples: int) -> None:
+    def __init__(self, samples: int, every: int = 1) -> None:
         self.times: list[float] = []
         self.boxes: list[np.ndarray] = []
         self.regions: list[np.ndarray] = []
@@ -152,14 +127,15 @@ class _Path:
         self.samples: dict[int, Sample] = {}
         self.clear: set[int] = set()
         self.cut_off = False
-        self._most, self._every = samples, 1
+        self._most, self._every = samples, every
 
     def add(self, time: float, image: np.ndarray, face: Detection, look: np.ndarray) -> None:
-        if len(self.times) % self._every == 0:
-            self.samples[len(self.times)] = crop.face_crop(image, face.points)
+        row = len(self.times)
+        if not self.samples or row // self._every > max(self.samples) // self._every:
+            self.samples[row] = crop.face_crop(image, face.points)
             if face.visible is None or face.visible.mean() >= _CLEAR:
-                self.clear.add(len(self.times))
-            if len(self.samples) == 2 * self._most:
+                self.clear.add(row)
+            while len(self.samples) >= 2 * self._most:
                 self.thin()
         self.cut_off = False
         self.times.append(time)
@@ -168,10 +144,19 @@ class _Path:
         if len(self.looks) < _LOOKS and (not self.looks or self.unlike(look) > _NEW_LOOK):
             self.looks.append(look)
 
+    def move(self, passed: Sequence[float], time: float, face: Detection) -> None:
+        """Go straight towards a finding at a time, over the frames at earlier ones."""
+        at = (np.array(passed) - self.times[-1]) / (time - self.times[-1])
+        box, region = bounding_box(face.points), crop.face_similarity(face.points)
+        self.boxes += list(self.boxes[-1] + at[:, None] * (box - self.boxes[-1]))
+        self.regions += list(self.regions[-1] + at[:, None, None] * (region - self.regions[-1]))
+        self.times += passed
+
     def thin(self) -> None:
-        """Keep every second sample."""
+        """Keep the samples of every second stretch."""
         self._every *= 2
-        self.samples = {row: sample for row, sample in self.samples.items() if row % self._every == 0}
+        first = {row // self._every: row for row in reversed(self.samples)}
+        self.samples = {row: self.samples[row] for row in sorted(first.values())}
 
     def unlike(self, look: np.ndarray) -> float:
         """How much an appearance differs from those of this path."""
@@ -215,32 +200,6 @@ class _Path:
         return tuple(clear if len(clear) >= min(_ENOUGH, len(self.samples)) else self.samples.values())
 
 
-def thumbnail(image: np.ndarray) -> np.ndarray:
-    """A small picture (32,32,3) float32 without its mean brightness, by which cuts are found: exposure may jump without
-    one."""
-    small = cv2.resize(image, (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32)
-    return small - small.mean()
-
-
-def appearance(image: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """What a face with landmarks (L,2) looks like, coarsely, hair and neck included: a vector whose distances are about
-    1 between people and 0.5 between distant frames of one."""
-    picture = crop.warp(image, _filled(points, 4 * _SIDE), 4 * _SIDE)
-    lab = cv2.resize(cv2.cvtColor(picture, cv2.COLOR_RGB2LAB), (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
-    grey, chroma = lab[..., 0].astype(float), lab[..., 1:] / 255.0
-    grey = (grey - grey.mean()) / (grey.std() + 3) / _SIDE
-    return np.concatenate([grey.ravel() / _GREY, chroma.ravel() / _CHROMA]) / np.sqrt(2)
-
-
-def _filled(points: np.ndarray, side: int) -> np.ndarray:
-    """The affine transform (2,3), image -> crop of a side, that puts a face with landmarks (L,2) upright, as wide and
-    as tall as all faces are: neither a turn of the head nor a picture that was squeezed counts."""
-    upright = crop.face_similarity(points, side)
-    box = bounding_box(crop.apply(upright, points))
-    middle, scale = (side - 1) / 2, side / crop.SIDE_PER_FACE / np.maximum(box[2:] - box[:2], 1e-3)
-    return np.diag(scale) @ upright + np.concatenate([np.zeros((2, 2)), (middle - scale * middle)[:, None]], 1)
-
-
 def _follow_all(
     source: FrameSource,
     landmarks: LandmarkSource,
@@ -253,27 +212,36 @@ def _follow_all(
     """Paths of all faces through all frames, `step` seconds apart, those of one person joined."""
     paths: list[_Path] = []
     same: set[tuple[int, int]] = set()
-    before: np.ndarray | None = None
-    for done, (frame, faces) in enumerate(_searched(source.frames(), landmarks, config), 1):
-        small = thumbnail(frame.image)
-        cut = before is not None and float(np.abs(small - before).mean()) > _CUT
-        before = small
+    done, before = 0, -np.inf
+    stride = _stride(count, step, samples)
+    for frame, faces, looks, cut, passed in sightings(source.frames(), landmarks, config, stride):
         for path in paths:
             path.cut_off |= cut
-        looks = [appearance(frame.image, face.points) for face in faces]
         numbers = list(_assigned(paths, frame.time, faces, looks, cut))
         if not cut:
             same |= _handed_over(paths, frame.time, numbers, faces)
         for number, face, look in zip(numbers, faces, looks, strict=True):
             if number == len(paths):
-                paths.append(_Path(samples))
+                paths.append(_Path(samples, stride))
+            elif paths[number].times[-1] == before:
+                paths[number].move(passed, frame.time, face)
             paths[number].add(frame.time, frame.image, face, look)
         if sum(len(path.samples) for path in paths) > _KEPT:
             for path in paths:
                 path.thin()
+        done, before = done + len(passed) + 1, frame.time
         progress(done, count)
     joined = _joined(paths, same)
     return [path for path in joined if len(path.times) * step >= _SHORTEST] or joined
+
+
+def _stride(count: int, step: float, samples: int) -> int:
+    """From one search to the next, of a clip's frames, `step` seconds apart: such that the samples of a face that is
+    always there are among them."""
+    stride = 1
+    while 2 * stride * step <= EVERY and count > stride * (2 * samples - 1):
+        stride *= 2
+    return stride
 
 
 def _assigned(

@@ -88,6 +88,8 @@ class Hooks:
     """Is shown each frame and its result."""
     report: Callable[[Figures], None] = lambda figures: None
     """Gets the figures of each second."""
+    also: Callable[[Path], None] = lambda folder: None
+    """Writes further results into the folder of a recording, under names of `pipeline.OUTPUTS`."""
     clock: Clock = time.monotonic
     """Seconds."""
 
@@ -106,8 +108,8 @@ def track_live(
 ) -> LiveSummary:
     """Track a camera, or a file as if it were one, and send each frame on.
 
-    A recording has `track.npz`, `curves.csv` and `config.yaml`; pictures are not kept, so there is no overlay. It is
-    complete or not there, as that of `track_clip`.
+    A recording has `track.npz`, `curves.csv`, `config.yaml` and what the hooks write. Pictures are not kept, so there
+    is no overlay. It is complete or not there, as that of `track_clip`.
 
     Args:
         source: what is tracked.
@@ -139,7 +141,7 @@ def track_live(
         model, notes = _for_stream(model or load_model(tracking), tracking)
         person = _person(model, tracking)
         senders = stack.enter_context(_opened(targets, model, config))
-        rows = _Recording(folder, overwrite) if folder is not None else None
+        rows = _Recording(folder, overwrite, tracking.weights) if folder is not None else None
         tracker = Tracker(model, tracking, person=person, rows=stack.enter_context(rows) if rows else NoRows())
         session = LiveSession(tracker, senders, config, hooks.say, hooks.clock)
         rest = config.rest if config.rest is not None else CAMERA_REST if isinstance(source.place, int) else 0.0
@@ -150,7 +152,8 @@ def track_live(
         names: tuple[str, ...] = ()
         if rows is not None:
             track = _finished(tracker, feed, tracking, (*notes, *_left_out(figures)))
-            names = rows.save(track, {"track": asdict(tracking), "live": asdict(config), "adapt": None, "export": []})
+            settings: dict[str, Any] = {"track": asdict(tracking), "live": asdict(config), "adapt": None, "export": []}
+            names = rows.save(track, settings, hooks.also)
     return LiveSummary(figures, tuple(targets), folder, names, tuple(notes))
 
 
@@ -226,21 +229,24 @@ def _finished(tracker: Tracker, feed: Feed, tracking: TrackConfig, notes: Sequen
 class _Recording:
     """A folder of results while a stream is written to it: use it as a context manager, which gives the rows."""
 
-    def __init__(self, folder: Path, overwrite: bool) -> None:
+    def __init__(self, folder: Path, overwrite: bool, weights: str | None) -> None:
+        """`weights` are in use: where they are of an earlier run in this folder, they stay."""
         self._output, self._overwrite = OutputFolder(folder), overwrite
+        self._keep = Path(weights) if weights else None
         self._stack = ExitStack()
 
     def __enter__(self) -> Rows:
-        self._results = self._stack.enter_context(self._output.writing(OUTPUTS, self._overwrite))
+        self._results = self._stack.enter_context(self._output.writing(OUTPUTS, self._overwrite, self._keep))
         scratch = self._stack.enter_context(scratch_folder(self._results))
         return self._stack.enter_context(FileRows(scratch))
 
     def __exit__(self, *exc: Any) -> bool | None:
         return self._stack.__exit__(*exc)
 
-    def save(self, track: Track, settings: dict[str, Any]) -> tuple[str, ...]:
-        """Write the results of a track; returns their names."""
+    def save(self, track: Track, settings: dict[str, Any], also: Callable[[Path], None]) -> tuple[str, ...]:
+        """Write the results of a track, and what else there is; returns their names."""
         track.save(self._results)
         curves.write_curves(track, self._results)
         (self._results / CONFIG).write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
+        also(self._results)
         return tuple(name for name in OUTPUTS if (self._results / name).exists())

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Set
+
 from selftrack.errors import UserError
 from selftrack.tracker.results.track_file import Track
-from selftrack.tracker.sources.base import FrameSource
+from selftrack.tracker.sources.base import Frame, FrameSource
 from selftrack.tracker.sources.opening import open_source
+
+_SAME_TIME = 1e-5  # seconds by which the times of a frame may differ between two passes
 
 
 def open_clip(track: Track, verify: bool = False) -> FrameSource:
@@ -29,6 +33,24 @@ def open_clip(track: Track, verify: bool = False) -> FrameSource:
     if verify and source.fingerprint() != track.clip_hash:
         raise UserError(f"{track.clip}: is not the clip that was tracked; track it again")
     return source
+
+
+def read_rows(track: Track, rows: Set[int], verify: bool = False) -> Iterator[Frame]:
+    """Read the frames of some rows of a track, in order.
+
+    Of a few rows of a long clip the frames between are not decoded, unless the times of those that come are not the
+    track's: then frames are missing in between, as of a damaged file, and only a whole pass tells which row is which.
+    Raises as `open_clip`.
+    """
+    with open_clip(track, verify) as source:
+        left = set(rows)
+        for frame in source.glimpses(rows):
+            if abs(frame.time - track.times[frame.index]) > _SAME_TIME:
+                break
+            left.remove(frame.index)
+            yield frame
+        if left:
+            yield from source.frames(only=left)
 
 
 def has_clip(track: Track) -> bool:

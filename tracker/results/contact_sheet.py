@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from selftrack.io import atomic_path
-from selftrack.tracker.results.clip import open_clip
+from selftrack.tracker.results.clip import read_rows
 from selftrack.tracker.results.painter import Crop, MeshPainter, OverlayConfig, doubts_of
 from selftrack.tracker.results.track_file import Track
 
@@ -77,12 +77,11 @@ def write_contact_sheet(track: Track, folder: Path, config: OverlayConfig | None
     sections = {"Strongest frames": strongest(track), "Least trusted frames": worst(track)}
     painter = MeshPainter(track.model(), replace(config or OverlayConfig(), mode="mesh"))
     rows, doubts, pairs = {shot.row for shots in sections.values() for shot in shots}, doubts_of(track), {}
-    with open_clip(track) as source:
-        for frame in source.frames(only=rows):
-            crop = Crop(track.landmarks[frame.index], frame.image, _SIDE, _MARGIN)
-            vertices = crop.vertices(track.vertices(slice(frame.index, frame.index + 1))[0])
-            meshed = painter(crop.picture, vertices, doubts[frame.index])
-            pairs[frame.index] = np.concatenate([crop.picture, meshed], 1)
+    for frame in read_rows(track, rows):
+        crop = Crop(track.landmarks[frame.index], frame.image, _SIDE, _MARGIN)
+        vertices = crop.vertices(track.vertices(slice(frame.index, frame.index + 1))[0])
+        meshed = painter(crop.picture, vertices, doubts[frame.index])
+        pairs[frame.index] = np.concatenate([crop.picture, meshed], 1)
     parts = [_section(words, shots, pairs, track) for words, shots in sections.items()]
     path = Path(folder) / NAME
     with atomic_path(path) as part:

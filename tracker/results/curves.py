@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,12 +56,23 @@ def write_columns(
     It goes in pieces: as texts, all rows of an hour would take half a gigabyte.
     """
     count = len(next(iter(columns.values())))
+    slices = (slice(first, first + _CHUNK) for first in range(0, count, _CHUNK))
+    write_pieces(path, ({name: values[rows] for name, values in columns.items()} for rows in slices), text, end)
+
+
+def write_pieces(
+    path: Path,
+    pieces: Iterable[Mapping[str, np.ndarray]],
+    text: Callable[[str, np.ndarray], list[str]],
+    end: str = "\r\n",
+) -> None:
+    """As `write_columns`, of columns that come in pieces, some rows at a time; of one piece at least."""
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator=end)
-        writer.writerow(columns)
-        for first in range(0, count, _CHUNK):
-            texts = (text(name, values[first : first + _CHUNK]) for name, values in columns.items())
-            writer.writerows(zip(*texts, strict=True))
+        for number, columns in enumerate(pieces):
+            if number == 0:
+                writer.writerow(columns)
+            writer.writerows(zip(*(text(name, values) for name, values in columns.items()), strict=True))
 
 
 def _text(name: str, values: np.ndarray) -> list[str]:

@@ -11,7 +11,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 from torch.nn import functional
 
@@ -19,7 +18,7 @@ from selftrack.decoders.base import Decoder
 from selftrack.decoders.landmarks import INNER_LIPS, OUTER_EYE_CORNERS
 from selftrack.decoders.mesh.unwrap import TexelMap, confidence, sample, scatter, surface, texel_map
 from selftrack.tracker.geometry.pose import view_of
-from selftrack.tracker.results.clip import open_clip
+from selftrack.tracker.results.clip import read_rows
 from selftrack.tracker.results.track_file import Track
 
 NAME = "texture.png"
@@ -144,14 +143,13 @@ def evenly(rows: np.ndarray, count: int) -> np.ndarray:
 def _observe(track: Track, rows: np.ndarray, texels: TexelMap, config: TextureConfig) -> tuple[Tensor, Tensor]:
     """Colours (R,3,N) uint8 of the texels in R frames and their confidence (R,N) float16."""
     head, colours, weights = track.model(), [], []
-    with open_clip(track) as source:
-        for frame in source.frames(only=set(rows.tolist())):
-            vertices = torch.from_numpy(track.vertices(slice(frame.index, frame.index + 1)))
-            image = torch.from_numpy(frame.image).permute(2, 0, 1)[None].float()
-            colour = sample(image, surface(vertices, texels)[..., :2])
-            weight = confidence(vertices, head.faces, texels, frame.image.shape[:2], config.least)
-            colours.append(colour[0].round().byte())
-            weights.append(weight[0].half())
+    for frame in read_rows(track, set(rows.tolist())):
+        vertices = torch.from_numpy(track.vertices(slice(frame.index, frame.index + 1)))
+        image = torch.from_numpy(frame.image).permute(2, 0, 1)[None].float()
+        colour = sample(image, surface(vertices, texels)[..., :2])
+        weight = confidence(vertices, head.faces, texels, frame.image.shape[:2], config.least)
+        colours.append(colour[0].round().byte())
+        weights.append(weight[0].half())
     return torch.stack(colours), torch.stack(weights)
 
 
@@ -216,6 +214,8 @@ def carried_on(matched: Tensor, observed: Tensor, known: Tensor, scalp: Tensor, 
             out: there a frame shows the background where the head is narrower than the mesh.
         scalp: (T,T) in 0..1, how much of the hair a texel takes.
     """
+    from scipy.ndimage import distance_transform_edt  # here, since it takes a while and most tracks need no texture
+
     solid = cv2.copyMakeBorder(known.numpy().astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT)
     sure = torch.from_numpy(cv2.distanceTransform(solid, cv2.DIST_L2, cv2.DIST_MASK_5)[1:-1, 1:-1] > seam)
     if not sure.any():

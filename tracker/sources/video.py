@@ -7,7 +7,9 @@ are the presentation timestamps, with edit lists applied, never frame_index / fp
 from __future__ import annotations
 
 import itertools
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator, Set
+from contextlib import suppress
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
@@ -38,7 +40,22 @@ from selftrack.tracker.timecode import Timecode
 _COMBED = 0.15  # share of the pictures; fewer may be tricks of cuts
 _NAMED = 3  # times that a note lists
 FASTEST = 1000  # frames/s; where stamps say more, all of them are the same
+_FEW = 0.5  # share of the packets; to decode more of them is not worth the trouble
 MAX_ASPECT = 4  # a sample aspect ratio beyond 1:4 or 4:1 is taken for broken metadata
+
+
+@dataclass
+class _Span:
+    """Packets, by number, that have to be decoded for some frames: from a key frame on."""
+
+    first: int
+    last: int
+    rows: dict[int, int]
+    """Of the frames that are wanted, by their time stamps."""
+
+    def wanted_of(self, frames: Iterable[av.VideoFrame]) -> list[av.VideoFrame]:
+        """Those of some frames that are wanted; none that is damaged or interlaced."""
+        return [f for f in frames if f.pts in self.rows and not (f.is_corrupt or f.interlaced_frame)]
 
 
 class _Reading:
@@ -99,6 +116,23 @@ class _Reading:
         if packet is not None and packet.size:  # no closing packet: demuxing broke off
             self.broken_off = True
             yield from self.stream.decode(None)
+
+    def glimpses(self, spans: Iterable[_Span]) -> Iterator[list[av.VideoFrame]]:
+        """For each span of packets the frames that are wanted of it, as far as they decode without damage."""
+        numbered = enumerate(self.timeline(packets(self.container, self.stream)))
+        for span in spans:
+            found = list[av.VideoFrame]()
+            for number, packet in numbered:
+                if number < span.first:
+                    continue
+                with suppress(av.FFmpegError):
+                    found += span.wanted_of(packet.decode())
+                if number == span.last:
+                    break
+            with suppress(av.FFmpegError):
+                found += span.wanted_of(self.stream.decode(None))
+            self.stream.codec_context.flush_buffers()
+            yield found
 
     def timed(self) -> Iterator[tuple[float, av.VideoFrame]]:
         """(time in seconds, progressive frame), times strictly increasing."""
@@ -299,6 +333,53 @@ class VideoFile(FrameSource):
                     continue  # the seek went too far (or past the end): read from the beginning
                 yield from self._rendered(reading, itertools.chain([first] if first else [], timed), only)
                 return
+
+    def _read_few(self, rows: Set[int]) -> Iterator[Frame]:
+        spans, left = self._spans(rows), set(rows)
+        if spans:
+            with open_container(self.path) as container:
+                reading = _Reading(container, self.path, self.stream)
+                render, tick = Renderer(self._shape), time_base(reading.stream)
+                for span, frames in zip(spans, reading.glimpses(spans), strict=False):
+                    if len(frames) < len(span.rows):
+                        break  # something is unusual there
+                    for frame in frames:
+                        stamp = frame.pts or 0
+                        left.remove(span.rows[stamp])
+                        time = float(stamp * tick - reading.zero)
+                        yield Frame(span.rows[stamp], time, render(frame, reading.aspect(frame)))
+        if left:
+            yield from self._read(left)
+
+    def _spans(self, rows: Set[int]) -> list[_Span]:
+        """What has to be decoded for the frames of these rows; nothing where that is most of the file, or where its
+        stamps do not say which these are."""
+        stamps, keys = list[int](), set[int]()
+        shown = dict[int, int]()  # by stamp, the number of the packet
+        with open_container(self.path) as container:
+            reading = _Reading(container, self.path, self.stream)
+            tick, zero = time_base(reading.stream), reading.zero
+            for packet in reading.timeline(packets(container, reading.stream)):
+                if not packet.size:
+                    continue
+                if packet.pts is None or packet.pts in shown or not reading.stamped:
+                    return []
+                if packet.is_keyframe:
+                    keys.add(len(stamps))
+                if not packet.is_discard:
+                    shown[packet.pts] = len(stamps)
+                stamps.append(packet.pts)
+        inside = [stamp for stamp in sorted(shown) if self._shows(float(stamp * tick - zero))]
+        spans = list[_Span]()
+        for row in sorted(rows) if max(rows, default=0) < len(inside) else ():
+            last = shown[inside[row]]
+            first = next((n for n in range(last, -1, -1) if n in keys and stamps[n] <= inside[row]), 0)
+            if not spans or first > spans[-1].last:
+                spans.append(_Span(first, last, {}))
+            spans[-1].last = max(spans[-1].last, last)
+            spans[-1].rows[inside[row]] = row
+        few = sum(span.last - span.first + 1 for span in spans) < _FEW * len(stamps)
+        return spans if few else []
 
     def _rendered(
         self, reading: _Reading, timed: Iterator[tuple[float, av.VideoFrame]], only: Container[int] | None

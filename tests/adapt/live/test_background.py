@@ -14,6 +14,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+import torch
 
 from selftrack.adapt.live.background import BackgroundAdaptation
 from selftrack.adapt.live.process import Job
@@ -83,12 +84,19 @@ def job(weights: Path | None = None, **settings: int) -> Job:
     return Job(TrackConfig(weights=str(weights) if weights else None), AdaptConfig(**settings))
 
 
-def test_better_weights_are_used(beside: ModuleType, model: Model, frames: list[Frame], other: Path) -> None:
-    """From the frame after the answer on; what is learned from is the seconds that were asked for."""
+def test_better_weights_are_used(
+    beside: ModuleType, model: Model, frames: list[Frame], other: Path, tmp_path: Path
+) -> None:
+    """From the frame after the answer on; what is learned from is the seconds that were asked for. Their file can be
+    written as soon as they are used, also when the process has ended."""
     stream = Stream(model, frames)
     with BackgroundAdaptation(job(other), stream.session, stream.said.append, 0.5, beside.better) as adaptation:
         assert stream.session.tracker.model is model
+        adaptation.save(tmp_path)
+        assert not list(tmp_path.iterdir())
         stream.run(adaptation, lambda: stream.said)
+    adaptation.save(tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"adapted.safetensors": other.read_bytes()}
     (line,) = stream.said
     first, last = (
         float(part) for part in line.removeprefix("adapted in the background: ").split(" s")[0].split(" to ")
@@ -101,12 +109,13 @@ def test_better_weights_are_used(beside: ModuleType, model: Model, frames: list[
 
 
 def test_weights_that_are_no_better_change_nothing(
-    beside: ModuleType, model: Model, frames: list[Frame], other: Path
+    beside: ModuleType, model: Model, frames: list[Frame], other: Path, tmp_path: Path
 ) -> None:
     stream = Stream(model, frames)
     with BackgroundAdaptation(job(other), stream.session, stream.said.append, 0.2, beside.no_better) as adaptation:
         stream.run(adaptation, lambda: stream.said)
-    assert len(stream.said) == 1 and stream.session.tracker.model is model
+    adaptation.save(tmp_path)
+    assert len(stream.said) == 1 and stream.session.tracker.model is model and not list(tmp_path.iterdir())
 
 
 def test_nothing_is_learned_before_the_rest_is_known(
@@ -144,7 +153,8 @@ def test_it_ends_with_the_stream(beside: ModuleType, model: Model, frames: list[
 def test_a_stream_adapts(
     beside: ModuleType, model: Model, frames: list[Frame], other: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """The process itself, in few steps: it judges, the stream goes by that, and nothing is left on disk."""
+    """The process itself, in few steps: it judges, the stream goes by that, and nothing is left on disk. The file of
+    what it has learned says the same again."""
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(tempfile, "tempdir", None)
     off = Model.load(other)
@@ -153,8 +163,16 @@ def test_a_stream_adapts(
         stream.run(adaptation, lambda: stream.said)
     (line,) = stream.said
     assert line.startswith("adapted in the background: held-out frames: ")
-    assert (stream.session.tracker.model is not off) == line.endswith("; used from now on")
+    used = stream.session.tracker.model
+    assert (used is not off) == line.endswith("; used from now on")
     assert not list(tmp_path.glob("selftrack*"))
+    adaptation.save(tmp_path)
+    assert (tmp_path / "adapted.safetensors").exists() == (used is not off)
+    if used is not off:
+        again = Model.load(tmp_path / "adapted.safetensors")
+        assert again.fit is not None and again.fit.trained
+        for name, values in used.network.heads.state_dict().items():
+            torch.testing.assert_close(again.network.heads.state_dict()[name], values, rtol=0, atol=0)
 
 
 def test_a_personal_model_is_refused(fake_stream: Callable[[], LiveSession]) -> None:

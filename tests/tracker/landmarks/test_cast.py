@@ -10,8 +10,9 @@ import torch
 
 from selftrack.errors import NoFaceError
 from selftrack.tracker.landmarks.base import Places
-from selftrack.tracker.landmarks.cast import CastFace, _joined, _Path, appearance, find_cast
+from selftrack.tracker.landmarks.cast import CastFace, _joined, _Path, find_cast
 from selftrack.tracker.landmarks.detectors import AttentionMesh
+from selftrack.tracker.landmarks.everyone import appearance
 from selftrack.tracker.landmarks.search import DetectConfig, bounding_box
 from selftrack.tracker.model import Model
 from selftrack.tracker.sources.opening import open_source

@@ -192,7 +192,9 @@ def test_what_a_stream_keeps_does_not_grow(session: Callable, clock: object) -> 
 def live(fake_model: Callable, clock: object, tmp_path: Path) -> Callable:
     """`live(steps, lost)`: a recording in `rec`, and what was said."""
 
-    def make(steps: list, lost: set[int] = frozenset(), **arguments: object) -> tuple:
+    def make(
+        steps: list, lost: set[int] = frozenset(), also: Callable = lambda folder: None, **arguments: object
+    ) -> tuple:
         said: list[str] = []
         feed = Script(clock, steps)
         feed.dropped = 4
@@ -201,7 +203,7 @@ def live(fake_model: Callable, clock: object, tmp_path: Path) -> Callable:
             folder=tmp_path / "rec",
             model=fake_model(lost=lost),
             feed=feed,
-            hooks=Hooks(said.append, clock=clock),
+            hooks=Hooks(said.append, also=also, clock=clock),
             **arguments,
         )
         return summary, said
@@ -223,6 +225,17 @@ def test_a_recording(live: Callable, tmp_path: Path) -> None:
         live([(0.0, 1)])
     live([(0.0, 1), (0.1, 2)], overwrite=True)
     assert len(load(tmp_path / "rec")) == 2
+
+
+def test_what_is_written_beside_a_recording(live: Callable, tmp_path: Path) -> None:
+    """It is among the results; a later recording in that folder by these weights keeps them."""
+    weights = tmp_path / "rec" / "adapted.safetensors"
+    summary, _ = live([(0.0, 1)], also=lambda folder: (folder / weights.name).write_text("learned"))
+    assert summary.names == ("track.npz", "curves.csv", "config.yaml", weights.name)
+    live([(0.0, 1)], overwrite=True, tracking=TrackConfig(weights=str(weights)))
+    assert weights.read_text() == "learned"
+    live([(0.0, 1)], overwrite=True)
+    assert not weights.exists()
 
 
 def test_a_recording_is_that_of_a_tracker_that_keeps_all(live: Callable, fake_model: Callable, tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ class Turning:
         self.poses = torch.tensor([6.4, 0, 0, 0, SIDE / 2, SIDE / 2]).repeat(frames, 1)
         self.poses[:, 2] = yaw
         self.H_image = self.poses.numpy()
-        self.ok, self.clip = np.ones(frames, bool), "missing.mkv"
+        self.ok, self.clip, self.times = np.ones(frames, bool), "missing.mkv", np.arange(frames) / 25
         self.visible, self.confidence = np.ones((frames, 6)), np.ones(frames)
 
     def __len__(self) -> int:

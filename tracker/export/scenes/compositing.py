@@ -135,20 +135,25 @@ def export_aftereffects(track: Track, path: Path, options: ExportOptions) -> Non
     usual = np.median(pose["scale"][track.ok] if track.ok.any() else pose["scale"])
     scale, flat = 100 * pose["scale"] / usual, np.zeros(len(track))
     place = [pose["tx"] + 0.5, pose["ty"] + 0.5, flat]  # from the corner of the first pixel, not from its middle
-    sections = [
-        _section(track, rate, "Transform\tPosition", "X pixels\tY pixels\tZ pixels", place),
-        _section(track, rate, "Transform\tScale", "X percent\tY percent\tZ percent", [scale, scale, flat + 100]),
-        _section(track, rate, "Transform\tRotation", "degrees", [np.degrees(np.unwrap(np.radians(pose["roll"])))]),
+    turn = np.degrees(np.unwrap(np.radians(pose["roll"])))
+    properties: list[tuple[str, str, list[np.ndarray]]] = [
+        ("Transform\tPosition", "X pixels\tY pixels\tZ pixels", place),
+        ("Transform\tScale", "X percent\tY percent\tZ percent", [scale, scale, flat + 100]),
+        ("Transform\tRotation", "degrees", [turn]),
     ]
     for number, values in enumerate(track.curves().values(), start=1):
-        sections.append(_section(track, rate, f"Effects\tSlider Control #{number}\tSlider #2", "", [values]))
+        properties.append((f"Effects\tSlider Control #{number}\tSlider #2", "", [values]))
     width, height = track.size
     head = (
         "Adobe After Effects 8.0 Keyframe Data\n\n"
         f"\tUnits Per Second\t{rate:.6g}\n\tSource Width\t{width}\n\tSource Height\t{height}\n"
         "\tSource Pixel Aspect Ratio\t1\n\tComp Pixel Aspect Ratio\t1\n\n"
     )
-    path.write_text(head + "\n".join(sections) + "\n\nEnd of Keyframe Data\n", encoding="ascii")
+    with open(path, "w", encoding="ascii") as file:
+        file.write(head)
+        for name, units, columns in properties:
+            file.write(_section(track, rate, name, units, columns) + "\n")
+        file.write("\nEnd of Keyframe Data\n")
 
 
 def _section(track: Track, rate: float, name: str, units: str, columns: list[np.ndarray]) -> str:

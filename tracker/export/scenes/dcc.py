@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,29 +51,49 @@ def _file(track: Track, to: str) -> str:
     return FORMATS[to].file.format(clip=source_name(track.clip))
 
 
-def _z_up_quaternions(rotation: np.ndarray) -> list[list[float]]:
-    """Of rotations (T,3,3) in our axes, w first."""
-    return np.roll(quaternions(_Z_UP @ rotation @ _Z_UP.T), 1, axis=1).round(6).tolist()
+def _z_up_quaternions(rotation: np.ndarray) -> np.ndarray:
+    """Of rotations (T,3,3) in our axes, w first: (T,4)."""
+    return np.roll(quaternions(_Z_UP @ rotation @ _Z_UP.T), 1, axis=1).round(6)
 
 
-def _y_up_angles(rotation: np.ndarray) -> list[list[float]]:
-    """Of rotations (T,3,3) in our axes, degrees that do not jump."""
+def _y_up_angles(rotation: np.ndarray) -> np.ndarray:
+    """Of rotations (T,3,3) in our axes, degrees that do not jump: (T,3)."""
     from scipy.spatial.transform import Rotation
 
     angles = Rotation.from_matrix(rotation * AXES[:, None] * AXES).as_euler("xyz")  # R = Rz Ry Rx
-    return np.degrees(np.unwrap(angles, axis=0)).round(4).tolist()
+    return np.degrees(np.unwrap(angles, axis=0)).round(4)
 
 
-def _rotations(
-    track: Track, options: ExportOptions, written: Callable[[np.ndarray], list[list[float]]]
-) -> dict[str, Any]:
+def _rotations(track: Track, options: ExportOptions, written: Callable[[np.ndarray], np.ndarray]) -> dict[str, Any]:
     """The turns of the head in the camera's frame, and of the left and the right eye in the head's."""
     rotation, _ = camera_pose(track, focal_length(track, options.focal))
     return {"head": written(rotation), "eyes": [written(eye) for eye in np.moveaxis(gaze_rotations(track), 1, 0)]}
 
 
 def _write(program: str, track: Track, path: Path, more: dict[str, Any]) -> None:
-    curves = {name: values.astype(float).round(5).tolist() for name, values in track.curves().items()}
-    data = json.dumps({"times": track.times.round(6).tolist(), "curves": curves} | more)
+    curves = {name: values.astype(float).round(5) for name, values in track.curves().items()}
     script = (ASSETS / f"{program}.py").read_text(encoding="utf-8")
-    path.write_text(script.replace("%%DATA%%", data), encoding="utf-8")
+    before, after = script.split("%%DATA%%")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(before)
+        file.writelines(_json({"times": track.times.round(6), "curves": curves} | more))
+        file.write(after)
+
+
+def _json(value: Any) -> Iterator[str]:
+    """What `json.dumps` makes of a value with arrays in it, one of these after the other: as Python's numbers, those of
+    an hour would take half a gigabyte."""
+    if isinstance(value, dict):
+        yield "{"
+        for number, (name, part) in enumerate(value.items()):
+            yield f"{', ' if number else ''}{json.dumps(name)}: "
+            yield from _json(part)
+        yield "}"
+    elif isinstance(value, list):
+        yield "["
+        for number, part in enumerate(value):
+            yield ", " if number else ""
+            yield from _json(part)
+        yield "]"
+    else:
+        yield json.dumps(value.tolist() if isinstance(value, np.ndarray) else value)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import ZipFile
 
 import numpy as np
 
 from selftrack.tracker.export.options import ExportOptions
 from selftrack.tracker.export.registry import exporter
 from selftrack.tracker.geometry.camera import camera_pose, focal_length
+from selftrack.tracker.mapped import pieces, write_member, write_parts
 
 if TYPE_CHECKING:
     from selftrack.tracker.results.track_file import Track
@@ -23,8 +25,12 @@ def export_vertices(track: Track, path: Path, options: ExportOptions) -> None:
     (F,3) int32; ok (T,) bool; times (T,) float64 seconds.
     """
     faces = track.model().faces.numpy().astype(np.int32)
-    with open(path, "wb") as file:
-        np.savez(file, verts=track.vertices(), faces=faces, ok=track.ok, times=track.times)
+    shape = (len(track), len(track.model().mean), 3)
+    parts = (track.vertices(rows) for rows in pieces(track.times))  # all of an hour would take six gigabytes
+    with ZipFile(path, "w") as archive:
+        write_parts(archive, "verts", shape, np.dtype(np.float32), parts, compressed=False)
+        for name, values in (("faces", faces), ("ok", track.ok), ("times", track.times)):
+            write_member(archive, name, values, compressed=False)
 
 
 @exporter("npz", "{clip}.npz", focal=True, timecode=True)

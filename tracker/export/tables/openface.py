@@ -15,6 +15,7 @@ far as they do not close over it, or by either lip.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,8 @@ from selftrack.tracker.export.gaze import gaze_directions
 from selftrack.tracker.export.options import ExportOptions
 from selftrack.tracker.export.registry import Need, exporter
 from selftrack.tracker.geometry.camera import camera_pose, focal_length
-from selftrack.tracker.results.curves import write_columns
+from selftrack.tracker.mapped import pieces
+from selftrack.tracker.results.curves import write_pieces
 
 if TYPE_CHECKING:
     from selftrack.tracker.results.track_file import Track
@@ -56,9 +58,9 @@ _TRACE = 1.0  # its lowest, A, from which a unit counts as present
 _WITHOUT_INTENSITY = "AU28"  # OpenFace says of it only whether it is present
 
 
-def landmarks68(track: Track) -> tuple[np.ndarray, np.ndarray]:
-    """Place the 68 points of 300-W on the tracked face: (T,68,3) metres in the head frame, (T,68,2) pixels of the
-    clip."""
+def landmarks68(track: Track, rows: slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:
+    """Place the 68 points of 300-W on the tracked face in some frames, by default all: (T,68,3) metres in the head
+    frame, (T,68,2) pixels of the clip."""
     import torch
 
     from selftrack.decoders.base import SurfacePoints
@@ -66,8 +68,8 @@ def landmarks68(track: Track) -> tuple[np.ndarray, np.ndarray]:
 
     surface = SurfacePoints.landmarks(track.model(), len(IBUG_68))
     with torch.no_grad():
-        points = surface(torch.from_numpy(track.z))
-        placed = project(points, torch.from_numpy(track.H_image), track.inverse_distance)
+        points = surface(torch.from_numpy(track.z[rows]))
+        placed = project(points, torch.from_numpy(track.H_image[rows]), track.inverse_distance)
         return points.numpy(), placed[..., :2].numpy()
 
 
@@ -86,17 +88,17 @@ def export_openface(track: Track, path: Path, options: ExportOptions) -> None:
 
     The depth is the focal length over the scale.
     """
-    columns = _columns(track, focal_length(track, options.focal))
     formats = {"frame": "d", "face_id": "d", "success": "d", "timestamp": ".6f", "confidence": ".3f"}
-    formats |= {name: "d" for name in columns if name.endswith("_c")}
+    formats |= {f"{name}_c": "d" for name in _UNITS}
 
     def text(name: str, values: np.ndarray) -> list[str]:
         return [format(v, formats.get(name, ".5f")) for v in values.tolist()]
 
-    write_columns(path, columns, text, "\n")
+    write_pieces(path, _pieces(track, focal_length(track, options.focal)), text, "\n")
 
 
-def _columns(track: Track, focal: float) -> dict[str, np.ndarray]:
+def _pieces(track: Track, focal: float) -> Iterator[dict[str, np.ndarray]]:
+    """All columns, of some rows at a time: the points of an hour would take half a gigabyte."""
     from scipy.spatial.transform import Rotation
 
     rotation, translation = camera_pose(track, focal)
@@ -115,10 +117,16 @@ def _columns(track: Track, focal: float) -> dict[str, np.ndarray]:
     columns |= {f"pose_T{axis}": 1000 * translation[:, i] for i, axis in enumerate("xyz")}
     angles = Rotation.from_matrix(rotation).as_euler("XYZ")  # R = Rx Ry Rz
     columns |= {f"pose_R{axis}": angles[:, i] for i, axis in enumerate("xyz")}
-    points, pixels = landmarks68(track)
-    placed = 1000 * (np.einsum("tij,tlj->tli", rotation, points) + translation[:, None])
-    columns |= {f"{axis}_{j}": pixels[:, j, i] for i, axis in enumerate("xy") for j in range(len(IBUG_68))}
-    columns |= {f"{axis}_{j}": placed[:, j, i] for i, axis in enumerate("XYZ") for j in range(len(IBUG_68))}
     units = action_units(track)
-    columns |= {f"{name}_r": values for name, values in units.items() if name != _WITHOUT_INTENSITY}
-    return columns | {f"{name}_c": (values >= _TRACE).astype(int) for name, values in units.items()}
+    behind = {f"{name}_r": values for name, values in units.items() if name != _WITHOUT_INTENSITY}
+    behind |= {f"{name}_c": (values >= _TRACE).astype(int) for name, values in units.items()}
+    for rows in pieces(track.times):
+        points, pixels = landmarks68(track, rows)
+        placed = 1000 * (np.einsum("tij,tlj->tli", rotation[rows], points) + translation[rows, None])
+        at = {f"{axis}_{j}": pixels[:, j, i] for i, axis in enumerate("xy") for j in range(len(IBUG_68))}
+        at |= {f"{axis}_{j}": placed[:, j, i] for i, axis in enumerate("XYZ") for j in range(len(IBUG_68))}
+        yield {
+            **{name: values[rows] for name, values in columns.items()},
+            **at,
+            **{name: values[rows] for name, values in behind.items()},
+        }

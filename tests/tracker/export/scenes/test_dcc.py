@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from scipy.spatial.transform import Rotation
 from selftrack.decoders.arkit import ARKIT_NAMES
 from selftrack.tracker.export import ExportOptions, write
 from selftrack.tracker.export.gaze import gaze_directions
+from selftrack.tracker.export.scenes.dcc import _json
 from selftrack.tracker.results.track_file import Track
 
 MakeTrack = Callable[..., Track]
@@ -46,6 +48,28 @@ def script(track: Track, program: str, folder: Path, **settings: str | tuple[str
 
 def run(path: Path) -> None:
     exec(compile(path.read_text(), str(path), "exec"), {"__name__": "__main__", "__file__": str(path)})
+
+
+def test_numbers_are_written_an_array_at_a_time() -> None:
+    """As `json.dumps` writes them."""
+    rng = np.random.default_rng(0)
+    curves = {f'curve "{number}"': rng.random(40).round(5) for number in range(30)}
+    turns = [rng.random((40, 4)).round(6), rng.random((40, 3)).round(4)]
+    value = {
+        "curves": curves,
+        "eyes": turns,
+        "none": {},
+        "size": (640, 360),
+        "clip": "größer/a.mp4",
+        "heads": ["a", "b"],
+    }
+    plain = value | {
+        "curves": {name: values.tolist() for name, values in curves.items()},
+        "eyes": [values.tolist() for values in turns],
+    }
+    parts = list(_json(value))
+    assert "".join(parts) == json.dumps(plain)
+    assert max(map(len, parts)) <= max(len(json.dumps(values.tolist())) for values in turns)
 
 
 # Blender

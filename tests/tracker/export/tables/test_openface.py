@@ -11,7 +11,9 @@ import torch
 
 from selftrack.decoders.landmarks import IBUG_68
 from selftrack.tracker.export import ExportOptions, write
+from selftrack.tracker.geometry import pose
 from selftrack.tracker.geometry.camera import camera_pose, focal_length
+from selftrack.tracker.geometry.pose import project
 from selftrack.tracker.results.track_file import Track
 
 COLUMNS = [
@@ -187,3 +189,24 @@ def test_focal_length(make_track: Callable[..., Track]) -> None:
     for wrong in (0.0, -3.0, float("nan"), float("inf")):
         with pytest.raises(ValueError, match="focal length must be a number of pixels above 0"):
             ExportOptions(focal=wrong)
+
+
+def test_points_of_a_long_track_are_placed_in_pieces(
+    make_track: Callable[..., Track], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They lie where the decoder's whole geometry has them; those of an hour took half a gigabyte."""
+    count, asked = 1100, list[int]()
+    track = make_track(np.arange(count) / 30, {"jawOpen": np.linspace(0, 1, count)}, ry=0.2)
+
+    def counted(points: torch.Tensor, *more: object) -> torch.Tensor:
+        asked.append(len(points))
+        return project(points, *more)
+
+    monkeypatch.setattr(pose, "project", counted)
+    columns = read(track, tmp_path, focal=1000.0)
+    monkeypatch.undo()
+    assert asked == [1024, count - 1024] and columns["frame"].tolist() == list(range(1, count + 1))
+    some = [0, 1023, 1024, count - 1]
+    points = track.model().landmarks(68)(torch.from_numpy(track.vertices()[some]))
+    np.testing.assert_allclose(columns["x_30"][some], points[:, 30, 0], atol=1e-2)
+    np.testing.assert_allclose(columns["y_8"][some], points[:, 8, 1], atol=1e-2)
