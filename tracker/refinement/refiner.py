@@ -102,6 +102,9 @@ class RefineConfig:
     """Height of an eye over its width at which its iris counts nothing, and fully."""
     shut: tuple[float, float] = (0.10, 0.16)
     """The same at which its lids are surely shut, and surely not: detectors leave a slit between lids that touch."""
+    beside: float = 0.03
+    """By how much more an eye may be open beside one that is surely shut: lids mostly shut together, and the detector
+    errs at each eye on its own."""
     blink: float = 0.025
     """Standard deviation of eyeBlink around 1 where they are surely shut."""
     held: float = 0.03
@@ -330,7 +333,9 @@ class Refiner:
         if not len(self.irises):
             return np.zeros(2)
         least, full = self.config.shut
-        return ((full - _openings(points)) / (full - least)).clip(0, 1)
+        openings = _openings(points)
+        alone = ((full - openings) / (full - least)).clip(0, 1)
+        return ((full - openings + self.config.beside * alone[::-1]) / (full - least)).clip(0, 1)
 
     def evidence(
         self, points: np.ndarray, now: Refined, face: np.ndarray, seen: float = 1.0, followed: Followed | None = None

@@ -185,6 +185,18 @@ def test_the_gaze_is_held_behind_lids(head: Head, refiner: Refiner) -> None:
     assert found.curves[ARKIT_NAMES.index("eyeBlinkLeft")] > 0.85
 
 
+@pytest.mark.parametrize(("right", "left", "shut"), [(0.06, 0.13, True), (0.13, 0.06, True), (0.06, 0.2, False)])
+def test_an_eye_beside_a_shut_one_is_shut_unless_it_is_open(
+    refiner: Refiner, right: float, left: float, shut: bool
+) -> None:
+    """Lids whose middles are so far apart, in widths of the eye."""
+    points = np.zeros((478, 2))
+    for opening, (upper, lower, inner, outer) in ((right, (159, 145, 33, 133)), (left, (386, 374, 362, 263))):
+        points[[upper, lower, inner, outer]] = [0, -50 * opening], [0, 50 * opening], [-50, 0], [50, 0]
+    surely = refiner.shut_eyes(points)
+    assert surely.max() == 1 and surely.min() == shut
+
+
 def test_a_wink_does_not_move_the_open_eye(head: Head, refiner: Refiner) -> None:
     wink = controls_of(eyeBlinkLeft=1, gazeSide=0.3)
     points = points_of(head, controls.to_curves(wink), POSE)
