@@ -21,7 +21,7 @@ class ExportOptions:
     focal: float | None = None
     """Focal length of the clip's camera, pixels; None for `camera.focal_length`'s own."""
     raw: Track | None = None
-    """The track as it was before clean-up and ranges; None where there were none."""
+    """The track as it was tracked, where it was changed for the export: cleaned up, edited, brought to a range."""
     folder: Path | None = None
     """Where the track's other files are, such as `texture.png`; None if they shall not be looked for."""
     home: Path | None = None

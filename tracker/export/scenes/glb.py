@@ -27,19 +27,22 @@ def glb_bytes(track: Track, options: ExportOptions) -> bytes:
     """Build the .glb of a track, as every importer reads it."""
     from selftrack.tracker.export.scenes._gltf import build_glb
 
-    return build_glb(track, head_texture(track, options.folder), focal_length(track, options.focal))
+    return build_glb(track, head_texture(track, options), focal_length(track, options.focal))
 
 
-def head_texture(track: Track, folder: Path | None) -> bytes:
-    """Make a JPEG, v down: the track's `texture.png`, or the clip unwrapped, or without the clip the mean texture."""
+def head_texture(track: Track, options: ExportOptions) -> bytes:
+    """Make a JPEG, v down: the track's `texture.png`, or the clip unwrapped, or without the clip the mean texture.
+
+    The clip is unwrapped where it was tracked, however the performance was changed since."""
     import cv2
 
     from selftrack.tracker.results.clip import has_clip
     from selftrack.tracker.results.texture import NAME, clip_texture
 
+    folder, tracked = options.folder, options.raw or track
     image = cv2.imread(str(folder / NAME)) if folder and (folder / NAME).exists() else None
     if image is None:
-        texture = clip_texture(track) if has_clip(track) else track.model().mean_texture
+        texture = clip_texture(tracked) if has_clip(tracked) else track.model().mean_texture
         rgb = (255 * texture.clamp(0, 1)).round().byte().permute(1, 2, 0).numpy()
         image = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
     return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes()

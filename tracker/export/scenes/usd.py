@@ -19,4 +19,4 @@ def export_usd(track: Track, path: Path, options: ExportOptions) -> None:
     """Write the track as one .usdz, which holds the stage and its texture, so that no second file can be lost."""
     from selftrack.tracker.export.scenes._usd import write_usdz
 
-    write_usdz(track, path, head_texture(track, options.folder), focal_length(track, options.focal))
+    write_usdz(track, path, head_texture(track, options), focal_length(track, options.focal))

@@ -22,6 +22,7 @@ from selftrack.decoders.arkit import ARKIT_NAMES
 from selftrack.decoders.head.model import load_head
 from selftrack.decoders.landmarks import LEFT_IRIS, RIGHT_IRIS
 from selftrack.tracker.export import ExportOptions, export, write
+from selftrack.tracker.export.presets import Expression, read_presets
 from selftrack.tracker.geometry.camera import camera_pose, focal_length
 from selftrack.tracker.pipeline import TrackConfig, track_clip
 from selftrack.tracker.results.track_file import Track, load
@@ -299,11 +300,17 @@ def test_through_a_long_lens_it_is_where_the_track_has_it(performer: Track, tmp_
         assert np.abs(glb.pixels(frame, performer.size) - expected[frame][FACES]).max() < 1.0
 
 
-def test_the_outline_is_the_overlays(smile: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def smiling(smile: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a track of the bundled clip."""
+    folder = tmp_path_factory.mktemp("smiling")
+    track_clip(smile, folder, TrackConfig(start=0.6, duration=0.4, person=PersonConfig(samples=6), overlay=False))
+    return folder
+
+
+def test_the_outline_is_the_overlays(smiling: Path, tmp_path: Path) -> None:
     """Without a lens that is named, of a track that is not adapted: the camera has the perspective that was found."""
-    config = TrackConfig(start=0.6, duration=0.4, person=PersonConfig(samples=6), overlay=False)
-    track_clip(smile, tmp_path, config)
-    track = load(tmp_path)
+    track = load(smiling)
     glb = Reader(write(replace(track, clip="gone.mp4"), "glb", tmp_path / "a.glb"))
     assert track.inverse_distance > 0 and not track.settings().get("adapt")
     expected = track.vertices()[..., :2]
@@ -368,6 +375,17 @@ def test_the_tracks_own_texture_is_used(performer: Track, tmp_path: Path) -> Non
     for mesh in trimesh.load(export(tmp_path, "glb")).geometry.values():
         image = np.asarray(mesh.visual.material.baseColorTexture)
         assert image.shape[:2] == (64, 64) and np.abs(image[..., :3] - np.array([200.0, 90, 20])).max() < 6
+
+
+def test_the_clip_is_unwrapped_where_it_was_tracked(smiling: Path, tmp_path: Path) -> None:
+    """A performance that was changed leaves the clip's face."""
+
+    def skin(name: str, expression: Expression | None = None) -> np.ndarray:
+        scene = trimesh.load(export(smiling, "glb", tmp_path / f"{name}.glb", expression=expression))
+        return np.asarray(next(iter(scene.geometry.values())).visual.material.baseColorTexture)
+
+    surprised = Expression.of({"surprised": 1.0}, read_presets(), alone=True)
+    np.testing.assert_array_equal(skin("changed", surprised), skin("own"))
 
 
 def test_khronos_validator_finds_nothing(performer: Track, make_track: MakeTrack, tmp_path: Path) -> None:
