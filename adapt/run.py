@@ -24,6 +24,7 @@ from selftrack.adapt.loop import Adaptation
 from selftrack.adapt.trainer import AdaptConfig, Tracked, Trainer
 from selftrack.errors import UserError
 from selftrack.io import PRIVATE, file_hash, json_text
+from selftrack.tracker.clips.subjects import PersonConfig, find_face, find_subject
 from selftrack.tracker.landmarks.cast import CastFace
 from selftrack.tracker.model import Crops, Model
 from selftrack.tracker.network.weights import ClipFit
@@ -33,7 +34,6 @@ from selftrack.tracker.results.skin_points import Window, find_windows, frame_st
 from selftrack.tracker.results.texture import clip_texture, write_texture
 from selftrack.tracker.results.track_file import Track
 from selftrack.tracker.sources.base import FrameSource
-from selftrack.tracker.subjects import PersonConfig, find_face, find_subject
 from selftrack.tracker.tracker import TrackerConfig
 
 PRESETS = ("fast", "thorough")

@@ -18,6 +18,7 @@ import yaml
 from selftrack.errors import NoFaceError, UserError
 from selftrack.io import OutputFolder
 from selftrack.tracker import export
+from selftrack.tracker.clips.subjects import PersonConfig, find_face, find_subject
 from selftrack.tracker.export.options import ExportOptions
 from selftrack.tracker.landmarks.base import load_landmarks
 from selftrack.tracker.landmarks.cast import CastFace, find_cast
@@ -31,7 +32,6 @@ from selftrack.tracker.rows import FileRows
 from selftrack.tracker.sources.base import FrameSource
 from selftrack.tracker.sources.opening import open_source
 from selftrack.tracker.stopwatch import Stopwatch
-from selftrack.tracker.subjects import PersonConfig, find_face, find_subject
 from selftrack.tracker.timecode import Timecode
 from selftrack.tracker.tracker import Tracker, TrackerConfig
 

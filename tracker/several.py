@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 from selftrack.errors import NoFaceError, UserError
 from selftrack.io import OutputFolder
 from selftrack.tracker import export
-from selftrack.tracker.choice import EVERYONE, Choice, check_choice
+from selftrack.tracker.clips.choice import EVERYONE, Choice, check_choice
+from selftrack.tracker.clips.subjects import Faces, find_faces
 from selftrack.tracker.landmarks.cast import CastFace
 from selftrack.tracker.model import Model
 from selftrack.tracker.pipeline import (
@@ -38,7 +39,6 @@ from selftrack.tracker.results import overlay, track_file
 from selftrack.tracker.results.track_file import Track
 from selftrack.tracker.sources.base import FrameSource
 from selftrack.tracker.stopwatch import Stopwatch
-from selftrack.tracker.subjects import Faces, find_faces
 
 Adapter = Callable[[int, CastFace | None, TrackConfig, Model], tuple[Model, Writer | None]]
 """Adapts a model to the face of a number with the settings of its track; also gives what writes its results."""

@@ -87,8 +87,8 @@ def serve(connection: Connection) -> None:
 def _adapted(connection: Connection, folder: Path) -> Outcome:
     """Keep what comes, adapt to it and write the weights into a folder, if they are better. Raises UserError."""
     from selftrack.adapt.run import adapt, read
+    from selftrack.tracker.clips.subjects import PersonConfig
     from selftrack.tracker.pipeline import ADAPTED, load_model, open_clip
-    from selftrack.tracker.subjects import PersonConfig
     from selftrack.tracker.tracker import TrackerConfig
 
     job: Job = connection.recv()

@@ -29,6 +29,7 @@ from selftrack.eval.metrics.subject import TrackedClip, median_iod
 from selftrack.eval.report import pictures, plots
 from selftrack.io import OutputFolder, json_text, nested
 from selftrack.tracker import load
+from selftrack.tracker.clips.subjects import PersonConfig
 from selftrack.tracker.geometry.crop import CropConfig
 from selftrack.tracker.landmarks.boxes import BoxConfig
 from selftrack.tracker.landmarks.search import DetectConfig
@@ -38,7 +39,6 @@ from selftrack.tracker.results.confidence import LIMIT
 from selftrack.tracker.results.faces import NAME as FACES
 from selftrack.tracker.results.skin_points import frame_step
 from selftrack.tracker.results.track_file import Track
-from selftrack.tracker.subjects import PersonConfig
 
 ASSETS = files("selftrack.eval.report") / "assets"
 SAME = 0.005

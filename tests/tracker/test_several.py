@@ -12,6 +12,7 @@ import yaml
 
 from selftrack.decoders.head.model import load_head
 from selftrack.errors import NoFaceError, UserError
+from selftrack.tracker.clips.subjects import PersonConfig
 from selftrack.tracker.geometry.crop import face_similarity
 from selftrack.tracker.geometry.pose import project
 from selftrack.tracker.landmarks.base import Detection, Follower, LandmarkSource, Places
@@ -23,7 +24,6 @@ from selftrack.tracker.results.track_file import Track, load
 from selftrack.tracker.several import track_faces
 from selftrack.tracker.sources.opening import open_source
 from selftrack.tracker.sources.video import VideoFile
-from selftrack.tracker.subjects import PersonConfig
 
 HEAD = load_head()
 POINTS = HEAD.landmarks478(HEAD.mean[None])

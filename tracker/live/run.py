@@ -13,6 +13,7 @@ import yaml
 
 from selftrack.errors import UserError
 from selftrack.io import OutputFolder
+from selftrack.tracker.clips.subjects import PersonConfig, known_person
 from selftrack.tracker.live.capture import CameraFeed, Clock, EveryFrame, Feed, PacedFile
 from selftrack.tracker.live.senders import Sender, Target, open_senders
 from selftrack.tracker.live.session import LiveConfig, LiveSession, Say, Watch, run_live
@@ -32,7 +33,6 @@ from selftrack.tracker.refinement.subject import Person
 from selftrack.tracker.results import curves
 from selftrack.tracker.results.track_file import Track
 from selftrack.tracker.rows import FileRows, NoRows, Rows
-from selftrack.tracker.subjects import PersonConfig, known_person
 from selftrack.tracker.tracker import Tracker
 
 CAMERA_REST = 3.0
