@@ -22,12 +22,13 @@ from selftrack.adapt.trainer import AdaptConfig
 from selftrack.decoders.head.model import load_head
 from selftrack.eval.checks.gpu import first_step, moved, rasterizer_check, step_checks, track_checks
 from selftrack.tracker import load
+from selftrack.tracker.clips.config import TrackConfig, open_clip
+from selftrack.tracker.clips.single import track_clip
 from selftrack.tracker.clips.subjects import PersonConfig
 from selftrack.tracker.landmarks import cast
 from selftrack.tracker.landmarks.detectors import AttentionMesh
 from selftrack.tracker.model import Model
 from selftrack.tracker.network.weights import WEIGHTS, load_network
-from selftrack.tracker.pipeline import TrackConfig, open_clip, track_clip
 from selftrack.tracker.sources.base import Frame
 from selftrack.tracker.tracker import FrameResult, Tracker
 

@@ -9,9 +9,10 @@ import pytest
 
 from selftrack.decoders.arkit import ARKIT_NAMES
 from selftrack.errors import UserError
+from selftrack.tracker.clips.config import TrackConfig
+from selftrack.tracker.clips.single import track_clip
 from selftrack.tracker.clips.subjects import PersonConfig, find_in_clip
 from selftrack.tracker.model import Model
-from selftrack.tracker.pipeline import TrackConfig, track_clip
 from selftrack.tracker.results.track_file import Track, load
 from selftrack.tracker.sources.opening import open_source
 

@@ -12,16 +12,17 @@ import yaml
 
 from selftrack.decoders.head.model import load_head
 from selftrack.errors import NoFaceError, UserError
+from selftrack.tracker.clips.config import TrackConfig
+from selftrack.tracker.clips.several import track_faces
+from selftrack.tracker.clips.single import track_clip
 from selftrack.tracker.clips.subjects import PersonConfig
 from selftrack.tracker.geometry.crop import face_similarity
 from selftrack.tracker.geometry.pose import project
 from selftrack.tracker.landmarks.base import Detection, Follower, LandmarkSource, Places
 from selftrack.tracker.landmarks.search import DetectConfig
 from selftrack.tracker.model import Model
-from selftrack.tracker.pipeline import TrackConfig, track_clip
 from selftrack.tracker.results.painter import OverlayConfig
 from selftrack.tracker.results.track_file import Track, load
-from selftrack.tracker.several import track_faces
 from selftrack.tracker.sources.opening import open_source
 from selftrack.tracker.sources.video import VideoFile
 
