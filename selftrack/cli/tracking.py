@@ -111,7 +111,7 @@ def track_one(order: Order) -> tuple[Summary, list[Path]]:
 def track_several(order: Order) -> tuple[Summary, list[Path]]:
     """Track several faces; adapt to each first where a preset is named. Prints and returns the summary; and the folders
     of the faces."""
-    from selftrack.tracker.clips.several import track_faces
+    from selftrack.tracker.clips.several import face_folder, track_faces
 
     track = _checked(order)
     settings: dict[str, Any] = {"track": asdict(track), "adapt": None, "export": list(order.exports)}
@@ -131,7 +131,7 @@ def track_several(order: Order) -> tuple[Summary, list[Path]]:
             settings=settings,
             progress=stages.show,
         )
-    folders = [order.folder / f"face{number}" for number in summary.faces]
+    folders = [order.folder / face_folder(number) for number in summary.faces]
     if adapting:
         from selftrack.adapt.run import forget
 
@@ -157,6 +157,7 @@ class _Adapting:
     ) -> tuple[Model, Writer | None]:
         """The model of a face; as it was where there is too little of that to learn from."""
         from selftrack.adapt.run import adapt_clip
+        from selftrack.tracker.clips.several import face_folder
 
         def show(stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:
             self._stages.show(f"{stage} {number}", done, total, figures)
@@ -164,7 +165,7 @@ class _Adapting:
         def say(line: str) -> None:
             self._stages.say(f"face {number}: {line}")
 
-        folder = self._order.folder / f"face{number}"
+        folder = self._order.folder / face_folder(number)
         try:
             model, verdict, also = adapt_clip(self._order.video, folder, track, self.config, model, show, say, face)
         except (NoFaceError, TooLittleError) as error:

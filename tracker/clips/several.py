@@ -61,7 +61,7 @@ def track_faces(
         with run.watch("identity"), threads(config.threads):
             found, notes = find_faces(run.source, run.model, config, config.person, choice, run.stage("identity"))
         for number in found:
-            run.output.part(_folder(number)).check((*OUTPUTS, *run.exports.values()), overwrite)
+            run.output.part(face_folder(number)).check((*OUTPUTS, *run.exports.values()), overwrite)
         models = {number: _adapted(run, number, who, adapter) for number, who in found.items()}
         with threads(config.threads):
             tracked = _followed(run, found, models)
@@ -77,7 +77,8 @@ def _check_for_several(config: TrackConfig) -> None:
             raise UserError(f"{option} {given}: is of one person; use it with --face in place of --faces")
 
 
-def _folder(number: int) -> str:
+def face_folder(number: int) -> str:
+    """The name of the sub-folder of a face."""
     return f"face{number}"
 
 
@@ -117,9 +118,9 @@ def _write(
     run: Run, tracked: Mapping[int, TrackedFace], models: Models, choice: Choice, everyone: Sequence[CastFace]
 ) -> float:
     """Write the results of each face, and what is of all; returns frames per second, see `Run.save`."""
-    fps = run.save({_folder(number): face.track for number, face in tracked.items()})
+    fps = run.save({face_folder(number): face.track for number, face in tracked.items()})
     for number, face in tracked.items():
-        run.write_beside(face, _folder(number), models[number][1])
+        run.write_beside(face, face_folder(number), models[number][1])
     write_settings({**run.settings, "faces": choice}, run.results)
     pictures.write_faces(everyone, run.results)
     run.draw({number: face.track for number, face in tracked.items()})
