@@ -26,11 +26,12 @@ if TYPE_CHECKING:
     from selftrack.tracker.clips.config import TrackConfig
     from selftrack.tracker.clips.several import track_faces
     from selftrack.tracker.clips.single import track_clip
+    from selftrack.tracker.frame_result import FrameResult
     from selftrack.tracker.model import Model
     from selftrack.tracker.results.track_file import Track, load
     from selftrack.tracker.sources.base import Frame, FrameSource
     from selftrack.tracker.sources.opening import open_source
-    from selftrack.tracker.tracker import FrameResult, Tracker, TrackerConfig
+    from selftrack.tracker.tracker import Tracker, TrackerConfig
 
     __version__: str
 
@@ -38,7 +39,7 @@ _PLACES = {
     "AdaptConfig": "adapt.trainer",
     "Decoder": "decoders.base",
     "Frame": "tracker.sources.base",
-    "FrameResult": "tracker.tracker",
+    "FrameResult": "tracker.frame_result",
     "FrameSource": "tracker.sources.base",
     "Model": "tracker.model",
     "Track": "tracker.results.track_file",

@@ -33,11 +33,11 @@ from selftrack.tracker.sources.names import place_of
 if TYPE_CHECKING:
     from selftrack.adapt.live.background import BackgroundAdaptation
     from selftrack.tracker.clips.config import TrackConfig
+    from selftrack.tracker.frame_result import FrameResult
     from selftrack.tracker.live.capture import Shot
     from selftrack.tracker.live.preview import Preview
     from selftrack.tracker.live.session import LiveSession, Say
     from selftrack.tracker.live.statistics import Figures
-    from selftrack.tracker.tracker import FrameResult
 
 _ROOTS = ("track", "live")
 _OTHERS = ("adapt", "export")  # of the config.yaml of a result; a stream has none of them

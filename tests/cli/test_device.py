@@ -25,12 +25,13 @@ from selftrack.tracker import load
 from selftrack.tracker.clips.config import TrackConfig, open_clip
 from selftrack.tracker.clips.single import track_clip
 from selftrack.tracker.clips.subjects import PersonConfig
+from selftrack.tracker.frame_result import FrameResult
 from selftrack.tracker.landmarks import cast
 from selftrack.tracker.landmarks.detectors import AttentionMesh
 from selftrack.tracker.model import Model
 from selftrack.tracker.network.weights import WEIGHTS, load_network
 from selftrack.tracker.sources.base import Frame
-from selftrack.tracker.tracker import FrameResult, Tracker
+from selftrack.tracker.tracker import Tracker
 
 DEVICE = torch.device("meta")
 MOVES = ("_to_copy", "copy_", "_local_scalar_dense", "_has_compatible_shallow_copy_type")
