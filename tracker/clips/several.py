@@ -128,19 +128,17 @@ def _write(
 
 
 def _summary(run: Run, tracked: Mapping[int, TrackedFace], notes: Sequence[str], fps: float) -> Summary:
-    """What the run did."""
+    """What the run did, while its files are still in the temporary folder."""
     faces = {number: FaceSummary.of(face.track, face.alone) for number, face in tracked.items()}
-    frames, lost, trusted, _ = zip(*faces.values(), strict=True)
-    names = tuple(sorted(entry.name for entry in run.results.iterdir() if entry != run.scratch))
     return Summary(
-        run.output.path,
-        frames[0],
-        sum(lost),
-        fmean(trusted),
-        fps,
-        run.watch.seconds,
-        tuple(notes),
-        names,
-        run.watch.seconds.get("adapt", 0.0),
-        faces,
+        folder=run.output.path,
+        frames=max(face.frames for face in faces.values()),
+        lost=sum(face.lost for face in faces.values()),
+        trusted=fmean(face.trusted for face in faces.values()),
+        fps=fps,
+        seconds=run.watch.seconds,
+        notes=tuple(notes),
+        names=tuple(sorted(entry.name for entry in run.results.iterdir() if entry != run.scratch)),
+        adaptation=run.watch.seconds.get("adapt", 0.0),
+        faces=faces,
     )

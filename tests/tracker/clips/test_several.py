@@ -159,6 +159,8 @@ def test_who_leaves_holds_what_was_seen_last(film: Callable, seeing: Callable, t
     assert red.ok.all() and blue.ok[:45].all() and not blue.ok[45:].any()
     np.testing.assert_array_equal(blue.z[45:], np.tile(blue.z[44], (15, 1)))
     assert (summary.faces[0].frames, summary.faces[0].lost, summary.faces[1].lost) == (60, 15, 0)
+    assert (summary.frames, summary.lost) == (60, 15)
+    assert summary.trusted == pytest.approx((red.trusted() + blue.trusted()) / 2)
     with pytest.raises(UserError, match="has a track for each of several faces; name .*face0 or .*face1"):
         load(tmp_path / "out")
     lines = str(summary).splitlines()
