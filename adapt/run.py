@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
@@ -24,16 +23,18 @@ from selftrack.adapt.loop import Adaptation
 from selftrack.adapt.trainer import AdaptConfig, Tracked, Trainer
 from selftrack.errors import UserError
 from selftrack.io import PRIVATE, file_hash, json_text
+from selftrack.tracker.clips.config import TrackConfig, open_clip
+from selftrack.tracker.clips.files import ADAPTATION, ADAPTED, Writer
+from selftrack.tracker.clips.subjects import PersonConfig, find_face, find_subject
 from selftrack.tracker.landmarks.cast import CastFace
 from selftrack.tracker.model import Crops, Model
 from selftrack.tracker.network.weights import ClipFit
-from selftrack.tracker.pipeline import ADAPTATION, ADAPTED, TrackConfig, Writer, open_clip
 from selftrack.tracker.refinement.subject import Person, Subject
 from selftrack.tracker.results.skin_points import Window, find_windows, frame_step
 from selftrack.tracker.results.texture import clip_texture, write_texture
 from selftrack.tracker.results.track_file import Track
 from selftrack.tracker.sources.base import FrameSource
-from selftrack.tracker.subjects import PersonConfig, find_face, find_subject
+from selftrack.tracker.threads import threads
 from selftrack.tracker.tracker import TrackerConfig
 
 PRESETS = ("fast", "thorough")
@@ -178,7 +179,7 @@ def adapt(
     if checkpoint and run.resume(checkpoint, settings):
         ended = f", where the adaptation had ended; delete {checkpoint} to adapt anew" if run.ended else ""
         say(f"resuming at step {run.step} of {config.steps}{ended}")
-    with _all_cores():
+    with threads(max(torch.get_num_threads(), _cores())):
         run(lambda step, steps, figures: progress("adapt", step, steps, figures), checkpoint, settings)
     if run.interrupted:
         say(f"ended at step {run.step} of {config.steps}; going on with the best state so far; Ctrl-C ends the run")
@@ -359,14 +360,3 @@ def _cores() -> int:
     if named.isdecimal() and int(named):
         return int(named)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@contextmanager
-def _all_cores() -> Iterator[None]:
-    """Let torch use all cores, and as many as before afterwards."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(max(before, _cores()))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -12,22 +12,15 @@ from typing import Any, NamedTuple
 from selftrack.adapt.run import Reading, Verdict, adapt_clip, forget, read_for
 from selftrack.adapt.trainer import AdaptConfig
 from selftrack.errors import UserError
-from selftrack.io import OutputFolder, file_hash
-from selftrack.tracker import export
+from selftrack.io import file_hash
+from selftrack.tracker.clips.config import TrackConfig, load_model
+from selftrack.tracker.clips.files import REPORT, REPORT_DATA, check_results
+from selftrack.tracker.clips.run import Progress
+from selftrack.tracker.clips.single import track_clip
+from selftrack.tracker.clips.summary import Summary
 from selftrack.tracker.landmarks.base import landmark_source
 from selftrack.tracker.model import Model
 from selftrack.tracker.network.weights import BUNDLED, network_beside
-from selftrack.tracker.pipeline import (
-    OUTPUTS,
-    REPORT,
-    REPORT_DATA,
-    Progress,
-    Summary,
-    TrackConfig,
-    check_results,
-    load_model,
-    track_clip,
-)
 
 Load = Callable[[TrackConfig], Model]
 _ELSEWHERE = ("weights", "decoder", "streams", "device", "threads")
@@ -113,8 +106,7 @@ class Job:
         Raises:
             UserError: as `track_clip` and `adapt_clip`.
         """
-        names = [*OUTPUTS, *(export.default_path(path, to, folder).name for to in self.exports)]
-        check_results(path, OutputFolder(folder), names, overwrite)
+        check_results(path, folder, self.exports, overwrite)
         verdict = also = None
         if self.adapt is not None:
 

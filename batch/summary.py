@@ -14,7 +14,7 @@ import jinja2
 from selftrack.batch.status import Status, StatusFolder
 from selftrack.errors import UserError
 from selftrack.io import csv_table, write_text
-from selftrack.tracker.pipeline import REPORT
+from selftrack.tracker.clips.files import REPORT
 from selftrack.tracker.results import contact_sheet
 
 PAGE, TABLE = "index.html", "summary.csv"

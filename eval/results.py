@@ -31,8 +31,9 @@ from selftrack.eval.metrics.subject import truth_path
 from selftrack.io import flat, json_text, markdown_table, nested, write_text
 from selftrack.synthetic.clips import make_clip
 from selftrack.tracker import load
+from selftrack.tracker.clips.config import TrackConfig, load_model
+from selftrack.tracker.clips.single import track_clip
 from selftrack.tracker.model import Model
-from selftrack.tracker.pipeline import TrackConfig, load_model, track_clip
 
 BUNDLED = Path(__file__).parents[1] / "tests" / "data" / "smile.mp4"
 VARIANTS = ("un-adapted", "adapted")

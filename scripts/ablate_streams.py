@@ -24,9 +24,10 @@ from selftrack.eval.metrics import METRICS, TrackedClip, measure
 from selftrack.io import markdown_table
 from selftrack.synthetic.captures import find_captures
 from selftrack.tracker import load
+from selftrack.tracker.clips.config import TrackConfig
+from selftrack.tracker.clips.single import track_clip
 from selftrack.tracker.network.i2znet import I2ZConfig, I2ZNet, to_tensor
 from selftrack.tracker.network.weights import load_network
-from selftrack.tracker.pipeline import TrackConfig, track_clip
 from selftrack.tracker.refinement.controls import bound
 from selftrack.training.dataset import Dataset, Shards
 from selftrack.training.i2znet import TrainConfig, train

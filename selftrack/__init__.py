@@ -23,13 +23,15 @@ if TYPE_CHECKING:
     from selftrack.decoders.base import Decoder
     from selftrack.decoders.registry import load_decoder, register_decoder
     from selftrack.errors import UserError
+    from selftrack.tracker.clips.config import TrackConfig
+    from selftrack.tracker.clips.several import track_faces
+    from selftrack.tracker.clips.single import track_clip
+    from selftrack.tracker.frame_result import FrameResult
     from selftrack.tracker.model import Model
-    from selftrack.tracker.pipeline import TrackConfig, track_clip
     from selftrack.tracker.results.track_file import Track, load
-    from selftrack.tracker.several import track_faces
     from selftrack.tracker.sources.base import Frame, FrameSource
     from selftrack.tracker.sources.opening import open_source
-    from selftrack.tracker.tracker import FrameResult, Tracker, TrackerConfig
+    from selftrack.tracker.tracker import Tracker, TrackerConfig
 
     __version__: str
 
@@ -37,11 +39,11 @@ _PLACES = {
     "AdaptConfig": "adapt.trainer",
     "Decoder": "decoders.base",
     "Frame": "tracker.sources.base",
-    "FrameResult": "tracker.tracker",
+    "FrameResult": "tracker.frame_result",
     "FrameSource": "tracker.sources.base",
     "Model": "tracker.model",
     "Track": "tracker.results.track_file",
-    "TrackConfig": "tracker.pipeline",
+    "TrackConfig": "tracker.clips.config",
     "Tracker": "tracker.tracker",
     "TrackerConfig": "tracker.tracker",
     "UserError": "errors",
@@ -50,8 +52,8 @@ _PLACES = {
     "load_decoder": "decoders.registry",
     "open_source": "tracker.sources.opening",
     "register_decoder": "decoders.registry",
-    "track_clip": "tracker.pipeline",
-    "track_faces": "tracker.several",
+    "track_clip": "tracker.clips.single",
+    "track_faces": "tracker.clips.several",
 }
 
 __all__ = [

@@ -24,10 +24,10 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from selftrack.errors import UserError
 from selftrack.service.limits import MEGA, ServeConfig
+from selftrack.tracker.clips.config import TrackConfig
 from selftrack.tracker.live.performance import Performance
 from selftrack.tracker.live.senders.websocket import as_json
 from selftrack.tracker.model import Model
-from selftrack.tracker.pipeline import TrackConfig
 from selftrack.tracker.rows import NoRows
 from selftrack.tracker.tracker import Tracker
 

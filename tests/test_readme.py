@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from selftrack.eval.metrics import METRICS
-from selftrack.tracker.pipeline import TrackConfig, track_clip
+from selftrack.tracker.clips.config import TrackConfig
+from selftrack.tracker.clips.single import track_clip
+from selftrack.tracker.clips.subjects import PersonConfig
 from selftrack.tracker.sources.opening import open_source
-from selftrack.tracker.subjects import PersonConfig
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

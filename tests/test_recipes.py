@@ -21,14 +21,15 @@ from selftrack.decoders.registry import load_decoder
 from selftrack.errors import UserError
 from selftrack.eval.compare.score import score_files
 from selftrack.eval.metrics import METRICS
+from selftrack.tracker.clips.config import TrackConfig
+from selftrack.tracker.clips.single import track_clip
+from selftrack.tracker.clips.subjects import PersonConfig
 from selftrack.tracker.export import FORMATS, known, write
 from selftrack.tracker.landmarks.base import LANDMARK_SOURCES
 from selftrack.tracker.model import Model
-from selftrack.tracker.pipeline import TrackConfig, track_clip
 from selftrack.tracker.results.painter import MeshPainter, OverlayConfig
 from selftrack.tracker.results.track_file import Track, load
 from selftrack.tracker.sources.opening import open_source
-from selftrack.tracker.subjects import PersonConfig
 from selftrack.tracker.tracker import Tracker
 
 PAGE = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Protocol
+from typing import BinaryIO, Protocol
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from selftrack.tracker.tracker import FrameResult
+from selftrack.tracker.frame_result import FrameResult
 
 NAMES = (
     *("time", "ok", "confidence", "presence", "sharpness"),

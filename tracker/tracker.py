@@ -12,21 +12,22 @@ import torch
 from torch import Tensor
 
 from selftrack.decoders.arkit import ARKIT_NAMES
-from selftrack.decoders.base import Decoder
 from selftrack.errors import UserError
+from selftrack.tracker.frame_result import FrameResult
 from selftrack.tracker.geometry import crop as crops
 from selftrack.tracker.geometry.crop import CropConfig, CropStabiliser
-from selftrack.tracker.geometry.pose import project, through, to_image
+from selftrack.tracker.geometry.pose import through, to_image
 from selftrack.tracker.landmarks.base import Detection, Places
 from selftrack.tracker.landmarks.search import DetectConfig
 from selftrack.tracker.model import Crops, Model
-from selftrack.tracker.network.i2znet import Codes, Features, I2ZNet
+from selftrack.tracker.network.i2znet import Codes
+from selftrack.tracker.network.pool import SubjectPool
 from selftrack.tracker.refinement.flow import View
 from selftrack.tracker.refinement.refiner import Refined
 from selftrack.tracker.refinement.sequence import Refinement
 from selftrack.tracker.refinement.subject import Person, PersonFit, Subject
 from selftrack.tracker.results.confidence import StreamConfidence, sharpness
-from selftrack.tracker.results.regions import PARTS, REGIONS, Hold, held, region_confidence, shares
+from selftrack.tracker.results.regions import PARTS, Hold, region_confidence, shares
 from selftrack.tracker.results.track_file import Track, hold, resting
 from selftrack.tracker.rows import MemoryRows, Rows
 from selftrack.tracker.sources.base import Frame, FrameSource
@@ -53,58 +54,6 @@ class TrackerConfig:
             raise UserError(f"identity must be one of clip, per-frame; got {self.identity!r}")
 
 
-@dataclass(frozen=True)
-class FrameResult:
-    """One tracked frame. Where no face was found (ok False), the values are those of the last frame with one.
-
-    Image frame: pixels of the frame as displayed, x right, y down, the centre of the top-left pixel is (0, 0).
-    """
-
-    index: int
-    """Number of the frame, counted from 0."""
-    time: float
-    """Seconds."""
-    ok: bool
-    """Whether a face was found."""
-    confidence: float
-    """Probability of a skin-point error under 1 % of the inter-ocular distance; 0 where lost."""
-    presence: float
-    """The detector's probability that there is a face; 0 where lost."""
-    sharpness: float
-    """Of the crop; 0 where lost."""
-    z: np.ndarray
-    """(Z,) float32, the decoder's code."""
-    H: np.ndarray
-    """(6,) float32, pose f, rx, ry, rz, tx, ty in the 256x256 crop."""
-    H_image: np.ndarray
-    """(6,) float32, the same parameters in the image."""
-    crop: np.ndarray
-    """(2,3) float32, similarity from image pixels to crop pixels."""
-    landmarks: np.ndarray
-    """(L,2) float32, detected points, image pixels; NaN where lost."""
-    curves: dict[str, float]
-    """The animation curves by name, 0..1: ARKit's 52 where the decoder has them."""
-    visible: np.ndarray
-    """(6,) float32, how much is seen of `regions.PARTS`, 0..1; 0 where lost."""
-    regions: dict[str, float]
-    """The probability that eyes, brows, mouth and pose are where they should be, to 5 % of the IOD."""
-    decoder: Decoder = field(repr=False)
-    inverse_distance: float = 0.0
-    """Of the camera, 1/metres."""
-
-    @property
-    def held(self) -> tuple[str, ...]:
-        """Which of eyes, brows and mouth are hidden, so that their curves hold the last sure values."""
-        return tuple(name for name, is_held in zip(REGIONS, held(self.visible), strict=False) if self.ok and is_held)
-
-    @torch.no_grad()
-    def vertices(self) -> np.ndarray:
-        """Vertices (V,3) float32 in the image frame: x, y and depth z in pixels, larger z = farther."""
-        place = self.decoder.mean.device
-        z, pose = (torch.from_numpy(values[None]).to(place) for values in (self.z, self.H_image))
-        return project(self.decoder.geometry(z), pose, self.inverse_distance)[0].cpu().numpy()
-
-
 class _Values(NamedTuple):
     """What is held through lost frames."""
 
@@ -123,30 +72,6 @@ class _Located(NamedTuple):
     transform: np.ndarray | None
     """From the image to the crop."""
     image: np.ndarray
-
-
-class SubjectPool:
-    """What the network says of a stream's subject: `Heads.pool` over all frames so far, in constant memory."""
-
-    def __init__(self, network: I2ZNet) -> None:
-        self._network = network
-        self._largest: Tensor | None = None  # of the logits, by which the exponentials are kept in range
-        self._weight: Tensor
-        self._sum: Tensor
-
-    def __call__(self, features: Features) -> Tensor:
-        """Add the features of B frames; returns the subject (112,) of all frames so far."""
-        heads = self._network.heads
-        own, logits = heads.regress(features).subject.double(), heads.logits(features).double()
-        largest = logits.amax(0)
-        if self._largest is None:
-            self._largest, self._weight, self._sum = largest, torch.zeros_like(largest), torch.zeros_like(largest)
-        both = torch.maximum(self._largest, largest)
-        fade, share = (self._largest - both).exp(), (logits - both).exp()
-        self._largest = both
-        self._weight = self._weight * fade + share.sum(0)
-        self._sum = self._sum * fade + (share * own).sum(0)
-        return (self._sum / self._weight).float()
 
 
 class Tracker:

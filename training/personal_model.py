@@ -12,8 +12,9 @@ from pathlib import Path
 from selftrack.adapt.run import Say, adapt_clip, forget, load_preset
 from selftrack.decoders.dam.model import Dam
 from selftrack.errors import UserError
+from selftrack.tracker.clips.config import TrackConfig, load_model
+from selftrack.tracker.clips.single import track_clip
 from selftrack.tracker.network.weights import network_beside
-from selftrack.tracker.pipeline import TrackConfig, load_model, track_clip
 from selftrack.tracker.results import track_file
 from selftrack.training.clip_capture import ClipCapture
 from selftrack.training.dam import DamTraining, Reconstruction, train_dam

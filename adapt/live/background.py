@@ -16,14 +16,14 @@ import cv2
 
 from selftrack.adapt.live.process import READY, Job, Outcome, Seen, serve
 from selftrack.errors import UserError
+from selftrack.tracker.clips.files import ADAPTED
+from selftrack.tracker.frame_result import FrameResult
 from selftrack.tracker.geometry.crop import inter_ocular
 from selftrack.tracker.live.capture import Shot
 from selftrack.tracker.live.session import LiveSession, Say
 from selftrack.tracker.model import Model
 from selftrack.tracker.network.weights import load_network
-from selftrack.tracker.pipeline import ADAPTED
 from selftrack.tracker.refinement.subject import Person
-from selftrack.tracker.tracker import FrameResult
 
 SECONDS = 20.0
 """Of the face that are learned from."""

@@ -24,7 +24,7 @@ from selftrack.errors import UserError
 
 if TYPE_CHECKING:
     from selftrack.adapt.trainer import AdaptConfig
-    from selftrack.tracker.pipeline import TrackConfig
+    from selftrack.tracker.clips.config import TrackConfig
     from selftrack.tracker.refinement.subject import Person
 
 READY = "ready"
@@ -87,8 +87,9 @@ def serve(connection: Connection) -> None:
 def _adapted(connection: Connection, folder: Path) -> Outcome:
     """Keep what comes, adapt to it and write the weights into a folder, if they are better. Raises UserError."""
     from selftrack.adapt.run import adapt, read
-    from selftrack.tracker.pipeline import ADAPTED, load_model, open_clip
-    from selftrack.tracker.subjects import PersonConfig
+    from selftrack.tracker.clips.config import load_model, open_clip
+    from selftrack.tracker.clips.files import ADAPTED
+    from selftrack.tracker.clips.subjects import PersonConfig
     from selftrack.tracker.tracker import TrackerConfig
 
     job: Job = connection.recv()

@@ -28,7 +28,8 @@ from selftrack.eval.metrics import TrackedClip, headline, measure
 from selftrack.io import json_text, markdown_table, write_text
 from selftrack.synthetic.truth import find_clips
 from selftrack.tracker import load
-from selftrack.tracker.pipeline import TrackConfig, load_model, track_clip
+from selftrack.tracker.clips.config import TrackConfig, load_model
+from selftrack.tracker.clips.single import track_clip
 from selftrack.tracker.results.skin_points import Window
 from selftrack.tracker.results.track_file import NAME, Track
 

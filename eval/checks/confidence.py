@@ -31,8 +31,8 @@ from selftrack.io import markdown_table
 from selftrack.synthetic.people import face_vertices
 from selftrack.synthetic.truth import Truth, load_truth
 from selftrack.tracker import load
+from selftrack.tracker.clips.files import ADAPTATION
 from selftrack.tracker.geometry.crop import inter_ocular
-from selftrack.tracker.pipeline import ADAPTATION
 from selftrack.tracker.results.confidence import ASSET, LIMIT, SIGNALS, ConfidenceModel, track_signals
 from selftrack.tracker.results.skin_points import SkinPointConfig, frame_error, frame_step
 from selftrack.tracker.results.track_file import Track

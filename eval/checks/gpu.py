@@ -34,10 +34,11 @@ from selftrack.decoders.mesh.rasterizer import Fragments, rasterize
 from selftrack.eval.checks.agreement import Check, Figure, gradient_check, loss_checks, relative, table
 from selftrack.eval.checks.gpu_training import compare_training
 from selftrack.tracker import load
+from selftrack.tracker.clips.config import TrackConfig, load_model, open_clip
+from selftrack.tracker.clips.single import track_clip
 from selftrack.tracker.geometry.crop import CROP_SIZE
 from selftrack.tracker.geometry.pose import project
 from selftrack.tracker.model import Model
-from selftrack.tracker.pipeline import TrackConfig, load_model, open_clip, track_clip
 from selftrack.tracker.results.track_file import Track
 
 CLIP = Path(__file__).parents[2] / "tests" / "data" / "smile.mp4"

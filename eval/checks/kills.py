@@ -30,7 +30,7 @@ from selftrack.adapt import checkpoint
 from selftrack.command import run
 from selftrack.errors import UserError
 from selftrack.io import PRIVATE, file_hash, markdown_table
-from selftrack.tracker.pipeline import ADAPTED
+from selftrack.tracker.clips.files import ADAPTED
 from selftrack.tracker.results import curves, track_file
 
 RESULTS = (curves.NAME, track_file.NAME, ADAPTED)

@@ -25,6 +25,7 @@ from selftrack.decoders.base import SurfacePoints
 from selftrack.decoders.landmarks import POINTS
 from selftrack.errors import UserError
 from selftrack.io import markdown_table, write_text
+from selftrack.tracker.clips.subjects import PersonConfig, find_in_clip
 from selftrack.tracker.geometry import crop as crops
 from selftrack.tracker.geometry.crop import inter_ocular
 from selftrack.tracker.geometry.pose import project
@@ -34,7 +35,6 @@ from selftrack.tracker.results.regions import ASSET, REGIONS, points_of, region_
 from selftrack.tracker.results.track_file import Track
 from selftrack.tracker.sources.base import Frame
 from selftrack.tracker.sources.opening import open_source
-from selftrack.tracker.subjects import PersonConfig, find_in_clip
 from selftrack.tracker.tracker import Tracker, TrackerConfig
 from selftrack.training.visibility.occluders import occlude
 

@@ -30,7 +30,8 @@ from selftrack.synthetic.rigs.film import Film, film_clip
 from selftrack.synthetic.rigs.opening import read_rig
 from selftrack.synthetic.rigs.performance import SUFFIX, Performance, read_takes
 from selftrack.tracker import load
-from selftrack.tracker.pipeline import TrackConfig, load_model, track_clip
+from selftrack.tracker.clips.config import TrackConfig, load_model
+from selftrack.tracker.clips.single import track_clip
 from selftrack.tracker.results.track_file import NAME, Track
 
 

@@ -19,12 +19,12 @@ import typer
 from selftrack.command import run
 from selftrack.decoders.arkit import ARKIT_NAMES, OTHER_SIDE
 from selftrack.io import markdown_table
+from selftrack.tracker.clips.config import TrackConfig, load_model
+from selftrack.tracker.clips.subjects import find_in_clip
 from selftrack.tracker.model import Model
-from selftrack.tracker.pipeline import TrackConfig, load_model
 from selftrack.tracker.results.track_file import Track
 from selftrack.tracker.sources.base import Frame, FrameSource, SourceInfo, Window
 from selftrack.tracker.sources.opening import open_source
-from selftrack.tracker.subjects import find_in_clip
 from selftrack.tracker.tracker import Tracker
 
 SHIFT = 0.06

@@ -19,8 +19,8 @@ from selftrack.decoders.arkit import ARKIT_NAMES
 from selftrack.eval.meaning.metamorphic import track_frames
 from selftrack.io import markdown_table
 from selftrack.synthetic.scene import FPS, Stage, SyntheticConfig
+from selftrack.tracker.clips.config import TrackConfig, load_model
 from selftrack.tracker.model import Model
-from selftrack.tracker.pipeline import TrackConfig, load_model
 from selftrack.tracker.results.track_file import Track
 from selftrack.tracker.sources.base import Frame, SourceInfo
 

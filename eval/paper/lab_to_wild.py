@@ -39,10 +39,11 @@ from selftrack.synthetic.lab import LAB, LabConfig, cast, make_studio
 from selftrack.synthetic.people import face_vertices
 from selftrack.synthetic.scene import Stage
 from selftrack.synthetic.truth import Truth, load_truth
+from selftrack.tracker.clips.config import TrackConfig, load_model, open_clip
+from selftrack.tracker.clips.single import track_clip
 from selftrack.tracker.geometry.crop import inter_ocular
 from selftrack.tracker.network.i2znet import I2ZConfig
 from selftrack.tracker.network.weights import ClipFit, network_beside
-from selftrack.tracker.pipeline import TrackConfig, load_model, open_clip, track_clip
 from selftrack.tracker.results import track_file
 from selftrack.tracker.results.track_file import Track
 from selftrack.training.dam import DamTraining, train_dam

@@ -15,11 +15,12 @@ from selftrack.eval.paper.held_out_people import Shots, detect, lowered
 from selftrack.eval.paper.variants import landmark_error, read, vertex_distance
 from selftrack.io import atomic_path
 from selftrack.synthetic.people import face_vertices
+from selftrack.tracker.clips.config import TrackConfig
+from selftrack.tracker.clips.single import track_clip
 from selftrack.tracker.geometry.crop import CROP_SIZE, apply, warp
 from selftrack.tracker.geometry.pose import project, to_image
 from selftrack.tracker.landmarks.attention_mesh import LandmarkNet
 from selftrack.tracker.network.i2znet import Codes, I2ZNet, to_tensor
-from selftrack.tracker.pipeline import TrackConfig, track_clip
 from selftrack.tracker.results.track_file import Track, load
 from selftrack.tracker.sources.opening import open_source
 

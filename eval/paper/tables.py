@@ -35,8 +35,8 @@ from selftrack.eval.paper.resolution import on_captures, on_clip, write_plot
 from selftrack.eval.paper.variants import LABELS, VARIANTS, accuracy, robustness, stability, train_variant
 from selftrack.io import markdown_table, write_text
 from selftrack.synthetic.captures import find_captures
+from selftrack.tracker.clips.files import ADAPTATION
 from selftrack.tracker.network.weights import load_network
-from selftrack.tracker.pipeline import ADAPTATION
 from selftrack.tracker.results.skin_points import Window
 from selftrack.training.i2znet import TrainConfig
 

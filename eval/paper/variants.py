@@ -16,11 +16,12 @@ from selftrack.eval.metrics.subject import median_iod
 from selftrack.eval.paper.held_out_people import Shots
 from selftrack.synthetic.people import face_vertices
 from selftrack.tracker import load
+from selftrack.tracker.clips.config import TrackConfig
+from selftrack.tracker.clips.single import track_clip
 from selftrack.tracker.geometry.crop import inter_ocular
 from selftrack.tracker.geometry.pose import project
 from selftrack.tracker.model import Model
 from selftrack.tracker.network.i2znet import Codes, I2ZConfig, I2ZNet, to_tensor
-from selftrack.tracker.pipeline import TrackConfig, track_clip
 from selftrack.training.dataset import Shards
 from selftrack.training.i2znet import TrainConfig, train
 

@@ -29,16 +29,18 @@ from selftrack.eval.metrics.subject import TrackedClip, median_iod
 from selftrack.eval.report import pictures, plots
 from selftrack.io import OutputFolder, json_text, nested
 from selftrack.tracker import load
+from selftrack.tracker.clips.config import TrackConfig
+from selftrack.tracker.clips.files import ADAPTATION, ADAPTED, REPORT, REPORT_DATA
+from selftrack.tracker.clips.single import track_clip
+from selftrack.tracker.clips.subjects import PersonConfig
 from selftrack.tracker.geometry.crop import CropConfig
 from selftrack.tracker.landmarks.boxes import BoxConfig
 from selftrack.tracker.landmarks.search import DetectConfig
 from selftrack.tracker.network.weights import load_network
-from selftrack.tracker.pipeline import ADAPTATION, ADAPTED, REPORT, REPORT_DATA, TrackConfig, track_clip
 from selftrack.tracker.results.confidence import LIMIT
 from selftrack.tracker.results.faces import NAME as FACES
 from selftrack.tracker.results.skin_points import frame_step
 from selftrack.tracker.results.track_file import Track
-from selftrack.tracker.subjects import PersonConfig
 
 ASSETS = files("selftrack.eval.report") / "assets"
 SAME = 0.005

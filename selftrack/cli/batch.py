@@ -168,7 +168,7 @@ def _job(
     from selftrack.adapt.run import for_personal_model, load_preset
     from selftrack.batch.job import Job
     from selftrack.decoders.registry import load_decoder
-    from selftrack.tracker.pipeline import TrackConfig
+    from selftrack.tracker.clips.config import TrackConfig
 
     track = changed(TrackConfig(), under(changes, "track"), "track.")
     decoder = load_decoder(track.decoder) if track.decoder else None

@@ -15,7 +15,7 @@ from selftrack.errors import UserError
 def print_report(folder: Path, before: Path | None = None, points: Path | None = None) -> None:
     """Write report.html and report.json of a track and print the verdict, as `track --report` does, too."""
     from selftrack.eval.report.report import write_report
-    from selftrack.tracker.pipeline import REPORT
+    from selftrack.tracker.clips.files import REPORT
 
     with Stages() as stages:
         verdict = write_report(folder, before, points, stages.show)

@@ -32,12 +32,12 @@ from selftrack.tracker.sources.names import place_of
 
 if TYPE_CHECKING:
     from selftrack.adapt.live.background import BackgroundAdaptation
+    from selftrack.tracker.clips.config import TrackConfig
+    from selftrack.tracker.frame_result import FrameResult
     from selftrack.tracker.live.capture import Shot
     from selftrack.tracker.live.preview import Preview
     from selftrack.tracker.live.session import LiveSession, Say
     from selftrack.tracker.live.statistics import Figures
-    from selftrack.tracker.pipeline import TrackConfig
-    from selftrack.tracker.tracker import FrameResult
 
 _ROOTS = ("track", "live")
 _OTHERS = ("adapt", "export")  # of the config.yaml of a result; a stream has none of them
@@ -166,10 +166,10 @@ def _run(
     adapts: bool,
 ) -> None:
     """Track with settings changed by name."""
+    from selftrack.tracker.clips.config import TrackConfig
     from selftrack.tracker.live.run import Hooks, LiveSource, track_live
     from selftrack.tracker.live.senders import parse_target
     from selftrack.tracker.live.session import LiveConfig
-    from selftrack.tracker.pipeline import TrackConfig
 
     tracking = changed(TrackConfig(), under(changes, "track"), "track.")
     config = changed(LiveConfig(), under(changes, "live"), "live.")

@@ -80,7 +80,7 @@ def serve(
         from selftrack.service.run import serve as run_service
     from selftrack.batch.job import Job
     from selftrack.service.limits import ServeConfig
-    from selftrack.tracker.pipeline import TrackConfig
+    from selftrack.tracker.clips.config import TrackConfig
 
     tracking = changed(TrackConfig(), under(changes, "track"), "track.")
     limits = changed(ServeConfig(), under(changes, "serve"), "serve.")

@@ -32,7 +32,7 @@ from selftrack.cli.settings import (
 from selftrack.cli.tracking import Order, show, track_one, track_several
 from selftrack.command import run, verbose
 from selftrack.errors import UserError
-from selftrack.tracker.choice import check_choice
+from selftrack.tracker.clips.choice import check_choice
 from selftrack.tracker.export import FORMATS, GROUPS, known
 from selftrack.tracker.sources.names import place_of
 

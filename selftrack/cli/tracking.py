@@ -12,16 +12,16 @@ from selftrack.cli.progress import Stages
 from selftrack.cli.settings import changed, under
 from selftrack.command import quiet
 from selftrack.errors import NoFaceError, TooLittleError
-from selftrack.io import OutputFolder
-from selftrack.tracker.export import default_path, require
+from selftrack.tracker.export import require
 from selftrack.tracker.sources.names import source_name
 
 if TYPE_CHECKING:
     from selftrack.adapt.trainer import AdaptConfig
+    from selftrack.tracker.clips.config import TrackConfig
+    from selftrack.tracker.clips.files import Writer
+    from selftrack.tracker.clips.summary import Summary
     from selftrack.tracker.landmarks.cast import CastFace
     from selftrack.tracker.model import Model
-    from selftrack.tracker.pipeline import Summary, TrackConfig, Writer
-    from selftrack.tracker.several import FacesSummary
 
 
 @dataclass(frozen=True)
@@ -52,14 +52,14 @@ def _folder(video: str, output: Path | None) -> Path:
 
 
 def _tracking(changes: Mapping[str, Any]) -> TrackConfig:
-    from selftrack.tracker.pipeline import TrackConfig
+    from selftrack.tracker.clips.config import TrackConfig
 
     return changed(TrackConfig(), under(changes, "track"), "track.")
 
 
 def show(video: str, output: Path | None, changes: Mapping[str, Any], overwrite: bool) -> None:
     """Write a picture of the clip's faces, and say who is there."""
-    from selftrack.tracker.pipeline import show_faces
+    from selftrack.tracker.clips.thumbnails import show_faces
     from selftrack.tracker.results.faces import NAME
 
     track, folder = _tracking(changes), _folder(video, output)
@@ -73,7 +73,8 @@ def show(video: str, output: Path | None, changes: Mapping[str, Any], overwrite:
 
 def track_one(order: Order) -> tuple[Summary, list[Path]]:
     """Track one face; adapt first where a preset is named. Prints and returns the summary; and the folder of it."""
-    from selftrack.tracker.pipeline import export_options, load_model, track_clip
+    from selftrack.tracker.clips.config import load_model
+    from selftrack.tracker.clips.single import track_clip
 
     track = _checked(order)
     settings = {"track": asdict(track), "adapt": None, "export": list(order.exports)}
@@ -83,7 +84,7 @@ def track_one(order: Order) -> tuple[Summary, list[Path]]:
             from selftrack.adapt.run import adapt_clip, forget
 
             model = load_model(track)
-            require(order.exports, model.decoder, export_options(track))
+            require(order.exports, model.decoder, track.export_options())
             adapt = _adapt_settings(order.preset, model, under(order.changes, "adapt"))
             settings["adapt"] = asdict(adapt)
             began = time.perf_counter()
@@ -107,10 +108,10 @@ def track_one(order: Order) -> tuple[Summary, list[Path]]:
     return summary, [order.folder]
 
 
-def track_several(order: Order) -> tuple[FacesSummary, list[Path]]:
+def track_several(order: Order) -> tuple[Summary, list[Path]]:
     """Track several faces; adapt to each first where a preset is named. Prints and returns the summary; and the folders
     of the faces."""
-    from selftrack.tracker.several import track_faces
+    from selftrack.tracker.clips.several import face_folder, track_faces
 
     track = _checked(order)
     settings: dict[str, Any] = {"track": asdict(track), "adapt": None, "export": list(order.exports)}
@@ -130,7 +131,7 @@ def track_several(order: Order) -> tuple[FacesSummary, list[Path]]:
             settings=settings,
             progress=stages.show,
         )
-    folders = [order.folder / f"face{number}" for number in summary.faces]
+    folders = [order.folder / face_folder(number) for number in summary.faces]
     if adapting:
         from selftrack.adapt.run import forget
 
@@ -156,6 +157,7 @@ class _Adapting:
     ) -> tuple[Model, Writer | None]:
         """The model of a face; as it was where there is too little of that to learn from."""
         from selftrack.adapt.run import adapt_clip
+        from selftrack.tracker.clips.several import face_folder
 
         def show(stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:
             self._stages.show(f"{stage} {number}", done, total, figures)
@@ -163,7 +165,7 @@ class _Adapting:
         def say(line: str) -> None:
             self._stages.say(f"face {number}: {line}")
 
-        folder = self._order.folder / f"face{number}"
+        folder = self._order.folder / face_folder(number)
         try:
             model, verdict, also = adapt_clip(self._order.video, folder, track, self.config, model, show, say, face)
         except (NoFaceError, TooLittleError) as error:
@@ -175,19 +177,18 @@ class _Adapting:
 
 def _checked(order: Order) -> TrackConfig:
     """The settings of the tracking, when all is known to be in order that can be before anything is loaded."""
-    from selftrack.tracker.pipeline import OUTPUTS, check_results
+    from selftrack.tracker.clips.files import check_results
 
     track = order.tracking()
     if order.preset is not None:
         from selftrack.adapt.run import load_preset
 
         changed(load_preset(order.preset), under(order.changes, "adapt"), "adapt.")
-    names = [*OUTPUTS, *(default_path(Path(order.video), to, order.folder).name for to in order.exports)]
-    check_results(order.video, OutputFolder(order.folder), names, order.overwrite)
+    check_results(order.video, order.folder, order.exports, order.overwrite)
     return track
 
 
-def _say(summary: Summary | FacesSummary, verdicts: Sequence[str]) -> None:
+def _say(summary: Summary, verdicts: Sequence[str]) -> None:
     """Print what a run did."""
     if not quiet():
         print(summary)

@@ -11,9 +11,9 @@ import torch
 
 from selftrack.adapt.clip import ClipConfig, Pixels, _Shots, chosen_rows, read_clip
 from selftrack.adapt.model import Adapted
+from selftrack.tracker.clips.config import TrackConfig, load_model, open_clip
 from selftrack.tracker.geometry.crop import warp
 from selftrack.tracker.network.i2znet import I2ZNet, to_tensor
-from selftrack.tracker.pipeline import TrackConfig, load_model, open_clip
 from selftrack.tracker.refinement.subject import find_subject
 from selftrack.tracker.sources.opening import open_source
 

@@ -14,12 +14,12 @@ from selftrack.adapt.run import Reading, Verdict, adapt, load_preset, read
 from selftrack.adapt.trainer import KEYS, AdaptConfig, Trainer
 from selftrack.errors import UserError
 from selftrack.io import json_text
+from selftrack.tracker.clips.subjects import PersonConfig, find_in_clip
 from selftrack.tracker.model import Model
 from selftrack.tracker.network.i2znet import I2ZNet
 from selftrack.tracker.network.weights import ClipFit, save_heads
 from selftrack.tracker.results.track_file import Track
 from selftrack.tracker.sources.opening import open_source
-from selftrack.tracker.subjects import PersonConfig, find_in_clip
 from selftrack.tracker.tracker import Tracker, TrackerConfig
 
 FEW = PersonConfig(samples=4)

@@ -11,7 +11,7 @@ import pytest
 from selftrack.batch.clips import Clip
 from selftrack.batch.job import Job
 from selftrack.batch.worker import Worker
-from selftrack.tracker.pipeline import TrackConfig
+from selftrack.tracker.clips.config import TrackConfig
 
 
 @pytest.fixture

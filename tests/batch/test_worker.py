@@ -17,8 +17,8 @@ from selftrack.batch.worker import Worker
 from selftrack.errors import UserError
 from selftrack.io import file_hash
 from selftrack.tracker import load
-from selftrack.tracker.pipeline import TrackConfig
-from selftrack.tracker.subjects import PersonConfig
+from selftrack.tracker.clips.config import TrackConfig
+from selftrack.tracker.clips.subjects import PersonConfig
 
 MakeClips = Callable[..., list[Clip]]
 MakeWorker = Callable[..., Worker]

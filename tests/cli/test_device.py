@@ -7,7 +7,8 @@ computes without hardware.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +23,16 @@ from selftrack.adapt.trainer import AdaptConfig
 from selftrack.decoders.head.model import load_head
 from selftrack.eval.checks.gpu import first_step, moved, rasterizer_check, step_checks, track_checks
 from selftrack.tracker import load
-from selftrack.tracker.landmarks import cast
+from selftrack.tracker.clips.config import TrackConfig, open_clip
+from selftrack.tracker.clips.single import track_clip
+from selftrack.tracker.clips.subjects import PersonConfig
+from selftrack.tracker.frame_result import FrameResult
+from selftrack.tracker.landmarks import everyone
 from selftrack.tracker.landmarks.detectors import AttentionMesh
 from selftrack.tracker.model import Model
 from selftrack.tracker.network.weights import WEIGHTS, load_network
-from selftrack.tracker.pipeline import TrackConfig, open_clip, track_clip
 from selftrack.tracker.sources.base import Frame
-from selftrack.tracker.subjects import PersonConfig
-from selftrack.tracker.tracker import FrameResult, Tracker
+from selftrack.tracker.tracker import Tracker
 
 DEVICE = torch.device("meta")
 MOVES = ("_to_copy", "copy_", "_local_scalar_dense", "_has_compatible_shallow_copy_type")
@@ -109,6 +112,15 @@ def emulated() -> Iterator[str]:
         yield str(DEVICE)
 
 
+class AtOnce(Executor):
+    """Calls everything at once, in the thread that asks for it."""
+
+    def submit(self, call: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future:
+        future: Future = Future()
+        future.set_result(call(*args, **kwargs))
+        return future
+
+
 def test_the_emulated_device_is_strict(emulated: str) -> None:
     there, here = torch.ones(3).to(emulated), torch.ones(3)
     with pytest.raises(RuntimeError, match="one device"):
@@ -132,9 +144,7 @@ def test_tracking_and_adaptation_stay_on_their_device(
         return ([tracker(frame) for tracker in trackers] for frame in frames)
 
     monkeypatch.setattr(Tracker, "stream_together", staticmethod(one_by_one))
-    monkeypatch.setattr(
-        cast, "_searched", lambda frames, net, config: ((f, net.faces(f.image, config)) for f in frames)
-    )
+    monkeypatch.setattr(everyone, "ThreadPoolExecutor", lambda threads: AtOnce())
     config = TrackConfig(overlay=False, duration=0.4, person=PersonConfig(samples=2))
 
     def on(device: str) -> Model:

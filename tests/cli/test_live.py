@@ -17,11 +17,11 @@ import yaml
 from selftrack.adapt.live import background
 from selftrack.adapt.live.process import Job
 from selftrack.tracker import load
+from selftrack.tracker.frame_result import FrameResult
 from selftrack.tracker.live.capture import Shot
 from selftrack.tracker.live.session import LiveSession, Say
 from selftrack.tracker.network.weights import WEIGHTS
 from selftrack.tracker.results.track_file import Track
-from selftrack.tracker.tracker import FrameResult
 
 
 class Receiver:

@@ -23,13 +23,14 @@ from selftrack.decoders.dam.model import Dam
 from selftrack.decoders.dam.networks import DamConfig
 from selftrack.errors import UserError
 from selftrack.tracker import export
+from selftrack.tracker.clips.config import TrackConfig, load_model, open_clip
+from selftrack.tracker.clips.single import track_clip
+from selftrack.tracker.clips.subjects import PersonConfig
 from selftrack.tracker.geometry.pose import view_of
 from selftrack.tracker.network.i2znet import I2ZConfig, I2ZNet
 from selftrack.tracker.network.weights import WEIGHTS, load_network, network_beside, save_heads
-from selftrack.tracker.pipeline import TrackConfig, load_model, open_clip, track_clip
 from selftrack.tracker.results import track_file
 from selftrack.tracker.results.painter import OverlayConfig
-from selftrack.tracker.subjects import PersonConfig
 from selftrack.training.dam import DamTraining, Reconstruction, fit_curves, prepare
 from selftrack.training.i2znet_multiview import (
     CaptureConfig,

@@ -14,7 +14,7 @@ from selftrack.cli.settings import changed, read_assignments, read_config
 from selftrack.errors import UserError
 from selftrack.io import flat
 from selftrack.tracker import load
-from selftrack.tracker.pipeline import TrackConfig
+from selftrack.tracker.clips.config import TrackConfig
 from selftrack.training.dam import DamTraining
 from selftrack.training.i2znet import TrainConfig
 

@@ -10,9 +10,10 @@ from pathlib import Path
 import av
 import pytest
 
-from selftrack.tracker.pipeline import TrackConfig, track_clip
+from selftrack.tracker.clips.config import TrackConfig
+from selftrack.tracker.clips.single import track_clip
+from selftrack.tracker.clips.subjects import PersonConfig
 from selftrack.tracker.sources.opening import open_source
-from selftrack.tracker.subjects import PersonConfig
 
 CLIP = Path(__file__).parents[1] / "data" / "smile.mp4"
 FLAGS = (

@@ -14,8 +14,8 @@ from selftrack.eval.compare.reference import skin_windows
 from selftrack.eval.metrics import METRICS, TrackedClip, measure
 from selftrack.io import flat
 from selftrack.tracker import load
-from selftrack.tracker.pipeline import TrackConfig
-from selftrack.tracker.subjects import PersonConfig
+from selftrack.tracker.clips.config import TrackConfig
+from selftrack.tracker.clips.subjects import PersonConfig
 
 PAGE = Path(__file__).parents[2] / "docs" / "results.md"
 

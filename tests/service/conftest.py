@@ -19,7 +19,7 @@ from selftrack.service.app import Service
 from selftrack.service.jobs import JobStore
 from selftrack.service.limits import ServeConfig
 from selftrack.service.run import server_config
-from selftrack.tracker.pipeline import TrackConfig
+from selftrack.tracker.clips.config import TrackConfig
 
 
 @pytest.fixture

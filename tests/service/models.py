@@ -9,7 +9,7 @@ from pathlib import Path
 
 from crew import load_made_up
 
-from selftrack.tracker.pipeline import load_model
+from selftrack.tracker.clips.config import load_model
 
 PATIENCE = 0.05
 """Seconds that a slow model takes for a frame."""

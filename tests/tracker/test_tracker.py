@@ -13,6 +13,7 @@ import torch
 
 from selftrack.decoders.head.model import load_head
 from selftrack.errors import UserError
+from selftrack.tracker.frame_result import FrameResult
 from selftrack.tracker.geometry.crop import face_crop
 from selftrack.tracker.landmarks.search import DetectConfig
 from selftrack.tracker.model import Crops, Model
@@ -25,7 +26,7 @@ from selftrack.tracker.results.track_file import Track
 from selftrack.tracker.rows import NoRows
 from selftrack.tracker.sources.base import Frame
 from selftrack.tracker.sources.opening import open_source
-from selftrack.tracker.tracker import FrameResult, SubjectPool, Tracker, TrackerConfig
+from selftrack.tracker.tracker import Tracker, TrackerConfig
 
 ARRAYS = ("times", "ok", "confidence", "presence", "sharpness", "z", "H", "crop", "H_image", "landmarks")
 HEAD = load_head()
@@ -120,21 +121,6 @@ def test_two_models_share_no_tensor() -> None:
         for m in (one, other)
     ]
     assert addresses[0] and not addresses[0] & addresses[1]
-
-
-def test_the_identity_of_a_stream_is_the_pool_of_its_frames(model: Model, frames: list[Frame]) -> None:
-    points = [row.landmarks for row in _results(model, frames)]
-    faces = Crops.of([face_crop(frame.image, at) for frame, at in zip(frames, points, strict=True)])
-    pictures, at = model.tensors(faces)
-    with torch.no_grad():
-        features = model.network.features(pictures, at)
-        expected = model.network.heads.pool(features, model.network.heads.regress(features).subject)[0]
-        pool = SubjectPool(model.network)
-        for i in range(len(frames)):
-            one = type(features)(*(part[i : i + 1] for part in features))
-            found = pool(one)
-    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
-    assert (found - model.network.heads.regress(features).subject[-1]).abs().max() > 1e-3
 
 
 def _results(model: Model, frames: Sequence[Frame]) -> list[FrameResult]:

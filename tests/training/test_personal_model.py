@@ -9,12 +9,13 @@ import pytest
 from selftrack.decoders.dam.model import Dam
 from selftrack.decoders.dam.networks import DamConfig
 from selftrack.eval.checks.likeness import likeness, ssim
+from selftrack.tracker.clips.config import TrackConfig
+from selftrack.tracker.clips.single import track_clip
+from selftrack.tracker.clips.subjects import PersonConfig
 from selftrack.tracker.network.weights import network_beside
-from selftrack.tracker.pipeline import TrackConfig, track_clip
 from selftrack.tracker.results import track_file
 from selftrack.tracker.results.texture import EYES, clip_texture, own_texture, texels_of
 from selftrack.tracker.results.track_file import Track
-from selftrack.tracker.subjects import PersonConfig
 from selftrack.training import personal_model as own_model
 from selftrack.training.clip_capture import ClipCapture
 from selftrack.training.dam import DamTraining, split_frames

@@ -14,6 +14,7 @@ from selftrack.adapt.run import adapt
 from selftrack.adapt.trainer import AdaptConfig
 from selftrack.decoders.landmarks import IBUG_68
 from selftrack.synthetic.studio import StudioConfig
+from selftrack.tracker.clips.subjects import PersonConfig
 from selftrack.tracker.landmarks.base import Detection, Follower, LandmarkSource, Places
 from selftrack.tracker.landmarks.detectors import AttentionMesh
 from selftrack.tracker.landmarks.search import DetectConfig
@@ -24,7 +25,6 @@ from selftrack.tracker.network.streams import LANDMARK_STREAMS, Fan, Vgg16, stre
 from selftrack.tracker.network.weights import load_network
 from selftrack.tracker.refinement.refiner import Refiner
 from selftrack.tracker.sources.opening import open_source
-from selftrack.tracker.subjects import PersonConfig
 from selftrack.tracker.tracker import Tracker
 from selftrack.training.dataset import Shards
 from selftrack.training.i2znet import TrainConfig, train

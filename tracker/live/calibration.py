@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from selftrack.decoders.arkit import ARKIT_NAMES
+from selftrack.tracker.frame_result import FrameResult
 from selftrack.tracker.refinement.refiner import RESTING
-from selftrack.tracker.tracker import FrameResult, Tracker
+from selftrack.tracker.tracker import Tracker
 
 ROUNDS = 2
 """In so many equal parts of the time what the curves still read is added to the rest."""

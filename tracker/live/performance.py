@@ -7,7 +7,7 @@ from typing import Self
 
 import numpy as np
 
-from selftrack.tracker.tracker import FrameResult
+from selftrack.tracker.frame_result import FrameResult
 
 
 @dataclass(frozen=True)

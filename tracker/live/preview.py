@@ -8,7 +8,7 @@ import sys
 import cv2
 import numpy as np
 
-from selftrack.tracker.tracker import FrameResult
+from selftrack.tracker.frame_result import FrameResult
 
 _TITLE = "track live"
 _GREEN, _ORANGE = (80, 220, 80), (40, 140, 255)  # BGR

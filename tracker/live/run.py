@@ -9,30 +9,22 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
 from selftrack.errors import UserError
 from selftrack.io import OutputFolder
+from selftrack.tracker.clips.config import TrackConfig, load_model, open_clip
+from selftrack.tracker.clips.files import OUTPUTS, scratch_folder, write_settings
+from selftrack.tracker.clips.notes import check_face, noted
+from selftrack.tracker.clips.subjects import PersonConfig, known_person
 from selftrack.tracker.live.capture import CameraFeed, Clock, EveryFrame, Feed, PacedFile
 from selftrack.tracker.live.senders import Sender, Target, open_senders
 from selftrack.tracker.live.session import LiveConfig, LiveSession, Say, Watch, run_live
 from selftrack.tracker.live.statistics import Figures
 from selftrack.tracker.model import Model
-from selftrack.tracker.pipeline import (
-    CONFIG,
-    OUTPUTS,
-    TrackConfig,
-    load_model,
-    noted,
-    open_clip,
-    scratch_folder,
-    threads,
-)
 from selftrack.tracker.refinement.subject import Person
 from selftrack.tracker.results import curves
 from selftrack.tracker.results.track_file import Track
 from selftrack.tracker.rows import FileRows, NoRows, Rows
-from selftrack.tracker.subjects import PersonConfig, known_person
+from selftrack.tracker.threads import threads
 from selftrack.tracker.tracker import Tracker
 
 CAMERA_REST = 3.0
@@ -89,7 +81,7 @@ class Hooks:
     report: Callable[[Figures], None] = lambda figures: None
     """Gets the figures of each second."""
     also: Callable[[Path], None] = lambda folder: None
-    """Writes further results into the folder of a recording, under names of `pipeline.OUTPUTS`."""
+    """Writes further results into the folder of a recording, under names of `clips.files.OUTPUTS`."""
     clock: Clock = time.monotonic
     """Seconds."""
 
@@ -221,9 +213,11 @@ def _left_out(figures: Figures) -> list[str]:
 def _finished(tracker: Tracker, feed: Feed, tracking: TrackConfig, notes: Sequence[str]) -> Track:
     """The track of what was recorded. Only that of a file of which nothing was dropped names its clip."""
     if isinstance(feed, EveryFrame):
-        return noted(tracker.finish(feed.source, tracking), (*notes, *feed.source.notes), feed.name)
-    track = replace(tracker.finish(None, tracking), clip=feed.name)
-    return noted(track, tuple(notes), feed.name)
+        track = noted(tracker.finish(feed.source, tracking), (*notes, *feed.source.notes))
+    else:
+        track = noted(replace(tracker.finish(None, tracking), clip=feed.name), notes)
+    check_face(track, feed.name)
+    return track
 
 
 class _Recording:
@@ -247,6 +241,6 @@ class _Recording:
         """Write the results of a track, and what else there is; returns their names."""
         track.save(self._results)
         curves.write_curves(track, self._results)
-        (self._results / CONFIG).write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
+        write_settings(settings, self._results)
         also(self._results)
         return tuple(name for name in OUTPUTS if (self._results / name).exists())

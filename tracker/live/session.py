@@ -6,13 +6,14 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from selftrack.tracker.frame_result import FrameResult
 from selftrack.tracker.live.calibration import Calibration, can_rest
 from selftrack.tracker.live.capture import Feed, Shot
 from selftrack.tracker.live.one_euro import SmoothConfig, Smoother
 from selftrack.tracker.live.performance import Performance
 from selftrack.tracker.live.senders.registry import Sender, Target
 from selftrack.tracker.live.statistics import Figures, Statistics
-from selftrack.tracker.tracker import FrameResult, Tracker
+from selftrack.tracker.tracker import Tracker
 
 Say = Callable[[str], None]
 

@@ -20,11 +20,11 @@ from selftrack.adapt.live.background import BackgroundAdaptation
 from selftrack.adapt.live.process import Job
 from selftrack.adapt.trainer import AdaptConfig
 from selftrack.errors import UserError
+from selftrack.tracker.clips.config import TrackConfig
 from selftrack.tracker.live.capture import Shot
 from selftrack.tracker.live.session import LiveSession
 from selftrack.tracker.model import Model
 from selftrack.tracker.network.weights import save_heads
-from selftrack.tracker.pipeline import TrackConfig
 from selftrack.tracker.rows import NoRows
 from selftrack.tracker.sources.base import Frame
 from selftrack.tracker.sources.opening import open_source

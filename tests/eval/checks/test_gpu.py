@@ -16,8 +16,8 @@ from selftrack.eval.checks.agreement import Check, Figure, gradient_check, loss_
 from selftrack.eval.checks.gpu import compare, edge_distance, track_checks, wrong_pixels
 from selftrack.eval.checks.gpu_training import compare_training
 from selftrack.tracker import load
-from selftrack.tracker.pipeline import TrackConfig
-from selftrack.tracker.subjects import PersonConfig
+from selftrack.tracker.clips.config import TrackConfig
+from selftrack.tracker.clips.subjects import PersonConfig
 
 SQUARE = torch.tensor([[[1.0, 1, 5], [9, 1, 5], [9, 9, 5], [1, 9, 5]]])  # its diagonal runs through pixel centres
 HALVES = torch.tensor([[0, 1, 2], [0, 2, 3]])

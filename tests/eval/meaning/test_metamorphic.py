@@ -10,7 +10,7 @@ from selftrack.decoders.arkit import ARKIT_NAMES, OTHER_SIDE
 from selftrack.eval.meaning.metamorphic import CHANGES, table, track_frames
 from selftrack.eval.meaning.rates import STILL, draw
 from selftrack.synthetic.scene import Stage
-from selftrack.tracker.pipeline import TrackConfig, load_model
+from selftrack.tracker.clips.config import TrackConfig, load_model
 from selftrack.tracker.sources.base import Frame, SourceInfo
 from selftrack.tracker.sources.opening import open_source
 

@@ -11,7 +11,8 @@ import pytest
 from selftrack.eval.compare.filters import filtered, one_euro, savitzky_golay
 from selftrack.eval.metrics import TrackedClip, measure
 from selftrack.tracker import load
-from selftrack.tracker.pipeline import TrackConfig, track_clip
+from selftrack.tracker.clips.config import TrackConfig
+from selftrack.tracker.clips.single import track_clip
 from selftrack.tracker.results.skin_points import Window
 from selftrack.tracker.results.track_file import Track
 

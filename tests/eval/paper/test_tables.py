@@ -32,13 +32,13 @@ from selftrack.eval.paper.variants import VARIANTS, landmark_error, texture_dist
 from selftrack.synthetic.expressions import sample_expression
 from selftrack.synthetic.studio import StudioConfig
 from selftrack.tracker import load
+from selftrack.tracker.clips.config import TrackConfig
+from selftrack.tracker.clips.subjects import PersonConfig
 from selftrack.tracker.geometry.crop import apply, face_similarity
 from selftrack.tracker.geometry.pose import project
 from selftrack.tracker.network.i2znet import Codes, I2ZNet
 from selftrack.tracker.network.streams import MeshTrunk, ScratchTrunk
 from selftrack.tracker.network.weights import load_network, save_heads
-from selftrack.tracker.pipeline import TrackConfig
-from selftrack.tracker.subjects import PersonConfig
 
 HEAD = load_head()
 TWO_SAMPLES = partial(TrackConfig, person=PersonConfig(samples=2))

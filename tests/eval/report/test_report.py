@@ -23,11 +23,11 @@ from selftrack.eval.report.plots import most_active
 from selftrack.eval.report.report import _settings as settings_of
 from selftrack.eval.report.report import write_report
 from selftrack.tracker import load
+from selftrack.tracker.clips.subjects import PersonConfig
 from selftrack.tracker.network.weights import WEIGHTS, ClipFit, load_network, save_adapted
 from selftrack.tracker.refinement.subject import Subject
 from selftrack.tracker.results.painter import Crop
 from selftrack.tracker.results.track_file import Track
-from selftrack.tracker.subjects import PersonConfig
 
 ADAPTATION = {
     "kept": True,

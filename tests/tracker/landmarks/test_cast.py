@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from selftrack.errors import NoFaceError
+from selftrack.tracker.clips.subjects import PersonConfig, find_face
 from selftrack.tracker.landmarks.base import Places
 from selftrack.tracker.landmarks.cast import CastFace, _joined, _Path, find_cast
 from selftrack.tracker.landmarks.detectors import AttentionMesh
@@ -16,7 +17,6 @@ from selftrack.tracker.landmarks.everyone import appearance
 from selftrack.tracker.landmarks.search import DetectConfig, bounding_box
 from selftrack.tracker.model import Model
 from selftrack.tracker.sources.opening import open_source
-from selftrack.tracker.subjects import PersonConfig, find_face
 from selftrack.tracker.tracker import TrackerConfig
 
 DATA = Path(__file__).parents[2] / "data"

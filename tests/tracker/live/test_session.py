@@ -11,13 +11,13 @@ import pytest
 
 from selftrack.errors import NoFaceError, UserError
 from selftrack.tracker import load
+from selftrack.tracker.clips.config import TrackConfig
 from selftrack.tracker.live import run as runs
 from selftrack.tracker.live.capture import Feed, Shot
 from selftrack.tracker.live.performance import Performance
 from selftrack.tracker.live.run import Hooks, LiveSource, track_live
 from selftrack.tracker.live.senders import Sender, Target
 from selftrack.tracker.live.session import LiveConfig, LiveSession, run_live
-from selftrack.tracker.pipeline import TrackConfig
 from selftrack.tracker.rows import FileRows, NoRows
 from selftrack.tracker.tracker import Tracker
 

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from selftrack.tracker import load
+from selftrack.tracker.clips.config import TrackConfig
+from selftrack.tracker.clips.single import track_clip
 from selftrack.tracker.geometry.crop import inter_ocular
 from selftrack.tracker.mapped import pieces
-from selftrack.tracker.pipeline import TrackConfig, track_clip
 from selftrack.tracker.results.confidence import (
     REACH,
     SHIFT,

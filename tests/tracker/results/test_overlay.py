@@ -1,5 +1,5 @@
-"""`overlay.mp4` in its modes: sizes, what is drawn where, and the words burnt in. The split view is tested with the
-pipeline."""
+"""`overlay.mp4` in its modes: sizes, what is drawn where, and the words burnt in. The split view is tested with a
+run."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from selftrack.errors import UserError
-from selftrack.tracker.pipeline import TrackConfig, open_clip
+from selftrack.tracker.clips.config import TrackConfig, open_clip
 from selftrack.tracker.sources.video import VideoFile
 
 FRAMES = [np.full((64, 96, 3), 20 * i, np.uint8) for i in range(6)]

@@ -21,12 +21,13 @@ from scipy.spatial.transform import Rotation
 from selftrack.decoders.arkit import ARKIT_NAMES
 from selftrack.decoders.head.model import load_head
 from selftrack.decoders.landmarks import LEFT_IRIS, RIGHT_IRIS
+from selftrack.tracker.clips.config import TrackConfig
+from selftrack.tracker.clips.single import track_clip
+from selftrack.tracker.clips.subjects import PersonConfig
 from selftrack.tracker.export import ExportOptions, export, write
 from selftrack.tracker.export.presets import Expression, read_presets
 from selftrack.tracker.geometry.camera import camera_pose, focal_length
-from selftrack.tracker.pipeline import TrackConfig, track_clip
 from selftrack.tracker.results.track_file import Track, load
-from selftrack.tracker.subjects import PersonConfig
 
 HEAD = load_head()
 PARTS = np.array(HEAD.part_names)[HEAD.face_parts.numpy()]

@@ -23,12 +23,13 @@ from selftrack.decoders.head.model import load_head
 from selftrack.decoders.mesh.rasterizer import rasterize
 from selftrack.errors import UserError
 from selftrack.io import file_hash
+from selftrack.tracker.clips.config import TrackConfig
+from selftrack.tracker.clips.single import track_clip
 from selftrack.tracker.export import ExportOptions, write
 from selftrack.tracker.export.edited import with_table
 from selftrack.tracker.export.scenes import viewer
 from selftrack.tracker.export.scenes._head import head_places, neck_joint, neutral_code
 from selftrack.tracker.geometry.camera import camera_pose, focal_length, principal_point
-from selftrack.tracker.pipeline import TrackConfig, track_clip
 from selftrack.tracker.results.track_file import Track, load
 from selftrack.tracker.sources.opening import open_source
 

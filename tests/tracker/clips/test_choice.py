@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from selftrack.errors import NoFaceError, UserError
-from selftrack.tracker.choice import check_choice, choose
+from selftrack.tracker.clips.choice import check_choice, choose
 from selftrack.tracker.landmarks.cast import CastFace
 
 LONG = CastFace((), (0.0, 9.0), 100.0, seen=9.0)

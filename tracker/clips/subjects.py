@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from selftrack.errors import NoFaceError, UserError
-from selftrack.tracker.choice import EVERYONE, Choice, check_choice, choose, listed
+from selftrack.tracker.clips.choice import EVERYONE, Choice, check_choice, choose, listed
 from selftrack.tracker.geometry.crop import face_crop
 from selftrack.tracker.landmarks.cast import SAMPLES, CastFace, Sample, find_cast
 from selftrack.tracker.model import Crops, Model

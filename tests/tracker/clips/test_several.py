@@ -12,18 +12,19 @@ import yaml
 
 from selftrack.decoders.head.model import load_head
 from selftrack.errors import NoFaceError, UserError
+from selftrack.tracker.clips.config import TrackConfig
+from selftrack.tracker.clips.several import track_faces
+from selftrack.tracker.clips.single import track_clip
+from selftrack.tracker.clips.subjects import PersonConfig
 from selftrack.tracker.geometry.crop import face_similarity
 from selftrack.tracker.geometry.pose import project
 from selftrack.tracker.landmarks.base import Detection, Follower, LandmarkSource, Places
 from selftrack.tracker.landmarks.search import DetectConfig
 from selftrack.tracker.model import Model
-from selftrack.tracker.pipeline import TrackConfig, track_clip
 from selftrack.tracker.results.painter import OverlayConfig
 from selftrack.tracker.results.track_file import Track, load
-from selftrack.tracker.several import track_faces
 from selftrack.tracker.sources.opening import open_source
 from selftrack.tracker.sources.video import VideoFile
-from selftrack.tracker.subjects import PersonConfig
 
 HEAD = load_head()
 POINTS = HEAD.landmarks478(HEAD.mean[None])
@@ -158,6 +159,8 @@ def test_who_leaves_holds_what_was_seen_last(film: Callable, seeing: Callable, t
     assert red.ok.all() and blue.ok[:45].all() and not blue.ok[45:].any()
     np.testing.assert_array_equal(blue.z[45:], np.tile(blue.z[44], (15, 1)))
     assert (summary.faces[0].frames, summary.faces[0].lost, summary.faces[1].lost) == (60, 15, 0)
+    assert (summary.frames, summary.lost) == (60, 15)
+    assert summary.trusted == pytest.approx((red.trusted() + blue.trusted()) / 2)
     with pytest.raises(UserError, match="has a track for each of several faces; name .*face0 or .*face1"):
         load(tmp_path / "out")
     lines = str(summary).splitlines()

@@ -9,13 +9,14 @@ import pytest
 
 from selftrack.decoders.arkit import ARKIT_NAMES
 from selftrack.errors import UserError
+from selftrack.tracker.clips.config import TrackConfig
+from selftrack.tracker.clips.single import track_clip
+from selftrack.tracker.clips.subjects import PersonConfig, find_in_clip
 from selftrack.tracker.model import Model
-from selftrack.tracker.pipeline import TrackConfig, track_clip
 from selftrack.tracker.results.track_file import Track, load
 from selftrack.tracker.sources.opening import open_source
-from selftrack.tracker.subjects import PersonConfig, find_in_clip
 
-CLIP = Path(__file__).parents[1] / "data" / "smile.mp4"
+CLIP = Path(__file__).parents[2] / "data" / "smile.mp4"
 TRACKING = TrackConfig()
 ACTS = [row for row, name in enumerate(ARKIT_NAMES) if not name.startswith("eye")]
 

@@ -1,4 +1,4 @@
-"""The pipeline on a made-up tracker whose answers are known in closed form."""
+"""One face of a clip, on a made-up tracker whose answers are known in closed form."""
 
 import os
 import re
@@ -15,15 +15,16 @@ import yaml
 from selftrack.decoders.head.model import load_head
 from selftrack.errors import NoFaceError, UserError
 from selftrack.io import file_hash
+from selftrack.tracker.clips.config import TrackConfig, load_model
+from selftrack.tracker.clips.single import track_clip
+from selftrack.tracker.clips.subjects import PersonConfig
 from selftrack.tracker.geometry.pose import project
 from selftrack.tracker.model import Model
-from selftrack.tracker.pipeline import TrackConfig, load_model, track_clip
 from selftrack.tracker.results.confidence import StreamConfidence
 from selftrack.tracker.results.overlay import write_overlay
 from selftrack.tracker.results.painter import OverlayConfig
 from selftrack.tracker.results.track_file import Track, load
 from selftrack.tracker.sources.opening import open_source
-from selftrack.tracker.subjects import PersonConfig
 
 HEAD = load_head()
 QUICK = TrackConfig(overlay=False)

@@ -1,0 +1,1 @@
+"""Whole clips: who is in them, followed through them, and the folders of results."""

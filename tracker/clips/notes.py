@@ -1,0 +1,59 @@
+"""Notes for the user on what is to be seen in a track."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from selftrack.errors import NoFaceError
+from selftrack.tracker.results import regions
+from selftrack.tracker.results.track_file import TRUSTED, Track
+
+_NO_FACE = 0.03
+"""Share of trusted frames below which what was found may be no face."""
+
+
+def noted(track: Track, notes: Iterable[str]) -> Track:
+    """The track with these notes and those of what is to be seen in it."""
+    return replace(track, notes=(*notes, *seen_in(track)))
+
+
+def check_face(track: Track, path: Path | str) -> None:
+    """Make sure that a face was found in a clip. Raises NoFaceError, which has the notes of the track."""
+    if not track.ok.any():
+        known = "".join(f"; {note}" for note in track.notes)
+        raise NoFaceError(f"{path}: no face was found in any of {len(track)} frames; nothing was written{known}")
+
+
+def seen_in(track: Track) -> list[str]:
+    """Notes of what is to be seen in a track; none where it has no face."""
+    return [*_hidden(track), *_doubt(track)] if track.ok.any() else []
+
+
+def _hidden(track: Track) -> list[str]:
+    """A note for each of eyes, brows and mouth that something hides."""
+    notes = []
+    for region, flags in track.held().items():
+        spans = [f"{first:.1f} to {last:.1f} s" for first, last in regions.spans(track.times, flags)]
+        if spans:
+            more = f" and {len(spans) - 3} times more" if len(spans) > 3 else ""
+            notes.append(
+                f"{region} hidden, on one side at least, from {', '.join(spans[:3])}{more}; what was seen last is held "
+                "there; look at the overlay, or film that uncovered"
+            )
+    return notes
+
+
+def _doubt(track: Track) -> list[str]:
+    """A note where most of the frames are not to be trusted."""
+    if track.trusted() >= 0.5:
+        return []
+    share, good = track.trusted(), track.confidence[track.ok] >= TRUSTED
+    advice = "look at the worst ones with track-eval, and film the face larger, sharper or in more light"
+    if good.mean() >= 0.5:
+        advice = f"in {(~track.ok).sum()} of {len(track)} no face was found"
+    elif share < _NO_FACE:
+        advice = "look at the overlay: perhaps what was found is no face"
+    found = f"only {100 * share:.0f} % of the frames are to be trusted (confidence 0.5 or more)"
+    return [f"{found}; all were written; {advice}"]
