@@ -101,25 +101,27 @@ class _Maps:
 
     @contextmanager
     def _pictures(self) -> Iterator[Iterator[Frame] | None]:
-        """The frames of the clip, where these are asked for."""
+        """The frames of the clip, where these are asked for. Raises UserError where it is not the one that was tracked."""
         from selftrack.tracker.results.clip import open_clip
 
         if "image" not in self.names:
             yield None
             return
-        with open_clip(self.track) as source:
+        with open_clip(self.track, verify=True) as source:
             yield iter(source)
 
     def _picture(self, row: int, frame: Frame | None) -> Drawn:
-        """What the window shows of a frame; all is black where the clip has ended."""
+        """What the window shows of a frame. Raises UserError where the clip has ended before it."""
         from selftrack.tracker.export.maps._painter import Drawn
         from selftrack.tracker.geometry.crop import warp
 
-        width, height = self.window.size
         if frame is None:
-            return Drawn(np.zeros((height, width, 3), np.float32), np.ones((height, width), bool))
+            raise UserError(
+                f"{self.track.clip}: ends after {row} of the track's {len(self.track)} frames; track it again, or leave "
+                "image out of --maps"
+            )
         picture = warp(frame.image, self.window.from_frame[row], self.window.size)
-        return Drawn(picture.astype(np.float32) / 255, np.ones((height, width), bool))
+        return Drawn(picture.astype(np.float32) / 255, np.ones(picture.shape[:2], bool))
 
     def describe(self, archive: ZipFile, files: str, floats: bool) -> None:
         """Add maps.json, frames.csv and, of the landmarks, landmarks.npy."""

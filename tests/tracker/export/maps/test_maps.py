@@ -21,6 +21,7 @@ from selftrack.decoders.arkit import ARKIT_NAMES
 from selftrack.decoders.head.model import load_head
 from selftrack.decoders.mesh.rasterizer import rasterize
 from selftrack.errors import UserError
+from selftrack.io import file_hash
 from selftrack.tracker.export import ExportOptions, write
 from selftrack.tracker.export.maps._settings import KINDS
 from selftrack.tracker.geometry.crop import apply, face_similarity
@@ -278,7 +279,7 @@ def test_the_clips_own_picture_under_the_same_crop(
     nose = points[0, 1].round().astype(int)
     frames[0][nose[1] - 2 : nose[1] + 3, nose[0] - 2 : nose[0] + 3] = [255, 0, 0]
     clip = make_clip("clip.mkv", frames, codec="ffv1", pix_fmt="bgr0")
-    track = replace(track, clip=str(clip), crop=face_similarity(points).astype(np.float32))
+    track = replace(track, clip=str(clip), clip_hash=file_hash(clip), crop=face_similarity(points).astype(np.float32))
     whole = maps_of(track, tmp_path, maps=("image", "parts"))
     part = maps_of(track, tmp_path, maps=("image",), crop="30,20,50,40")
     for row, frame in enumerate(frames):
@@ -292,3 +293,17 @@ def test_the_clips_own_picture_under_the_same_crop(
     assert face.written("image", 0)[y, x].tolist() == [255, 0, 0]
     with pytest.raises(UserError, match="the clip of this track cannot be read"):
         maps_of(replace(track, clip="gone.mp4"), tmp_path, maps=("image",))
+
+
+@pytest.mark.parametrize(
+    ("tracked", "words"), [("ab" * 32, "is not the clip that was tracked"), (None, "ends after 2 of the track's 3 frames")]
+)
+def test_pictures_of_another_clip_are_refused(
+    make_track: MakeTrack, make_clip: Callable[..., Path], tmp_path: Path, tracked: str | None, words: str
+) -> None:
+    """A file that took the clip's place, and one that has fewer frames than the track: no picture stands for another."""
+    clip = make_clip("clip.mkv", [np.full((48, 64, 3), 99, np.uint8)] * 2, codec="ffv1", pix_fmt="bgr0")
+    track = make_track(np.arange(3) / 25, size=(64, 48), f=5.0)
+    with pytest.raises(UserError, match=words):
+        maps_of(replace(track, clip=str(clip), clip_hash=tracked or file_hash(clip)), tmp_path, maps=("image",))
+    assert not list(tmp_path.glob("*maps*"))
