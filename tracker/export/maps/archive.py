@@ -101,7 +101,7 @@ class _Maps:
 
     @contextmanager
     def _pictures(self) -> Iterator[Iterator[Frame] | None]:
-        """The frames of the clip, where these are asked for. Raises UserError where it is not the one that was tracked."""
+        """The frames of the clip, where these are asked for. Raises UserError where it is not what was tracked."""
         from selftrack.tracker.results.clip import open_clip
 
         if "image" not in self.names:
@@ -117,8 +117,8 @@ class _Maps:
 
         if frame is None:
             raise UserError(
-                f"{self.track.clip}: ends after {row} of the track's {len(self.track)} frames; track it again, or leave "
-                "image out of --maps"
+                f"{self.track.clip}: ends after {row} of the track's {len(self.track)} frames; track it again, or "
+                "leave image out of --maps"
             )
         picture = warp(frame.image, self.window.from_frame[row], self.window.size)
         return Drawn(picture.astype(np.float32) / 255, np.ones(picture.shape[:2], bool))

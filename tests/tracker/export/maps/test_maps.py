@@ -296,12 +296,13 @@ def test_the_clips_own_picture_under_the_same_crop(
 
 
 @pytest.mark.parametrize(
-    ("tracked", "words"), [("ab" * 32, "is not the clip that was tracked"), (None, "ends after 2 of the track's 3 frames")]
+    ("tracked", "words"),
+    [("ab" * 32, "is not the clip that was tracked"), (None, "ends after 2 of the track's 3 frames")],
 )
 def test_pictures_of_another_clip_are_refused(
     make_track: MakeTrack, make_clip: Callable[..., Path], tmp_path: Path, tracked: str | None, words: str
 ) -> None:
-    """A file that took the clip's place, and one that has fewer frames than the track: no picture stands for another."""
+    """A file that took the clip's place, and one of fewer frames than the track."""
     clip = make_clip("clip.mkv", [np.full((48, 64, 3), 99, np.uint8)] * 2, codec="ffv1", pix_fmt="bgr0")
     track = make_track(np.arange(3) / 25, size=(64, 48), f=5.0)
     with pytest.raises(UserError, match=words):
