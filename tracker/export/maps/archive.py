@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 import numpy as np
 
 from selftrack.errors import UserError
+from selftrack.io import remove_abandoned, work_folder
 from selftrack.tracker.export.maps._settings import COLOURS, FRAME, KINDS, Channel, MapKind
 from selftrack.tracker.export.options import ExportOptions
 from selftrack.tracker.export.registry import exporter
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     Frames = Iterator[tuple[int, dict[str, Drawn]]]
 
 _OWN = ("maps", "crop", "size")
+_VIDEOS = "maps-mkv"  # names the folder in which videos are made
 _INTEGERS = "a channel's quantity is low + value / {largest} * (high - low)"
 _FLOATS = "red, green and blue are the quantities, of one channel alike"
 _BESIDE = {
@@ -61,8 +62,9 @@ def export_maps_exr(track: Track, path: Path, options: ExportOptions) -> None:
 def export_maps_mkv(track: Track, path: Path, options: ExportOptions) -> None:
     """Write NAME.mkv for each map: FFV1, which loses nothing, of the numbers that the PNG files have."""
     made = _Maps(track, options)
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        videos = {name: Path(folder) / f"{name}.mkv" for name in made.names}
+    remove_abandoned(path.parent, _VIDEOS)
+    with work_folder(path.parent, _VIDEOS) as folder:
+        videos = {name: folder / f"{name}.mkv" for name in made.names}
         with ExitStack() as stack:
             writers = {
                 name: stack.enter_context(_Lossless(video, KINDS[name], made.window.size, track.times))

@@ -23,6 +23,7 @@ from selftrack.decoders.mesh.rasterizer import rasterize
 from selftrack.errors import UserError
 from selftrack.io import file_hash
 from selftrack.tracker.export import ExportOptions, write
+from selftrack.tracker.export.maps._painter import MapPainter
 from selftrack.tracker.export.maps._settings import KINDS
 from selftrack.tracker.geometry.crop import apply, face_similarity
 from selftrack.tracker.results.track_file import Track
@@ -308,3 +309,24 @@ def test_pictures_of_another_clip_are_refused(
     with pytest.raises(UserError, match=words):
         maps_of(replace(track, clip=str(clip), clip_hash=tracked or file_hash(clip)), tmp_path, maps=("image",))
     assert not list(tmp_path.glob("*maps*"))
+
+
+def test_videos_that_a_killed_run_has_left_are_removed(
+    make_track: MakeTrack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are many gigabytes. Those of a run that is still going on stay."""
+    track, folders, draw = make_track([0.0], size=(64, 48), f=5.0), [], MapPainter.__call__
+
+    def drawing(painter: MapPainter, row: int) -> dict:
+        monkeypatch.setattr(MapPainter, "__call__", draw)
+        folders.extend(path for path in tmp_path.iterdir() if path.is_dir())
+        write(track, "maps-mkv", tmp_path / "meanwhile.zip")
+        assert folders[0].exists()
+        return draw(painter, row)
+
+    monkeypatch.setattr(MapPainter, "__call__", drawing)
+    write(track, "maps-mkv", tmp_path / "a.zip")
+    folders[0].mkdir()  # as if it had been killed
+    (folders[0] / "pncc.mkv").touch()
+    write(track, "maps-mkv", tmp_path / "a.zip")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zip", "meanwhile.zip"]
