@@ -242,9 +242,13 @@ def test_the_code_of_a_point_is_the_same_for_everyone(make_track: MakeTrack, tmp
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"crop": "head"}, "--crop must be frame, face, or X,Y,WIDTH,HEIGHT in pixels of the clip; got 'head'"),
+        ({"crop": "head"}, "--crop must be frame, face, or X,Y,WIDTH,HEIGHT in pixels of the clip, .* got 'head'"),
         ({"crop": "0,0,-5,5"}, "--crop must be"),
         ({"crop": "nan,0,5,5"}, "--crop must be"),
+        ({"crop": "0,nan,5,5"}, "--crop must be"),
+        ({"crop": "0,0,1e-310,10", "size": 64}, "--crop must be .* width and height from 1 to 100000; got"),
+        ({"crop": "0,0,5,1e300"}, "--crop must be"),
+        ({"crop": "-1e300,0,50,50"}, "--crop must be"),
         ({"size": 0}, "16 to 8192 pixels"),
         ({"crop": "0,0,4,400"}, "16 to 8192 pixels"),
         ({"crop": "0,0,100,1", "size": 100}, "16 to 8192 pixels"),
