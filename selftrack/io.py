@@ -16,6 +16,7 @@ import signal
 import stat
 import tempfile
 import threading
+import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -350,6 +351,15 @@ def uninterrupted() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
     if pressed:
         raise KeyboardInterrupt
+
+
+def zip_member(name: str, compression: int = zipfile.ZIP_STORED) -> zipfile.ZipInfo:
+    """Describe a member of a ZIP archive: without the time of writing, so that equal contents are equal bytes, and
+    readable by everyone when it is unpacked, where `zipfile` would let its owner alone read it."""
+    member = zipfile.ZipInfo(name)
+    member.compress_type = compression
+    member.external_attr = (stat.S_IFREG | 0o644) << 16
+    return member
 
 
 def nested(values: dict[str, float]) -> dict:

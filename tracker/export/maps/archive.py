@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
+from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
 
 import numpy as np
 
 from selftrack.errors import UserError
-from selftrack.io import remove_abandoned, work_folder
+from selftrack.io import remove_abandoned, work_folder, zip_member
 from selftrack.tracker.export.maps._settings import COLOURS, FRAME, KINDS, Channel, MapKind
 from selftrack.tracker.export.options import ExportOptions
 from selftrack.tracker.export.registry import exporter
@@ -75,7 +75,10 @@ def export_maps_mkv(track: Track, path: Path, options: ExportOptions) -> None:
                     writers[name].write(quantised(KINDS[name], one))
         with ZipFile(path, "w", ZIP_STORED) as archive:
             for name, video in videos.items():
-                with open(video, "rb") as file, archive.open(ZipInfo(f"{name}.mkv"), "w", force_zip64=True) as member:
+                with (
+                    open(video, "rb") as file,
+                    archive.open(zip_member(f"{name}.mkv"), "w", force_zip64=True) as member,
+                ):
                     shutil.copyfileobj(file, member)
             made.describe(archive, "{name}.mkv", floats=False)
 
@@ -196,7 +199,7 @@ def _write_pictures(track: Track, path: Path, options: ExportOptions, suffix: st
     with ZipFile(path, "w", ZIP_STORED) as archive:  # the pictures are compressed already
         for row, drawn in made.frames():
             for name, one in drawn.items():
-                archive.writestr(ZipInfo(f"{name}/frame_{row:06d}.{suffix}"), encode(KINDS[name], one))
+                archive.writestr(zip_member(f"{name}/frame_{row:06d}.{suffix}"), encode(KINDS[name], one))
         made.describe(archive, f"{{name}}/frame_FRAME.{suffix}, FRAME in six digits", suffix == "exr")
 
 
@@ -270,6 +273,4 @@ def _table(track: Track, from_frame: np.ndarray) -> str:
 
 
 def _add(archive: ZipFile, name: str, text: str) -> None:
-    member = ZipInfo(name)  # without the time of writing: a track has one archive
-    member.compress_type = ZIP_DEFLATED
-    archive.writestr(member, text)
+    archive.writestr(zip_member(name, ZIP_DEFLATED), text)
