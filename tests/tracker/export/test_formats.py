@@ -113,7 +113,7 @@ def test_a_format_takes_a_decoder_or_says_why_not(
         require([to], track.model())
 
 
-@pytest.mark.parametrize("to", ["exr", "maps", "maps-exr", "maps-mkv", "npz", "obj", "ply", "png"])
+@pytest.mark.parametrize("to", ["exr", "maps", "maps-exr", "maps-mkv", "obj", "ply", "png", "vertices"])
 def test_what_is_unpacked_can_be_read_by_everyone(make_track: Callable[..., Track], tmp_path: Path, to: str) -> None:
     with zipfile.ZipFile(write(make_track([0.0], size=(64, 48), f=5.0), to, tmp_path / "a.zip")) as archive:
         assert {stat.filemode(member.external_attr >> 16) for member in archive.infolist()} == {"-rw-r--r--"}
