@@ -16,6 +16,7 @@ import signal
 import stat
 import tempfile
 import threading
+import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -181,10 +182,10 @@ class OutputFolder:
         parent = next(p for p in (folder, *folder.parents) if p.exists())
         try:
             for place in {parent, folder.parent}:
-                _remove_abandoned(place, folder.name)
+                remove_abandoned(place, folder.name)
             _remove_parts(self.private)
             self.check(names, overwrite)
-            with _work_folder(parent, folder.name) as work:
+            with work_folder(parent, folder.name) as work:
                 yield work
                 self.check(names, overwrite)  # a long time has passed: what the user has put there since is the user's
                 for part in _folders(work):
@@ -273,8 +274,9 @@ def _folders(folder: Path) -> list[str]:
 
 
 @contextmanager
-def _work_folder(parent: Path, name: str) -> Iterator[Path]:
-    """A temporary folder in `parent` for the results in `name`, locked as long as this process lives."""
+def work_folder(parent: Path, name: str) -> Iterator[Path]:
+    """Give a temporary folder in `parent` for what becomes `name`; it is locked as long as this process lives, and goes
+    when the context ends."""
     work = Path(tempfile.mkdtemp(prefix=f".{name}-", suffix=PRIVATE, dir=parent))
     handle = _locked(work)
     work.mkdir(exist_ok=True)  # another run may have taken it for abandoned before it was locked
@@ -287,8 +289,8 @@ def _work_folder(parent: Path, name: str) -> Iterator[Path]:
                 os.close(handle)
 
 
-def _remove_abandoned(parent: Path, name: str) -> None:
-    """Remove such folders of processes that were killed: nobody has them locked."""
+def remove_abandoned(parent: Path, name: str) -> None:
+    """Remove the folders of `work_folder` whose processes were killed: nobody has them locked."""
     for work in parent.glob(f".{glob.escape(name)}-*{PRIVATE}"):
         handle = _locked(work) if work.is_dir() and not work.is_symlink() else None
         if handle is not None:
@@ -349,6 +351,15 @@ def uninterrupted() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
     if pressed:
         raise KeyboardInterrupt
+
+
+def zip_member(name: str, compression: int = zipfile.ZIP_STORED) -> zipfile.ZipInfo:
+    """Describe a member of a ZIP archive: without the time of writing, so that equal contents are equal bytes, and
+    readable by everyone when it is unpacked, where `zipfile` would let its owner alone read it."""
+    member = zipfile.ZipInfo(name)
+    member.compress_type = compression
+    member.external_attr = (stat.S_IFREG | 0o644) << 16
+    return member
 
 
 def nested(values: dict[str, float]) -> dict:

@@ -11,6 +11,8 @@ from typing import BinaryIO
 import numpy as np
 from numpy.lib import format as npy
 
+from selftrack.io import zip_member
+
 _ROWS = 1024  # that are read before their memory is given back
 _HEADER = 30  # bytes of a member's header before its name and what else there is
 
@@ -56,8 +58,7 @@ def write_parts(
         parts: its rows, in order.
         compressed: else `map_member` can read it.
     """
-    member = zipfile.ZipInfo(f"{name}.npy")
-    member.compress_type = zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED
+    member = zip_member(f"{name}.npy", zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED)
     with archive.open(member, "w", force_zip64=True) as file:
         header = {"descr": npy.dtype_to_descr(kind), "fortran_order": False, "shape": shape}
         npy.write_array_header_1_0(file, header)

@@ -151,12 +151,15 @@ def export(
 
 
 def _intensities(texts: Sequence[str]) -> dict[str, float]:
-    """Intensities by the names of expressions; one without is 1."""
-    intensities = {}
+    """Intensities by the names of expressions; one without is 1. Raises UserError where one is named twice."""
+    intensities: dict[str, float] = {}
     for text in texts:
         name, _, intensity = text.partition("=")
+        name = name.strip()
+        if name in intensities:
+            raise UserError(f"--preset names {name} twice; name it once, with the intensity that is meant")
         try:
-            intensities[name.strip()] = float(intensity or 1)
+            intensities[name] = float(intensity or 1)
         except ValueError as error:
             raise UserError(f"--preset takes NAME=INTENSITY, such as happy=0.7; got {text!r}") from error
     return intensities

@@ -35,6 +35,7 @@ def test_over_a_performance_and_alone(run: Callable, make_track: Callable[..., T
         (["--preset", "hapy=1"], "there is no expression 'hapy'; known are happy, sad, angry"),
         (["--preset", "happy=2"], "--preset happy: the intensity must be from 0 to 1; got 2"),
         (["--preset", "happy=much"], "--preset takes NAME=INTENSITY, such as happy=0.7; got 'happy=much'"),
+        (["--preset", "happy=0.2", "--preset", "happy"], "--preset names happy twice; name it once"),
         (["--preset-only"], "--preset-only does nothing without --preset"),
         (["--presets", "mine.yaml"], "--presets does nothing without --preset"),
         (["--presets", "nowhere.yaml", "--preset", "grin"], "nowhere.yaml: cannot be read as YAML"),

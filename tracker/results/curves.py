@@ -21,6 +21,12 @@ _DECIMALS = (
     | dict.fromkeys(("yaw", "pitch", "roll", "scale", "tx", "ty"), 3)
 )
 _CURVE_DECIMALS = 5
+OTHERS = (
+    *("frame", "ok", "confidence", "timecode"),
+    *(f"confidence_{region}" for region in REGIONS),
+    *(f"held_{region}" for region in REGIONS if region != "pose"),
+)
+"""Columns that are neither time nor pose nor curves."""
 _CHUNK = 1000  # rows that are made into text at a time
 
 

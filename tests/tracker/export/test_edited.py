@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from selftrack.errors import UserError
 from selftrack.tracker.export import export
 from selftrack.tracker.export.edited import with_table
 from selftrack.tracker.results.curves import write_curves
+from selftrack.tracker.results.smoothing import CleanConfig
 from selftrack.tracker.results.track_file import Track
 
 MakeTrack = Callable[..., Track]
@@ -70,6 +72,33 @@ def test_a_few_columns_will_do(take: Track, tmp_path: Path) -> None:
     np.testing.assert_array_equal(track.pose()["yaw"], take.pose()["yaw"])
 
 
+def test_a_table_as_spreadsheets_save_it(take: Track, tmp_path: Path) -> None:
+    """Semicolons and decimal commas, spaces about names, empty columns at the end."""
+    path = tmp_path / "few.csv"
+    path.write_text("time; jawOpen ;roll;;\n" + "".join(f"0,{4 * row:02d};0,9;-5,25;;\n" for row in range(5)))
+    track = with_table(take, path)
+    np.testing.assert_allclose(track.curves()["jawOpen"], 0.9)
+    np.testing.assert_allclose(track.pose()["roll"], -5.25, atol=1e-4)
+
+
+def test_all_columns_that_tables_of_a_track_have_may_stay(take: Track, tmp_path: Path) -> None:
+    """Those that are not read, too: timecode, trust, and what was tracked beside what was cleaned."""
+    clocked = replace(take, timecode="10:00:00:00", timecode_rate=25.0)
+    clocked.save(tmp_path)
+    for path in (write_curves(clocked, tmp_path), export(tmp_path, "csv", cleaning=CleanConfig())):
+        assert "timecode" in path.read_text().splitlines()[0]
+        with_table(clocked, path)
+
+
+def test_angles_go_on_beyond_half_a_turn(make_track: MakeTrack, tmp_path: Path) -> None:
+    """The track's own are continuous; those of a table may begin anew at -180."""
+    roll = np.array([170.0, 176, 182, 188, -184])
+    track = make_track(np.arange(5) / 25, rz=np.radians(roll))
+    added = roll + [10, 10, 0, -2, -10]
+    path = edited(write_curves(track, tmp_path), roll=(added + 180) % 360 - 180)
+    np.testing.assert_allclose(with_table(track, path).pose()["roll"], added, atol=2e-3)
+
+
 def test_an_export_has_what_was_tracked_beside_it(take: Track, tmp_path: Path) -> None:
     take.save(tmp_path)
     path = edited(write_curves(take, tmp_path), jawOpen=[0.2] * 5)
@@ -84,8 +113,12 @@ def test_an_export_has_what_was_tracked_beside_it(take: Track, tmp_path: Path) -
     [
         ({"jawOpen": [0, 0, 1.2, 0, 0]}, "row 2: jawOpen must be from 0 to 1; got 1.2"),
         ({"jawOpen": [0, "wide", 0, 0, 0]}, "row 1: jawOpen must be from 0 to 1; got nan"),
-        ({"yaw": ["", 0, 0, 0, 0]}, "row 0: yaw must be a number; got nan"),
-        ({"scale": [1, 1, 1, 1, 0]}, "row 4: scale must be a number above 0; got 0"),
+        ({"yaw": ["", 0, 0, 0, 0]}, r"row 0: yaw must be a number from -1e\+06 to 1e\+06; got nan"),
+        ({"scale": [1, 1, 1, 1, 0]}, r"row 4: scale must be a number from 0.01 to 1e\+06; got 0"),
+        ({"scale": [1, 1, 1e-320, 1, 1]}, "row 2: scale must be"),
+        ({"scale": [1, 1, 1e300, 1, 1]}, "row 2: scale must be"),
+        ({"tx": [0, 1e39, 0, 0, 0]}, "row 1: tx must be"),
+        ({"roll": [0, 0, 0, 0, "-inf"]}, "row 4: roll must be"),
         ({"time": [0, 0.04, 0.08, 0.12, 0.2]}, "row 4: time must be that of the track's row; got 0.2"),
     ],
 )
@@ -100,7 +133,12 @@ def test_values_that_cannot_be_are_refused(
     ("text", "words"),
     [
         ("jawOpen\n0\n", "has 1 rows, and the track 5; name a table with the rows of its curves.csv"),
-        ("a,time\n" + "1,0\n" * 5, "has no column of curves.csv, such as yaw or eyeBlinkLeft; add one"),
+        ("time,ok\n" + "0,1\n" * 5, "has no column of curves.csv, such as yaw or eyeBlinkLeft; add one"),
+        ("yaw, JawOpen\n" + "1,0\n" * 5, "JawOpen is no column of curves.csv; did you mean jawOpen"),
+        ("yaw,jawopn\n" + "1,0\n" * 5, "jawopn is no column of curves.csv; did you mean jawOpen"),
+        ("yaw,mood\n" + "1,0\n" * 5, "mood is no column of curves.csv; leave it out"),
+        ("yaw,jawOpen, yaw\n" + "1,0,2\n" * 5, "has 2 columns yaw; leave one"),
+        ("jawOpen\n" + "0,5\n" * 5, "row 0: has 2 cells, and the header 1; .* put semicolons between the cells"),
         ("jawOpen\n", "has 0 rows"),
         ("yaw,jawOpen\n" + "0\n" * 5, "row 0: jawOpen must be from 0 to 1; got nan"),
         ("", "has no column of curves.csv"),

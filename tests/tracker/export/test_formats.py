@@ -1,7 +1,9 @@
 """Every format with every kind of decoder: the file is written, or one line says why it is not."""
 
+import stat
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from importlib.util import find_spec
@@ -109,6 +111,12 @@ def test_a_format_takes_a_decoder_or_says_why_not(
     assert set(names) == WRITTEN[kind]
     with pytest.raises(UserError, match=f"format {to} needs"):  # as soon as the decoder is known, before tracking
         require([to], track.model())
+
+
+@pytest.mark.parametrize("to", ["exr", "maps", "maps-exr", "maps-mkv", "obj", "ply", "png", "vertices"])
+def test_what_is_unpacked_can_be_read_by_everyone(make_track: Callable[..., Track], tmp_path: Path, to: str) -> None:
+    with zipfile.ZipFile(write(make_track([0.0], size=(64, 48), f=5.0), to, tmp_path / "a.zip")) as archive:
+        assert {stat.filemode(member.external_attr >> 16) for member in archive.infolist()} == {"-rw-r--r--"}
 
 
 def test_openface_of_a_persons_own_model(track_by: Callable[[str], Track], tmp_path: Path) -> None:

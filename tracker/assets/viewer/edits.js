@@ -45,11 +45,14 @@ function makeEdits(take, times, changed) {
 
   const waysOf = (gaze, side) => (gaze === "gazeUp" ? ["Up", "Down"] : side === "Left" ? ["Out", "In"] : ["In", "Out"]);
 
-  /** Where an eye looks, -1 to 1: to the subject's left, or up. */
-  function look(row, gaze, side) {
+  /** Where an eye was tracked to look, -1 to 1: to the subject's left, or up. */
+  function trackedLook(row, gaze, side) {
     const [there, back] = waysOf(gaze, side).map((way) => tracked(row, `eyeLook${way}${side}`));
-    return clamp(mixed(gaze, row, there - back), -1, 1);
+    return there - back;
   }
+
+  /** Where it looks with the edits. */
+  const look = (row, gaze, side) => clamp(mixed(gaze, row, trackedLook(row, gaze, side)), -1, 1);
 
   /** A curve with the edits of the gaze: both eyes go the same way. */
   function looked(row, name) {
@@ -115,12 +118,26 @@ function makeEdits(take, times, changed) {
     changed();
   }
 
-  const clear = (channel, held = false, amount = 0) => Object.assign(channel, { held, amount, keys: new Map() });
+  const clear = (channel) => Object.assign(channel, { held: false, amount: 0, keys: new Map() });
 
-  /** What the edited performance has of a channel at the row that is shown. */
-  function now({ name }) {
-    if (name in HEAD) return anglesOf(rotation(shown))[name];
-    return name in GAZE ? look(shown, name, "Left") : curve(shown, name);
+  /** What the performance has of a channel at a row without the channel's own amount. */
+  function without({ name }, row) {
+    if (name in HEAD) return anglesOf(take.turn(row))[name];
+    return name in GAZE ? trackedLook(row, name, "Left") : looked(row, name);
+  }
+
+  /** What it has with that. */
+  function within(channel, row) {
+    const value = mixed(channel.name, row, without(channel, row));
+    return channel.name in HEAD ? value : clamp(value, channel.curve ? 0 : -1, 1);
+  }
+
+  /** Lets a channel count the other way; at its keys, or without any at the row that is shown, all stays as it is. */
+  function toggleHeld(channel) {
+    const counted = (row) => within(channel, row) - (channel.held ? without(channel, row) : 0);
+    const keys = new Map([...channel.keys.keys()].map((row) => [row, counted(row)]));
+    Object.assign(channel, { amount: counted(shown), keys, held: !channel.held });
+    changed();
   }
 
   function toggleKey(channel) {
@@ -143,7 +160,7 @@ function makeEdits(take, times, changed) {
     slider.oninput = () => set(channel, Number(slider.value));
     slider.ondblclick = () => { clear(channel); changed(); };
     mode.title = "+ adds to the performance, = stands in its place";
-    mode.onclick = () => { clear(channel, !channel.held, channel.held ? 0 : now(channel)); changed(); };
+    mode.onclick = () => toggleHeld(channel);
     key.textContent = "◆";
     key.title = "A key at this frame; between keys the amount goes from one to the other";
     key.onclick = () => toggleKey(channel);

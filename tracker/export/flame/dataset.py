@@ -16,11 +16,12 @@ import io
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import numpy as np
 
 from selftrack.errors import UserError
+from selftrack.io import zip_member
 from selftrack.tracker.export.gaze import gaze_rotations
 from selftrack.tracker.export.options import ExportOptions
 from selftrack.tracker.export.registry import Need, exporter
@@ -141,14 +142,14 @@ def _add_images(archive: ZipFile, track: Track, rows: np.ndarray) -> None:
         for row, frame in enumerate(source.frames()):
             if row in number:
                 data = cv2.imencode(".png", np.ascontiguousarray(frame.image[..., ::-1]))[1].tobytes()
-                archive.writestr(ZipInfo(f"images/{number[row]:05d}_00.png"), data, ZIP_STORED)
+                archive.writestr(zip_member(f"images/{number[row]:05d}_00.png"), data)
 
 
 def _add_arrays(archive: ZipFile, name: str, arrays: dict[str, np.ndarray]) -> None:
     file = io.BytesIO()
     np.savez(file, **{key: values.astype(np.float32) for key, values in arrays.items()})  # type: ignore[arg-type]
-    archive.writestr(ZipInfo(name), file.getvalue(), ZIP_DEFLATED)
+    archive.writestr(zip_member(name, ZIP_DEFLATED), file.getvalue())
 
 
 def _add_json(archive: ZipFile, name: str, content: dict[str, Any]) -> None:
-    archive.writestr(ZipInfo(f"{name}.json"), json.dumps(content, indent=1), ZIP_DEFLATED)
+    archive.writestr(zip_member(f"{name}.json", ZIP_DEFLATED), json.dumps(content, indent=1))

@@ -100,6 +100,8 @@ class MapPainter:
 
     def __call__(self, row: int) -> dict[str, Drawn]:
         """Draw the maps of a row, by name; all are empty where it is lost."""
+        if not self._names:
+            return {}
         width, height = self._window.size
         if not self._track.ok[row]:
             empty = Drawn(np.zeros((height, width, 3), np.float32), np.zeros((height, width), bool))

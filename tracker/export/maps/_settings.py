@@ -11,6 +11,9 @@ FRAME, FACE = "frame", "face"
 """Crops by name: all of the frame; the square that the tracker saw, upright and in step with the face."""
 SIDES = (16, 8192)
 """Least and largest width or height of a picture, pixels."""
+_REACH = (
+    1e5  # pixels: no frame is larger; far beyond, or of less than one, the scale of a picture is no number any more
+)
 
 
 @dataclass(frozen=True)
@@ -120,8 +123,11 @@ def crop_box(text: str) -> tuple[float, float, float, float] | None:
         x, y, width, height = (float(part) for part in text.split(","))
     except ValueError:
         width = height = 0.0
-    if not (0 < width < float("inf") and 0 < height < float("inf") and abs(x) + abs(y) < float("inf")):
-        raise UserError(f"--crop must be {FRAME}, {FACE}, or X,Y,WIDTH,HEIGHT in pixels of the clip; got {text!r}")
+    if not (1 <= width <= _REACH and 1 <= height <= _REACH and abs(x) <= _REACH and abs(y) <= _REACH):
+        raise UserError(
+            f"--crop must be {FRAME}, {FACE}, or X,Y,WIDTH,HEIGHT in pixels of the clip, width and height from 1 to "
+            f"{_REACH:.0f}; got {text!r}"
+        )
     return x, y, width, height
 
 

@@ -6,16 +6,16 @@ import csv
 import io
 import json
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
+from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
 
 import numpy as np
 
 from selftrack.errors import UserError
+from selftrack.io import remove_abandoned, work_folder, zip_member
 from selftrack.tracker.export.maps._settings import COLOURS, FRAME, KINDS, Channel, MapKind
 from selftrack.tracker.export.options import ExportOptions
 from selftrack.tracker.export.registry import exporter
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     Frames = Iterator[tuple[int, dict[str, Drawn]]]
 
 _OWN = ("maps", "crop", "size")
+_VIDEOS = "maps-mkv"  # names the folder in which videos are made
 _INTEGERS = "a channel's quantity is low + value / {largest} * (high - low)"
 _FLOATS = "red, green and blue are the quantities, of one channel alike"
 _BESIDE = {
@@ -61,8 +62,9 @@ def export_maps_exr(track: Track, path: Path, options: ExportOptions) -> None:
 def export_maps_mkv(track: Track, path: Path, options: ExportOptions) -> None:
     """Write NAME.mkv for each map: FFV1, which loses nothing, of the numbers that the PNG files have."""
     made = _Maps(track, options)
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        videos = {name: Path(folder) / f"{name}.mkv" for name in made.names}
+    remove_abandoned(path.parent, _VIDEOS)
+    with work_folder(path.parent, _VIDEOS) as folder:
+        videos = {name: folder / f"{name}.mkv" for name in made.names}
         with ExitStack() as stack:
             writers = {
                 name: stack.enter_context(_Lossless(video, KINDS[name], made.window.size, track.times))
@@ -73,7 +75,10 @@ def export_maps_mkv(track: Track, path: Path, options: ExportOptions) -> None:
                     writers[name].write(quantised(KINDS[name], one))
         with ZipFile(path, "w", ZIP_STORED) as archive:
             for name, video in videos.items():
-                with open(video, "rb") as file, archive.open(ZipInfo(f"{name}.mkv"), "w", force_zip64=True) as member:
+                with (
+                    open(video, "rb") as file,
+                    archive.open(zip_member(f"{name}.mkv"), "w", force_zip64=True) as member,
+                ):
                     shutil.copyfileobj(file, member)
             made.describe(archive, "{name}.mkv", floats=False)
 
@@ -101,25 +106,27 @@ class _Maps:
 
     @contextmanager
     def _pictures(self) -> Iterator[Iterator[Frame] | None]:
-        """The frames of the clip, where these are asked for."""
+        """The frames of the clip, where these are asked for. Raises UserError where it is not what was tracked."""
         from selftrack.tracker.results.clip import open_clip
 
         if "image" not in self.names:
             yield None
             return
-        with open_clip(self.track) as source:
+        with open_clip(self.track, verify=True) as source:
             yield iter(source)
 
     def _picture(self, row: int, frame: Frame | None) -> Drawn:
-        """What the window shows of a frame; all is black where the clip has ended."""
+        """What the window shows of a frame. Raises UserError where the clip has ended before it."""
         from selftrack.tracker.export.maps._painter import Drawn
         from selftrack.tracker.geometry.crop import warp
 
-        width, height = self.window.size
         if frame is None:
-            return Drawn(np.zeros((height, width, 3), np.float32), np.ones((height, width), bool))
+            raise UserError(
+                f"{self.track.clip}: ends after {row} of the track's {len(self.track)} frames; track it again, or "
+                "leave image out of --maps"
+            )
         picture = warp(frame.image, self.window.from_frame[row], self.window.size)
-        return Drawn(picture.astype(np.float32) / 255, np.ones((height, width), bool))
+        return Drawn(picture.astype(np.float32) / 255, np.ones(picture.shape[:2], bool))
 
     def describe(self, archive: ZipFile, files: str, floats: bool) -> None:
         """Add maps.json, frames.csv and, of the landmarks, landmarks.npy."""
@@ -192,7 +199,7 @@ def _write_pictures(track: Track, path: Path, options: ExportOptions, suffix: st
     with ZipFile(path, "w", ZIP_STORED) as archive:  # the pictures are compressed already
         for row, drawn in made.frames():
             for name, one in drawn.items():
-                archive.writestr(ZipInfo(f"{name}/frame_{row:06d}.{suffix}"), encode(KINDS[name], one))
+                archive.writestr(zip_member(f"{name}/frame_{row:06d}.{suffix}"), encode(KINDS[name], one))
         made.describe(archive, f"{{name}}/frame_FRAME.{suffix}, FRAME in six digits", suffix == "exr")
 
 
@@ -266,6 +273,4 @@ def _table(track: Track, from_frame: np.ndarray) -> str:
 
 
 def _add(archive: ZipFile, name: str, text: str) -> None:
-    member = ZipInfo(name)  # without the time of writing: a track has one archive
-    member.compress_type = ZIP_DEFLATED
-    archive.writestr(member, text)
+    archive.writestr(zip_member(name, ZIP_DEFLATED), text)

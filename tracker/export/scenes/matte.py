@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
-from zipfile import ZIP_STORED, ZipFile, ZipInfo
+from zipfile import ZIP_STORED, ZipFile
 
 import numpy as np
 
+from selftrack.io import zip_member
 from selftrack.tracker.export.options import ExportOptions
 from selftrack.tracker.export.registry import exporter
 from selftrack.tracker.export.timing import clock
@@ -65,8 +66,7 @@ def export_exr(track: Track, path: Path, options: ExportOptions) -> None:
 def _write_sequence(track: Track, path: Path, suffix: str, encode: Callable[[np.ndarray], bytes]) -> None:
     with ZipFile(path, "w", ZIP_STORED) as archive:  # the pictures are compressed already
         for row, layer in enumerate(_layers(track)):
-            name = ZipInfo(f"frame_{row:06d}.{suffix}")  # without the time of writing: a track has one archive
-            archive.writestr(name, encode(layer))
+            archive.writestr(zip_member(f"frame_{row:06d}.{suffix}"), encode(layer))
 
 
 def _layers(track: Track) -> Iterator[np.ndarray]:

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
-from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import numpy as np
 
+from selftrack.io import zip_member
 from selftrack.tracker.export.options import ExportOptions
 from selftrack.tracker.export.registry import exporter
 from selftrack.tracker.geometry.camera import focal_length
@@ -40,8 +41,7 @@ def _archive(track: Track, path: Path, options: ExportOptions, suffix: str, enco
 
     with ZipFile(path, "w") as archive:
         for row, vertices in enumerate(placed_vertices(track, focal_length(track, options.focal))):
-            name = ZipInfo(f"frame_{row:06d}.{suffix}")  # without the time of writing: a track has one archive
-            archive.writestr(name, encode(vertices), ZIP_DEFLATED)
+            archive.writestr(zip_member(f"frame_{row:06d}.{suffix}", ZIP_DEFLATED), encode(vertices))
 
 
 def _obj_encoder(head: Decoder) -> Encode:

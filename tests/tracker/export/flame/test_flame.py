@@ -169,6 +169,7 @@ def test_the_folder_of_gaussian_avatars(flame: Flame, make_track: Callable[..., 
     track = make_track(np.arange(5) / 25, curves, lost=[1], ry=0.2, tx=280.0)
     options = ExportOptions(flame=flame.model, flame_landmarks=flame.landmarks)
     with ZipFile(write(track, "flame", tmp_path / "a.zip", options)) as archive:
+        assert {member.external_attr >> 16 & 0o777 for member in archive.infolist()} == {0o644}
         names, jsons = archive.namelist(), [name for name in archive.namelist() if name.endswith("json")]
         read = {name: json.loads(archive.read(name)) for name in jsons}
         params = [dict(np.load(io.BytesIO(archive.read(f"flame_param/{i:05d}.npz")))) for i in range(4)]

@@ -21,7 +21,10 @@ from selftrack.decoders.arkit import ARKIT_NAMES
 from selftrack.decoders.head.model import load_head
 from selftrack.decoders.mesh.rasterizer import rasterize
 from selftrack.errors import UserError
+from selftrack.io import file_hash
 from selftrack.tracker.export import ExportOptions, write
+from selftrack.tracker.export.maps import _painter
+from selftrack.tracker.export.maps._painter import MapPainter
 from selftrack.tracker.export.maps._settings import KINDS
 from selftrack.tracker.geometry.crop import apply, face_similarity
 from selftrack.tracker.results.track_file import Track
@@ -240,9 +243,13 @@ def test_the_code_of_a_point_is_the_same_for_everyone(make_track: MakeTrack, tmp
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"crop": "head"}, "--crop must be frame, face, or X,Y,WIDTH,HEIGHT in pixels of the clip; got 'head'"),
+        ({"crop": "head"}, "--crop must be frame, face, or X,Y,WIDTH,HEIGHT in pixels of the clip, .* got 'head'"),
         ({"crop": "0,0,-5,5"}, "--crop must be"),
         ({"crop": "nan,0,5,5"}, "--crop must be"),
+        ({"crop": "0,nan,5,5"}, "--crop must be"),
+        ({"crop": "0,0,1e-310,10", "size": 64}, "--crop must be .* width and height from 1 to 100000; got"),
+        ({"crop": "0,0,5,1e300"}, "--crop must be"),
+        ({"crop": "-1e300,0,50,50"}, "--crop must be"),
         ({"size": 0}, "16 to 8192 pixels"),
         ({"crop": "0,0,4,400"}, "16 to 8192 pixels"),
         ({"crop": "0,0,100,1", "size": 100}, "16 to 8192 pixels"),
@@ -267,7 +274,7 @@ def test_without_landmarks_there_is_no_map_of_them(
 
 
 def test_the_clips_own_picture_under_the_same_crop(
-    make_track: MakeTrack, make_clip: Callable[..., Path], tmp_path: Path
+    make_track: MakeTrack, make_clip: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """To the bit in the frame, also in a video; a rectangle is cut out of it; in the crop around the face a mark that
     lies on a landmark lies there again."""
@@ -278,8 +285,9 @@ def test_the_clips_own_picture_under_the_same_crop(
     nose = points[0, 1].round().astype(int)
     frames[0][nose[1] - 2 : nose[1] + 3, nose[0] - 2 : nose[0] + 3] = [255, 0, 0]
     clip = make_clip("clip.mkv", frames, codec="ffv1", pix_fmt="bgr0")
-    track = replace(track, clip=str(clip), crop=face_similarity(points).astype(np.float32))
+    track = replace(track, clip=str(clip), clip_hash=file_hash(clip), crop=face_similarity(points).astype(np.float32))
     whole = maps_of(track, tmp_path, maps=("image", "parts"))
+    monkeypatch.setattr(_painter, "rasterize", None)  # the mesh is not drawn where none of its maps is asked for
     part = maps_of(track, tmp_path, maps=("image",), crop="30,20,50,40")
     for row, frame in enumerate(frames):
         np.testing.assert_array_equal(whole.written("image", row), frame)
@@ -292,3 +300,39 @@ def test_the_clips_own_picture_under_the_same_crop(
     assert face.written("image", 0)[y, x].tolist() == [255, 0, 0]
     with pytest.raises(UserError, match="the clip of this track cannot be read"):
         maps_of(replace(track, clip="gone.mp4"), tmp_path, maps=("image",))
+
+
+@pytest.mark.parametrize(
+    ("tracked", "words"),
+    [("ab" * 32, "is not the clip that was tracked"), (None, "ends after 2 of the track's 3 frames")],
+)
+def test_pictures_of_another_clip_are_refused(
+    make_track: MakeTrack, make_clip: Callable[..., Path], tmp_path: Path, tracked: str | None, words: str
+) -> None:
+    """A file that took the clip's place, and one of fewer frames than the track."""
+    clip = make_clip("clip.mkv", [np.full((48, 64, 3), 99, np.uint8)] * 2, codec="ffv1", pix_fmt="bgr0")
+    track = make_track(np.arange(3) / 25, size=(64, 48), f=5.0)
+    with pytest.raises(UserError, match=words):
+        maps_of(replace(track, clip=str(clip), clip_hash=tracked or file_hash(clip)), tmp_path, maps=("image",))
+    assert not list(tmp_path.glob("*maps*"))
+
+
+def test_videos_that_a_killed_run_has_left_are_removed(
+    make_track: MakeTrack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are many gigabytes. Those of a run that is still going on stay."""
+    track, folders, draw = make_track([0.0], size=(64, 48), f=5.0), [], MapPainter.__call__
+
+    def drawing(painter: MapPainter, row: int) -> dict:
+        monkeypatch.setattr(MapPainter, "__call__", draw)
+        folders.extend(path for path in tmp_path.iterdir() if path.is_dir())
+        write(track, "maps-mkv", tmp_path / "meanwhile.zip")
+        assert folders[0].exists()
+        return draw(painter, row)
+
+    monkeypatch.setattr(MapPainter, "__call__", drawing)
+    write(track, "maps-mkv", tmp_path / "a.zip")
+    folders[0].mkdir()  # as if it had been killed
+    (folders[0] / "pncc.mkv").touch()
+    write(track, "maps-mkv", tmp_path / "a.zip")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zip", "meanwhile.zip"]

@@ -276,6 +276,29 @@ def test_between_keys_an_amount_goes_from_one_to_the_other(driver: object, track
     assert errors(driver) == []
 
 
+def test_keys_count_the_other_way(driver: object, make_track: Callable[..., Track], tmp_path: Path) -> None:
+    """On top of the performance, in its place, and back: at each key all is as it was, and so are the keys."""
+    ramp, names = np.linspace(0.1, 0.5, 9), ("jawOpen", "gazeSide", "yaw")
+    track = make_track(np.arange(9) / 25, {"jawOpen": ramp, "eyeLookOutLeft": ramp, "eyeLookInRight": ramp}, ry=ramp)
+    opened(driver, write(track, "viewer", tmp_path / "v.html"), "viewer")
+    driver.find_element("id", "edit").click()
+    sliders = ",".join(f"document.querySelector('[aria-label=\"Change {name}\"]')" for name in names)
+    modes, keys = (f"[{sliders}].map((slider) => slider.parentElement.children[{i}])" for i in (2, 3))
+    states = []
+    for switch in range(3):
+        for row, amount in ((2, 0.3), (6, -0.2)):
+            seek(driver, float(track.times[row]))
+            for name in names * (switch == 0):
+                driver.execute_script(f"{keys}[arguments[0]].click()", names.index(name))
+                change(driver, name, amount * (50 if name == "yaw" else 1))
+            assert driver.execute_script(f"return {keys}.map((key) => key.ariaPressed)") == ["true"] * 3
+            states.append(driver.execute_script("return [...Object.values(viewer.weights()), ...viewer.head()]"))
+        driver.execute_script(f"{modes}.forEach((mode) => mode.click())")
+    assert states[0][ARKIT_NAMES.index("jawOpen")] == pytest.approx(ramp[2] + 0.3, abs=1e-5)
+    np.testing.assert_allclose(states[2:], states[:2] * 2, atol=1e-5)
+    assert errors(driver) == []
+
+
 @pytest.mark.parametrize("inverse_distance", [0.0, 2.0])
 def test_what_is_saved_comes_back_by_track_export(
     driver: object, make_track: Callable[..., Track], tmp_path: Path, inverse_distance: float
