@@ -33,10 +33,12 @@ from selftrack.decoders.landmarks import (
     IBUG_68,
     INNER_LIP_CONTOUR,
     IRISES,
+    LEFT_IRIS,
     LIPS,
     MOUTH_CORNERS,
     OUTER_EYE_CORNERS,
     POINTS,
+    RIGHT_IRIS,
 )
 from selftrack.tracker.refinement import controls
 from selftrack.tracker.refinement.bounded import solve_bounded
@@ -49,6 +51,8 @@ _N = controls.COUNT
 _UNBOUNDED = 1e9
 _LIDS = ((159, 145, 33, 133), (386, 374, 362, 263))
 """Upper and lower lid and the corners of each eye, the image's left one first; the right eye first."""
+_IRISES = ((slice(RIGHT_IRIS, LEFT_IRIS), [33, 133]), (slice(LEFT_IRIS, POINTS), [362, 263]))
+"""Of each eye the points of its iris, and its corners."""
 _BLINKS = np.array([controls.NAMES.index("eyeBlinkRight"), controls.NAMES.index("eyeBlinkLeft")])
 _GAZE = np.arange(controls.COUNT)[controls.GAZE]
 _CURVES = controls.TURNS[: controls.SIDE].sum(1)
@@ -177,15 +181,14 @@ class Refiner:
         self.mean = embedding(decoder.mean[None])[0].double().cpu().numpy()
         self.people = _by_axis(shapes[decoder.identity])
         self.acts = _by_axis(shapes[decoder.expression])
-        self._personal = np.concatenate([self.people, self.acts[:, RESTING]], 1)
-        own = controls.TURNS[: controls.SIDE].astype(np.float32)
-        self._own = np.ascontiguousarray(np.einsum("kc,acl->akl", own, self.acts))
-        self._looks = np.ascontiguousarray(self.acts[:, controls.EYES])
         eyes = decoder.landmarks478(decoder.mean[None])[0, list(OUTER_EYE_CORNERS)].double()
         self.iod = float((eyes[0] - eyes[1]).norm())
         self.lower = np.concatenate([controls.LOWER, np.full(_POSE, -_UNBOUNDED)])
         self.upper = np.concatenate([controls.UPPER, np.full(_POSE, _UNBOUNDED)])
         self._configure(config or RefineConfig())
+        self._personal = self._beside_corners(np.concatenate([self.people, self.acts[:, RESTING]], 1))
+        self._looks = self._beside_corners(np.ascontiguousarray(self.acts[:, controls.EYES]))
+        self._own = self._beside_corners(self._moves())
 
     def _configure(self, config: RefineConfig, inverse_distance: float = 0.0) -> None:
         self.config, self.inverse_distance = config, inverse_distance
@@ -237,8 +240,13 @@ class Refiner:
 
     def motion(self) -> np.ndarray:
         """Compute how far acts move the points (L,), root mean square over recordings, metres."""
-        covariance = load_motion().covariance()[: controls.SIDE, : controls.SIDE]
-        return np.sqrt(np.einsum("akl,kj,ajl->l", self._own, covariance, self._own, optimize=True))
+        covariance, moves = load_motion().covariance()[: controls.SIDE, : controls.SIDE], self._moves()
+        return np.sqrt(np.einsum("akl,kj,ajl->l", moves, covariance, moves, optimize=True))
+
+    def _moves(self) -> np.ndarray:
+        """By how much a unit of each control that is not of the gaze moves the points (3,K,L), metres."""
+        own = controls.TURNS[: controls.SIDE].astype(np.float32)
+        return np.ascontiguousarray(np.einsum("kc,acl->akl", own, self.acts))
 
     def _nearness(self, turned: np.ndarray) -> np.ndarray:
         """By how much the camera enlarges points (L,3) for their depth (L,), as `geometry.pose.project`."""
@@ -355,14 +363,23 @@ class Refiner:
             by_pose[:, 1 + axis] = scale * near * (change[:, :2] - turned[:, :2] * nearer[:, None]).T
         sure = self.weight.copy()
         sure[self.irises] *= seen
-        residual, weight = points.T - at, self._weigh(points.T - at, sure, self.config.error * self.iod * scale)
+        residual = self._beside_corners(points.T - at)
+        weight = self._weigh(residual, sure, self.config.error * self.iod * scale)
         if followed is not None:
             also = followed.points.T - at
             more = self._weigh(also, followed.weight, self.config.flow * self.iod * scale)
             both = np.maximum(weight + more, 1e-12)
             residual, weight = (weight * residual + more * also) / both, both
         by_lens = (-near * turned[:, 2] * flat)[:, None].astype(np.float32)
+        by_pose, by_lens = self._beside_corners(by_pose), self._beside_corners(by_lens)
         return Evidence(residual, weight, scale * float(np.median(near)) * turn[:2], by_pose, by_lens)
+
+    def _beside_corners(self, values: np.ndarray) -> np.ndarray:
+        """Take from the values (...,L) of each iris the mean of its eye's corners, in place: a gaze is where in the eye
+        the iris is, wherever the mesh's eye lies."""
+        for iris, corners in _IRISES if len(self.irises) else ():
+            values[..., iris] -= values[..., corners].mean(-1, keepdims=True)
+        return values
 
     def _weigh(self, residual: np.ndarray, sure: np.ndarray, sigma: float) -> np.ndarray:
         """Weights (L,) per squared pixel of residuals (2,L) with a standard deviation, pixels, so `sure` (L,)."""

@@ -20,7 +20,7 @@ class RecentConfig:
 
     seconds: float = 0.2
     """How long ago at most; what is nearer counts less, as it says what the frame before says."""
-    error: float = 0.0025
+    error: float = 0.004
     """Standard deviation of how far stiff skin is followed from it, in inter-ocular distances."""
     stiff: float = 0.0015
     """Metres by which acts move skin, root mean square over recordings, that counts half: what the head does is seen

@@ -10,6 +10,7 @@ from scipy.optimize import minimize
 
 from selftrack.decoders.arkit import ARKIT_NAMES
 from selftrack.decoders.head.model import Head, load_head
+from selftrack.decoders.landmarks import EYE_CORNERS, IRISES
 from selftrack.tracker.geometry.pose import project
 from selftrack.tracker.refinement import controls
 from selftrack.tracker.refinement.flow import View
@@ -129,7 +130,10 @@ def test_it_is_the_minimum_that_scipy_finds(head: Head) -> None:
         face = embedded[0] + torch.einsum("k,klc->lc", (act @ turns).clamp(0, 1), embedded[1:])
         placed = project(face[None], pose[None])[0, :, :2]
         off = act - torch.from_numpy(network.controls)
-        total = (((target - placed) ** 2).sum(1) * weight).sum() / (sigma**2 * 4) + off @ precision @ off
+        away = target - placed
+        right, left = away[[33, 133]].mean(0).expand(5, 2), away[[362, 263]].mean(0).expand(5, 2)
+        away = away - torch.cat([torch.zeros(468, 2), right, left])  # an iris lies in its eye
+        total = ((away**2).sum(1) * weight).sum() / (sigma**2 * 4) + off @ precision @ off
         curves = turns[: controls.SIDE].sum(1)  # of the jaw behind the lips two
         total = total + 2 * refiner.config.act * (act[: controls.SIDE] * curves).sum()
         total.backward()
@@ -183,6 +187,13 @@ def test_the_gaze_is_held_behind_lids(head: Head, refiner: Refiner) -> None:
     found = refiner(points, Refined(shut, POSE), refiner.mean, before=before)
     assert np.abs(found.controls[controls.GAZE] - before.gaze).max() < 0.15
     assert found.curves[ARKIT_NAMES.index("eyeBlinkLeft")] > 0.85
+
+
+def test_an_iris_is_looked_for_between_the_corners_of_its_eye(head: Head, refiner: Refiner) -> None:
+    points = points_of(head, np.zeros(52), POSE)
+    points[[*EYE_CORNERS, *IRISES], 0] += 0.02 * np.linalg.norm(points[33] - points[263])
+    found = refiner(points, Refined(controls_of(), POSE), refiner.mean)
+    assert np.abs(found.controls[controls.GAZE]).max() < 0.03
 
 
 @pytest.mark.parametrize(("right", "left", "shut"), [(0.06, 0.13, True), (0.13, 0.06, True), (0.06, 0.2, False)])
@@ -382,6 +393,12 @@ def test_a_lens_is_found_from_turns(head: Head, refiner: Refiner, inverse_distan
 
 def test_the_camera_is_that_of_the_projection(head: Head, refiner: Refiner) -> None:
     """Where points lie, and what moves them, through a near lens; the slopes against finite differences."""
+
+    def in_eyes(points: np.ndarray) -> np.ndarray:
+        """Irises from the middle between the corners of their eyes."""
+        right, left = points[[33, 133]].mean(0), points[[362, 263]].mean(0)
+        return np.concatenate([points[:468], points[468:473] - right, points[473:] - left])
+
     near = refiner.through(1.2)
     pose = POSE + np.array([0, 0.1, 0.3, 0, 0, 0])
     frame = Refined(ACT, pose)
@@ -391,9 +408,9 @@ def test_the_camera_is_that_of_the_projection(head: Head, refiner: Refiner) -> N
     np.testing.assert_allclose(evidence.residual, 0, atol=1e-6)
     for number in range(6):
         step = 1e-5 * np.eye(6)[number]
-        ends = (near.place(frame._replace(pose=pose + sign * step), near.mean) for sign in (1, -1))
+        ends = (in_eyes(near.place(frame._replace(pose=pose + sign * step), near.mean)) for sign in (1, -1))
         np.testing.assert_allclose(evidence.by_pose[:, number], np.subtract(*ends).T / 2e-5, atol=0.05)
-    ends = (refiner.through(1.2 + change).place(frame, near.mean) for change in (1e-4, -1e-4))
+    ends = (in_eyes(refiner.through(1.2 + change).place(frame, near.mean)) for change in (1e-4, -1e-4))
     np.testing.assert_allclose(evidence.by_lens[:, 0], np.subtract(*ends).T / 2e-4, atol=0.02)
 
 
