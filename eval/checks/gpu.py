@@ -47,8 +47,8 @@ CODES, PIXELS = 0.02, 0.1
 """Tolerances: of a code (in standard deviations or ARKit's unit), and of a vertex in pixels."""
 SLOPES = 0.25
 """Of a slope against a finite difference: textures are bilinear between pixels, so that slopes jump."""
-STEPS = (5e-4, 1e-3, 2e-3, 4e-3)
-"""Of the finite differences, of which the median counts."""
+STEPS = (2.5e-5, 5e-5, 1e-4, 2e-4)
+"""Of the finite differences, of which the median counts; over larger ones a texture has several slopes."""
 TEXTURE_TERMS = ("cftc", "motc")
 HEADS = 16  # drawn together, as adaptation does
 
