@@ -80,7 +80,7 @@ class Refinement:
         if before is not None and self._refiner.visible_gaze(points) < 1:
             gaze = before.gaze
         self._before, self._time = Before(found, 0.0, gaze), time
-        if view is None:
+        if view is None or not len(self._skin):
             self._seen.clear()
         else:
             self._seen.append(_Seen(time, view, points, self._refiner.place(found, self._face)))

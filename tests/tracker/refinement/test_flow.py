@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 import cv2
 import numpy as np
 import pytest
@@ -82,3 +84,17 @@ def test_small_errors_of_the_flow_do_not_add_up() -> None:
         return float(np.linalg.norm(places[10:] - places[:-10], axis=1).mean())
 
     assert wander(RecentConfig()) < 0.7 * wander(RecentConfig(error=np.inf))
+
+
+@pytest.mark.parametrize("points", [478, 68])
+def test_views_are_kept_for_moments_only(points: int) -> None:
+    """With 68 points, of which none lies on bare skin, not even for those."""
+    refiner = Refiner(load_head(), points)
+    rest = Refined(np.zeros(controls.COUNT), np.array([np.log(1100.0), 0, 0, 0, 216.0, 276.0]))
+    detected, refinement, views = refiner.place(rest, refiner.mean), Refinement(refiner), []
+    for frame in range(20):
+        grey = picture()
+        views.append(weakref.ref(grey))
+        refinement(detected, rest, np.zeros(60), frame / 30, View(grey, IN_CROP))
+        del grey
+    assert sum(view() is not None for view in views) <= (8 if points == 478 else 0)
