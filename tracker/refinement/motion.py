@@ -30,9 +30,26 @@ class Motion(NamedTuple):
     """(47,) root mean square, per second."""
 
     def covariance(self) -> np.ndarray:
-        """Compute the covariance (47,47) with no deviation under `LEAST`."""
+        """Compute the covariance (47,47) with no deviation under `LEAST`.
+
+        The gaze goes with the rest of the face by the lids alone: where actors look while they raise their brows is
+        what their recordings were of. So given the lids the two are independent, and their block of the inverse is 0.
+        """
         spread = np.maximum(self.deviation, LEAST)
-        return self.correlation * np.outer(spread, spread) + np.eye(len(spread)) * OWN**2
+        covariance = self.correlation * np.outer(spread, spread) + np.eye(len(spread)) * OWN**2
+        gaze, lids, others = (np.flatnonzero(part) for part in _parts())
+        by_lids = np.linalg.solve(covariance[np.ix_(lids, lids)], covariance[np.ix_(lids, others)])
+        shared = covariance[np.ix_(gaze, lids)] @ by_lids
+        covariance[np.ix_(gaze, others)], covariance[np.ix_(others, gaze)] = shared, shared.T
+        return covariance
+
+
+def _parts() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Tell which controls are the gaze, the lids', and neither (47,) bool each."""
+    gaze = np.zeros(controls.COUNT, bool)
+    gaze[controls.GAZE] = True
+    lids = np.array([name.startswith("eye") for name in controls.NAMES])
+    return gaze, lids, ~(gaze | lids)
 
 
 @cache

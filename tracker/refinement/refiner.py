@@ -79,8 +79,8 @@ class RefineConfig:
     """Weight of the points around the mouth's corners: few of them see a smile."""
     lids: float = 3.0
     """Weight of the lids' points."""
-    irises: float = 1.0
-    """Weight of the irises' points."""
+    irises: float = 4.0
+    """Weight of the irises' points: ten of them see the gaze, and the lids follow it loosely."""
     flow: float = 0.003
     """Standard deviation of how far skin is followed to a frame `STEP` later, in inter-ocular distances."""
     robust: float = 6.0

@@ -196,6 +196,17 @@ def test_an_iris_is_looked_for_between_the_corners_of_its_eye(head: Head, refine
     assert np.abs(found.controls[controls.GAZE]).max() < 0.03
 
 
+@pytest.mark.parametrize("up", [0.0, 0.3])
+@pytest.mark.parametrize("lids", [0.0, 0.15])
+def test_raised_brows_do_not_turn_the_eyes(head: Head, refiner: Refiner, up: float, lids: float) -> None:
+    """In recordings they go with a gaze down, as the cameras were there."""
+    brows = ("browInnerUp", "browOuterUpLeft", "browOuterUpRight")
+    act = controls_of(**dict.fromkeys(brows, 0.9), gazeUp=up, eyeBlinkLeft=lids, eyeBlinkRight=lids)
+    weak = controls_of(**dict.fromkeys(brows, 0.3))
+    found = refiner(points_of(head, controls.to_curves(act), POSE), Refined(weak, POSE), refiner.mean)
+    assert abs(found.controls[controls.UP] - up) < 0.08
+
+
 @pytest.mark.parametrize(("right", "left", "shut"), [(0.06, 0.13, True), (0.13, 0.06, True), (0.06, 0.2, False)])
 def test_an_eye_beside_a_shut_one_is_shut_unless_it_is_open(
     refiner: Refiner, right: float, left: float, shut: bool
