@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from selftrack.adapt.clip import Clip
+from selftrack.adapt.frames.clip import Clip
 from selftrack.adapt.terms.context import ClipContext, StepContext
 from selftrack.adapt.terms.registry import term
 from selftrack.decoders.landmarks import BROW_HEIGHTS, MESH_POINTS, OPENINGS, layout

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from selftrack.adapt.clip import Clip, ClipConfig
-from selftrack.adapt.face import Face
-from selftrack.adapt.model import Adapted, Prediction
-from selftrack.adapt.sampling import Batch, Sampler, frame_groups, lags
-from selftrack.adapt.state import State, renew_state
+from selftrack.adapt.frames.clip import Clip, ClipConfig
+from selftrack.adapt.frames.sampling import Batch, Sampler, frame_groups, lags
+from selftrack.adapt.learning.face import Face
+from selftrack.adapt.learning.model import Adapted, Prediction
+from selftrack.adapt.learning.state import State, renew_state
 from selftrack.adapt.terms import TERMS, ClipContext, StepContext
 from selftrack.adapt.terms.registry import complete_settings, complete_weights
 from selftrack.decoders.base import Decoder
