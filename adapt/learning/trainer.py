@@ -25,7 +25,8 @@ from selftrack.tracker.geometry.pose import through
 from selftrack.tracker.network.i2znet import I2ZNet
 from selftrack.tracker.refinement.flow import View
 from selftrack.tracker.refinement.keys import KeyFrames
-from selftrack.tracker.refinement.refiner import Refined, Refiner
+from selftrack.tracker.refinement.observation import Refined
+from selftrack.tracker.refinement.refiner import Refiner
 from selftrack.tracker.refinement.sequence import Refinement
 from selftrack.tracker.refinement.subject import Subject, find_subject
 from selftrack.tracker.results.skin_points import frame_step
