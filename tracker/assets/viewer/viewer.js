@@ -373,18 +373,19 @@
     if (!event.buttons) return;
     if (grasped) moveKey(event); else plotTo(event);
   };
-  canvas.onpointerup = () => {
+  canvas.onlostpointercapture = () => {
     if (grasped) stepDone();
     grasped = null;
   };
   addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey) {
       const way = { z: event.shiftKey ? steps.redo : steps.undo, y: steps.redo }[event.key.toLowerCase()];
-      if (!way) return;
+      if (!way || event.altKey) return;
       event.preventDefault();
       step(way);
+      return;
     }
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.altKey) return;
     const frames = event.shiftKey ? 10 : 1;
     const actions = {
       " ": toggle,
