@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -14,25 +14,22 @@ import cv2
 import numpy as np
 import torch
 import yaml
-from torch import Tensor
 
 from selftrack.adapt import checkpoint as checkpoints
-from selftrack.adapt.clip import Clip, read_clip
-from selftrack.adapt.held_out import HeldOut, held_out_error
-from selftrack.adapt.loop import Adaptation
-from selftrack.adapt.trainer import AdaptConfig, Tracked, Trainer
+from selftrack.adapt.frames.clip import Clip, read_clip
+from selftrack.adapt.learning.held_out import HeldOut
+from selftrack.adapt.learning.loop import Adaptation
+from selftrack.adapt.learning.trainer import AdaptConfig, Tracked, Trainer
+from selftrack.adapt.verdict import Verdict, judge
+from selftrack.decoders.base import Decoder
 from selftrack.errors import UserError
-from selftrack.io import PRIVATE, file_hash, json_text
-from selftrack.tracker.clips.config import TrackConfig, open_clip
-from selftrack.tracker.clips.files import ADAPTATION, ADAPTED, Writer
+from selftrack.io import file_hash
 from selftrack.tracker.clips.subjects import PersonConfig, find_face, find_subject
 from selftrack.tracker.landmarks.cast import CastFace
 from selftrack.tracker.model import Crops, Model
 from selftrack.tracker.network.weights import ClipFit
 from selftrack.tracker.refinement.subject import Person, Subject
 from selftrack.tracker.results.skin_points import Window, find_windows, frame_step
-from selftrack.tracker.results.texture import clip_texture, write_texture
-from selftrack.tracker.results.track_file import Track
 from selftrack.tracker.sources.base import FrameSource
 from selftrack.tracker.threads import threads
 from selftrack.tracker.tracker import TrackerConfig
@@ -45,11 +42,13 @@ _RESULT = "result"
 """Of a checkpoint: the verdict, and the adapted model where it was kept."""
 
 
-def load_preset(name: str = "fast") -> AdaptConfig:
-    """The settings `configs/adapt_<name>.yaml`. Raises UserError when there are none."""
+def load_preset(name: str = "fast", decoder: Decoder | None = None) -> AdaptConfig:
+    """The settings `configs/adapt_<name>.yaml`, with what a personal model needs where the decoder is one. Raises
+    UserError when there are none."""
     if name not in PRESETS:
         raise UserError(f"preset must be one of {', '.join(PRESETS)}; got {name!r}")
-    return AdaptConfig(**_settings(name))
+    config = AdaptConfig(**_settings(name))
+    return for_personal_model(config) if decoder is not None and not decoder.has_blendshapes else config
 
 
 def for_personal_model(config: AdaptConfig) -> AdaptConfig:
@@ -62,47 +61,6 @@ def _settings(name: str) -> dict[str, Any]:
     text = (files("selftrack.configs") / f"adapt_{name}.yaml").read_text(encoding="utf-8")
     settings: dict[str, Any] = yaml.safe_load(text)["adapt"]
     return settings
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """Whether adaptation helped, on frames that it never learned from."""
-
-    kept: bool
-    before: HeldOut
-    after: HeldOut
-    steps: int
-    trained: bool = True
-    """Whether the network that was trained is used, beside the key frames."""
-    history: list[dict[str, float]] = field(default_factory=list, repr=False)
-    """Errors on the selecting blocks and the loss terms, by step."""
-    settings: dict[str, Any] = field(default_factory=dict, repr=False)
-    """All that the run depended on."""
-
-    def __str__(self) -> str:
-        """One line for the user."""
-
-        def change(name: str, unit: str, scale: float = 1.0) -> str:
-            a, b = scale * getattr(self.before, name), scale * getattr(self.after, name)
-            return f"{name} {a:.2f} -> {b:.2f} {unit}"
-
-        parts = [change("landmarks", "% IOD"), change("texture", "grey levels", 255)]
-        if np.isfinite(self.before.skin):
-            parts.insert(0, change("skin", "% IOD"))
-        end = "" if self.trained else "; by key frames alone, the network stays as it was"
-        end = end if self.kept else "; this is no better, so the un-adapted tracker is kept"
-        return f"held-out frames: {', '.join(parts)}{end}"
-
-    def report(self) -> dict[str, Any]:
-        """The content of `adaptation.json`."""
-        errors = {"before": vars(self.before), "after": vars(self.after)}
-        return {
-            "kept": self.kept,
-            "trained": self.trained,
-            **errors,
-            "history": self.history,
-            "settings": self.settings,
-        }
 
 
 @dataclass(frozen=True)
@@ -252,59 +210,6 @@ def _unpack(result: dict[str, Any], model: Model, settings: dict[str, Any]) -> t
     return checkpoints.unpack_model(result["model"], model) if verdict.kept else model, verdict
 
 
-def adapt_clip(
-    path: Path | str,
-    folder: Path | str,
-    track: TrackConfig,
-    config: AdaptConfig,
-    model: Model,
-    progress: Progress = lambda stage, done, total, figures: None,
-    say: Say = lambda line: None,
-    face: CastFace | None = None,
-    reading: Reading | None = None,
-) -> tuple[Model, Verdict, Writer]:
-    """Adapt a model to the clip of a run of `track`, with a checkpoint in the folder of its results.
-
-    `forget` deletes that when the results are there. `face` is the one of the number in `track`, where it is known.
-
-    Returns:
-        As `adapt`, and what writes `adapted.safetensors`, `adaptation.json` and `texture.png`, for `track_clip`.
-    """
-    with open_clip(path, track) as source:
-        adapted, verdict = adapt(
-            model, source, config, _tracking(track), progress, _checkpoint(folder), track.person, say, face, reading
-        )
-
-    def write(tracked: Track, used: Model, results: Path) -> None:
-        if verdict.kept:
-            used.save(results / ADAPTED)
-        (results / ADAPTATION).write_text(json_text(verdict.report()), encoding="utf-8")
-        if tracked.ok.any():
-            write_texture(clip_texture(tracked, track.overlay_style.texture), results)
-
-    return adapted, verdict, write
-
-
-def read_for(path: Path | str, track: TrackConfig, config: AdaptConfig, model: Model) -> Reading:
-    """What `adapt_clip` reads of a clip, to be given to it. Raises UserError as `adapt`."""
-    with open_clip(path, track) as source:
-        return read(model, source, config, _tracking(track), track.person)
-
-
-def _tracking(track: TrackConfig) -> TrackerConfig:
-    """Those settings that are the tracker's own."""
-    return TrackerConfig(track.identity, track.detect, track.crop)
-
-
-def forget(folder: Path | str) -> None:
-    """Delete the checkpoint of an adaptation whose results a folder has."""
-    _checkpoint(folder).unlink(missing_ok=True)
-
-
-def _checkpoint(folder: Path | str) -> Path:
-    return Path(folder) / PRIVATE / checkpoints.NAME
-
-
 def held_out_windows(source: FrameSource, clip: Clip) -> list[Window]:
     """Skin points of the held-out frames, followed in the clip itself."""
     held = set(np.concatenate([clip.split.select, clip.split.report]).tolist()) & set(clip.rows.tolist())
@@ -316,42 +221,6 @@ def held_out_windows(source: FrameSource, clip: Clip) -> list[Window]:
         for frame in source.frames(only=held)
     )
     return find_windows(seen, frame_step(clip.times))
-
-
-def judge(run: Adaptation, tracked: Tracked) -> Verdict:
-    """Compare on held-out blocks: adaptation helped if skin and texture are better on average and neither is much
-    worse.
-
-    The selecting blocks tell whether the network that was trained, by which all frames are `tracked`, is used beside
-    the key frames: where it is better than these alone by more than a tie, and its landmarks are not much worse. Then
-    the reporting blocks give the verdict. Key frames alone, by which nothing was chosen, are judged on all blocks.
-    """
-    trainer = run.trainer
-    if _network_helps(run, tracked):
-        verdict = _verdict(run, trainer.report_rows, tracked, trained=True)
-        if verdict.kept or tracked.keys is None:
-            return verdict
-    return _verdict(run, trainer.held_rows, trainer.keyed, trained=False)
-
-
-def _verdict(run: Adaptation, rows: Tensor, tracked: Tracked, trained: bool) -> Verdict:
-    """Compare with the un-adapted tracker on frames `rows`."""
-    before, after = (held_out_error(run.trainer, rows, run.windows, one) for one in (run.trainer.unadapted, tracked))
-    ratios = after.relative_to(before)
-    better = bool(np.nanmean(ratios) < 1 and np.nanmax(ratios) < 1 + run.config.worse)
-    return Verdict(better, before, after, run.step, trained)
-
-
-def _network_helps(run: Adaptation, tracked: Tracked) -> bool:
-    """Whether the network that was trained is better than what there is without it."""
-    if run.best_step == 0:
-        return False
-    if tracked.keys is None:  # a personal model: what there is without it is the un-adapted network
-        return True
-    rows = run.trainer.select_rows
-    keyed, error = (held_out_error(run.trainer, rows, run.windows, one) for one in (run.trainer.keyed, tracked))
-    gained = bool(np.nanmean(error.relative_to(keyed)) < 1 - run.config.tie)
-    return gained and error.landmarks < (1 + run.config.worse) * keyed.landmarks
 
 
 def _cores() -> int:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from selftrack.adapt.run import Reading, Verdict, adapt_clip, forget, read_for
-from selftrack.adapt.trainer import AdaptConfig
+from selftrack.adapt.clips import adapt_and_track, adapt_clip, read_for, settings_of
+from selftrack.adapt.learning.trainer import AdaptConfig
+from selftrack.adapt.run import Reading
+from selftrack.adapt.verdict import Verdict
 from selftrack.errors import UserError
 from selftrack.io import file_hash
 from selftrack.tracker.clips.config import TrackConfig, load_model
-from selftrack.tracker.clips.files import REPORT, REPORT_DATA, check_results
+from selftrack.tracker.clips.files import REPORT, REPORT_DATA
 from selftrack.tracker.clips.run import Progress
-from selftrack.tracker.clips.single import track_clip
 from selftrack.tracker.clips.summary import Summary
 from selftrack.tracker.landmarks.base import landmark_source
 from selftrack.tracker.model import Model
@@ -54,8 +55,7 @@ class Job:
 
     def settings(self) -> dict[str, Any]:
         """The content of a clip's config.yaml."""
-        adapt = asdict(self.adapt) if self.adapt else None
-        return {"track": asdict(self.track), "adapt": adapt, "export": list(self.exports)}
+        return settings_of(self.track, self.adapt, self.exports)
 
     def settings_hash(self) -> str:
         """SHA-256 in hex of the settings that the results depend on."""
@@ -104,29 +104,18 @@ class Job:
         `progress` is called as progress(stage, done, total).
 
         Raises:
-            UserError: as `track_clip` and `adapt_clip`.
+            UserError: as `adapt_and_track`.
         """
-        check_results(path, folder, self.exports, overwrite)
-        verdict = also = None
-        if self.adapt is not None:
-
-            def during(stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:
-                progress(stage, done, total)
-
-            model, verdict, also = adapt_clip(path, folder, self.track, self.adapt, model, during)
-        summary = track_clip(
+        summary, verdict = adapt_and_track(
             path,
             folder,
             self.track,
-            model=model,
+            self.adapt,
+            model,
             overwrite=overwrite,
             exports=self.exports,
-            also=also,
-            settings=self.settings(),
-            progress=progress,
+            progress=lambda stage, done, total, figures: progress(stage, done, total),
         )
-        if self.adapt is not None:
-            forget(folder)
         if self.report:
             from selftrack.eval.report.report import write_report
 

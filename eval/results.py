@@ -9,7 +9,6 @@ is not made again, so an interrupted run goes on.
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -19,8 +18,9 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from selftrack.adapt.run import adapt_clip, load_preset
-from selftrack.adapt.trainer import AdaptConfig
+from selftrack.adapt.clips import adapt_and_track
+from selftrack.adapt.learning.trainer import AdaptConfig
+from selftrack.adapt.run import load_preset
 from selftrack.command import run
 from selftrack.errors import UserError
 from selftrack.eval.checks.gpu import processor
@@ -32,7 +32,6 @@ from selftrack.io import flat, json_text, markdown_table, nested, write_text
 from selftrack.synthetic.clips import make_clip
 from selftrack.tracker import load
 from selftrack.tracker.clips.config import TrackConfig, load_model
-from selftrack.tracker.clips.single import track_clip
 from selftrack.tracker.model import Model
 
 BUNDLED = Path(__file__).parents[1] / "tests" / "data" / "smile.mp4"
@@ -69,12 +68,8 @@ def results(
 
 def track_and_measure(clip: Path, folder: Path, model: Model, adaptation: AdaptConfig | None) -> Figures:
     """Track a clip into a folder, by a model that is adapted to it first if there are settings for that; measure it."""
-    config, began, kept, also = TrackConfig(overlay=False), time.perf_counter(), np.nan, None
-    if adaptation is not None:
-        model, verdict, also = adapt_clip(clip, folder, config, adaptation, model)
-        kept = float(verdict.kept)
-    seconds = time.perf_counter() - began if adaptation else np.nan
-    summary = track_clip(clip, folder, config, model=model, overwrite=True, also=also)
+    summary, verdict = adapt_and_track(clip, folder, TrackConfig(overlay=False), adaptation, model, overwrite=True)
+    seconds, kept = (summary.adaptation, float(verdict.kept)) if verdict else (np.nan, np.nan)
     track = load(folder)
     figures = measure(TrackedClip.of(track, skin_windows(track)))
     return figures | {SPEED: summary.fps, EFFORT: seconds, KEPT: kept}

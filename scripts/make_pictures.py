@@ -37,10 +37,13 @@ from selftrack.tracker.results.painter import MeshPainter, OverlayConfig
 
 SHOWN = ("mouthSmileLeft", "mouthSmileRight", "cheekSquintLeft", "jawOpen", "eyeBlinkLeft", "browInnerUp")
 
-EDITS = {"yaw": 25, "gazeSide": 0.6, "jawOpen": 0.4, "browInnerUp": 0.8, "mouthSmileLeft": -0.9}
+EDITS = {"yaw": 25, "gazeSide": 0.5, "surprised": 0.6}
+KEYED = "mouthSmileLeft"
+CLICK = "document.querySelector(`[aria-label='Key of ${arguments[0]}']`).click()"
 SLIDE = """const slider = document.querySelector(`[aria-label="Change ${arguments[0]}"]`);
 slider.value = arguments[1];
-slider.dispatchEvent(new Event("input"));"""
+slider.dispatchEvent(new Event("input"));
+slider.dispatchEvent(new Event("change"));"""
 
 
 def overlay_strip(folder: Path, frames: tuple[int, ...]) -> np.ndarray:
@@ -123,6 +126,11 @@ def viewer_pictures(folder: Path, plain: Path, edited: Path, seconds: float = 1.
     driver.execute_async_script("viewer.seek(arguments[0]).then(arguments[1])", seconds)
     driver.save_screenshot(str(plain))
     driver.find_element("id", "edit").click()
+    for time, amount in ((seconds - 0.6, 0.0), (seconds + 0.6, -0.8)):
+        driver.execute_async_script("viewer.seek(arguments[0]).then(arguments[1])", time)
+        driver.execute_script(CLICK, KEYED)
+        driver.execute_script(SLIDE, KEYED, amount)
+    driver.execute_async_script("viewer.seek(arguments[0]).then(arguments[1])", seconds)
     for name, amount in EDITS.items():
         driver.execute_script(SLIDE, name, amount)
     driver.save_screenshot(str(edited))

@@ -18,8 +18,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from selftrack.adapt.run import Verdict, adapt
-    from selftrack.adapt.trainer import AdaptConfig
+    from selftrack.adapt.learning.trainer import AdaptConfig
+    from selftrack.adapt.run import adapt
+    from selftrack.adapt.verdict import Verdict
     from selftrack.decoders.base import Decoder
     from selftrack.decoders.registry import load_decoder, register_decoder
     from selftrack.errors import UserError
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     __version__: str
 
 _PLACES = {
-    "AdaptConfig": "adapt.trainer",
+    "AdaptConfig": "adapt.learning.trainer",
     "Decoder": "decoders.base",
     "Frame": "tracker.sources.base",
     "FrameResult": "tracker.frame_result",
@@ -47,7 +48,7 @@ _PLACES = {
     "Tracker": "tracker.tracker",
     "TrackerConfig": "tracker.tracker",
     "UserError": "errors",
-    "Verdict": "adapt.run",
+    "Verdict": "adapt.verdict",
     "load": "tracker.results.track_file",
     "load_decoder": "decoders.registry",
     "open_source": "tracker.sources.opening",

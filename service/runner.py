@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from selftrack.adapt.run import for_personal_model, load_preset
+from selftrack.adapt.run import load_preset
 from selftrack.batch.job import Job
 from selftrack.batch.worker import said
 from selftrack.io import write_text
@@ -80,10 +80,7 @@ def with_options(base: Job, options: JobOptions, model: Model) -> Job:
     require(options.exports, model.decoder)
     detect = replace(base.track.detect, face=options.face)
     track = replace(base.track, start=options.start, duration=options.duration, detect=detect)
-    adapt = None
-    if options.adapt:
-        adapt = load_preset()
-        adapt = adapt if model.decoder.has_blendshapes else for_personal_model(adapt)
+    adapt = load_preset(decoder=model.decoder) if options.adapt else None
     return replace(base, track=track, adapt=adapt, exports=options.exports)
 
 

@@ -23,7 +23,7 @@ from selftrack.tracker.model import Crops, Model
 from selftrack.tracker.network.i2znet import Codes
 from selftrack.tracker.network.pool import SubjectPool
 from selftrack.tracker.refinement.flow import View
-from selftrack.tracker.refinement.refiner import Refined
+from selftrack.tracker.refinement.observation import Refined
 from selftrack.tracker.refinement.sequence import Refinement
 from selftrack.tracker.refinement.subject import Person, PersonFit, Subject
 from selftrack.tracker.results.confidence import StreamConfidence, sharpness

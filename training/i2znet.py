@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from selftrack.adapt.schedule import warmup_cosine
+from selftrack.adapt.learning.schedule import warmup_cosine
 from selftrack.decoders.base import Decoder
 from selftrack.decoders.registry import load_decoder
 from selftrack.tracker.network.i2znet import I2ZConfig, I2ZNet

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from selftrack.adapt.run import Say, adapt_clip, forget, load_preset
+from selftrack.adapt.clips import adapt_and_track
+from selftrack.adapt.run import Say, load_preset
 from selftrack.decoders.dam.model import Dam
 from selftrack.errors import UserError
-from selftrack.tracker.clips.config import TrackConfig, load_model
-from selftrack.tracker.clips.single import track_clip
+from selftrack.tracker.clips.config import TrackConfig
 from selftrack.tracker.network.weights import network_beside
 from selftrack.tracker.results import track_file
 from selftrack.training.clip_capture import ClipCapture
@@ -44,9 +44,7 @@ def model_of_clip(
     folder = out.with_name(f"{out.stem}_track")
     if not (folder / track_file.NAME).exists():
         config = TrackConfig(device=device, overlay=False)
-        model, _, write = adapt_clip(clip, folder, config, load_preset(preset), load_model(config), progress, say)
-        track_clip(clip, folder, config, model=model, also=write, progress=progress)
-        forget(folder)
+        adapt_and_track(clip, folder, config, load_preset(preset), progress=progress, say=say)
     track = track_file.load(folder)
     if Path(track.clip) != clip.resolve():
         raise UserError(f"{folder}: holds the track of {track.clip}; delete it, or name another output than {out}")

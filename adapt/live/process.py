@@ -23,7 +23,7 @@ import numpy as np
 from selftrack.errors import UserError
 
 if TYPE_CHECKING:
-    from selftrack.adapt.trainer import AdaptConfig
+    from selftrack.adapt.learning.trainer import AdaptConfig
     from selftrack.tracker.clips.config import TrackConfig
     from selftrack.tracker.refinement.subject import Person
 

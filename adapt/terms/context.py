@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from selftrack.adapt.clip import Clip
-from selftrack.adapt.face import Face
-from selftrack.adapt.model import Adapted, Prediction
+from selftrack.adapt.frames.clip import Clip
+from selftrack.adapt.learning.face import Face
+from selftrack.adapt.learning.model import Adapted, Prediction
 from selftrack.tracker.geometry.pose import rotation
 
 if TYPE_CHECKING:
-    from selftrack.adapt.sampling import Batch
-    from selftrack.adapt.state import State
-    from selftrack.adapt.trainer import AdaptConfig
+    from selftrack.adapt.frames.sampling import Batch
+    from selftrack.adapt.learning.state import State
+    from selftrack.adapt.learning.trainer import AdaptConfig
 
 
 @dataclass

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from selftrack.adapt.clip import Clip
+from selftrack.adapt.frames.clip import Clip
 from selftrack.adapt.terms.context import ClipContext, StepContext
 from selftrack.adapt.terms.registry import term
 from selftrack.decoders.landmarks import BROW_HEIGHTS, MESH_POINTS, OPENINGS, layout
-from selftrack.tracker.refinement import refiner
-from selftrack.tracker.refinement.refiner import RefineConfig
+from selftrack.tracker.refinement import observation
 
 
 def squared_distance(projected: Tensor, detected: Tensor, iod: Tensor) -> Tensor:
@@ -35,8 +34,8 @@ def contact(gap: Tensor, iod: Tensor, touch: float) -> Tensor:
 
 def visible_gaze(clip: Clip) -> Tensor:
     """Tell how well the irises can be seen in each frame (T,), 0..1, as the refinement does."""
-    config = RefineConfig()
-    return torch.tensor([refiner.visible_gaze(points, config) for points in clip.points.cpu().numpy()])
+    config = observation.ObservationConfig()
+    return torch.tensor([observation.visible_gaze(points, config) for points in clip.points.cpu().numpy()])
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,9 @@ import torch
 import typer
 from scipy import stats
 
-from selftrack.adapt.run import adapt_clip, load_preset
-from selftrack.adapt.trainer import AdaptConfig
+from selftrack.adapt.clips import adapt_and_track
+from selftrack.adapt.learning.trainer import AdaptConfig
+from selftrack.adapt.run import load_preset
 from selftrack.command import run
 from selftrack.errors import UserError
 from selftrack.eval.compare.reference import skin_windows
@@ -28,8 +29,7 @@ from selftrack.eval.metrics import TrackedClip, headline, measure
 from selftrack.io import json_text, markdown_table, write_text
 from selftrack.synthetic.truth import find_clips
 from selftrack.tracker import load
-from selftrack.tracker.clips.config import TrackConfig, load_model
-from selftrack.tracker.clips.single import track_clip
+from selftrack.tracker.clips.config import TrackConfig
 from selftrack.tracker.results.skin_points import Window
 from selftrack.tracker.results.track_file import NAME, Track
 
@@ -58,11 +58,7 @@ def tracked(clip: Path, folder: Path, adaptation: AdaptConfig | None) -> Track:
     """
     if (folder / NAME).exists():
         return load(folder)
-    config, also = TrackConfig(overlay=False), None
-    model = load_model(config)
-    if adaptation is not None:
-        model, _, also = adapt_clip(clip, folder, config, adaptation, model)
-    track_clip(clip, folder, config, model=model, also=also)
+    adapt_and_track(clip, folder, TrackConfig(overlay=False), adaptation)
     return load(folder)
 
 

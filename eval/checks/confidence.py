@@ -19,8 +19,8 @@ import torch
 import typer
 from scipy import optimize
 
-from selftrack.adapt.clip import ClipConfig, chosen_rows
-from selftrack.adapt.split import split_rows
+from selftrack.adapt.frames.clip import ClipConfig, chosen_rows
+from selftrack.adapt.frames.split import split_rows
 from selftrack.command import run
 from selftrack.decoders.mesh.normals import vertex_normals
 from selftrack.eval.compare.reference import skin_windows

@@ -22,12 +22,12 @@ import torch
 import typer
 from torch import Tensor
 
-from selftrack.adapt.clip import Clip, ClipConfig, Pixels, read_clip
-from selftrack.adapt.loop import Adaptation
+from selftrack.adapt.frames.clip import Clip, ClipConfig, Pixels, read_clip
+from selftrack.adapt.frames.sampling import Batch
+from selftrack.adapt.learning.loop import Adaptation
+from selftrack.adapt.learning.state import State
+from selftrack.adapt.learning.trainer import AdaptConfig, Trainer
 from selftrack.adapt.run import load_preset
-from selftrack.adapt.sampling import Batch
-from selftrack.adapt.state import State
-from selftrack.adapt.trainer import AdaptConfig, Trainer
 from selftrack.command import run
 from selftrack.decoders.head.model import load_head
 from selftrack.decoders.mesh.rasterizer import Fragments, rasterize

@@ -20,10 +20,10 @@ import numpy as np
 import torch
 import typer
 
-from selftrack.adapt.clip import ClipConfig, read_clip
-from selftrack.adapt.loop import Adaptation
+from selftrack.adapt.frames.clip import ClipConfig, read_clip
+from selftrack.adapt.learning.loop import Adaptation
+from selftrack.adapt.learning.trainer import AdaptConfig, Trainer
 from selftrack.adapt.run import for_personal_model, held_out_windows, load_preset
-from selftrack.adapt.trainer import AdaptConfig, Trainer
 from selftrack.command import run
 from selftrack.decoders.base import Decoder
 from selftrack.decoders.capture import open_capture

@@ -17,8 +17,8 @@ from typing import Any
 import jinja2
 import numpy as np
 
-from selftrack.adapt.clip import ClipConfig
-from selftrack.adapt.split import split_rows
+from selftrack.adapt.frames.clip import ClipConfig
+from selftrack.adapt.frames.split import split_rows
 from selftrack.errors import UserError
 from selftrack.eval.annotate.marks import read_annotations
 from selftrack.eval.compare.reference import Progress, Reference, no_progress

@@ -165,7 +165,7 @@ def _job(
     exports = known(listed(changes.get("export") if export is None else export))
     adapts = bool(under(from_file, "adapt")) if adapt is None else adapt
     check_adapted(adapts, preset, bool(under(assigned, "adapt")))
-    from selftrack.adapt.run import for_personal_model, load_preset
+    from selftrack.adapt.run import load_preset
     from selftrack.batch.job import Job
     from selftrack.decoders.registry import load_decoder
     from selftrack.tracker.clips.config import TrackConfig
@@ -176,10 +176,7 @@ def _job(
         require(exports, decoder)
     settings = None
     if adapts:
-        settings = load_preset(preset or "fast")
-        if decoder and not decoder.has_blendshapes:
-            settings = for_personal_model(settings)
-        settings = changed(settings, under(changes, "adapt"), "adapt.")
+        settings = changed(load_preset(preset or "fast", decoder), under(changes, "adapt"), "adapt.")
     return Job(track, settings, tuple(exports), report)
 
 

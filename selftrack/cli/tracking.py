@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +11,9 @@ from selftrack.cli.progress import Stages
 from selftrack.cli.settings import changed, under
 from selftrack.command import quiet
 from selftrack.errors import NoFaceError, TooLittleError
-from selftrack.tracker.export import require
 from selftrack.tracker.sources.names import source_name
 
 if TYPE_CHECKING:
-    from selftrack.adapt.trainer import AdaptConfig
     from selftrack.tracker.clips.config import TrackConfig
     from selftrack.tracker.clips.files import Writer
     from selftrack.tracker.clips.summary import Summary
@@ -73,39 +70,50 @@ def show(video: str, output: Path | None, changes: Mapping[str, Any], overwrite:
 
 def track_one(order: Order) -> tuple[Summary, list[Path]]:
     """Track one face; adapt first where a preset is named. Prints and returns the summary; and the folder of it."""
-    from selftrack.tracker.clips.config import load_model
+    track = _checked(order)
+    with Stages() as stages:
+        if order.preset is None:
+            summary, verdict = _track_only(order, track, stages), ""
+        else:
+            summary, verdict = _adapt_and_track(order, order.preset, track, stages)
+    _say(summary, [verdict] if verdict else [])
+    return summary, [order.folder]
+
+
+def _track_only(order: Order, track: TrackConfig, stages: Stages) -> Summary:
+    """Without the adaptation, which takes a moment to load."""
     from selftrack.tracker.clips.single import track_clip
 
-    track = _checked(order)
-    settings = {"track": asdict(track), "adapt": None, "export": list(order.exports)}
-    model, verdict, also, seconds = None, None, None, 0.0
-    with Stages() as stages:
-        if order.preset is not None:
-            from selftrack.adapt.run import adapt_clip, forget
+    return track_clip(
+        order.video,
+        order.folder,
+        track,
+        overwrite=order.overwrite,
+        exports=order.exports,
+        progress=stages.show,
+    )
 
-            model = load_model(track)
-            require(order.exports, model.decoder, track.export_options())
-            adapt = _adapt_settings(order.preset, model, under(order.changes, "adapt"))
-            settings["adapt"] = asdict(adapt)
-            began = time.perf_counter()
-            model, verdict, also = adapt_clip(order.video, order.folder, track, adapt, model, stages.show, stages.say)
-            seconds = time.perf_counter() - began
-        summary = track_clip(
-            order.video,
-            order.folder,
-            track,
-            model=model,
-            overwrite=order.overwrite,
-            exports=order.exports,
-            also=also,
-            settings=settings,
-            progress=stages.show,
-        )
-    if order.preset is not None:
-        forget(order.folder)
-        summary = replace(summary, adaptation=seconds, seconds={"adapt": seconds} | summary.seconds)
-    _say(summary, [str(verdict)] if verdict else [])
-    return summary, [order.folder]
+
+def _adapt_and_track(order: Order, preset: str, track: TrackConfig, stages: Stages) -> tuple[Summary, str]:
+    """Returns the verdict of the adaptation, too."""
+    from selftrack.adapt.clips import adapt_and_track
+    from selftrack.adapt.run import load_preset
+    from selftrack.tracker.clips.config import load_model
+
+    model = load_model(track)
+    settings = changed(load_preset(preset, model.decoder), under(order.changes, "adapt"), "adapt.")
+    summary, verdict = adapt_and_track(
+        order.video,
+        order.folder,
+        track,
+        settings,
+        model,
+        overwrite=order.overwrite,
+        exports=order.exports,
+        progress=stages.show,
+        say=stages.say,
+    )
+    return summary, str(verdict)
 
 
 def track_several(order: Order) -> tuple[Summary, list[Path]]:
@@ -114,12 +122,13 @@ def track_several(order: Order) -> tuple[Summary, list[Path]]:
     from selftrack.tracker.clips.several import face_folder, track_faces
 
     track = _checked(order)
-    settings: dict[str, Any] = {"track": asdict(track), "adapt": None, "export": list(order.exports)}
     with Stages() as stages:
-        adapting = None
+        adapting = settings = None
         if order.preset is not None:
+            from selftrack.adapt.clips import settings_of
+
             adapting = _Adapting(order, stages)
-            settings["adapt"] = asdict(adapting.config)
+            settings = settings_of(track, adapting.config, order.exports)
         summary = track_faces(
             order.video,
             order.folder,
@@ -133,7 +142,7 @@ def track_several(order: Order) -> tuple[Summary, list[Path]]:
         )
     folders = [order.folder / face_folder(number) for number in summary.faces]
     if adapting:
-        from selftrack.adapt.run import forget
+        from selftrack.adapt.clips import forget
 
         for folder in folders:
             forget(folder)
@@ -156,7 +165,7 @@ class _Adapting:
         self, number: int, face: CastFace | None, track: TrackConfig, model: Model
     ) -> tuple[Model, Writer | None]:
         """The model of a face; as it was where there is too little of that to learn from."""
-        from selftrack.adapt.run import adapt_clip
+        from selftrack.adapt.clips import adapt_clip
         from selftrack.tracker.clips.several import face_folder
 
         def show(stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:
@@ -194,13 +203,3 @@ def _say(summary: Summary, verdicts: Sequence[str]) -> None:
         print(summary)
         for verdict in verdicts:
             print(f"adapted  {verdict}")
-
-
-def _adapt_settings(preset: str, model: Model, changes: Mapping[str, Any]) -> AdaptConfig:
-    """The preset, with what a personal model needs, and the user's changes."""
-    from selftrack.adapt.run import for_personal_model, load_preset
-
-    settings = load_preset(preset)
-    if not model.decoder.has_blendshapes:
-        settings = for_personal_model(settings)
-    return changed(settings, changes, "adapt.")

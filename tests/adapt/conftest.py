@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from selftrack.adapt.clip import Clip, ClipConfig, Pixels
-from selftrack.adapt.split import split_rows
-from selftrack.adapt.trainer import AdaptConfig
+from selftrack.adapt.frames.clip import Clip, ClipConfig, Pixels
+from selftrack.adapt.frames.split import split_rows
+from selftrack.adapt.learning.trainer import AdaptConfig
 from selftrack.decoders.head.model import load_head
 from selftrack.decoders.mesh.rasterizer import interpolate, rasterize
 from selftrack.tracker.geometry.crop import apply, face_similarity, inter_ocular, warp

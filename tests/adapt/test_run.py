@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from selftrack.adapt.clip import ClipConfig
-from selftrack.adapt.run import Reading, Verdict, adapt, load_preset, read
-from selftrack.adapt.trainer import KEYS, AdaptConfig, Trainer
+from selftrack.adapt.frames.clip import ClipConfig
+from selftrack.adapt.learning.trainer import KEYS, AdaptConfig, Trainer
+from selftrack.adapt.run import Reading, adapt, load_preset, read
+from selftrack.adapt.verdict import Verdict
 from selftrack.errors import UserError
 from selftrack.io import json_text
 from selftrack.tracker.clips.subjects import PersonConfig, find_in_clip

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from selftrack.adapt.trainer import AdaptConfig
+from selftrack.adapt.learning.trainer import AdaptConfig
 from selftrack.batch.clips import Clip
 from selftrack.batch.job import Job
 from selftrack.batch.status import StatusFolder

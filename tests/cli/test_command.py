@@ -181,7 +181,7 @@ def test_the_nouns() -> None:
     assert set(dir(selftrack)) == set(selftrack.__all__)
     with pytest.raises(AttributeError, match="has no attribute 'nosuch'"):
         selftrack.nosuch  # noqa: B018
-    assert import_module("selftrack.adapt.clip") is selftrack.adapt.clip
+    assert import_module("selftrack.adapt.frames.clip") is selftrack.adapt.frames.clip
     with pytest.raises(TypeError, match="adapt"):
         selftrack.adapt()
 

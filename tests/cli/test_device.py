@@ -18,8 +18,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
 
-from selftrack.adapt.clip import ClipConfig, read_clip
-from selftrack.adapt.trainer import AdaptConfig
+from selftrack.adapt.frames.clip import ClipConfig, read_clip
+from selftrack.adapt.learning.trainer import AdaptConfig
 from selftrack.decoders.head.model import load_head
 from selftrack.eval.checks.gpu import first_step, moved, rasterizer_check, step_checks, track_checks
 from selftrack.tracker import load

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from selftrack.adapt import run as adaptation
+from selftrack.adapt import clips as adaptation
 from selftrack.cli.track import _one_or_several
 from selftrack.errors import TooLittleError
 from selftrack.tracker import load

@@ -112,7 +112,7 @@ def test_an_adaptation_waits_for_its_clip_to_be_tracked(
     assert status == 0 and "resuming" not in out and " s of adaptation" in out
     with monkeypatch.context() as patch:
         patch.setattr("selftrack.tracker.results.texture.write_texture", press)  # the last of what is written
-        patch.setattr("selftrack.adapt.run.write_texture", press)
+        patch.setattr("selftrack.adapt.clips.write_texture", press)
         assert run(*command, "-o", "part")[0] == 130
     assert content(Path("part")) == {} and Path("part/.selftrack/adaptation.checkpoint").exists()
     monkeypatch.setattr("selftrack.adapt.run.read_clip", lambda *_: pytest.fail("adapts anew"))

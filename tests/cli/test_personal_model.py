@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from selftrack.adapt.clip import ClipConfig, read_clip
+from selftrack.adapt.frames.clip import ClipConfig, read_clip
+from selftrack.adapt.learning.trainer import AdaptConfig, Trainer
 from selftrack.adapt.run import for_personal_model
 from selftrack.adapt.terms import StepContext
 from selftrack.adapt.terms.texture import MotcConfig, model_texture
-from selftrack.adapt.trainer import AdaptConfig, Trainer
 from selftrack.cli import track
 from selftrack.cli import train as train_command
 from selftrack.decoders.base import SurfacePoints
@@ -145,7 +145,7 @@ def test_a_format_that_cannot_be_written_is_refused_before_tracking(
             exports=["csv", "glb"],
         )
     assert not stages and not (tmp_path / "out").exists()
-    monkeypatch.setattr("selftrack.adapt.run.adapt_clip", lambda *arguments: pytest.fail("adapts for nothing"))
+    monkeypatch.setattr("selftrack.adapt.clips.adapt_clip", lambda *arguments: pytest.fail("adapts for nothing"))
     command = ["track", smile, "-o", tmp_path / "out", "--adapt", "--decoder", model, "--export", "csv,glb"]
     monkeypatch.setattr(sys, "argv", [*map(str, command)])
     with pytest.raises(SystemExit) as stop:

@@ -12,7 +12,8 @@ import torch
 from safetensors import safe_open
 
 from selftrack.adapt import run as adaptation
-from selftrack.adapt.trainer import AdaptConfig
+from selftrack.adapt import verdict as verdicts
+from selftrack.adapt.learning.trainer import AdaptConfig
 from selftrack.tracker import load
 from selftrack.tracker.network.weights import WEIGHTS, ClipFit, load_network, load_weights, save_adapted
 from selftrack.tracker.refinement.refiner import Refiner
@@ -146,9 +147,9 @@ def test_export_refuses_what_it_does_not_know(run: Callable) -> None:
 def test_adapt_and_reuse(run: Callable, smile: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`--adapt` writes its files and one line of verdict; the clip tracked with them is the same, another one works."""
     tiny = AdaptConfig(steps=40, groups=6, texels=800, texture=64, refresh=20, evaluate=20)
-    judged = adaptation._verdict  # so few steps may make nothing better
-    monkeypatch.setattr(adaptation, "_verdict", lambda *args, **named: replace(judged(*args, **named), kept=True))
-    monkeypatch.setattr(adaptation, "load_preset", lambda name: tiny)
+    judged = verdicts._verdict  # so few steps may make nothing better
+    monkeypatch.setattr(verdicts, "_verdict", lambda *args, **named: replace(judged(*args, **named), kept=True))
+    monkeypatch.setattr(adaptation, "load_preset", lambda name, decoder=None: tiny)
     monkeypatch.setattr(Refiner, "of", lambda *_: None)  # of the network alone these steps make something better
     part = ("--duration", 1.2, "--set", "track.person.samples=4")
     status, out, _ = run("track", smile, *part, "-o", "a", "--adapt", "--overlay", "texture")

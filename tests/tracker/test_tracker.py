@@ -18,7 +18,7 @@ from selftrack.tracker.geometry.crop import face_crop
 from selftrack.tracker.landmarks.search import DetectConfig
 from selftrack.tracker.model import Crops, Model
 from selftrack.tracker.network.weights import ClipFit
-from selftrack.tracker.refinement.refiner import Refined
+from selftrack.tracker.refinement.observation import Refined
 from selftrack.tracker.refinement.sequence import Refinement
 from selftrack.tracker.refinement.subject import Person, Subject
 from selftrack.tracker.results.clip import has_clip, open_clip

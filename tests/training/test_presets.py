@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from selftrack.adapt.clip import ClipConfig
+from selftrack.adapt.frames.clip import ClipConfig
+from selftrack.adapt.learning.trainer import AdaptConfig
 from selftrack.adapt.run import adapt
-from selftrack.adapt.trainer import AdaptConfig
 from selftrack.decoders.landmarks import IBUG_68
 from selftrack.synthetic.studio import StudioConfig
 from selftrack.tracker.clips.subjects import PersonConfig

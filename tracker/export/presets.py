@@ -119,6 +119,32 @@ class Expression:
         return track.with_codes(z)
 
 
+def page_arithmetic() -> dict[str, Any]:
+    """The bundled expressions, and what lays them over curves, in numbers for the script of a page (`expressions.js`).
+
+    Matrices are lists of columns, and these of pairs of a row and its entry, where that is not 0.
+    """
+    from selftrack.tracker.refinement import controls
+
+    def columns(matrix: np.ndarray) -> list[list[tuple[int, float]]]:
+        rounded = matrix.round(12)  # of an inverse whose zeros are 1e-17
+        return [[(int(row), float(column[row])) for row in np.flatnonzero(column)] for column in rounded.T]
+
+    return {
+        "presets": {
+            name: {ARKIT_NAMES[at]: float(curves[at]) for at in np.flatnonzero(curves)}
+            for name, curves in read_presets().items()
+        },
+        "means": columns(controls.MEANS),
+        "turns": columns(controls.TURNS),
+        "exclusive": controls.EXCLUSIVE.tolist(),
+        "lower": controls.LOWER.tolist(),
+        "upper": controls.UPPER.tolist(),
+        "parted": controls.PARTED,
+        "behind": controls.BEHIND,
+    }
+
+
 def _to_axes(curves: np.ndarray) -> np.ndarray:
     """Controls (...,47) of curves (...,52), in which of two that exclude one another the first has the difference."""
     from selftrack.tracker.refinement.controls import EXCLUSIVE, to_controls
@@ -144,7 +170,7 @@ def _moved(axes: np.ndarray) -> np.ndarray:
     """Which curves (52,) axes (47,) move; jawOpen and mouthClose go together."""
     from selftrack.tracker.refinement.controls import BEHIND, EXCLUSIVE, PARTED, TURNS
 
-    moved = axes != 0
+    moved = np.abs(axes) > _ROUNDING
     for pair in (*EXCLUSIVE, [PARTED, BEHIND]):
         moved[pair] = moved[pair].any()
     return TURNS[moved].any(0)

@@ -6,7 +6,7 @@ import numpy as np
 
 from selftrack.decoders.arkit import ARKIT_NAMES
 from selftrack.tracker.frame_result import FrameResult
-from selftrack.tracker.refinement.refiner import RESTING
+from selftrack.tracker.refinement.observation import RESTING
 from selftrack.tracker.tracker import Tracker
 
 ROUNDS = 2

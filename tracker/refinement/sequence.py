@@ -11,7 +11,8 @@ import numpy as np
 from selftrack.tracker.refinement import controls
 from selftrack.tracker.refinement.flow import FlowConfig, Followed, View, follow, skin_rows
 from selftrack.tracker.refinement.keys import KeyFollower, KeyFrames, merged
-from selftrack.tracker.refinement.refiner import LEAST_SECONDS, STEP, Before, Refined, Refiner
+from selftrack.tracker.refinement.observation import Refined
+from selftrack.tracker.refinement.refiner import LEAST_SECONDS, STEP, Before, Refiner
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from selftrack.tracker.geometry.crop import CROP_SIZE
 from selftrack.tracker.geometry.pose import mirrored_pose
 from selftrack.tracker.network.i2znet import Features, I2ZNet
 from selftrack.tracker.refinement import controls
-from selftrack.tracker.refinement.refiner import RESTING, Refined, Refiner
+from selftrack.tracker.refinement.observation import RESTING, Refined
+from selftrack.tracker.refinement.refiner import Refiner
 
 _ACTS = np.array([not name.startswith(("eye", "gaze", "vergence")) for name in controls.NAMES], float)
 """(47,) 1 for what is not of the eyes."""

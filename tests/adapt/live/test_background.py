@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 import torch
 
+from selftrack.adapt.learning.trainer import AdaptConfig
 from selftrack.adapt.live.background import BackgroundAdaptation
 from selftrack.adapt.live.process import Job
-from selftrack.adapt.trainer import AdaptConfig
 from selftrack.errors import UserError
 from selftrack.tracker.clips.config import TrackConfig
 from selftrack.tracker.live.capture import Shot

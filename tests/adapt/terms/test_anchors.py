@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from selftrack.adapt.model import Prediction
+from selftrack.adapt.learning.model import Prediction
 from selftrack.adapt.terms.anchors import Identity, anchor, rotation
 
 

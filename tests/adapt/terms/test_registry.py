@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from selftrack.adapt.clip import Clip
-from selftrack.adapt.loop import Adaptation
+from selftrack.adapt.frames.clip import Clip
+from selftrack.adapt.learning.loop import Adaptation
+from selftrack.adapt.learning.trainer import AdaptConfig, Trainer
 from selftrack.adapt.terms import TERMS, ClipContext, StepContext, term
-from selftrack.adapt.trainer import AdaptConfig, Trainer
 from selftrack.errors import UserError
 from selftrack.tracker.network.i2znet import I2ZNet
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from selftrack.adapt.clip import Clip
+from selftrack.adapt.frames.clip import Clip
+from selftrack.adapt.learning.trainer import AdaptConfig, Trainer
 from selftrack.adapt.terms import StepContext
 from selftrack.adapt.terms.texture import match_exposure, robust_weight, texture_difference, weighted_mean
-from selftrack.adapt.trainer import AdaptConfig, Trainer
 from selftrack.tracker.network.i2znet import I2ZNet
 
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from selftrack.adapt.clip import Clip
-from selftrack.adapt.sampling import Batch
-from selftrack.adapt.state import State
-from selftrack.adapt.trainer import AdaptConfig, Trainer
+from selftrack.adapt.frames.clip import Clip
+from selftrack.adapt.frames.sampling import Batch
+from selftrack.adapt.learning.state import State
+from selftrack.adapt.learning.trainer import AdaptConfig, Trainer
 from selftrack.decoders.arkit import ARKIT_NAMES
 from selftrack.decoders.head.model import load_head
 from selftrack.decoders.landmarks import BROW_HEIGHTS, FACE_OVAL, OPENINGS

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from selftrack.adapt.trainer import AdaptConfig
+from selftrack.adapt.learning.trainer import AdaptConfig
 from selftrack.decoders.capture import open_capture
 from selftrack.decoders.head.model import load_head
 from selftrack.eval.paper.lab_to_wild import WILD, figures, flrc_alone, salient_vertices, table

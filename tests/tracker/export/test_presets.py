@@ -52,6 +52,15 @@ def test_of_two_that_exclude_one_another_the_difference_remains(make_track: Make
     np.testing.assert_allclose(edited["eyeWideLeft"], [0.6, 0, 0], atol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["happy", "angry", "disgusted"])
+def test_eyes_that_look_apart_stay_under_what_does_not_move_them(make_track: MakeTrack, name: str) -> None:
+    """As a table or another tracker may have them."""
+    track = make_track(TIMES, {"eyeLookUpLeft": 0.6, "eyeLookDownRight": 0.2, "eyeLookOutRight": 0.3})
+    edited = Expression.of({name: 1.0}, read_presets()).over(track)
+    look = [at for at, curve in enumerate(ARKIT_NAMES) if curve.startswith("eyeLook")]
+    np.testing.assert_array_equal(edited.curve_values[:, look], track.curve_values[:, look])
+
+
 def test_alone_it_stands_in_place_of_the_performance(make_track: MakeTrack) -> None:
     track = make_track(TIMES, {"jawOpen": 0.7, "eyeLookUpLeft": 0.5, "eyeLookUpRight": 0.5}, ry=0.1 * TIMES)
     edited = Expression(curves(mouthPucker=0.4), alone=True).over(track)

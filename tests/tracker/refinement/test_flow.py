@@ -12,7 +12,8 @@ from selftrack.decoders.head.model import load_head
 from selftrack.decoders.landmarks import FACE_OVAL, IRISES, LIPS
 from selftrack.tracker.refinement import controls
 from selftrack.tracker.refinement.flow import View, follow, skin_rows
-from selftrack.tracker.refinement.refiner import Refined, Refiner
+from selftrack.tracker.refinement.observation import Refined
+from selftrack.tracker.refinement.refiner import Refiner
 from selftrack.tracker.refinement.sequence import RecentConfig, Refinement
 
 IN_CROP = np.array([[0.5, 0.0, 20.0], [0.0, 0.5, -10.0]])  # image -> crop

@@ -10,7 +10,8 @@ from selftrack.decoders.head.model import load_head
 from selftrack.tracker.refinement import controls
 from selftrack.tracker.refinement.flow import Followed, View, skin_rows
 from selftrack.tracker.refinement.keys import KeyFollower, KeyFrames, merged
-from selftrack.tracker.refinement.refiner import Refined, Refiner
+from selftrack.tracker.refinement.observation import Refined
+from selftrack.tracker.refinement.refiner import Refiner
 from selftrack.tracker.refinement.sequence import Refinement
 
 IN_CROP = np.array([[0.8, 0.0, 0.0], [0.0, 0.8, 0.0]])  # image -> crop

@@ -14,8 +14,8 @@ from selftrack.decoders.landmarks import EYE_CORNERS, IRISES
 from selftrack.tracker.geometry.pose import project
 from selftrack.tracker.refinement import controls
 from selftrack.tracker.refinement.flow import View
-from selftrack.tracker.refinement.motion import load_motion
-from selftrack.tracker.refinement.refiner import Before, RefineConfig, Refined, Refiner
+from selftrack.tracker.refinement.observation import Refined
+from selftrack.tracker.refinement.refiner import Before, RefineConfig, Refiner
 from selftrack.tracker.refinement.sequence import Refinement
 from selftrack.tracker.refinement.subject import Person, PersonFit, Shot, fit_person
 
@@ -207,18 +207,6 @@ def test_raised_brows_do_not_turn_the_eyes(head: Head, refiner: Refiner, up: flo
     assert abs(found.controls[controls.UP] - up) < 0.08
 
 
-@pytest.mark.parametrize(("right", "left", "shut"), [(0.06, 0.13, True), (0.13, 0.06, True), (0.06, 0.2, False)])
-def test_an_eye_beside_a_shut_one_is_shut_unless_it_is_open(
-    refiner: Refiner, right: float, left: float, shut: bool
-) -> None:
-    """Lids whose middles are so far apart, in widths of the eye."""
-    points = np.zeros((478, 2))
-    for opening, (upper, lower, inner, outer) in ((right, (159, 145, 33, 133)), (left, (386, 374, 362, 263))):
-        points[[upper, lower, inner, outer]] = [0, -50 * opening], [0, 50 * opening], [-50, 0], [50, 0]
-    surely = refiner.shut_eyes(points)
-    assert surely.max() == 1 and surely.min() == shut
-
-
 def test_a_wink_does_not_move_the_open_eye(head: Head, refiner: Refiner) -> None:
     wink = controls_of(eyeBlinkLeft=1, gazeSide=0.3)
     points = points_of(head, controls.to_curves(wink), POSE)
@@ -402,29 +390,6 @@ def test_a_lens_is_found_from_turns(head: Head, refiner: Refiner, inverse_distan
     assert fit_person(refiner, shots, np.zeros(60)).inverse_distance == pytest.approx(inverse_distance, abs=0.3)
 
 
-def test_the_camera_is_that_of_the_projection(head: Head, refiner: Refiner) -> None:
-    """Where points lie, and what moves them, through a near lens; the slopes against finite differences."""
-
-    def in_eyes(points: np.ndarray) -> np.ndarray:
-        """Irises from the middle between the corners of their eyes."""
-        right, left = points[[33, 133]].mean(0), points[[362, 263]].mean(0)
-        return np.concatenate([points[:468], points[468:473] - right, points[473:] - left])
-
-    near = refiner.through(1.2)
-    pose = POSE + np.array([0, 0.1, 0.3, 0, 0, 0])
-    frame = Refined(ACT, pose)
-    placed = near.place(frame, near.mean)
-    np.testing.assert_allclose(placed, points_of(head, frame.curves, pose, None, 1.2), atol=1e-2)
-    evidence = near.evidence(placed, frame, near.mean)
-    np.testing.assert_allclose(evidence.residual, 0, atol=1e-6)
-    for number in range(6):
-        step = 1e-5 * np.eye(6)[number]
-        ends = (in_eyes(near.place(frame._replace(pose=pose + sign * step), near.mean)) for sign in (1, -1))
-        np.testing.assert_allclose(evidence.by_pose[:, number], np.subtract(*ends).T / 2e-5, atol=0.05)
-    ends = (in_eyes(refiner.through(1.2 + change).place(frame, near.mean)) for change in (1e-4, -1e-4))
-    np.testing.assert_allclose(evidence.by_lens[:, 0], np.subtract(*ends).T / 2e-4, atol=0.02)
-
-
 def test_eyes_that_always_look_down_are_low_eyes(head: Head, refiner: Refiner) -> None:
     free = Refiner(head, config=RefineConfig(ahead=1e3))
     low = points_of(head, np.zeros(52), POSE)
@@ -437,11 +402,3 @@ def test_eyes_that_always_look_down_are_low_eyes(head: Head, refiner: Refiner) -
         return float(through(low, shots[0].network, by.face(person.identity)).controls[controls.UP])
 
     assert looks_up(free) < -0.05 and looks_up(refiner) > 0.8 * looks_up(free)
-
-
-def test_motion_is_the_root_mean_square_of_drawn_acts(refiner: Refiner) -> None:
-    rng, covariance = np.random.default_rng(0), load_motion().covariance()[: controls.SIDE, : controls.SIDE]
-    drawn = rng.multivariate_normal(np.zeros(controls.SIDE), covariance, 4000)
-    moved = np.einsum("nk,kc,acl->nal", drawn, controls.TURNS[: controls.SIDE], refiner.acts)
-    expected = np.sqrt((moved**2).sum(1).mean(0))
-    np.testing.assert_allclose(refiner.motion(), expected, rtol=0.06, atol=1e-6)

@@ -21,7 +21,8 @@ from selftrack.decoders.landmarks import (
 from selftrack.tracker.geometry.pose import mirrored_pose, project
 from selftrack.tracker.model import Crops
 from selftrack.tracker.refinement.flow import skin_rows
-from selftrack.tracker.refinement.refiner import Refined, Refiner
+from selftrack.tracker.refinement.observation import Refined
+from selftrack.tracker.refinement.refiner import Refiner
 
 FLIP = np.array([-1.0, 1.0, 1.0])
 

@@ -1,7 +1,7 @@
-// What is changed by hand over a take: an amount for each curve, the gaze and the head, in all frames or by keys.
+// What is changed by hand over a take: an amount for each curve, expression, the gaze and the head, in all frames or by keys.
 "use strict";
-/** The edits of a take whose rows begin at times; changed() is called after each of the user's. */
-function makeEdits(take, times, changed) {
+/** The edits of a take whose rows begin at times; expressions can be laid over it. */
+function makeEdits(take, times, expressions) {
   const HEAD = { yaw: "head yaw", pitch: "head pitch", roll: "head roll" }; // degrees, as in curves.csv
   const GAZE = { gazeSide: "gaze to the left", gazeUp: "gaze up" }; // the subject's left, in units of the eyeLook curves
   const MOST_DEGREES = 60, DEGREE = Math.PI / 180;
@@ -9,19 +9,20 @@ function makeEdits(take, times, changed) {
   const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
   /** A channel adds its amount to the performance, or, if held, stands in its place. */
-  const makeChannel = (name) => ({
-    name, most: name in HEAD ? MOST_DEGREES : 1, curve: take.names.includes(name),
-    held: false, amount: 0, keys: new Map(), parts: null,
-  });
-  const channels = new Map([...Object.keys({ ...HEAD, ...GAZE }), ...take.names].map((name) => [name, makeChannel(name)]));
+  const makeChannel = (kind, name, title, most = 1) => ({ kind, name, title, most, held: false, amount: 0, keys: new Map() });
+  const channels = new Map([
+    ...Object.entries(HEAD).map(([name, title]) => makeChannel("head", name, title, MOST_DEGREES)),
+    ...Object.entries(GAZE).map(([name, title]) => makeChannel("gaze", name, title)),
+    ...expressions.names.map((name) => makeChannel("expression", name, name)),
+    ...take.names.map((name) => makeChannel("curve", name, name)),
+  ].map((channel) => [channel.name, channel]));
   const columns = new Map(take.names.map((name, at) => [name, at]));
-  let shown = 0; // the row that the controls are of
+  let expressed = []; // curves with expressions, by row; forgotten when one of these changes
 
-  const active = (name) => {
-    const { held, amount, keys } = channels.get(name);
-    return held || amount !== 0 || keys.size > 0;
-  };
-  const anyOf = (group) => Object.keys(group).some(active);
+  const active = ({ held, amount, keys }) => held || amount !== 0 || keys.size > 0;
+  const of = (kind) => [...channels.values()].filter((channel) => channel.kind === kind);
+  const kinds = { head: of("head"), gaze: of("gaze"), expression: of("expression") };
+  const anyOf = (kind) => kinds[kind].some(active);
 
   /** The amount at a row: that of the keys around it, in proportion to time; without keys that of the slider. */
   function amountAt({ keys, amount }, row) {
@@ -33,32 +34,39 @@ function makeEdits(take, times, changed) {
     return keys.get(before) * (1 - share) + keys.get(after) * share;
   }
 
-  function mixed(name, row, tracked) {
-    if (!active(name)) return tracked;
+  function mixed(name, row, performed) {
     const channel = channels.get(name);
-    return channel.held ? amountAt(channel, row) : tracked + amountAt(channel, row);
+    if (!active(channel)) return performed;
+    return channel.held ? amountAt(channel, row) : performed + amountAt(channel, row);
   }
 
   // Curves, gaze and head at a row
 
   const tracked = (row, name) => take.value(row, columns.get(name));
 
+  /** A curve with the expressions, which come first. */
+  function performed(row, name) {
+    if (!anyOf("expression")) return tracked(row, name);
+    expressed[row] ??= expressions.over(take.names.map((curve) => tracked(row, curve)), kinds.expression.map((one) => amountAt(one, row)));
+    return expressed[row][columns.get(name)];
+  }
+
   const waysOf = (gaze, side) => (gaze === "gazeUp" ? ["Up", "Down"] : side === "Left" ? ["Out", "In"] : ["In", "Out"]);
 
-  /** Where an eye was tracked to look, -1 to 1: to the subject's left, or up. */
-  function trackedLook(row, gaze, side) {
-    const [there, back] = waysOf(gaze, side).map((way) => tracked(row, `eyeLook${way}${side}`));
+  /** Where an eye looks in the performance, -1 to 1: to the subject's left, or up. */
+  function performedLook(row, gaze, side) {
+    const [there, back] = waysOf(gaze, side).map((way) => performed(row, `eyeLook${way}${side}`));
     return there - back;
   }
 
   /** Where it looks with the edits. */
-  const look = (row, gaze, side) => clamp(mixed(gaze, row, trackedLook(row, gaze, side)), -1, 1);
+  const look = (row, gaze, side) => clamp(mixed(gaze, row, performedLook(row, gaze, side)), -1, 1);
 
   /** A curve with the edits of the gaze: both eyes go the same way. */
   function looked(row, name) {
     const [, way, side] = name.match(LOOK) ?? [];
     const gaze = way === "Up" || way === "Down" ? "gazeUp" : "gazeSide";
-    if (!way || !active(gaze)) return tracked(row, name);
+    if (!way || !active(channels.get(gaze))) return performed(row, name);
     const turned = look(row, gaze, side);
     return Math.max(waysOf(gaze, side)[0] === way ? turned : -turned, 0);
   }
@@ -73,7 +81,7 @@ function makeEdits(take, times, changed) {
 
   /** How the head is turned before the camera. */
   function rotation(row) {
-    if (!anyOf(HEAD)) return take.turn(row);
+    if (!anyOf("head")) return take.turn(row);
     const angles = anglesOf(take.turn(row));
     const [yaw, pitch, roll] = Object.keys(HEAD).map((name) => DEGREE * mixed(name, row, angles[name]));
     return new THREE.Quaternion().setFromEuler(new THREE.Euler(pitch, -yaw, -roll, "ZYX"));
@@ -92,7 +100,7 @@ function makeEdits(take, times, changed) {
 
   /** The edited curves, and the head's pose where that was edited, for a camera of a size and a focal length in pixels. */
   function table({ size, focal }) {
-    const head = anyOf(HEAD) ? ["yaw", "pitch", "roll", "scale", "tx", "ty"] : [];
+    const head = anyOf("head") ? ["yaw", "pitch", "roll", "scale", "tx", "ty"] : [];
     const lines = times.map((time, row) => {
       const pose = head.length ? poseOf(row, size, focal).map((number) => number.toFixed(3)) : [];
       return [row, time.toFixed(6), ...pose, ...take.names.map((name) => curve(row, name).toFixed(5))];
@@ -110,94 +118,71 @@ function makeEdits(take, times, changed) {
     return [yaw, pitch, roll, scale, (width - 1) / 2 + scale * origin.x, (height - 1) / 2 - scale * origin.y];
   }
 
-  // The controls
+  // Changes
 
-  function set(channel, amount) {
-    if (channel.keys.size) channel.keys.set(shown, amount);
-    else channel.amount = amount;
-    changed();
+  function change(channel, fields) {
+    Object.assign(channel, fields);
+    if (channel.kind === "expression") expressed = [];
   }
 
-  const clear = (channel) => Object.assign(channel, { held: false, amount: 0, keys: new Map() });
+  const clear = (channel) => change(channel, { held: false, amount: 0, keys: new Map() });
+
+  function set(channel, row, amount) {
+    change(channel, channel.keys.size ? { keys: new Map(channel.keys).set(row, amount) } : { amount });
+  }
 
   /** What the performance has of a channel at a row without the channel's own amount. */
-  function without({ name }, row) {
-    if (name in HEAD) return anglesOf(take.turn(row))[name];
-    return name in GAZE ? trackedLook(row, name, "Left") : looked(row, name);
+  function without({ kind, name }, row) {
+    if (kind === "head") return anglesOf(take.turn(row))[name];
+    if (kind === "gaze") return performedLook(row, name, "Left");
+    return kind === "curve" ? looked(row, name) : 0;
   }
 
   /** What it has with that. */
   function within(channel, row) {
     const value = mixed(channel.name, row, without(channel, row));
-    return channel.name in HEAD ? value : clamp(value, channel.curve ? 0 : -1, 1);
+    return channel.kind === "head" ? value : clamp(value, channel.kind === "gaze" ? -1 : 0, 1);
   }
 
-  /** Lets a channel count the other way; at its keys, or without any at the row that is shown, all stays as it is. */
-  function toggleHeld(channel) {
-    const counted = (row) => within(channel, row) - (channel.held ? without(channel, row) : 0);
-    const keys = new Map([...channel.keys.keys()].map((row) => [row, counted(row)]));
-    Object.assign(channel, { amount: counted(shown), keys, held: !channel.held });
-    changed();
+  /** Lets a channel count the other way; at its keys, or without any at a row, all stays as it is. */
+  function toggleHeld(channel, row) {
+    const counted = (at) => within(channel, at) - (channel.held ? without(channel, at) : 0);
+    const keys = new Map([...channel.keys.keys()].map((key) => [key, counted(key)]));
+    change(channel, { amount: counted(row), keys, held: !channel.held });
   }
 
-  function toggleKey(channel) {
-    const amount = amountAt(channel, shown);
-    if (!channel.keys.delete(shown)) channel.keys.set(shown, amount);
-    if (!channel.keys.size) channel.amount = amount;
-    changed();
+  function toggleKey(channel, row) {
+    const amount = amountAt(channel, row), keys = new Map(channel.keys);
+    if (!keys.delete(row)) keys.set(row, amount);
+    change(channel, keys.size ? { keys } : { keys, amount });
   }
 
-  /** A line of a label and the controls of a channel: slider, how it counts, and its key at the row that is shown. */
-  function line(label, name) {
-    const channel = channels.get(name), tags = ["div", "input", "button", "button"];
-    const [box, slider, mode, key] = tags.map((tag) => document.createElement(tag));
-    box.className = `line ${name in HEAD || name in GAZE ? "whole" : ""}`;
-    slider.type = "range";
-    slider.step = channel.most / 100;
-    slider.max = channel.most;
-    slider.setAttribute("aria-label", `Change ${name}`);
-    slider.title = "Double-click: as tracked";
-    slider.oninput = () => set(channel, Number(slider.value));
-    slider.ondblclick = () => { clear(channel); changed(); };
-    mode.title = "+ adds to the performance, = stands in its place";
-    mode.onclick = () => toggleHeld(channel);
-    key.textContent = "◆";
-    key.title = "A key at this frame; between keys the amount goes from one to the other";
-    key.onclick = () => toggleKey(channel);
-    box.append(label, slider, mode, key);
-    channel.parts = { slider, mode, key };
-    return box;
+  /** Puts one of the keys that a channel had elsewhere in time. */
+  function moveKey(name, had, from, to) {
+    const keys = new Map(had);
+    keys.delete(from);
+    change(channels.get(name), { keys: keys.set(to, had.get(from)) });
   }
 
-  /** The lines of the gaze and the head. */
-  const wholeLines = () => Object.entries({ ...HEAD, ...GAZE }).map(([name, title]) => {
-    const label = document.createElement("span");
-    label.textContent = title;
-    return line(label, name);
-  });
+  // All of it as a text, and back
 
-  /** Lets the controls be those of a row. */
-  function show(row) {
-    shown = row;
-    for (const channel of channels.values()) {
-      const { slider, mode, key } = channel.parts;
-      slider.min = channel.held && channel.curve ? 0 : -channel.most;
-      slider.value = amountAt(channel, row);
-      slider.classList.toggle("active", active(channel.name));
-      mode.textContent = channel.held ? "=" : "+";
-      key.setAttribute("aria-pressed", String(channel.keys.has(row)));
+  const state = () => JSON.stringify(Object.fromEntries([...channels.values()].filter(active)
+    .map(({ name, held, amount, keys }) => [name, { held, amount, keys: [...keys] }])));
+
+  function restore(text) {
+    for (const channel of channels.values()) clear(channel);
+    for (const [name, { held, amount, keys }] of Object.entries(JSON.parse(text))) {
+      if (channels.has(name) && Number.isFinite(amount)) change(channels.get(name), { held, amount, keys: new Map(keys) });
     }
   }
 
-  function reset() {
-    for (const channel of channels.values()) clear(channel);
-    changed();
-  }
-
   return {
-    apply, curve, line, reset, show, table, tracked, wholeLines,
-    any: () => [...channels.keys()].some(active),
-    changes: (name) => active(name) || (LOOK.test(name) && anyOf(GAZE)),
-    keys: (name) => [...channels.get(name).keys.keys()],
+    active, amountAt, apply, clear, curve, moveKey, restore, set, state, table, toggleHeld, toggleKey, tracked, within,
+    any: () => [...channels.values()].some(active),
+    channel: (name) => channels.get(name),
+    /** Whether a curve is not as it was tracked, because of its own channel or another one. */
+    changes: (name) => active(channels.get(name)) || (LOOK.test(name) && anyOf("gaze")) || anyOf("expression"),
+    list: () => [...channels.values()],
+    reset: () => { for (const channel of channels.values()) clear(channel); },
   };
 }

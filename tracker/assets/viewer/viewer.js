@@ -55,7 +55,30 @@
 
   // What is changed by hand, of the track alone
 
-  const edits = makeEdits(takes[0], times, () => show(shown));
+  const edits = makeEdits(takes[0], times, makeExpressions(data.expressions, names));
+  const steps = makeHistory(edits, `selftrack edits ${data.hash}`);
+  const resumed = steps.resume();
+  const sliders = makeSliders(edits, () => show(shown), stepDone);
+
+  /** After each of the user's changes. */
+  function stepDone() {
+    steps.commit();
+    $("edited").textContent = "edited";
+    showSteps();
+  }
+
+  function showSteps() {
+    $("undo").disabled = !steps.undoable();
+    $("redo").disabled = !steps.redoable();
+    $("edited").hidden = $("discard").disabled = !edits.any();
+    $("discard").hidden = !edits.any() && !document.body.classList.contains("editing");
+  }
+
+  function step(way) {
+    way();
+    show(shown);
+    showSteps();
+  }
 
   /** The value of a curve of a take at a row of it, as it is drawn. */
   const value = (one, row, name) => (one === takes[0] ? edits.curve(row, name) : one.value(row, one.names.indexOf(name)));
@@ -89,110 +112,11 @@
 
   // What is drawn
 
-  const VIEWS = { near: "Close-up", filmed: "As filmed", rig: "Your rig" };
-
-  function makeStage() {
-    const canvas = $("head"), plate = $("plate"), brush = plate.getContext("2d");
-    const renderer = new THREE.WebGLRenderer({ canvas, antialias: true, alpha: true });
-    const near = new THREE.PerspectiveCamera(20, 1, 0.01, 100);
-    const lights = new Map();
-    const orbits = { near: new THREE.OrbitControls(near, canvas), rig: null };
-    const centre = new THREE.Vector3();
-    const lenses = new Map(takes.map(({ camera }) => [camera, { angle: camera.fov, aspect: camera.aspect }]));
-    let view = "near", plated = false;
-
-    function lightOf(scene) {
-      if (!lights.has(scene)) {
-        const light = new THREE.DirectionalLight(0xffffff, 2.6);
-        scene.add(new THREE.HemisphereLight(0xffffff, 0x6a707c, 2.2), light, light.target);
-        lights.set(scene, light);
-      }
-      return lights.get(scene);
-    }
-
-    function render() {
-      const { clientWidth: width, clientHeight: height } = canvas;
-      if (!width || !height) return;
-      const scene = view === "rig" ? rig.scene : take.scene;
-      const camera = { near, filmed: take.camera, rig: rig?.camera }[view];
-      const light = lightOf(scene), target = view === "rig" ? rig.centre : centre;
-      renderer.setPixelRatio(devicePixelRatio);
-      renderer.setSize(width, height, false);
-      camera.aspect = width / height;
-      if (view === "filmed") { // all of the clip's frame stays in view
-        const { angle, aspect } = lenses.get(camera);
-        const grow = Math.max(1, aspect / camera.aspect);
-        camera.fov = 2 * Math.atan(Math.tan(angle * Math.PI / 360) * grow) * 180 / Math.PI;
-      }
-      camera.updateProjectionMatrix();
-      const reach = camera.position.distanceTo(target);
-      light.position.copy(camera.position)
-        .add(new THREE.Vector3(0.25, 0.4, 0.2).multiplyScalar(view === "filmed" ? 1 : reach).applyQuaternion(camera.quaternion));
-      light.target.position.copy(target);
-      renderer.render(scene, camera);
-      drawPlate(width, height);
-    }
-
-    /** The clip's frame behind the head, as the camera sees both. */
-    function drawPlate(width, height) {
-      const drawn = plated && view === "filmed" && video.videoWidth > 0;
-      plate.hidden = !drawn;
-      canvas.classList.toggle("over", drawn);
-      if (!drawn) return;
-      plate.width = width * devicePixelRatio;
-      plate.height = height * devicePixelRatio;
-      const scale = Math.min(plate.width / video.videoWidth, plate.height / video.videoHeight);
-      const [w, h] = [video.videoWidth * scale, video.videoHeight * scale];
-      brush.drawImage(video, (plate.width - w) / 2, (plate.height - h) / 2, w, h);
-    }
-
-    /** The close-up camera goes where the head goes. */
-    function follow() {
-      const position = take.head.getWorldPosition(new THREE.Vector3());
-      near.position.add(position.clone().sub(centre));
-      centre.copy(position);
-      orbits.near.target.copy(centre);
-      near.lookAt(centre);
-    }
-
-    function look(at) {
-      view = at;
-      if (view === "rig") {
-        orbits.rig?.dispose();
-        orbits.rig = new THREE.OrbitControls(rig.camera, canvas);
-        orbits.rig.target.copy(rig.centre);
-        orbits.rig.enablePan = false;
-        orbits.rig.update();
-        orbits.rig.addEventListener("change", render);
-      }
-      for (const [name, orbit] of Object.entries(orbits)) if (orbit) orbit.enabled = name === view;
-      canvas.classList.toggle("fixed", view === "filmed");
-      $("view").textContent = VIEWS[view];
-      $("plate-on").setAttribute("aria-pressed", String(plated && view === "filmed"));
-      render();
-    }
-
-    take.show(times[0]);
-    take.head.getWorldPosition(centre);
-    near.position.copy(centre).addScaledVector(centre.clone().normalize(), -0.85); // along the clip's line of sight
-    orbits.near.enablePan = false;
-    orbits.near.target.copy(centre);
-    orbits.near.update();
-    orbits.near.addEventListener("change", render);
-    $("view").onclick = () => {
-      const views = rig ? ["near", "filmed", "rig"] : ["near", "filmed"];
-      look(views[(views.indexOf(view) + 1) % views.length]);
-    };
-    $("plate-on").onclick = () => {
-      plated = view !== "filmed" || !plated;
-      look("filmed");
-    };
-    return { render, follow, look, view: () => view };
-  }
+  take.show(times[0]);
 
   function stageOrMessage() {
     try {
-      return makeStage();
+      return makeStage(takes, () => ({ take, rig }), video);
     } catch (error) {
       $("no-head").textContent = "The head needs WebGL, which this browser does not offer.";
       $("no-head").hidden = false;
@@ -230,7 +154,8 @@
     curve.button.style.setProperty("--colour", curve.colour ?? "#5b6474");
   }
 
-  $("list").append(...edits.wholeLines());
+  $("list").append(...sliders.section("Head and gaze", "head", "gaze"), ...sliders.section("Expressions", "expression"));
+  $("list").append(Object.assign(document.createElement("h2"), { textContent: "Curves" }));
   for (const curve of curves) {
     curve.button = document.createElement("button");
     curve.button.className = "curve";
@@ -238,71 +163,33 @@
     parts[1].textContent = curve.name;
     curve.button.append(...parts);
     curve.button.onclick = () => { toggleCurve(curve, !curve.colour); drawPlot(); };
-    $("list").append(edits.line(curve.button, curve.name));
+    $("list").append(sliders.line(edits.channel(curve.name), curve.button));
     toggleCurve(curve, false);
   }
   for (const curve of curves.slice(0, 6)) toggleCurve(curve, true);
 
-  const plot = $("plot"), pen = plot.getContext("2d"), pad = { left: 34, right: 12, top: 12, bottom: 22 };
-  const span = Math.max(times[last] - times[0], 1e-6);
-  const plotX = (time) => pad.left + (time - times[0]) / span * (plot.clientWidth - pad.left - pad.right);
-  const plotY = (v) => pad.top + (1 - v) * (plot.clientHeight - pad.top - pad.bottom);
+  const plot = makePlot($("plot"), times, ok);
 
   function drawPlot() {
-    const { clientWidth: width, clientHeight: height } = plot;
-    plot.width = width * devicePixelRatio;
-    plot.height = height * devicePixelRatio;
-    pen.scale(devicePixelRatio, devicePixelRatio);
-    pen.font = "11px system-ui, sans-serif";
-    drawGrid(width, height);
-    for (const curve of curves.filter((c) => c.colour)) drawCurve(curve);
-    pen.fillStyle = "#e6e9ef";
-    pen.fillRect(plotX(times[shown]) - 0.75, pad.top - 4, 1.5, height - pad.top - pad.bottom + 8);
-  }
-
-  function drawGrid(width, height) {
-    pen.fillStyle = "rgb(245 101 101 / .14)"; // frames without a face
-    for (let row = 0; row <= last; row++) {
-      const end = row < last ? times[row + 1] : times[row];
-      if (!ok[row]) pen.fillRect(plotX(times[row]), pad.top, plotX(end) - plotX(times[row]) + 0.5, height - pad.top - pad.bottom);
-    }
-    pen.fillStyle = "#8b93a3";
-    pen.strokeStyle = "#262b34";
-    pen.lineWidth = 1;
-    pen.textAlign = "right";
-    for (const v of [0, 0.5, 1]) {
-      line([[pad.left, plotY(v)], [width - pad.right, plotY(v)]]);
-      pen.fillText(String(v), pad.left - 7, plotY(v) + 4);
-    }
-    pen.textAlign = "center";
-    const step = [0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300, 600, 1800].find((s) => plotX(times[0] + s) - pad.left > 70) ?? 3600;
-    for (let k = Math.ceil(times[0] / step); k * step <= times[last] + 1e-9; k++) {
-      line([[plotX(k * step), pad.top], [plotX(k * step), height - pad.bottom]]);
-      pen.fillText(`${+(k * step).toFixed(2)} s`, Math.min(plotX(k * step), width - 18), height - 6);
-    }
+    const drawn = curves.filter((curve) => curve.colour);
+    plot.draw(shown, drawn.flatMap(linesOf), [...keysOnAxis(), ...drawn.flatMap(keysOf)]);
   }
 
   /** The shown take's curve, and as dashes the other one's, and what was tracked where that was changed. */
-  function drawCurve(curve) {
-    const drawn = takes.map((one) => [one === take, (time) => value(one, one.row(time), curve.name)]);
-    if (edits.changes(curve.name)) drawn.push([false, (time) => edits.tracked(takes[0].row(time), curve.name)]);
-    pen.strokeStyle = pen.fillStyle = curve.colour;
-    pen.lineJoin = "round";
-    for (const [whole, at] of drawn) {
-      pen.setLineDash(whole ? [] : [4, 4]);
-      pen.lineWidth = whole ? 1.6 : 1;
-      line(Array.from(times, (time) => [plotX(time), plotY(at(time))]));
-    }
-    pen.setLineDash([]);
-    for (const row of edits.keys(curve.name)) {
-      pen.fillRect(plotX(times[row]) - 3, plotY(edits.curve(row, curve.name)) - 3, 6, 6);
-    }
+  function linesOf({ name, colour }) {
+    const lines = takes.map((one) => ({ colour, dashed: one !== take, at: (time) => value(one, one.row(time), name) }));
+    if (edits.changes(name)) lines.push({ colour, dashed: true, at: (time) => edits.tracked(takes[0].row(time), name) });
+    return lines;
   }
 
-  function line(points) {
-    pen.beginPath();
-    for (const [x, y] of points) pen.lineTo(x, y);
-    pen.stroke();
+  const rowsOf = (name) => [...edits.channel(name).keys.keys()];
+  const keysOf = ({ name, colour }) => rowsOf(name).map((row) => ({ name, row, colour, value: edits.curve(row, name) }));
+
+  /** The keys of what has no line in the plot. */
+  function keysOnAxis() {
+    const lined = new Set(curves.filter((curve) => curve.colour).map(({ name }) => name));
+    const others = edits.list().filter(({ name }) => !lined.has(name));
+    return others.flatMap(({ name }) => rowsOf(name).map((row) => ({ name, row, colour: "#ffd166", value: null })));
   }
 
   // What is shown
@@ -315,8 +202,7 @@
     take.show(times[row]);
     if (take === takes[0]) edits.apply(own);
     driveRig(own);
-    edits.show(row);
-    $("edited").hidden = !edits.any();
+    sliders.show(row);
     stage.follow();
     stage.render();
     drawPlot();
@@ -411,6 +297,8 @@
   let clock = freeClock();
   $("scrub").max = last;
   show(0);
+  if (resumed) $("edited").textContent = "edits of your last visit";
+  showSteps();
   const problem = await openVideo();
   $("no-video").textContent = problem;
   $("no-video").hidden = !problem;
@@ -438,10 +326,17 @@
     if (file) useRig(file);
   });
   $("edit").onclick = () => {
-    $("edit").setAttribute("aria-pressed", String($("below").classList.toggle("editing")));
-    drawPlot();
+    $("edit").setAttribute("aria-pressed", String(document.body.classList.toggle("editing")));
+    showSteps();
+    show(shown);
   };
-  $("reset").onclick = edits.reset;
+  $("undo").onclick = () => step(steps.undo);
+  $("redo").onclick = () => step(steps.redo);
+  $("discard").onclick = () => {
+    edits.reset();
+    stepDone();
+    show(shown);
+  };
   $("save").onclick = () => {
     const link = document.createElement("a");
     link.href = URL.createObjectURL(new Blob([edits.table(data)], { type: "text/csv" }));
@@ -453,19 +348,49 @@
   video.onclick = toggle;
   $("scrub").oninput = (event) => go(Number(event.target.value));
   $("speed").onchange = () => clock.speed();
-  const scrubPlot = (event) => {
-    const share = (event.offsetX - pad.left) / (plot.clientWidth - pad.left - pad.right);
-    go(rowAt(times[0] + clamp(share, 0, 1) * span));
+  const canvas = $("plot");
+  let grasped = null; // the key that is being moved: of which channel, where from, and all of its keys then
+  const editing = () => document.body.classList.contains("editing");
+  const plotTo = (event) => go(rowAt(plot.timeAt(event.offsetX)));
+
+  function moveKey(event) {
+    const time = plot.timeAt(event.offsetX), before = rowAt(time), after = Math.min(before + 1, last);
+    const row = times[after] - time < time - times[before] ? after : before;
+    edits.moveKey(grasped.name, grasped.had, grasped.from, row);
+    go(row);
+  }
+
+  canvas.onpointerdown = (event) => {
+    canvas.setPointerCapture(event.pointerId);
+    const key = editing() && plot.keyAt(event.offsetX, event.offsetY);
+    grasped = key ? { name: key.name, from: key.row, had: edits.channel(key.name).keys } : null;
+    if (key) go(key.row); else plotTo(event);
   };
-  plot.onpointerdown = (event) => { plot.setPointerCapture(event.pointerId); scrubPlot(event); };
-  plot.onpointermove = (event) => { if (event.buttons) scrubPlot(event); };
+  canvas.onpointermove = (event) => {
+    const key = editing() && plot.keyAt(event.offsetX, event.offsetY);
+    canvas.classList.toggle("key", !!key);
+    canvas.title = key ? `Key of ${key.name}: drag it in time` : "";
+    if (!event.buttons) return;
+    if (grasped) moveKey(event); else plotTo(event);
+  };
+  canvas.onlostpointercapture = () => {
+    if (grasped) stepDone();
+    grasped = null;
+  };
   addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const step = event.shiftKey ? 10 : 1;
+    if (event.ctrlKey || event.metaKey) {
+      const way = { z: event.shiftKey ? steps.redo : steps.undo, y: steps.redo }[event.key.toLowerCase()];
+      if (!way || event.altKey) return;
+      event.preventDefault();
+      step(way);
+      return;
+    }
+    if (event.altKey) return;
+    const frames = event.shiftKey ? 10 : 1;
     const actions = {
       " ": toggle,
-      ArrowLeft: () => go(shown - step),
-      ArrowRight: () => go(shown + step),
+      ArrowLeft: () => go(shown - frames),
+      ArrowRight: () => go(shown + frames),
       Home: () => go(0),
       End: () => go(last),
       b: otherTake,
@@ -481,6 +406,7 @@
   window.viewer = {
     names, times, play, problem, useRig,
     table: () => edits.table(data),
+    keys: () => plot.places(),
     pause: () => clock.pause(),
     playing: () => clock.playing(),
     time: () => times[shown],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import html
 import json
 import re
@@ -11,9 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+import numpy as np
+
 from selftrack.errors import UserError
 from selftrack.io import file_hash
 from selftrack.tracker.export.options import ExportOptions
+from selftrack.tracker.export.presets import page_arithmetic
 from selftrack.tracker.export.registry import Need, exporter, require
 from selftrack.tracker.export.scenes.glb import glb_bytes
 from selftrack.tracker.geometry.camera import focal_length
@@ -22,11 +26,12 @@ if TYPE_CHECKING:
     from selftrack.tracker.results.track_file import Track
 
 ASSETS = Path(__file__).parents[2] / "assets" / "viewer"
+SCRIPTS = ("rig", "stage", "expressions", "edits", "history", "sliders", "plot", "viewer")
 EMBEDDED = 30_000_000
 """Bytes up to which the clip is put into the page; a longer one is referred to by its relative path."""
 
 
-@exporter("viewer", "viewer.html", needs=[Need.BLENDSHAPES], focal=True, takes=["against"])
+@exporter("viewer", "viewer.html", needs=[Need.BLENDSHAPES, Need.ARKIT_CURVES], focal=True, takes=["against"])
 def export_viewer(track: Track, path: Path, options: ExportOptions) -> None:
     """Write one HTML page; the head in it is the .glb of the same options, and so is that of the other track.
 
@@ -45,6 +50,8 @@ def export_viewer(track: Track, path: Path, options: ExportOptions) -> None:
         "clip": reference,
         "size": track.size,
         "focal": focal_length(track, options.focal),
+        "hash": _hash(track),
+        "expressions": page_arithmetic(),
         "title": home.name if (home := options.home or options.folder) else "this track",
     }
     against = b""
@@ -59,12 +66,16 @@ def export_viewer(track: Track, path: Path, options: ExportOptions) -> None:
         "AGAINST": base64.b64encode(against).decode(),
         "CLIP": base64.b64encode(content).decode(),
         "THREE": (ASSETS / "three.min.js").read_text(encoding="utf-8"),
-        "RIG": (ASSETS / "rig.js").read_text(encoding="utf-8"),
-        "EDITS": (ASSETS / "edits.js").read_text(encoding="utf-8"),
-        "SCRIPT": (ASSETS / "viewer.js").read_text(encoding="utf-8"),
     }
+    parts |= {name.upper(): (ASSETS / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS}
     page = (ASSETS / "page.html").read_text(encoding="utf-8")
     path.write_text(re.sub("%%([A-Z]+)%%", lambda match: parts[match[1]], page), encoding="utf-8")
+
+
+def _hash(track: Track) -> str:
+    """SHA-256 in hex of what edits are laid over: the page keeps them in the browser by this name."""
+    moved = (track.times, track.curve_values, track.H_image)
+    return hashlib.sha256(b"".join(np.ascontiguousarray(values).tobytes() for values in moved)).hexdigest()
 
 
 def _other(track: Track, folder: Path) -> Track:

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from selftrack.adapt.clip import Clip
-from selftrack.adapt.held_out import held_out_error
-from selftrack.adapt.model import Prediction
+from selftrack.adapt.frames.clip import Clip
+from selftrack.adapt.learning.held_out import held_out_error
+from selftrack.adapt.learning.model import Prediction
+from selftrack.adapt.learning.trainer import AdaptConfig, Trainer
 from selftrack.adapt.terms import texture
-from selftrack.adapt.trainer import AdaptConfig, Trainer
 from selftrack.errors import UserError
 from selftrack.tracker.network.i2znet import I2ZNet
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from selftrack.adapt.clip import Clip
-from selftrack.adapt.loop import Adaptation
-from selftrack.adapt.trainer import AdaptConfig, Trainer
+from selftrack.adapt.frames.clip import Clip
+from selftrack.adapt.learning.loop import Adaptation
+from selftrack.adapt.learning.trainer import AdaptConfig, Trainer
 from selftrack.errors import UserError
 from selftrack.tracker.network.i2znet import I2ZNet
 

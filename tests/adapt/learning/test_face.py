@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from selftrack.adapt.face import Face
+from selftrack.adapt.learning.face import Face
 from selftrack.decoders.base import SurfacePoints
 from selftrack.decoders.head.model import load_head
 

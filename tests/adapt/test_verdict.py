@@ -1,4 +1,4 @@
-"""What is compared of held-out errors, and when adaptation has helped."""
+"""When adaptation has helped, by held-out errors."""
 
 from __future__ import annotations
 
@@ -7,20 +7,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from selftrack.adapt import run
-from selftrack.adapt.held_out import HeldOut
-from selftrack.adapt.trainer import AdaptConfig, Tracked
+from selftrack.adapt import verdict
+from selftrack.adapt.learning.held_out import HeldOut
+from selftrack.adapt.learning.trainer import AdaptConfig, Tracked
 
 BEFORE = HeldOut(skin=0.5, texture=0.01, landmarks=1.0)
-
-
-def test_ratios_leave_the_landmarks_out() -> None:
-    np.testing.assert_allclose(HeldOut(0.25, 0.012, 9.0).relative_to(BEFORE), [0.5, 1.2])
-
-
-def test_what_was_not_known_does_not_count_and_what_is_lost_is_infinitely_worse() -> None:
-    ratios = HeldOut(0.4, np.nan, 1.0).relative_to(HeldOut(np.nan, 0.01, 1.0))
-    assert np.isnan(ratios[0]) and ratios[1] == np.inf
 
 
 @pytest.mark.parametrize(
@@ -39,12 +30,12 @@ def test_adaptation_helped_if_better_on_average_and_neither_much_worse(
     """Of a personal model, which has no key frames."""
     unadapted, tracked = (Tracked(name, None) for name in ("before", "after"))
     errors = {"before": BEFORE, "after": HeldOut(skin, texture, 1.0)}
-    assert run.judge(ended(monkeypatch, errors, unadapted, unadapted), tracked).kept is kept
+    assert verdict.judge(ended(monkeypatch, errors, unadapted, unadapted), tracked).kept is kept
 
 
 def ended(monkeypatch: pytest.MonkeyPatch, errors: dict[str, HeldOut], unadapted: Tracked, keyed: Tracked) -> object:
     """A run that has ended; errors are by what is said of the frames."""
-    monkeypatch.setattr(run, "held_out_error", lambda trainer, rows, windows, tracked: errors[tracked.said])
+    monkeypatch.setattr(verdict, "held_out_error", lambda trainer, rows, windows, tracked: errors[tracked.said])
     rows = dict.fromkeys(("select_rows", "report_rows", "held_rows"))
     trainer = SimpleNamespace(unadapted=unadapted, keyed=keyed, **rows)
     return SimpleNamespace(trainer=trainer, windows=[], best_step=50, step=100, config=AdaptConfig(worse=0.1))
@@ -65,6 +56,6 @@ def test_the_network_is_used_where_it_gains_on_key_frames(
     keyed = HeldOut(0.4, 0.01, 1.0)
     errors = {"before": BEFORE, "keyed": keyed, "network": network}
     after = ended(monkeypatch, errors, Tracked("before", None), Tracked("keyed", None, "keys"))
-    verdict = run.judge(after, Tracked("network", None, "keys"))
-    assert verdict.trained is trained and verdict.kept is kept
-    assert verdict.after is (network if trained else keyed)
+    judged = verdict.judge(after, Tracked("network", None, "keys"))
+    assert judged.trained is trained and judged.kept is kept
+    assert judged.after is (network if trained else keyed)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from selftrack.adapt.clip import Clip
+from selftrack.adapt.frames.clip import Clip
 from selftrack.decoders.base import Decoder
 from selftrack.tracker.geometry.pose import project, to_image
 from selftrack.tracker.network.i2znet import I2ZNet

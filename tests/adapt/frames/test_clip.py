@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from selftrack.adapt.clip import ClipConfig, Pixels, _Shots, chosen_rows, read_clip
-from selftrack.adapt.model import Adapted
+from selftrack.adapt.frames.clip import ClipConfig, Pixels, _Shots, chosen_rows, read_clip
+from selftrack.adapt.learning.model import Adapted
 from selftrack.tracker.clips.config import TrackConfig, load_model, open_clip
 from selftrack.tracker.geometry.crop import warp
 from selftrack.tracker.network.i2znet import I2ZNet, to_tensor

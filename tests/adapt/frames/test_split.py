@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from selftrack.adapt.split import split_rows
+from selftrack.adapt.frames.split import split_rows
 from selftrack.tracker.results.skin_points import SkinPointConfig
 
 STEP = 1 / 30

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from selftrack.adapt.clip import Clip
+from selftrack.adapt.frames.clip import Clip
 
 if TYPE_CHECKING:
-    from selftrack.adapt.trainer import AdaptConfig
+    from selftrack.adapt.learning.trainer import AdaptConfig
 
 
 class Batch(NamedTuple):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from selftrack.adapt.model import Prediction
+from selftrack.adapt.learning.model import Prediction
 from selftrack.adapt.terms.context import ClipContext, upright
 from selftrack.adapt.terms.texture import match_exposure
 from selftrack.decoders.base import Decoder

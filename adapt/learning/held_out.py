@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from selftrack.adapt.learning.trainer import Tracked, Trainer
 from selftrack.adapt.terms.texture import match_exposure, texture_difference, weighted_mean
-from selftrack.adapt.trainer import Tracked, Trainer
 from selftrack.decoders.mesh.unwrap import confidence
 from selftrack.tracker.geometry.pose import project
 from selftrack.tracker.results.skin_points import Window, skin_error

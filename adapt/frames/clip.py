@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from selftrack.adapt.split import EVERY, Split, block_length, split_rows
+from selftrack.adapt.frames.split import EVERY, Split, block_length, split_rows
 from selftrack.errors import NoFaceError, TooLittleError, UserError
 from selftrack.tracker.geometry import crop as crops
 from selftrack.tracker.geometry.crop import CropStabiliser, inter_ocular

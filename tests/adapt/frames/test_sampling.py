@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from selftrack.adapt.sampling import lags
-from selftrack.adapt.trainer import AdaptConfig
+from selftrack.adapt.frames.sampling import lags
+from selftrack.adapt.learning.trainer import AdaptConfig
 
 
 @pytest.mark.parametrize(

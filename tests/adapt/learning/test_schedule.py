@@ -2,7 +2,7 @@
 
 import pytest
 
-from selftrack.adapt.schedule import warmup_cosine
+from selftrack.adapt.learning.schedule import warmup_cosine
 
 
 def test_it_rises_linearly_then_falls_as_half_a_cosine() -> None:

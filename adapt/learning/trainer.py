@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from selftrack.adapt.clip import Clip, ClipConfig
-from selftrack.adapt.face import Face
-from selftrack.adapt.model import Adapted, Prediction
-from selftrack.adapt.sampling import Batch, Sampler, frame_groups, lags
-from selftrack.adapt.state import State, renew_state
+from selftrack.adapt.frames.clip import Clip, ClipConfig
+from selftrack.adapt.frames.sampling import Batch, Sampler, frame_groups, lags
+from selftrack.adapt.learning.face import Face
+from selftrack.adapt.learning.model import Adapted, Prediction
+from selftrack.adapt.learning.state import State, renew_state
 from selftrack.adapt.terms import TERMS, ClipContext, StepContext
 from selftrack.adapt.terms.registry import complete_settings, complete_weights
 from selftrack.decoders.base import Decoder
@@ -25,7 +25,8 @@ from selftrack.tracker.geometry.pose import through
 from selftrack.tracker.network.i2znet import I2ZNet
 from selftrack.tracker.refinement.flow import View
 from selftrack.tracker.refinement.keys import KeyFrames
-from selftrack.tracker.refinement.refiner import Refined, Refiner
+from selftrack.tracker.refinement.observation import Refined
+from selftrack.tracker.refinement.refiner import Refiner
 from selftrack.tracker.refinement.sequence import Refinement
 from selftrack.tracker.refinement.subject import Subject, find_subject
 from selftrack.tracker.results.skin_points import frame_step

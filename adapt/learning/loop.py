@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from selftrack.adapt import checkpoint
-from selftrack.adapt.held_out import HeldOut, held_out_error
-from selftrack.adapt.schedule import warmup_cosine
-from selftrack.adapt.trainer import State, Trainer
+from selftrack.adapt.learning.held_out import HeldOut, held_out_error
+from selftrack.adapt.learning.schedule import warmup_cosine
+from selftrack.adapt.learning.trainer import State, Trainer
 from selftrack.io import uninterrupted
 from selftrack.tracker.results.skin_points import Window
 

@@ -1,0 +1,1 @@
+"""What adaptation learns, from what, and how: the model, the sum of its terms, the loop."""
