@@ -146,6 +146,8 @@ class MeshPainter:
         fragments = rasterize(moved, self.faces, (rows, columns))
         seen = fragments.face_index.flatten()
         drawn = ((seen >= 0) & self.shown[seen]).nonzero()[:, 0]
+        if not len(drawn):
+            return None
         pixels = Fragments(*(values.flatten(0, 2).index_select(0, drawn)[None, None] for values in fragments))
         colour, alpha = self._shade(moved, pixels)
         if doubts is not None and doubts.any():

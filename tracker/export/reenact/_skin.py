@@ -1,0 +1,89 @@
+"""The texture of a photo's head: what the photo shows, and of eyes, teeth and mouth also what it does not."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from selftrack.decoders.base import Decoder
+from selftrack.decoders.landmarks import LEFT_IRIS, RIGHT_IRIS
+from selftrack.decoders.mesh.unwrap import confidence, sample, scatter, surface, texel_map
+from selftrack.tracker.results.texture import EYES, INNER, SHADE, SKIN, TEETH, match, texels_of
+
+SIDE = 1024
+"""Of the texture in texels."""
+_LEAST = 0.2  # cosine of the incident angle below which a texel is not read
+_RASTER = 768  # pixels of the z-buffer: a quarter of a millimetre each, as fine as the edges of the lids
+_RIM = 0.0012  # metres from lids and lips, within which a photo shows lashes and shadow
+_WIDTH = 0.0004  # metres, of a ring around the middle of an iris, of which each has a colour of its own
+_FEW = 30  # texels of a ring that are seen at least
+
+
+def photo_texture(head: Decoder, image: np.ndarray, vertices: np.ndarray) -> Tensor:
+    """Unwrap a photo (H,W,3) uint8 that shows the head with vertices (V,3) in its pixels.
+
+    What is hidden of an eye is as what is seen at the same distance from its middle, and else as the mean head in the
+    colours of the photo.
+
+    Returns:
+        (3,T,T), RGB in 0..1.
+    """
+    shown = torch.from_numpy(vertices)[None]
+    generic = functional.interpolate(head.mean_texture[None], (SIDE, SIDE), mode="bilinear", antialias=True)[0]
+    every = texel_map(head, SIDE, torch.ones(1, 1, dtype=torch.bool))
+    weights = confidence(shown, head.faces, every, image.shape[:2], _LEAST, _RASTER)
+    pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
+    observed = scatter(sample(pixels, surface(shown, every)[..., :2]), every)[0]
+    seen = scatter(weights[None], every)[0, 0] > 0
+    skin, eyes, teeth, inner = (texels_of(head, parts, SIDE) for parts in (SKIN, EYES, TEETH, INNER))
+    filled = match(generic, observed, seen & skin & ~(eyes | teeth | inner), skin)
+    for parts, share in SHADE:
+        filled = torch.where(texels_of(head, parts, SIDE) & ~skin, share * filled, filled)
+    distance, size = _from_middle(head), _texel_size(head)
+    filled = torch.where(eyes, _ringed(filled, observed, distance, eyes & (_within(seen & eyes, size) == 1)), filled)
+    keep = torch.where(eyes | teeth, _within(seen & (eyes | teeth), size), (seen & skin).float())
+    return filled + keep * (observed - filled)
+
+
+def _within(mask: Tensor, size: float) -> Tensor:
+    """How far inside of a mask (T,T) its texels of a size in metres lie, 0..1: 1 from `_RIM` on."""
+    distance = cv2.distanceTransform(mask.numpy().astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
+    return torch.from_numpy(distance * size / _RIM).clamp(max=1)
+
+
+def _texel_size(head: Decoder) -> float:
+    """The side of an eye's texel in metres, of the mean head."""
+    eyes = torch.isin(head.face_parts, torch.tensor([head.part_names.index(name) for name in EYES]))
+    a, b, c = head.mean[head.faces[eyes]].unbind(1)
+    u, v, w = head.uvs[head.uv_faces[eyes]].unbind(1)
+    areas = torch.linalg.cross(b - a, c - a).norm(dim=1), ((v - u)[:, 0] * (w - u)[:, 1] - (v - u)[:, 1] * (w - u)[:, 0])
+    return float((areas[0].sum() / areas[1].abs().sum()).sqrt()) / SIDE
+
+
+def _from_middle(head: Decoder) -> Tensor:
+    """Distance (T,T) in metres of the texels of both eyes from the middle of their iris, 0 elsewhere."""
+    points = head.landmarks478(head.mean[None])[0]
+    out = torch.zeros(SIDE, SIDE)
+    for name, iris in zip(EYES, (LEFT_IRIS, RIGHT_IRIS), strict=True):
+        texels = texel_map(head, SIDE, texels_of(head, (name,), SIDE))
+        out += scatter((surface(head.mean[None], texels) - points[iris]).norm(dim=-1)[None], texels)[0, 0]
+    return out
+
+
+def _ringed(filled: Tensor, observed: Tensor, distance: Tensor, seen: Tensor) -> Tensor:
+    """A texture (3,T,T) in which a colour depends on the distance (T,T) from an iris' middle alone: the median of what
+    is observed (3,T,T) there where it is seen (T,T); `filled` (3,T,T) if too little is."""
+    ring = (distance / _WIDTH).long()
+    colours = {}
+    for number in ring[seen].unique().tolist():
+        of_ring = observed[:, seen & (ring == number)]
+        if of_ring.shape[1] >= _FEW:
+            colours[number] = of_ring.median(1).values.numpy()
+    if not colours:
+        return filled
+    at = (distance / _WIDTH - 0.5).numpy()
+    profile = np.stack(list(colours.values()), 1)
+    return torch.from_numpy(np.stack([np.interp(at, list(colours), one) for one in profile])).float()
