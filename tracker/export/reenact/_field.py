@@ -14,17 +14,30 @@ import numpy as np
 import torch
 
 from selftrack.decoders.base import Decoder
+from selftrack.decoders.landmarks import BROWS, EYE_CONTOURS, LIPS, NOSE_TIP
 from selftrack.decoders.mesh.normals import vertex_normals
 from selftrack.decoders.mesh.rasterizer import interpolate, rasterize
+from selftrack.tracker.export.reenact._mouth import OF_MOUTH, biting_edge, seated, teeth
 from selftrack.tracker.geometry.pose import project, rotation
+from selftrack.tracker.results.texture import EYES
 
 _NODES = 60_000  # of the grid at most
 _MARGIN = 0.8  # of the head's height, by which the grid goes beyond the head
+_EVEN = 0.5  # cosine to the view from which a node's depth counts
 _FACING = 0.3  # cosine to the view from which a node moves as the mesh does; beyond, the outline is another's
 _HAIR = 0.16  # of the head's height, which turns with it around it
 _NECK = 0.55  # of the head's height below its middle, where the body begins, which stays
 _BORDER = 0.08  # of the head's height, in which what is left of the movement ends at the grid's border
-_REACH = 0.12  # of the head's height, in which an expression's movement falls to 1/e outside of the face
+_REACH = 0.3  # of the head's height, in which an expression's movement falls to 1/e outside of the face
+_SKIN, _UPPER, _LOWER = 0, 1, 2  # what nodes show: all else; eyes and upper teeth; the lower half of the mouth's inside
+_WHOLE, _TORN = 1.15, 1.5  # how much longer triangles may get of which the inside of the mouth is shown, and not at all
+_OWN = 0.005  # metres below the mesh's upper teeth, down to where what a photo shows is taken for upper teeth
+_BEHIND = 0.15  # of the head's height, by which lids and lips pass before what is inside
+
+
+_FEATURES = (*(point for part in (*EYE_CONTOURS, *BROWS) for point in part), *LIPS, NOSE_TIP)
+"""Points whose convex hull moves as the mesh does, however it lies: lids, nose and lips."""
+IN_SOCKET = (*EYES, "cavity_left", "cavity_right")
 
 
 class Harmonic:
@@ -65,6 +78,8 @@ class Moved(NamedTuple):
     """The part of the picture that moves."""
     places: np.ndarray
     """(h,w,2) float32, x and y in the photo of its pixels."""
+    kept: np.ndarray
+    """(h,w) float32 in 0..1, 1 where the photo's own teeth are seen."""
 
 
 class Field:
@@ -83,7 +98,7 @@ class Field:
             size: (H,W) of the photo.
         """
         self._inverse_distance = inverse_distance
-        vertices = project(geometry[None], pose[None], inverse_distance)
+        vertices = project(seated(head, geometry)[None], pose[None], inverse_distance)
         box = vertices[0, :, :2].numpy()
         self._unit = float(np.ptp(box[:, 1]))
         low = np.maximum(np.floor(box.min(0) - _MARGIN * self._unit), 0)
@@ -95,6 +110,7 @@ class Field:
         self._nodes = self._lattice()
         self._look(head, geometry, pose, vertices)
         self._triangles = _triangles(*self._counts.tolist())
+        self._of_mouth = torch.from_numpy(self._mouth)[self._triangles].any(1)
 
     def __call__(self, geometry: torch.Tensor, pose: torch.Tensor) -> Moved:
         """Move the photo to the face of another geometry (V,3) under another pose (6,) in it."""
@@ -105,11 +121,22 @@ class Field:
         at = torch.from_numpy(self._nodes - self._low).float()
         places = interpolate(at, self._triangles, fragments)[0].numpy() + self._low.astype(np.float32)
         seen = (fragments.face_index[0] >= 0).numpy()
+        kept = self._kept(moved[:, :2])[fragments.face_index[0].clamp(min=0)].numpy() * seen
         if not seen.all():
             own = np.stack(np.meshgrid(*(np.arange(n) for n in self._shape_in_pixels()[::-1])), -1) + self._low
             places[~seen] = own[~seen]
         rows, columns = (slice(int(a), int(b) + 1) for a, b in zip(self._low[::-1], self._high[::-1], strict=True))
-        return Moved(rows, columns, places.astype(np.float32))
+        return Moved(rows, columns, places.astype(np.float32), cv2.blur(kept.astype(np.float32), (3, 3)))
+
+    def _kept(self, moved: torch.Tensor) -> torch.Tensor:
+        """How far the triangles (F,) show what the photo has of the inside of the mouth, 0..1: not where they are drawn
+        out by nodes (N,2) that go apart."""
+        longest = [
+            (at[self._triangles] - at[self._triangles.roll(1, 1)]).norm(dim=-1).amax(1)
+            for at in (moved, torch.from_numpy(self._nodes).float())
+        ]
+        stretch = longest[0] / longest[1]
+        return self._of_mouth * ((_TORN - stretch) / (_TORN - _WHOLE)).clamp(0, 1)
 
     def moved_nodes(self, geometry: torch.Tensor, pose: torch.Tensor) -> np.ndarray:
         """Place the nodes (N,3): x, y and depth in pixels, larger = farther."""
@@ -118,8 +145,11 @@ class Field:
         acting = project(geometry[None], pose[None], self._inverse_distance)[0]
         still = project(self._geometry[None], pose[None], self._inverse_distance)[0]
         expression = self._spread(self._at_known((acting - still).numpy()))
+        expression[self._inside > 0] = 0  # eyes and upper teeth sit in the skull
+        expression[self._inside == _LOWER] = (acting - still)[self._lower_teeth].mean(0).numpy()
         moved = self._start + self._end[:, None] * (self._with[:, None] * with_head + expression)
         moved[:, 2] += (1 - self._with) * self._unit  # the background lies behind
+        moved[:, 2] += self._inside * _BEHIND * self._unit
         return moved
 
     def _shape_in_pixels(self) -> tuple[int, int]:
@@ -139,13 +169,25 @@ class Field:
         of_head = (head.face_parts[index.clamp(min=0)] == head.part_names.index("head")) & (index >= 0)
         normals = vertex_normals(geometry[None], head.faces)[0] @ rotation(pose[1:4]).T
         facing = -interpolate(normals[None, :, 2:], head.faces, seen)[0, ..., 0]
-        known = (of_head & (facing > _FACING)).numpy()
+        features = head.landmarks478.subset(_FEATURES)(vertices)[0, :, :2].numpy()
+        hull = cv2.convexHull(np.float32((features - self._low) / self._step)).round().astype(np.int32)
+        inner = cv2.fillConvexPoly(np.zeros((rows, columns), np.uint8), hull, 1) > 0
+        known = of_head.numpy() & (inner | (facing > _FACING).numpy())
         self._corners = head.faces[index[torch.from_numpy(known)]].numpy()
         self._weights = seen.barycentric[0][torch.from_numpy(known)].numpy()
         self._geometry = geometry
+        self._lower_teeth = teeth(head, "teeth_lower")
+        part = np.array(head.part_names)[head.face_parts[index.clamp(min=0)].numpy()]
+        part = np.where((index >= 0).numpy(), part, "").ravel()
+        edge = project(biting_edge(head, seated(head, geometry))[None, None], pose[None], self._inverse_distance)[0, 0]
+        down = rotation(pose[1:4])[:2, 1].numpy()
+        below = (self._nodes - edge[:2].numpy()) @ down > _OWN * float(pose[0].exp())
+        self._mouth = np.isin(part, OF_MOUTH)
+        self._inside = np.where(np.isin(part, IN_SOCKET), _UPPER, np.where(self._mouth, np.where(below, _LOWER, _UPPER), _SKIN))
         unit = self._unit / float(self._step.mean())  # the head's height in nodes
         self._spread = Harmonic(known, _REACH * unit)
-        depth = Harmonic(known)(self._at_known(vertices[0].numpy())[:, 2:])
+        even = known & (facing > _EVEN).numpy()
+        depth = Harmonic(even)(seen.depth[0].numpy()[even][:, None])
         self._start = np.concatenate([self._nodes, depth], 1)
         self._relief = _unproject(self._start, pose, self._inverse_distance)
         self._with = self._moves((index >= 0).numpy(), pose, unit).ravel()

@@ -19,6 +19,7 @@ _LEAST = 0.2  # cosine of the incident angle below which a texel is not read
 _RASTER = 768  # pixels of the z-buffer: a quarter of a millimetre each, as fine as the edges of the lids
 _RIM = 0.0012  # metres from lids and lips, within which a photo shows lashes and shadow
 _WIDTH = 0.0004  # metres, of a ring around the middle of an iris, of which each has a colour of its own
+_LEAST_WHITE = 0.65  # of its lightest channel, which the darkest one of a tooth has
 _FEW = 30  # texels of a ring that are seen at least
 
 
@@ -38,14 +39,25 @@ def photo_texture(head: Decoder, image: np.ndarray, vertices: np.ndarray) -> Ten
     pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
     observed = scatter(sample(pixels, surface(shown, every)[..., :2]), every)[0]
     seen = scatter(weights[None], every)[0, 0] > 0
-    skin, eyes, teeth, inner = (texels_of(head, parts, SIDE) for parts in (SKIN, EYES, TEETH, INNER))
+    of_part = {name: texels_of(head, (name,), SIDE) for name in head.part_names}
+    skin, eyes, teeth, inner = (sum(of_part[name] for name in parts) > 0 for parts in (SKIN, EYES, TEETH, INNER))
     filled = match(generic, observed, seen & skin & ~(eyes | teeth | inner), skin)
     for parts, share in SHADE:
-        filled = torch.where(texels_of(head, parts, SIDE) & ~skin, share * filled, filled)
+        filled = torch.where(sum(of_part[name] for name in parts) > 0, share * filled, filled)
     distance, size = _from_middle(head), _texel_size(head)
     filled = torch.where(eyes, _ringed(filled, observed, distance, eyes & (_within(seen & eyes, size) == 1)), filled)
-    keep = torch.where(eyes | teeth, _within(seen & (eyes | teeth), size), (seen & skin).float())
+    filled = torch.where(teeth, _white(filled, observed, teeth, seen & teeth)[:, None, None], filled)
+    keep = torch.where(eyes, _within(seen & eyes, size), (seen & skin).float())
     return filled + keep * (observed - filled)
+
+
+def _white(filled: Tensor, observed: Tensor, teeth: Tensor, seen: Tensor) -> Tensor:
+    """The colour (3,) of teeth: of those that are observed (3,T,T), if enough are seen (T,T), else of `filled`."""
+    light, dark = observed.amax(0), observed.amin(0)
+    white = seen & (dark > _LEAST_WHITE * light)
+    if white.sum() < _FEW:
+        return filled[:, teeth].mean(1)
+    return observed[:, white & (light >= light[white].median())].mean(1)
 
 
 def _within(mask: Tensor, size: float) -> Tensor:
