@@ -85,7 +85,7 @@ class MeshPainter:
         self.parts = torch.zeros(5, len(head.mean))
         if head.has_landmarks:
             points = head.landmarks478(head.mean[None])[0]
-            self.parts = torch.stack([_nearness(head.mean, points[list(POINTS_OF[part])]) for part in PARTS[:5]])
+            self.parts = torch.stack([nearness(head.mean, points[list(POINTS_OF[part])]) for part in PARTS[:5]])
             self.weight = _fade(head.mean, points)
             self.ears, self.mouth = head.landmarks478.subset(EARS), head.landmarks478.subset(MOUTH)
         if "neck" in head.part_names:
@@ -227,7 +227,7 @@ def doubts_of(track: Track) -> np.ndarray:
 
 
 def light_between(points: torch.Tensor) -> float:
-    """Share of the light that reaches the inside of the mouth, by its points `MOUTH` (6,3) in the picture."""
+    """Compute the share of the light that reaches the inside of the mouth, by its points `MOUTH` (6,3) in the picture."""
     upper, lower, top, bottom, right, left = points
     down = functional.normalize((bottom - top)[:2], dim=0)
     gap, width = float((lower - upper)[:2] @ down), float((left - right).norm())
@@ -256,8 +256,8 @@ def _facing(vertices: torch.Tensor, middle: torch.Tensor) -> torch.Tensor:
     return ((-outwards[..., 2] - _TURNED[0]) / (_TURNED[1] - _TURNED[0])).clamp(0, 1)
 
 
-def _nearness(mean: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
-    """(V,) in 0..1: how near the mean head's vertices (V,3) are to points (N,3)."""
+def nearness(mean: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+    """Say how near the mean head's vertices (V,3) are to points (N,3), (V,) in 0..1: 1 up to 6 mm, 0 from 14 mm on."""
     distance = torch.cdist(mean, points).amin(1)
     return ((_FAR - distance) / (_FAR - _NEAR)).clamp(0, 1)
 

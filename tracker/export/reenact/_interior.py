@@ -18,6 +18,7 @@ from selftrack.tracker.results.painter import MOUTH, light_between
 from selftrack.tracker.results.texture import EYES, TEETH, light_in_mouth
 
 _FINE = 2  # samples of a pixel in each direction
+_DARKEST = 0.25  # share of the light that there is in the depth of the mouth
 _MARGIN = 0.15  # of a region's longer side, around it
 
 
@@ -30,11 +31,16 @@ class Interior:
         self._mouth = head.landmarks478.subset(MOUTH)
         self._regions = [head.landmarks478.subset(points) for points in (*EYE_CONTOURS, LIPS)]
         self._inside = torch.tensor([name in (*EYES, *OF_MOUTH) for name in head.part_names])
-        self._of_mouth = torch.tensor([name in OF_MOUTH for name in head.part_names])
         self._reached = light_in_mouth(head, head.mean).sqrt()
 
     def __call__(
-        self, picture: np.ndarray, geometry: Tensor, pose: Tensor, inverse_distance: float, kept: np.ndarray
+        self,
+        picture: np.ndarray,
+        geometry: Tensor,
+        pose: Tensor,
+        inverse_distance: float,
+        kept: np.ndarray,
+        gaze: tuple[float, float],
     ) -> np.ndarray:
         """Draw them over a picture.
 
@@ -43,7 +49,8 @@ class Interior:
             geometry: (V,3) metres, head frame.
             pose: (6,) of the head in the picture.
             inverse_distance: of the camera, 1/metres.
-            kept: (H,W) in 0..1, how far the picture's own inside of the mouth is kept.
+            kept: (H,W) in 0..1, how far the picture's own eyes and inside of the mouth can be kept.
+            gaze: of the right and the left eye, how far they look where they do in the picture, 0..1.
 
         Returns:
             The picture, a copy.
@@ -51,11 +58,11 @@ class Interior:
         vertices = project(seated(self._head, geometry)[None], pose[None], inverse_distance)
         light = light_between(self._mouth(vertices)[0])
         out = picture.copy()
-        for region in self._regions:
+        for region, same in zip(self._regions, (*gaze, 1.0), strict=True):
             place = _box(region(vertices)[0, :, :2].numpy(), picture.shape[:2])
             if place is not None:
                 rows, columns = place
-                layer = self._layer(vertices, rows, columns, light, kept[rows, columns])
+                layer = self._layer(vertices, rows, columns, light, same * kept[rows, columns])
                 mixed = out[rows, columns] * (1 - layer[..., 3:]) + 255 * layer[..., :3]
                 out[rows, columns] = np.rint(mixed).astype(np.uint8)
         return out
@@ -72,10 +79,9 @@ class Interior:
         samples = torch.zeros(len(index), 4)
         if len(drawn):
             pixels = Fragments(*(values.flatten(0, 2).index_select(0, drawn)[None, None] for values in seen))
-            colour, mouth = self._colour(pixels, part[drawn]), self._of_mouth[part[drawn]]
-            colour = torch.where(mouth[:, None], light * colour, colour)
+            colour = self._colour(pixels, part[drawn], light)
             own = torch.from_numpy(kept.repeat(_FINE, 0).repeat(_FINE, 1).ravel())[drawn].float()
-            alpha = torch.where(mouth, 1 - own, torch.ones(()))[:, None]
+            alpha = (1 - own)[:, None]
             samples[drawn] = torch.cat([alpha * colour, alpha], -1)
         samples = samples.view(_FINE * height, _FINE * width, 4)
         layer = torch.zeros(height, width, 4)
@@ -83,8 +89,8 @@ class Interior:
             layer += samples[row::_FINE, column::_FINE] / _FINE**2
         return layer.numpy()
 
-    def _colour(self, pixels: Fragments, part: Tensor) -> Tensor:
-        """Colours (N,3) in 0..1 of pixels (1,1,N) of these parts (N,)."""
+    def _colour(self, pixels: Fragments, part: Tensor, light: float) -> Tensor:
+        """Colours (N,3) in 0..1 of pixels (1,1,N) of these parts (N,), of which as much light gets into the mouth."""
         head = self._head
         uvs = interpolate(head.uvs, head.uv_faces, pixels)
         colour = functional.grid_sample(self._texture, 2 * uvs - 1, align_corners=False)[0, :, 0].T
@@ -92,7 +98,7 @@ class Interior:
         reached = interpolate(self._reached[:, None], head.faces, pixels)[0, 0]
         for name in OF_MOUTH:
             own = part == head.part_names.index(name)
-            factor = tooth_light(head, name, points) if name in TEETH else reached
+            factor = tooth_light(head, name, points) if name in TEETH else (light * reached).clamp(min=_DARKEST)
             colour = torch.where(own[:, None], factor * colour, colour)
         return colour
 

@@ -6,12 +6,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from selftrack.tracker.export.reenact._field import Field, resampled
+from selftrack.decoders.landmarks import LEFT_IRIS, RIGHT_IRIS
+from selftrack.tracker.export.reenact._field import Field, Moved, resampled
 from selftrack.tracker.export.reenact._interior import Interior
 from selftrack.tracker.export.reenact._mouth import seated
 from selftrack.tracker.export.reenact._photo import Photo
-from selftrack.tracker.export.reenact._skin import photo_texture
+from selftrack.tracker.export.reenact._skin import photo_texture, plain_skin
 from selftrack.tracker.geometry.pose import project
+
+_GLANCE = 0.001  # metres that an iris moves, from which on the eye is drawn anew
 
 
 class PhotoPainter:
@@ -21,18 +24,37 @@ class PhotoPainter:
         track = photo.track
         self._image, self._head, self._inverse_distance = photo.image, track.model(), track.inverse_distance
         self.code, self.pose = torch.from_numpy(track.z[0]), torch.from_numpy(track.H_image[0])
-        geometry = self._geometry(self.code)
+        self._start = geometry = self._geometry(self.code)
+        self._irises = self._head.landmarks478.subset((RIGHT_IRIS, LEFT_IRIS))
         vertices = project(seated(self._head, geometry)[None], self.pose[None], self._inverse_distance)[0]
         self._field = Field(self._head, geometry, self.pose, self._inverse_distance, photo.image.shape[:2])
+        self._plain = plain_skin(self._head, photo.image, vertices)
         self._interior = Interior(self._head, photo_texture(self._head, photo.image, vertices.numpy()))
 
     def __call__(self, code: Tensor, pose: Tensor) -> np.ndarray:
         """Draw the photo (H,W,3) uint8 with the face of a code (Z,) under a pose (6,) in it."""
         geometry = self._geometry(code)
         moved = self._field(geometry, pose)
-        picture, kept = resampled(self._image, moved), np.zeros(self._image.shape[:2], np.float32)
+        picture, kept = self._skin(moved), np.zeros(self._image.shape[:2], np.float32)
         kept[moved.rows, moved.columns] = moved.kept
-        return self._interior(picture, geometry, pose, self._inverse_distance, kept)
+        return self._interior(picture, geometry, pose, self._inverse_distance, kept, self._same_gaze(geometry))
+
+    def _skin(self, moved: Moved) -> np.ndarray:
+        """The photo moved; where the skin of lids is drawn out, in the plain colour of the skin around: lashes and
+        shadow would go over all of it."""
+        picture = resampled(self._image, moved)
+        if moved.drawn_out.any():
+            part = picture[moved.rows, moved.columns]
+            share = moved.drawn_out[..., None]
+            plain = resampled(self._plain, moved)[moved.rows, moved.columns]
+            part[:] = np.rint(part * (1 - share) + plain * share).astype(np.uint8)
+        return picture
+
+    def _same_gaze(self, geometry: Tensor) -> tuple[float, float]:
+        """How far the right and the left eye of a face (V,3) look where they do in the photo, 0..1."""
+        moved = (self._irises(geometry[None]) - self._irises(self._start[None]))[0].norm(dim=1)
+        right, left = (-(moved / _GLANCE).square()).exp().tolist()
+        return right, left
 
     def _geometry(self, code: Tensor) -> Tensor:
         with torch.no_grad():

@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from selftrack.decoders.base import Decoder
-from selftrack.decoders.landmarks import LEFT_IRIS, RIGHT_IRIS
+from selftrack.decoders.landmarks import BROWS, EYE_CONTOURS, LEFT_IRIS, RIGHT_IRIS
+from selftrack.decoders.mesh.rasterizer import interpolate, rasterize
 from selftrack.decoders.mesh.unwrap import confidence, sample, scatter, surface, texel_map
 from selftrack.tracker.results.texture import EYES, INNER, SHADE, SKIN, TEETH, match, texels_of
 
@@ -20,6 +21,9 @@ _RASTER = 768  # pixels of the z-buffer: a quarter of a millimetre each, as fine
 _RIM = 0.0012  # metres from lids and lips, within which a photo shows lashes and shadow
 _WIDTH = 0.0004  # metres, of a ring around the middle of an iris, of which each has a colour of its own
 _LEAST_WHITE = 0.65  # of its lightest channel, which the darkest one of a tooth has
+_WHITE = 0.0085  # metres from the middle of an iris, beyond which all is as white as there: the corners lie in shadow
+_CLEAR, _AROUND = 0.004, 0.014  # metres from lids and brows, between which lies the skin that lids are like
+_SPREAD = 0.006  # metres over which it is averaged
 _FEW = 30  # texels of a ring that are seen at least
 
 
@@ -49,6 +53,26 @@ def photo_texture(head: Decoder, image: np.ndarray, vertices: np.ndarray) -> Ten
     filled = torch.where(teeth, _white(filled, observed, teeth, seen & teeth)[:, None, None], filled)
     keep = torch.where(eyes, _within(seen & eyes, size), (seen & skin).float())
     return filled + keep * (observed - filled)
+
+
+def plain_skin(head: Decoder, image: np.ndarray, vertices: Tensor) -> np.ndarray:
+    """Draw the skin of lids in a photo (H,W,3) uint8 as the skin around the eyes is, without lashes, brows and shadow.
+
+    `vertices` (V,3) are the head's in the photo. Returns the photo (H,W,3) so, a copy.
+    """
+    edges = head.landmarks478.subset(tuple(p for part in (*EYE_CONTOURS, *BROWS) for p in part))(head.mean[None])[0]
+    distance = torch.cdist(head.mean, edges).amin(1)
+    around = ((distance > _CLEAR) & (distance < _AROUND) & head.skin_vertices).float()
+    scale = float((vertices[:, 1].amax() - vertices[:, 1].amin()) / (head.mean[:, 1].amax() - head.mean[:, 1].amin()))
+    seen = rasterize(vertices[None], head.faces, image.shape[:2])
+    weight = (interpolate(around[:, None], head.faces, seen)[0, ..., 0] * (seen.face_index[0] >= 0)).numpy()
+
+    def blurred(values: np.ndarray) -> np.ndarray:
+        return cv2.GaussianBlur(values, (0, 0), _SPREAD * scale)
+
+    share = blurred(weight)[..., None]
+    mean = blurred(image * weight[..., None]) / np.maximum(share, 1e-6)
+    return np.where(share > 1e-3, np.rint(mean).clip(0, 255), image).astype(np.uint8)
 
 
 def _white(filled: Tensor, observed: Tensor, teeth: Tensor, seen: Tensor) -> Tensor:
@@ -96,6 +120,6 @@ def _ringed(filled: Tensor, observed: Tensor, distance: Tensor, seen: Tensor) ->
             colours[number] = of_ring.median(1).values.numpy()
     if not colours:
         return filled
-    at = (distance / _WIDTH - 0.5).numpy()
+    at = (distance.clamp(max=_WHITE) / _WIDTH - 0.5).numpy()
     profile = np.stack(list(colours.values()), 1)
     return torch.from_numpy(np.stack([np.interp(at, list(colours), one) for one in profile])).float()
