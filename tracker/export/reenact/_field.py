@@ -37,7 +37,10 @@ _SKIN, _UPPER, _LOWER = 0, 1, 2  # what nodes show: all else; eyes and upper tee
 _OWN = 0.009  # metres below the mesh's upper teeth, down to where what a photo shows is taken for upper teeth
 _BEHIND = 0.15  # of the head's height, by which lids and lips pass before what is inside
 _WHOLE, _TORN = 1.15, 1.5  # how much longer triangles may get of which the inside is shown fully, and not at all
-_DRAWN_OUT = (1.5, 3.0)  # times the area, between which the skin of lids fades to its plain colour
+_DRAWN_OUT, _THINNED = (1.5, 3.0), 0.8  # times the area, between which the skin of lids fades to its plain colour; how far
+_EVENED = 2.0  # nodes over which the movement of the outline is averaged
+_LASHES = 0.002  # metres of the lids' edges, which keep their lashes
+_SOFT = 0.005  # of the head's height, over which the plain colour sets in
 
 
 class Moved(NamedTuple):
@@ -84,6 +87,8 @@ class Field:
             for points in (tuple(p for eye in EYE_CONTOURS for p in eye), LIPS)
         )
         self._near = torch.maximum(self._lids, edges)
+        contour = head.landmarks478.subset(tuple(p for eye in EYE_CONTOURS for p in eye))(head.mean[None])[0]
+        self._margin = (2 - torch.cdist(head.mean, contour).amin(1) / _LASHES).clamp(0, 1)
         self._look(pose, vertices)
 
     def __call__(self, geometry: Tensor, pose: Tensor) -> Moved:
@@ -113,11 +118,16 @@ class Field:
         expression[self._inside > _SKIN] = 0  # eyes and upper teeth sit in the skull
         expression[self._inside == _LOWER] = change[self._lower_teeth].mean(0)
         turned = project(torch.from_numpy(self._relief)[None], pose[None].double(), self._inverse_distance)[0].numpy()
-        moved = self._with[:, None] * (turned - self._start) + expression
+        moved = self._evened(self._with[:, None] * (turned - self._start) + expression)
         moved = self._start + self._end[:, None] * moved
         moved[:, 2] += (1 - self._with) * self._unit  # the background lies behind
         moved[:, 2] += (self._inside > _SKIN) * self._inside * _BEHIND * self._unit
         return moved
+
+    def _evened(self, change: np.ndarray) -> np.ndarray:
+        """A movement (N,3) of the nodes without the steps that it has along the face's outline."""
+        grid = cv2.GaussianBlur(change.reshape(*self._lattice.shape, 3), (0, 0), _EVENED)
+        return self._sure[:, None] * change + (1 - self._sure[:, None]) * grid.reshape(-1, 3)
 
     def _draw_edges(self, vertices: Tensor, places: Tensor, drawn_out: Tensor) -> None:
         """Let skin around eyes and mouth come from where the mesh itself, with vertices (1,V,3) in the part, has it:
@@ -134,11 +144,13 @@ class Field:
         least, most = _DRAWN_OUT
         grown = _area(vertices[0, :, :2], head.faces).abs() / _area(self._photo, head.faces).clamp(min=1e-3)
         stretched = ((grown - least) / (most - least)).clamp(0, 1)
-        values = [self._photo, self._near[:, None], (self._lids * _to_corners(stretched, head.faces))[:, None]]
+        thin = _THINNED * self._lids * (1 - self._margin) * _to_corners(stretched, head.faces)
+        values = [self._photo, self._near[:, None], thin[:, None]]
         x_y, near, thin = interpolate(torch.cat(values, -1), head.faces, seen)[0].split((2, 1, 1), -1)
         box = slice(int(low[1]), int(high[1])), slice(int(low[0]), int(high[0]))
         places[box] += near * skin[..., None] * (x_y - places[box])
-        drawn_out[box] = (thin[..., 0] * skin).clamp(0, 1)
+        smooth = cv2.GaussianBlur((thin[..., 0] * skin).numpy(), (0, 0), _SOFT * self._unit)
+        drawn_out[box] = torch.from_numpy(smooth)
 
     def _kept(self, nodes: Tensor) -> Tensor:
         """How far the triangles (F,) show what the photo has of eyes and the inside of the mouth, 0..1: not where they
@@ -168,6 +180,8 @@ class Field:
         self._corners, self._weights = head.faces[index[known]].numpy(), seen.barycentric[0, 0, known].numpy()
         self._spread = Harmonic(lattice, known, _REACH * self._unit)
         even = known & (facing > _EVEN)
+        sure = (inner | (facing > _EVEN)).astype(np.float32).reshape(lattice.shape)
+        self._sure = cv2.GaussianBlur(cv2.erode(sure, np.ones((5, 5))), (0, 0), _EVENED).ravel()
         depth = Harmonic(lattice, even)(seen.depth[0, 0, even].numpy()[:, None])
         self._start = np.concatenate([self._nodes, depth], 1)
         self._relief = unproject(self._start, pose, self._inverse_distance)

@@ -66,6 +66,7 @@ def plain_skin(head: Decoder, image: np.ndarray, vertices: Tensor) -> np.ndarray
     scale = float((vertices[:, 1].amax() - vertices[:, 1].amin()) / (head.mean[:, 1].amax() - head.mean[:, 1].amin()))
     seen = rasterize(vertices[None], head.faces, image.shape[:2])
     weight = (interpolate(around[:, None], head.faces, seen)[0, ..., 0] * (seen.face_index[0] >= 0)).numpy()
+    weight *= (image.mean(2) / 255) ** 2  # lids bulge into the light; lashes, shadow and hair do not count
 
     def blurred(values: np.ndarray) -> np.ndarray:
         return cv2.GaussianBlur(values, (0, 0), _SPREAD * scale)
