@@ -21,15 +21,15 @@ from selftrack.decoders.mesh.rasterizer import Fragments, interpolate, pixel_gri
 from selftrack.tracker.export.reenact._lattice import Harmonic, Lattice
 from selftrack.tracker.export.reenact._mouth import OF_MOUTH, biting_edge, seated, teeth
 from selftrack.tracker.geometry.pose import project, rotation
-from selftrack.tracker.results.painter import nearness
+from selftrack.tracker.results.painter import nearness, on_face
 from selftrack.tracker.results.texture import EYES
 
 SOCKETS = ("cavity_left", "cavity_right")
 """What lies around the eyeballs."""
 _NODES = 60_000  # of the grid, about
 # In heights of the head: how far the grid goes beyond it, how far hair turns with it, from where below its middle on
-# the body stays, in which distance from the grid's border all ends, and what an expression moves falls to 1/e.
-_MARGIN, _HAIR, _NECK, _BORDER, _REACH = 0.8, 0.16, 0.55, 0.08, 0.3
+# the body stays, in which distance from the grid's border all ends, and in which what an expression moves falls to 1/e, above and below the head.
+_MARGIN, _HAIR, _NECK, _BORDER, _REACH = 0.8, 0.16, 0.55, 0.08, (0.06, 0.3)
 _FACING, _EVEN = 0.3, 0.5  # cosines to the view from which a node moves as the mesh, and from which its depth counts
 _FEATURES = (*(point for part in (*EYE_CONTOURS, *BROWS) for point in part), *LIPS, NOSE_TIP)
 """Points whose convex hull moves as the mesh does, however it lies: lids, nose and lips."""
@@ -39,6 +39,7 @@ _BEHIND = 0.15  # of the head's height, by which lids and lips pass before what 
 _WHOLE, _TORN = 1.15, 1.5  # how much longer triangles may get of which the inside is shown fully, and not at all
 _DRAWN_OUT, _THINNED = (1.5, 3.0), 0.8  # times the area, between which the skin of lids fades to its plain colour; how far
 _EVENED = 2.0  # nodes over which the movement of the outline is averaged
+_ZOOM, _TURN = 0.03, 0.035  # noise of the head's size, as a share, and of its turn, radians
 _LASHES = 0.002  # metres of the lids' edges, which keep their lashes
 _SOFT = 0.005  # of the head's height, over which the plain colour sets in
 
@@ -71,6 +72,7 @@ class Field:
             inverse_distance: of the camera, 1/metres.
             size: (H,W) of the photo.
         """
+        self._pose = pose
         self._head, self._geometry, self._inverse_distance = head, geometry, inverse_distance
         vertices = project(seated(head, geometry)[None], pose[None], inverse_distance)
         self._photo = vertices[0, :, :2]
@@ -110,19 +112,26 @@ class Field:
 
     def moved_nodes(self, geometry: Tensor, pose: Tensor) -> np.ndarray:
         """Place the nodes (N,3): x, y and depth in pixels, larger = farther."""
-        acting, still = (
-            project(one[None], pose[None], self._inverse_distance)[0] for one in (geometry, self._geometry)
-        )
-        change = (acting - still).numpy()
+        sure = self._surely_moved(pose)
+        acting = project(geometry[None], pose[None], self._inverse_distance)[0]
+        change = (acting - project(self._geometry[None], sure[None], self._inverse_distance)[0]).numpy()
         expression = self._spread(self._at_known(change))
-        expression[self._inside > _SKIN] = 0  # eyes and upper teeth sit in the skull
-        expression[self._inside == _LOWER] = change[self._lower_teeth].mean(0)
-        turned = project(torch.from_numpy(self._relief)[None], pose[None].double(), self._inverse_distance)[0].numpy()
+        for shown, row in ((_UPPER, self._upper_teeth), (_LOWER, self._lower_teeth)):
+            expression[self._inside == shown] = change[row].mean(0)
+        turned = project(torch.from_numpy(self._relief)[None], sure[None].double(), self._inverse_distance)[0].numpy()
         moved = self._evened(self._with[:, None] * (turned - self._start) + expression)
         moved = self._start + self._end[:, None] * moved
         moved[:, 2] += (1 - self._with) * self._unit  # the background lies behind
         moved[:, 2] += (self._inside > _SKIN) * self._inside * _BEHIND * self._unit
         return moved
+
+    def _surely_moved(self, pose: Tensor) -> Tensor:
+        """A pose (6,) without what may be noise of size and turn: on the face points and skin make up for it, but hair
+        and ears would shake."""
+        change = pose - self._pose
+        zoom, turn = change[:1], change[1:4]
+        shrunk = [part * part.square().sum() / (part.square().sum() + noise**2) for part, noise in ((zoom, _ZOOM), (turn, _TURN))]
+        return self._pose + torch.cat([*shrunk, change[4:]])
 
     def _evened(self, change: np.ndarray) -> np.ndarray:
         """A movement (N,3) of the nodes without the steps that it has along the face's outline."""
@@ -176,9 +185,12 @@ class Field:
         points = head.landmarks478.subset(_FEATURES)(vertices)[0, :, :2].numpy() - lattice.low
         hull = cv2.convexHull(points.round().astype(np.int32))
         inner = lattice.at_nodes(cv2.fillConvexPoly(np.zeros((rows, columns), np.uint8), hull, 1)) > 0
-        known = (part == "head") & (inner | (facing > _FACING))
+        face = on_face(head.mean, head.landmarks478(head.mean[None])[0])[:, None]
+        face = interpolate(face, head.faces, seen)[0, 0, :, 0].numpy() > 0.5
+        known = (part == "head") & (inner | (face & (facing > _FACING)))
         self._corners, self._weights = head.faces[index[known]].numpy(), seen.barycentric[0, 0, known].numpy()
-        self._spread = Harmonic(lattice, known, _REACH * self._unit)
+        down = _eased((self._below(pose) / _NECK + 0.5).clip(0, 1))
+        self._spread = Harmonic(lattice, known, (_REACH[0] + (_REACH[1] - _REACH[0]) * down) * self._unit)
         even = known & (facing > _EVEN)
         sure = (inner | (facing > _EVEN)).astype(np.float32).reshape(lattice.shape)
         self._sure = cv2.GaussianBlur(cv2.erode(sure, np.ones((5, 5))), (0, 0), _EVENED).ravel()
@@ -188,20 +200,25 @@ class Field:
         self._with = self._moving(covered, pose)
         edge = np.minimum(self._nodes - lattice.low, lattice.high - self._nodes).min(1)
         self._end = _eased(np.minimum(edge / (_BORDER * self._unit), 1))
-        self._inside, self._lower_teeth = self._behind(part, pose), teeth(head, "teeth_lower")
+        self._inside = self._behind(part, pose)
+        self._upper_teeth, self._lower_teeth = teeth(head, "teeth_upper"), teeth(head, "teeth_lower")
 
     def _moving(self, covered: np.ndarray, pose: Tensor) -> np.ndarray:
         """How far the nodes (N,) turn with the head, 0..1, whose mesh covers those pixels (h,w) of the part."""
         lattice = self._lattice
         away = cv2.distanceTransform((~covered).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE) / self._unit
         distance, covered = lattice.at_nodes(away), lattice.at_nodes(covered)
-        down = rotation(pose[1:4])[:2, 1].numpy()
-        middle = (self._photo.amin(0) + self._photo.amax(0)).numpy() / 2
-        below = (self._nodes - middle) @ (down / np.linalg.norm(down)) / self._unit
+        below = self._below(pose)
         turns = covered | ((distance < _HAIR) & (below < _NECK / 2))
         at_edge = (self._nodes == lattice.low).any(1) | (self._nodes == lattice.high).any(1)
         known = turns | (below > _NECK) | at_edge
         return _eased(Harmonic(lattice, known)(turns[known].astype(float)[:, None]))[:, 0]
+
+    def _below(self, pose: Tensor) -> np.ndarray:
+        """How far the nodes (N,) lie below the middle of the head, in its heights."""
+        down = rotation(pose[1:4])[:2, 1].numpy()
+        middle = (self._photo.amin(0) + self._photo.amax(0)).numpy() / 2
+        return (self._nodes - middle) @ (down / np.linalg.norm(down)) / self._unit
 
     def _behind(self, part: np.ndarray, pose: Tensor) -> np.ndarray:
         """What nodes (N,) show, `_SKIN` and so on, that see these parts of the mesh."""

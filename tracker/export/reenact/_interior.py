@@ -98,7 +98,8 @@ class Interior:
         reached = interpolate(self._reached[:, None], head.faces, pixels)[0, 0]
         for name in OF_MOUTH:
             own = part == head.part_names.index(name)
-            factor = tooth_light(head, name, points) if name in TEETH else (light * reached).clamp(min=_DARKEST)
+            factor = tooth_light(head, name, points) if name in TEETH else light * reached
+            factor = factor.clamp(min=_DARKEST)
             colour = torch.where(own[:, None], factor * colour, colour)
         return colour
 

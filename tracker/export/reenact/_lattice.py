@@ -38,9 +38,9 @@ class Lattice:
 class Harmonic:
     """The smooth continuation of values known at some nodes of a lattice to all others."""
 
-    def __init__(self, lattice: Lattice, known: np.ndarray, reach: float = np.inf) -> None:
+    def __init__(self, lattice: Lattice, known: np.ndarray, reach: np.ndarray | float = np.inf) -> None:
         """Prepare for nodes (N,) bool of which those are known, one at least: the rest solves Laplace's equation, with
-        no slope across the border. With a `reach` in pixels, values fall to 1/e in that distance (screened)."""
+        no slope across the border. With a `reach` (N,) in pixels, values fall to 1/e in that distance (screened)."""
         from scipy.sparse import coo_matrix, diags
         from scipy.sparse.linalg import splu
 
@@ -52,7 +52,7 @@ class Harmonic:
         flow, one, other = (np.concatenate([part.ravel() for part in parts]) for parts in zip(*across, strict=True))
         beside = coo_matrix((flow, (one, other)), (len(known), len(known))).tocsr()
         beside = beside + beside.T
-        fading = (widths[1][:, None] * widths[0]).ravel() / reach**2
+        fading = (widths[1][:, None] * widths[0]).ravel() / np.square(reach)
         laplacian = (diags(np.asarray(beside.sum(1)).ravel() + fading) - beside).tocsr()
         self._known, free = known, laplacian[~known]
         self._from_known = -free[:, known]

@@ -12,8 +12,10 @@ from selftrack.decoders.base import Decoder
 from selftrack.decoders.landmarks import BROWS, EYE_CONTOURS, LEFT_IRIS, RIGHT_IRIS
 from selftrack.decoders.mesh.rasterizer import interpolate, rasterize
 from selftrack.decoders.mesh.unwrap import confidence, sample, scatter, surface, texel_map
-from selftrack.tracker.results.texture import EYES, INNER, SHADE, SKIN, TEETH, match, texels_of
+from selftrack.tracker.results.texture import EYES, INNER, SKIN, TEETH, match, texels_of
 
+_SHADE = {"eye_left": 0.85, "eye_right": 0.85, "teeth_upper": 0.75, "teeth_lower": 0.7, "tongue": 0.9, "mouth": 0.6}
+"""Share of the skin's light that falls on what is behind lids and lips, open."""
 SIDE = 1024
 """Of the texture in texels."""
 _LEAST = 0.2  # cosine of the incident angle below which a texel is not read
@@ -46,8 +48,8 @@ def photo_texture(head: Decoder, image: np.ndarray, vertices: np.ndarray) -> Ten
     of_part = {name: texels_of(head, (name,), SIDE) for name in head.part_names}
     skin, eyes, teeth, inner = (sum(of_part[name] for name in parts) > 0 for parts in (SKIN, EYES, TEETH, INNER))
     filled = match(generic, observed, seen & skin & ~(eyes | teeth | inner), skin)
-    for parts, share in SHADE:
-        filled = torch.where(sum(of_part[name] for name in parts) > 0, share * filled, filled)
+    for name, share in _SHADE.items():
+        filled = torch.where(of_part[name], share * filled, filled)
     distance, size = _from_middle(head), _texel_size(head)
     filled = torch.where(eyes, _ringed(filled, observed, distance, eyes & (_within(seen & eyes, size) == 1)), filled)
     filled = torch.where(teeth, _white(filled, observed, teeth, seen & teeth)[:, None, None], filled)
