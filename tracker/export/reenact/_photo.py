@@ -8,7 +8,6 @@ from typing import NamedTuple
 import numpy as np
 
 from selftrack.errors import NoFaceError, UserError
-from selftrack.tracker.clips.choice import listed
 from selftrack.tracker.clips.subjects import PersonConfig, find_subject
 from selftrack.tracker.landmarks.cast import find_cast
 from selftrack.tracker.model import Model
@@ -46,7 +45,7 @@ def read_photo(path: Path, model: Model) -> Photo:
             raise NoFaceError(f"--onto {path}: no face was found; name a photo that shows one from the front")
         if len(faces) > 1:
             raise UserError(
-                f"--onto {path}: shows {len(faces)} faces ({listed(faces)}); cut out the one that is to be moved"
+                f"--onto {path}: shows {len(faces)} faces; cut the picture so that it has only the one to be moved"
             )
         if faces[0].size < LEAST:
             raise UserError(
