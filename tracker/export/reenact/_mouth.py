@@ -15,7 +15,7 @@ where a person's go 2 to 3 mm below that."""
 _MEET = {"teeth_upper": (0.0, 8.5, 15.1, 22.8, 29.9, 36.6), "teeth_lower": (0.0, 5.3, 11.2, 18.1, 25.2, 32.3)}
 """Millimetres along the row from its middle where teeth meet: usual widths (Nelson, Wheeler's Dental Anatomy)."""
 _CROWN, _GUM = 0.0105, (0.72, 0.40, 0.38)  # metres of a tooth's height; what gum beyond has of the teeth's colour
-_GAP, _DARKER = 0.0005, 0.22  # metres of the line between two teeth, and how much darker it is
+_GAP, _DARKER = 0.0005, 0.18  # metres of the line between two teeth, and how much darker it is
 _DEEP = 0.02  # metres behind the front teeth in which the light falls to 1/e
 
 

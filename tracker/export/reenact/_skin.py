@@ -1,4 +1,4 @@
-"""The texture of a photo's head: what the photo shows, and of eyes, teeth and mouth also what it does not."""
+"""What a photo tells of the looks of a head: eyes, teeth and mouth, also as it does not show them, and the skin of lids."""
 
 from __future__ import annotations
 
@@ -11,50 +11,55 @@ from torch.nn import functional
 from selftrack.decoders.base import Decoder
 from selftrack.decoders.landmarks import BROWS, EYE_CONTOURS, LEFT_IRIS, RIGHT_IRIS
 from selftrack.decoders.mesh.rasterizer import interpolate, rasterize
-from selftrack.decoders.mesh.unwrap import confidence, sample, scatter, surface, texel_map
-from selftrack.tracker.results.texture import EYES, INNER, SKIN, TEETH, match, texels_of
+from selftrack.decoders.mesh.unwrap import TexelMap, confidence, sample, scatter, surface, texel_map
+from selftrack.tracker.results.texture import EYES, SKIN, TEETH
 
-_SHADE = {"eye_left": 0.85, "eye_right": 0.85, "teeth_upper": 0.75, "teeth_lower": 0.7, "tongue": 0.9, "mouth": 0.6}
-"""Share of the skin's light that falls on what is behind lids and lips, open."""
+_SHADE = {"tongue": 0.9, "mouth": 0.6}
+"""Share of the skin's light that falls on what is behind lips that are wide apart."""
 SIDE = 1024
 """Of the texture in texels."""
 _LEAST = 0.2  # cosine of the incident angle below which a texel is not read
 _RASTER = 768  # pixels of the z-buffer: a quarter of a millimetre each, as fine as the edges of the lids
-_RIM = 0.0012  # metres from lids and lips, within which a photo shows lashes and shadow
+_RIM = 0.0012  # metres from lids, within which a photo shows lashes and shadow
 _WIDTH = 0.0004  # metres, of a ring around the middle of an iris, of which each has a colour of its own
-_LEAST_WHITE = 0.65  # of its lightest channel, which the darkest one of a tooth has
 _WHITE = 0.0085  # metres from the middle of an iris, beyond which all is as white as there: the corners lie in shadow
+_FEW = 30  # texels of a ring, or of teeth, that are seen at least
+_LEAST_WHITE = 0.65  # of its lightest channel, which the darkest one of a tooth that a photo shows has
+_IVORY, _TINT = (1.2, 1.14, 1.03), 0.25  # colour of teeth in white light, and how far they take the skin's
 _CLEAR, _AROUND = 0.004, 0.014  # metres from lids and brows, between which lies the skin that lids are like
 _SPREAD = 0.006  # metres over which it is averaged
-_FEW = 30  # texels of a ring that are seen at least
 
 
 def photo_texture(head: Decoder, image: np.ndarray, vertices: np.ndarray) -> Tensor:
-    """Unwrap a photo (H,W,3) uint8 that shows the head with vertices (V,3) in its pixels.
+    """Make the texture of eyes, teeth and mouth for a photo (H,W,3) uint8 in whose pixels the head's vertices (V,3) are.
 
-    What is hidden of an eye is as what is seen at the same distance from its middle, and else as the mean head in the
-    colours of the photo.
+    An eye is as the photo shows it; what is hidden of it is as what is seen at the same distance from its middle. Teeth
+    have the colour of those that the photo shows, or of ivory in the light on the skin; tongue and mouth are the mean
+    head's in that light.
 
     Returns:
-        (3,T,T), RGB in 0..1.
+        (3,T,T), RGB in 0..1; the mean head's where the skin is.
     """
     shown = torch.from_numpy(vertices)[None]
-    generic = functional.interpolate(head.mean_texture[None], (SIDE, SIDE), mode="bilinear", antialias=True)[0]
-    every = texel_map(head, SIDE, torch.ones(1, 1, dtype=torch.bool))
-    weights = confidence(shown, head.faces, every, image.shape[:2], _LEAST, _RASTER)
+    texels = texel_map(head, SIDE, torch.ones(1, 1, dtype=torch.bool))
+    seen = confidence(shown, head.faces, texels, image.shape[:2], _LEAST, _RASTER)[0] > 0
     pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
-    observed = scatter(sample(pixels, surface(shown, every)[..., :2]), every)[0]
-    seen = scatter(weights[None], every)[0, 0] > 0
-    of_part = {name: texels_of(head, (name,), SIDE) for name in head.part_names}
-    skin, eyes, teeth, inner = (sum(of_part[name] for name in parts) > 0 for parts in (SKIN, EYES, TEETH, INNER))
-    filled = match(generic, observed, seen & skin & ~(eyes | teeth | inner), skin)
+    observed = sample(pixels, surface(shown, texels)[..., :2])[0]
+    generic = functional.interpolate(head.mean_texture[None], (SIDE, SIDE), mode="bilinear", antialias=True)[0]
+    filled = generic[:, texels.texel[:, 0], texels.texel[:, 1]]
+    part_of = torch.zeros(len(head.mean), dtype=torch.long)
+    part_of[head.faces] = head.face_parts.long()[:, None]
+    part = part_of[texels.corners[:, 0]]
+    skin, eyes, teeth = (_of(part, head, names) for names in (SKIN, EYES, TEETH))
+    lit = seen & skin if (seen & skin).any() else skin
+    light = observed[:, lit].mean() / filled[:, lit].mean() if seen.any() else 1.0
     for name, share in _SHADE.items():
-        filled = torch.where(of_part[name], share * filled, filled)
-    distance, size = _from_middle(head), _texel_size(head)
-    filled = torch.where(eyes, _ringed(filled, observed, distance, eyes & (_within(seen & eyes, size) == 1)), filled)
-    filled = torch.where(teeth, _white(filled, observed, teeth, seen & teeth)[:, None, None], filled)
-    keep = torch.where(eyes, _within(seen & eyes, size), (seen & skin).float())
-    return filled + keep * (observed - filled)
+        filled[:, _of(part, head, (name,))] *= share * light
+    filled[:, teeth] = _teeth(observed, seen & teeth, observed[:, lit])[:, None]
+    inside = _within(seen & eyes, texels, _texel_size(head))
+    filled[:, eyes] = _ringed(filled, observed, _from_middle(head, texels, part), eyes & (inside == 1))[:, eyes]
+    keep = inside * eyes
+    return _padded((filled + keep * (observed - filled)).clamp(0, 1), texels)
 
 
 def plain_skin(head: Decoder, image: np.ndarray, vertices: Tensor) -> np.ndarray:
@@ -78,45 +83,60 @@ def plain_skin(head: Decoder, image: np.ndarray, vertices: Tensor) -> np.ndarray
     return np.where(share > 1e-3, np.rint(mean).clip(0, 255), image).astype(np.uint8)
 
 
-def _white(filled: Tensor, observed: Tensor, teeth: Tensor, seen: Tensor) -> Tensor:
-    """The colour (3,) of teeth: of those that are observed (3,T,T), if enough are seen (T,T), else of `filled`."""
+def _padded(colours: Tensor, texels: TexelMap) -> Tensor:
+    """A texture (3,T,T) of colours (3,N) of texels, all others like the nearest of these: at its edges it is blended."""
+    from scipy.ndimage import distance_transform_edt
+
+    texture = scatter(colours[None], texels)[0]
+    empty = scatter(torch.ones(1, 1, colours.shape[1]), texels)[0, 0].numpy() == 0
+    rows, columns = distance_transform_edt(empty, return_distances=False, return_indices=True)
+    return texture[:, torch.from_numpy(rows).long(), torch.from_numpy(columns).long()]
+
+
+def _of(part: Tensor, head: Decoder, names: tuple[str, ...]) -> Tensor:
+    """Which texels (N,), of these parts (N,), are of the parts of these names."""
+    return torch.tensor([name in names for name in head.part_names])[part]
+
+
+def _teeth(observed: Tensor, seen: Tensor, skin: Tensor) -> Tensor:
+    """The colour (3,) of teeth: of those that are observed (3,N), if enough are seen (N,), else by colours (3,M) of the
+    skin."""
     light, dark = observed.amax(0), observed.amin(0)
     white = seen & (dark > _LEAST_WHITE * light)
-    if white.sum() < _FEW:
-        return filled[:, teeth].mean(1)
-    return observed[:, white & (light >= light[white].median())].mean(1)
+    if white.sum() >= _FEW:
+        return observed[:, white & (light >= light[white].median())].mean(1)
+    tone = skin.kthvalue(1 + 3 * (skin.shape[1] - 1) // 4, dim=1).values  # the upper quartile
+    tint = tone / tone.mean().clamp(min=1e-3)
+    return (tone.mean() * ((1 - _TINT) * tone.new_tensor(_IVORY) + _TINT * tint)).clamp(0, 1)
 
 
-def _within(mask: Tensor, size: float) -> Tensor:
-    """How far inside of a mask (T,T) its texels of a size in metres lie, 0..1: 1 from `_RIM` on."""
-    distance = cv2.distanceTransform(mask.numpy().astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
-    return torch.from_numpy(distance * size / _RIM).clamp(max=1)
+def _within(mask: Tensor, texels: TexelMap, size: float) -> Tensor:
+    """How far inside of a mask (N,) its texels of a size in metres lie, 0..1: 1 from `_RIM` on."""
+    picture = scatter(mask[None, None].float(), texels)[0, 0].numpy().astype(np.uint8)
+    distance = torch.from_numpy(cv2.distanceTransform(picture, cv2.DIST_L2, cv2.DIST_MASK_5))
+    return (distance[texels.texel[:, 0], texels.texel[:, 1]] * size / _RIM).clamp(max=1)
 
 
 def _texel_size(head: Decoder) -> float:
     """The side of an eye's texel in metres, of the mean head."""
-    eyes = torch.isin(head.face_parts, torch.tensor([head.part_names.index(name) for name in EYES]))
+    eyes = _of(head.face_parts.long(), head, EYES)
     a, b, c = head.mean[head.faces[eyes]].unbind(1)
-    u, v, w = head.uvs[head.uv_faces[eyes]].unbind(1)
-    areas = torch.linalg.cross(b - a, c - a).norm(dim=1), ((v - u)[:, 0] * (w - u)[:, 1] - (v - u)[:, 1] * (w - u)[:, 0])
-    return float((areas[0].sum() / areas[1].abs().sum()).sqrt()) / SIDE
+    u, v, w = functional.pad(head.uvs[head.uv_faces[eyes]], (0, 1)).unbind(1)
+    areas = (torch.linalg.cross(y - x, z - x).norm(dim=1).sum() for x, y, z in ((a, b, c), (u, v, w)))
+    return float((next(areas) / next(areas)).sqrt()) / SIDE
 
 
-def _from_middle(head: Decoder) -> Tensor:
-    """Distance (T,T) in metres of the texels of both eyes from the middle of their iris, 0 elsewhere."""
-    points = head.landmarks478(head.mean[None])[0]
-    out = torch.zeros(SIDE, SIDE)
-    for name, iris in zip(EYES, (LEFT_IRIS, RIGHT_IRIS), strict=True):
-        texels = texel_map(head, SIDE, texels_of(head, (name,), SIDE))
-        out += scatter((surface(head.mean[None], texels) - points[iris]).norm(dim=-1)[None], texels)[0, 0]
-    return out
+def _from_middle(head: Decoder, texels: TexelMap, part: Tensor) -> Tensor:
+    """Distance (N,) in metres of texels, of these parts (N,), from the middle of the iris of the eye on their side."""
+    points, left = head.landmarks478(head.mean[None])[0], _of(part, head, EYES[:1])
+    middle = torch.where(left[:, None], points[LEFT_IRIS], points[RIGHT_IRIS])
+    return (surface(head.mean[None], texels)[0] - middle).norm(dim=-1)
 
 
 def _ringed(filled: Tensor, observed: Tensor, distance: Tensor, seen: Tensor) -> Tensor:
-    """A texture (3,T,T) in which a colour depends on the distance (T,T) from an iris' middle alone: the median of what
-    is observed (3,T,T) there where it is seen (T,T); `filled` (3,T,T) if too little is."""
-    ring = (distance / _WIDTH).long()
-    colours = {}
+    """Colours (3,N) that depend on the distance (N,) from an iris' middle alone: the median of what is observed (3,N)
+    there where it is seen (N,); `filled` (3,N) if too little is."""
+    ring, colours = (distance / _WIDTH).long(), {}
     for number in ring[seen].unique().tolist():
         of_ring = observed[:, seen & (ring == number)]
         if of_ring.shape[1] >= _FEW:
