@@ -20,7 +20,7 @@ import typer
 
 from selftrack.command import run
 from selftrack.decoders.dam.losses import psnr
-from selftrack.errors import NoFaceError, UserError
+from selftrack.errors import NoFaceError
 from selftrack.eval.checks.likeness import ssim
 from selftrack.io import json_text, markdown_table, write_text
 from selftrack.tracker import load
@@ -102,11 +102,11 @@ def _turn(track: Track, rows: np.ndarray) -> float:
 def table(scores: dict[str, dict[str, Score]]) -> str:
     """Write scores by clip and method as a table in Markdown."""
     head = ("clip", "turn, degrees", "method", "face: PSNR, dB", "SSIM", "frame: PSNR, dB", "SSIM")
-    rows = [
-        [clip, f"{s.turn:.0f}", method, *(f"{v:.{d}f}" for v, d in zip((s.face_psnr, s.face_ssim, s.frame_psnr, s.frame_ssim), (2, 3, 2, 3), strict=True))]
-        for clip, methods in scores.items()
-        for method, s in methods.items()
-    ]
+    rows = []
+    for clip, methods in scores.items():
+        for method, one in methods.items():
+            face = f"{one.face_psnr:.1f}", f"{one.face_ssim:.2f}"
+            rows.append([clip, f"{one.turn:.0f}", method, *face, f"{one.frame_psnr:.1f}", f"{one.frame_ssim:.2f}"])
     return markdown_table(head, rows)
 
 
@@ -125,10 +125,12 @@ def reenactment(
             track_clip(clip, folder, config, model=model, overwrite=True)
         scores[clip.stem] = score(load(folder), model, frames)
         for method, one in scores[clip.stem].items():
-            print(f"{clip.stem}  {method}  {one}", flush=True)
+            print(f"{clip.stem}: {method} {one.face_psnr:.2f} dB", flush=True)
     write_text(output / "reenactment.md", table(scores))
-    write_text(output / "reenactment.json", json_text({c: {m: asdict(s) for m, s in one.items()} for c, one in scores.items()}))
+    write_text(
+        output / "reenactment.json", json_text({c: {m: asdict(s) for m, s in one.items()} for c, one in scores.items()})
+    )
 
 
 if __name__ == "__main__":
-    run("reenactment", reenactment=reenactment)
+    run("python -m selftrack.eval.reenactment", reenactment=reenactment)

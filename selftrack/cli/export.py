@@ -87,7 +87,8 @@ def export(
     no_tag: Annotated[
         bool,
         typer.Option(
-            "--no-tag", help="For reenact: without the word synthetic in the picture (default: with it); the file says so."
+            "--no-tag",
+            help="For reenact: without the word synthetic in the picture (default: with it); the file says so.",
         ),
     ] = False,
     curves: Annotated[

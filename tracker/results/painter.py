@@ -227,7 +227,7 @@ def doubts_of(track: Track) -> np.ndarray:
 
 
 def light_between(points: torch.Tensor) -> float:
-    """Compute the share of the light that reaches the inside of the mouth, by its points `MOUTH` (6,3) in the picture."""
+    """Compute the share of light that reaches the inside of the mouth, by its points `MOUTH` (6,3) in the picture."""
     upper, lower, top, bottom, right, left = points
     down = functional.normalize((bottom - top)[:2], dim=0)
     gap, width = float((lower - upper)[:2] @ down), float((left - right).norm())

@@ -1,7 +1,7 @@
 """How a whole photo moves with the head in it: a grid over the photo whose nodes are carried along.
 
-On the face the nodes move as the mesh does. Hair, ears and neck turn rigidly with the head, as a relief whose depth goes
-on smoothly from the face's; that fades towards the background, and what the expression moves fades outside of the
+On the face the nodes move as the mesh does. Hair, ears and neck turn rigidly with the head, as a relief whose depth
+goes on smoothly from the face's; that fades towards the background, and what the expression moves fades outside of the
 face. At the grid's border nothing moves, and between the nodes the photo is stretched: it has no seam and no hole.
 """
 
@@ -26,22 +26,26 @@ from selftrack.tracker.results.texture import EYES
 
 SOCKETS = ("cavity_left", "cavity_right")
 """What lies around the eyeballs."""
-_NODES = 60_000  # of the grid, about
-# In heights of the head: how far the grid goes beyond it, how far hair turns with it, from where below its middle on
-# the body stays, in which distance from the grid's border all ends, and in which what an expression moves falls to 1/e, above and below the head.
-_MARGIN, _HAIR, _NECK, _BORDER, _REACH = 0.8, 0.16, 0.55, 0.08, (0.06, 0.3)
-_FACING, _EVEN = 0.3, 0.5  # cosines to the view from which a node moves as the mesh, and from which its depth counts
 _FEATURES = (*(point for part in (*EYE_CONTOURS, *BROWS) for point in part), *LIPS, NOSE_TIP)
 """Points whose convex hull moves as the mesh does, however it lies: lids, nose and lips."""
+_NODES = 60_000  # of the grid, about
+_FACING, _EVEN = 0.3, 0.5  # cosines to the view from which a node moves as the mesh, and from which its depth counts
+_EVENED = 2.0  # nodes over which the movement of the face's outline is averaged
+_ZOOM, _TURN = 0.03, 0.035  # noise of the head's size, as a share, and of its turn, radians
+# heights of the head:
+_MARGIN = 0.8  # by which the grid goes beyond the head
+_BORDER = 0.08  # in which all movement ends towards the grid's border
+_HAIR = 0.16  # around the head, which turns with it
+_NECK = 0.55  # below the head's middle, where the body begins, which stays
+_REACH = (0.06, 0.3)  # in which an expression's movement falls to 1/e outside of the face, above and below
+_BEHIND = 0.15  # by which lids and lips pass before what is inside
+_SOFT = 0.005  # over which the plain colour of lids sets in
 _SKIN, _UPPER, _LOWER = 0, 1, 2  # what nodes show: all else; eyes and upper teeth; the lower part of the mouth's inside
 _OWN = 0.009  # metres below the mesh's upper teeth, down to where what a photo shows is taken for upper teeth
-_BEHIND = 0.15  # of the head's height, by which lids and lips pass before what is inside
-_WHOLE, _TORN = 1.15, 1.5  # how much longer triangles may get of which the inside is shown fully, and not at all
-_DRAWN_OUT, _THINNED = (1.5, 3.0), 0.8  # times the area, between which the skin of lids fades to its plain colour; how far
-_EVENED = 2.0  # nodes over which the movement of the outline is averaged
-_ZOOM, _TURN = 0.03, 0.035  # noise of the head's size, as a share, and of its turn, radians
 _LASHES = 0.002  # metres of the lids' edges, which keep their lashes
-_SOFT = 0.005  # of the head's height, over which the plain colour sets in
+_WHOLE, _TORN = 1.15, 1.5  # how much longer triangles may get of which the inside is shown fully, and not at all
+_DRAWN_OUT = (1.5, 3.0)  # times the area, between which the skin of lids fades to its plain colour
+_PLAIN = 0.8  # how far it does
 
 
 class Moved(NamedTuple):
@@ -130,7 +134,10 @@ class Field:
         and ears would shake."""
         change = pose - self._pose
         zoom, turn = change[:1], change[1:4]
-        shrunk = [part * part.square().sum() / (part.square().sum() + noise**2) for part, noise in ((zoom, _ZOOM), (turn, _TURN))]
+        shrunk = [
+            part * part.square().sum() / (part.square().sum() + noise**2)
+            for part, noise in ((zoom, _ZOOM), (turn, _TURN))
+        ]
         return self._pose + torch.cat([*shrunk, change[4:]])
 
     def _evened(self, change: np.ndarray) -> np.ndarray:
@@ -153,7 +160,7 @@ class Field:
         least, most = _DRAWN_OUT
         grown = _area(vertices[0, :, :2], head.faces).abs() / _area(self._photo, head.faces).clamp(min=1e-3)
         stretched = ((grown - least) / (most - least)).clamp(0, 1)
-        thin = _THINNED * self._lids * (1 - self._margin) * _to_corners(stretched, head.faces)
+        thin = _PLAIN * self._lids * (1 - self._margin) * _to_corners(stretched, head.faces)
         values = [self._photo, self._near[:, None], thin[:, None]]
         x_y, near, thin = interpolate(torch.cat(values, -1), head.faces, seen)[0].split((2, 1, 1), -1)
         box = slice(int(low[1]), int(high[1])), slice(int(low[0]), int(high[0]))
@@ -185,8 +192,8 @@ class Field:
         points = head.landmarks478.subset(_FEATURES)(vertices)[0, :, :2].numpy() - lattice.low
         hull = cv2.convexHull(points.round().astype(np.int32))
         inner = lattice.at_nodes(cv2.fillConvexPoly(np.zeros((rows, columns), np.uint8), hull, 1)) > 0
-        face = on_face(head.mean, head.landmarks478(head.mean[None])[0])[:, None]
-        face = interpolate(face, head.faces, seen)[0, 0, :, 0].numpy() > 0.5
+        on_it = on_face(head.mean, head.landmarks478(head.mean[None])[0])[:, None]
+        face = interpolate(on_it, head.faces, seen)[0, 0, :, 0].numpy() > 0.5
         known = (part == "head") & (inner | (face & (facing > _FACING)))
         self._corners, self._weights = head.faces[index[known]].numpy(), seen.barycentric[0, 0, known].numpy()
         down = _eased((self._below(pose) / _NECK + 0.5).clip(0, 1))
@@ -223,8 +230,8 @@ class Field:
     def _behind(self, part: np.ndarray, pose: Tensor) -> np.ndarray:
         """What nodes (N,) show, `_SKIN` and so on, that see these parts of the mesh."""
         edge = biting_edge(self._head, seated(self._head, self._geometry))
-        edge = project(edge[None, None], pose[None], self._inverse_distance)[0, 0, :2].numpy()
-        below = (self._nodes - edge) @ rotation(pose[1:4])[:2, 1].numpy() > _OWN * float(pose[0].exp())
+        place = project(edge[None, None], pose[None], self._inverse_distance)[0, 0, :2].numpy()
+        below = (self._nodes - place) @ rotation(pose[1:4])[:2, 1].numpy() > _OWN * float(pose[0].exp())
         mouth = np.isin(part, OF_MOUTH)
         return np.where(mouth & below, _LOWER, np.where(mouth | np.isin(part, (*EYES, *SOCKETS)), _UPPER, _SKIN))
 
@@ -244,9 +251,14 @@ def unproject(places: np.ndarray, pose: Tensor, inverse_distance: float) -> np.n
 def resampled(photo: np.ndarray, moved: Moved) -> np.ndarray:
     """Draw a photo (H,W,3) uint8 moved, on a copy; pixels that stay are as they were."""
     out = photo.copy()
-    x, y = (np.ascontiguousarray(moved.places[..., axis]) for axis in (0, 1))
-    out[moved.rows, moved.columns] = cv2.remap(photo, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    out[moved.rows, moved.columns] = sampled(photo, moved.places)
     return out
+
+
+def sampled(photo: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Take the colours (h,w,3) of a photo (H,W,3) uint8 at places (h,w,2); beyond its border, those of the border."""
+    x, y = (np.ascontiguousarray(places[..., axis]) for axis in (0, 1))
+    return cv2.remap(photo, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
 
 
 def _of_parts(head: Decoder, names: tuple[str, ...]) -> Tensor:

@@ -48,7 +48,10 @@ class Harmonic:
         steps, widths = [np.diff(p).astype(float) for p in (lattice.x, lattice.y)], []
         for step in steps:  # of the strip that belongs to a line of nodes
             widths.append((np.append(step, 0) + np.insert(step, 0, 0)) / 2)
-        across = (widths[1][:, None] / steps[0], at[:, :-1], at[:, 1:]), (widths[0] / steps[1][:, None], at[:-1], at[1:])
+        across = (
+            (widths[1][:, None] / steps[0], at[:, :-1], at[:, 1:]),
+            (widths[0] / steps[1][:, None], at[:-1], at[1:]),
+        )
         flow, one, other = (np.concatenate([part.ravel() for part in parts]) for parts in zip(*across, strict=True))
         beside = coo_matrix((flow, (one, other)), (len(known), len(known))).tocsr()
         beside = beside + beside.T

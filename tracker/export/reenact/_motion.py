@@ -40,7 +40,9 @@ class Performance:
     poses: Tensor
 
 
-def performance(track: Track, photo: Photo, config: MotionConfig | None = None, start: int | None = None) -> Performance:
+def performance(
+    track: Track, photo: Photo, config: MotionConfig | None = None, start: int | None = None
+) -> Performance:
     """Bring a performance with ARKit's curves to a photo's person.
 
     Args:
@@ -92,5 +94,3 @@ def _bounded(vectors: Tensor, free: float, most: float) -> Tensor:
     room = most - free
     kept = torch.where(length > free, free + room * torch.tanh((length - free) / room), length)
     return vectors * kept / length.clamp(min=1e-12)
-
-

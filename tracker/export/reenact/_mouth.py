@@ -10,8 +10,8 @@ from selftrack.tracker.results.texture import TEETH
 
 OF_MOUTH = ("mouth", "tongue", *TEETH)
 _SEAT = {"teeth_upper": (0.0, 0.003, -0.006), "teeth_lower": (0.0, 0.005, -0.005)}
-"""Metres by which the mesh's teeth are moved: they lie deep behind the lips, and the upper ones end where shut lips meet,
-where a person's go 2 to 3 mm below that."""
+"""Metres by which the mesh's teeth are moved: they lie deep behind the lips, and the upper ones end where shut lips
+meet, while a person's go 2 to 3 mm below that."""
 _MEET = {"teeth_upper": (0.0, 8.5, 15.1, 22.8, 29.9, 36.6), "teeth_lower": (0.0, 5.3, 11.2, 18.1, 25.2, 32.3)}
 """Millimetres along the row from its middle where teeth meet: usual widths (Nelson, Wheeler's Dental Anatomy)."""
 _CROWN, _GUM = 0.0105, (0.72, 0.40, 0.38)  # metres of a tooth's height; what gum beyond has of the teeth's colour

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
 from selftrack.decoders.landmarks import LEFT_IRIS, RIGHT_IRIS
-from selftrack.tracker.export.reenact._field import Field, Moved, resampled
+from selftrack.tracker.export.reenact._field import Field, Moved, resampled, sampled
 from selftrack.tracker.export.reenact._interior import Interior
 from selftrack.tracker.export.reenact._mouth import seated
 from selftrack.tracker.export.reenact._photo import Photo
 from selftrack.tracker.export.reenact._skin import photo_texture, plain_skin
 from selftrack.tracker.geometry.pose import project
 
+_SEEN = 1 / 255  # share of a colour that can be seen
 _GLANCE = 0.001  # metres that an iris moves, from which on the eye is drawn anew
 
 
@@ -43,10 +45,11 @@ class PhotoPainter:
         """The photo moved; where the skin of lids is drawn out, in the plain colour of the skin around: lashes and
         shadow would go over all of it."""
         picture = resampled(self._image, moved)
-        if moved.drawn_out.any():
-            part = picture[moved.rows, moved.columns]
-            share = moved.drawn_out[..., None]
-            plain = resampled(self._plain, moved)[moved.rows, moved.columns]
+        x, y, width, height = cv2.boundingRect((moved.drawn_out > _SEEN).astype(np.uint8))
+        if width and height:
+            box = slice(y, y + height), slice(x, x + width)
+            part = picture[moved.rows, moved.columns][box]
+            plain, share = sampled(self._plain, moved.places[box]), moved.drawn_out[box][..., None]
             part[:] = np.rint(part * (1 - share) + plain * share).astype(np.uint8)
         return picture
 

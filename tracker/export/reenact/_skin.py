@@ -1,4 +1,4 @@
-"""What a photo tells of the looks of a head: eyes, teeth and mouth, also as it does not show them, and the skin of lids."""
+"""What a photo tells of the looks of eyes, teeth and mouth, also where it does not show them, and of lids."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _SPREAD = 0.006  # metres over which it is averaged
 
 
 def photo_texture(head: Decoder, image: np.ndarray, vertices: np.ndarray) -> Tensor:
-    """Make the texture of eyes, teeth and mouth for a photo (H,W,3) uint8 in whose pixels the head's vertices (V,3) are.
+    """Make the texture of eyes, teeth and mouth by a photo (H,W,3) uint8, in whose pixels the vertices (V,3) are.
 
     An eye is as the photo shows it; what is hidden of it is as what is seen at the same distance from its middle. Teeth
     have the colour of those that the photo shows, or of ivory in the light on the skin; tongue and mouth are the mean
@@ -84,7 +84,7 @@ def plain_skin(head: Decoder, image: np.ndarray, vertices: Tensor) -> np.ndarray
 
 
 def _padded(colours: Tensor, texels: TexelMap) -> Tensor:
-    """A texture (3,T,T) of colours (3,N) of texels, all others like the nearest of these: at its edges it is blended."""
+    """A texture (3,T,T) of colours (3,N) of texels; all others are like the nearest: edges are blended."""
     from scipy.ndimage import distance_transform_edt
 
     texture = scatter(colours[None], texels)[0]
