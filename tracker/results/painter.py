@@ -86,7 +86,7 @@ class MeshPainter:
         if head.has_landmarks:
             points = head.landmarks478(head.mean[None])[0]
             self.parts = torch.stack([nearness(head.mean, points[list(POINTS_OF[part])]) for part in PARTS[:5]])
-            self.weight = on_face(head.mean, points)
+            self.weight = _fade(head.mean, points)
             self.ears, self.mouth = head.landmarks478.subset(EARS), head.landmarks478.subset(MOUTH)
         if "neck" in head.part_names:
             self.weight[head.faces[head.face_parts == head.part_names.index("neck")]] = 0
@@ -262,9 +262,8 @@ def nearness(mean: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
     return ((_FAR - distance) / (_FAR - _NEAR)).clamp(0, 1)
 
 
-def on_face(mean: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
-    """Say which of the mean head's vertices (V,3) are on the face by its 478 points, (V,) in 0..1: 1 on it, 0 well
-    outside of its oval."""
+def _fade(mean: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+    """Visibility (V,) in 0..1 of the mean head's vertices: 1 on the face, 0 well outside of its oval."""
     hairline, chin, ears = points[HAIRLINE], points[CHIN], points[list(EARS)].mean(dim=0)
     jaw = ears - chin  # from the side; its normal points backwards and down
     behind_jaw = ((mean - chin)[:, 1] * jaw[2] - (mean - chin)[:, 2] * jaw[1]) / jaw[1:].norm()

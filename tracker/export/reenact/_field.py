@@ -15,13 +15,13 @@ import torch
 from torch import Tensor
 
 from selftrack.decoders.base import Decoder
-from selftrack.decoders.landmarks import BROWS, EYE_CONTOURS, LIPS, NOSE_TIP
+from selftrack.decoders.landmarks import BROWS, EYE_CONTOURS, FACE_OVAL, LIPS, NOSE_TIP
 from selftrack.decoders.mesh.normals import vertex_normals
 from selftrack.decoders.mesh.rasterizer import Fragments, interpolate, pixel_grid, rasterize
 from selftrack.tracker.export.reenact._lattice import Harmonic, Lattice
 from selftrack.tracker.export.reenact._mouth import OF_MOUTH, biting_edge, seated, teeth
 from selftrack.tracker.geometry.pose import project, rotation
-from selftrack.tracker.results.painter import nearness, on_face
+from selftrack.tracker.results.painter import nearness
 from selftrack.tracker.results.texture import EYES
 
 SOCKETS = ("cavity_left", "cavity_right")
@@ -46,6 +46,7 @@ _LASHES = 0.002  # metres of the lids' edges, which keep their lashes
 _WHOLE, _TORN = 1.15, 1.5  # how much longer triangles may get of which the inside is shown fully, and not at all
 _DRAWN_OUT = (1.5, 3.0)  # times the area, between which the skin of lids fades to its plain colour
 _PLAIN = 0.8  # how far it does
+_SPECK = 1e-3  # pixels^2, of a triangle that the photo does not show, at least
 
 
 class Moved(NamedTuple):
@@ -56,7 +57,7 @@ class Moved(NamedTuple):
     places: np.ndarray
     """(h,w,2) float32, x and y in the photo."""
     kept: np.ndarray
-    """(h,w) float32 in 0..1, 1 where the photo's own eyes or teeth are seen, not drawn out."""
+    """(h,w) float32 in 0..1, 1 where the photo's own eyes or teeth can be seen: not where it is drawn out."""
     drawn_out: np.ndarray
     """(h,w) float32 in 0..1, how far the skin of lids is drawn out."""
 
@@ -125,8 +126,7 @@ class Field:
         turned = project(torch.from_numpy(self._relief)[None], sure[None].double(), self._inverse_distance)[0].numpy()
         moved = self._evened(self._with[:, None] * (turned - self._start) + expression)
         moved = self._start + self._end[:, None] * moved
-        moved[:, 2] += (1 - self._with) * self._unit  # the background lies behind
-        moved[:, 2] += (self._inside > _SKIN) * self._inside * _BEHIND * self._unit
+        moved[:, 2] += self._deeper
         return moved
 
     def _surely_moved(self, pose: Tensor) -> Tensor:
@@ -158,7 +158,8 @@ class Field:
         index = seen.face_index[0]
         skin = (index >= 0) & self._of_skin[index.clamp(min=0)]
         least, most = _DRAWN_OUT
-        grown = _area(vertices[0, :, :2], head.faces).abs() / _area(self._photo, head.faces).clamp(min=1e-3)
+        shown, before = (_area(at, head.faces).clamp(min=0) for at in (vertices[0, :, :2], self._photo))
+        grown = shown / before.clamp(min=_SPECK)
         stretched = ((grown - least) / (most - least)).clamp(0, 1)
         thin = _PLAIN * self._lids * (1 - self._margin) * _to_corners(stretched, head.faces)
         values = [self._photo, self._near[:, None], thin[:, None]]
@@ -169,17 +170,18 @@ class Field:
         drawn_out[box] = torch.from_numpy(smooth)
 
     def _kept(self, nodes: Tensor) -> Tensor:
-        """How far the triangles (F,) show what the photo has of eyes and the inside of the mouth, 0..1: not where they
-        are drawn out by nodes (N,2) that go apart."""
+        """How far the triangles (F,) can show what the photo has of eyes and the inside of the mouth, 0..1: not where
+        they are drawn out by nodes (N,2) that go apart."""
         own = torch.from_numpy(self._nodes).float()
         after, before = (
             (at[self._triangles] - at[self._triangles.roll(1, 1)]).norm(dim=-1).amax(1) for at in (nodes, own)
         )
-        inside = torch.from_numpy(self._inside > _SKIN)[self._triangles].any(1)
-        return inside * ((_TORN - after / before) / (_TORN - _WHOLE)).clamp(0, 1)
+        return ((_TORN - after / before) / (_TORN - _WHOLE)).clamp(0, 1)
 
     def _look(self, pose: Tensor, vertices: Tensor) -> None:
         """Find what each node shows, and how far it moves with the head of these vertices (1,V,3) in the photo."""
+        from scipy.spatial import cKDTree
+
         head, lattice = self._head, self._lattice
         columns, rows = (lattice.high - lattice.low + 1).tolist()
         whole = rasterize(vertices - torch.tensor([*lattice.low.tolist(), 0.0]), head.faces, (rows, columns))
@@ -189,11 +191,7 @@ class Field:
         part = np.where(index >= 0, np.array(head.part_names)[head.face_parts[index.clamp(min=0)]], "")
         normals = vertex_normals(self._geometry[None], head.faces)[0] @ rotation(pose[1:4]).T
         facing = -interpolate(normals[None, :, 2:], head.faces, seen)[0, 0, :, 0].numpy()
-        points = head.landmarks478.subset(_FEATURES)(vertices)[0, :, :2].numpy() - lattice.low
-        hull = cv2.convexHull(points.round().astype(np.int32))
-        inner = lattice.at_nodes(cv2.fillConvexPoly(np.zeros((rows, columns), np.uint8), hull, 1)) > 0
-        on_it = on_face(head.mean, head.landmarks478(head.mean[None])[0])[:, None]
-        face = interpolate(on_it, head.faces, seen)[0, 0, :, 0].numpy() > 0.5
+        inner, face = (self._within(points, vertices, (rows, columns)) for points in (_FEATURES, FACE_OVAL))
         known = (part == "head") & (inner | (face & (facing > _FACING)))
         self._corners, self._weights = head.faces[index[known]].numpy(), seen.barycentric[0, 0, known].numpy()
         down = _eased((self._below(pose) / _NECK + 0.5).clip(0, 1))
@@ -208,7 +206,16 @@ class Field:
         edge = np.minimum(self._nodes - lattice.low, lattice.high - self._nodes).min(1)
         self._end = _eased(np.minimum(edge / (_BORDER * self._unit), 1))
         self._inside = self._behind(part, pose)
+        away, _ = cKDTree(self._nodes[known]).query(self._nodes)
+        # neck and background lie behind the face, whose chin and cheeks pass before them
+        self._deeper = away + (1 - self._with + self._inside * _BEHIND) * self._unit
         self._upper_teeth, self._lower_teeth = teeth(head, "teeth_upper"), teeth(head, "teeth_lower")
+
+    def _within(self, points: tuple[int, ...], vertices: Tensor, size: tuple[int, int]) -> np.ndarray:
+        """Which nodes (N,) lie in the convex hull of points of the head in a part of that size (h,w)."""
+        places = self._head.landmarks478.subset(points)(vertices)[0, :, :2].numpy() - self._lattice.low
+        hull = cv2.convexHull(places.round().astype(np.int32))
+        return self._lattice.at_nodes(cv2.fillConvexPoly(np.zeros(size, np.uint8), hull, 1)) > 0
 
     def _moving(self, covered: np.ndarray, pose: Tensor) -> np.ndarray:
         """How far the nodes (N,) turn with the head, 0..1, whose mesh covers those pixels (h,w) of the part."""
