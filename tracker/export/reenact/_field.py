@@ -42,10 +42,10 @@ _BEHIND = 0.15  # by which lids and lips pass before what is inside
 _SOFT = 0.005  # over which the plain colour of lids sets in
 _SKIN, _UPPER, _LOWER = 0, 1, 2  # what nodes show: all else; eyes and upper teeth; the lower part of the mouth's inside
 _OWN = 0.009  # metres below the mesh's upper teeth, down to where what a photo shows is taken for upper teeth
-_LASHES = 0.002  # metres of the lids' edges, which keep their lashes
+_LASHES = 0.001  # metres of the lids' edges, which keep their lashes
 _WHOLE, _TORN = 1.15, 1.5  # how much longer triangles may get of which the inside is shown fully, and not at all
 _DRAWN_OUT = (1.5, 3.0)  # times the area, between which the skin of lids fades to its plain colour
-_PLAIN = 0.8  # how far it does
+_PLAIN = 0.9  # how far it does
 _SPECK = 1e-3  # pixels^2, of a triangle that the photo does not show, at least
 
 

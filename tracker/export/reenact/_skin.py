@@ -22,7 +22,8 @@ _LEAST = 0.2  # cosine of the incident angle below which a texel is not read
 _RASTER = 768  # pixels of the z-buffer: a quarter of a millimetre each, as fine as the edges of the lids
 _RIM = 0.0012  # metres from lids, within which a photo shows lashes and shadow
 _WIDTH = 0.0004  # metres, of a ring around the middle of an iris, of which each has a colour of its own
-_WHITE = 0.0085  # metres from the middle of an iris, beyond which all is as white as there: the corners lie in shadow
+_WHITE = 0.0075  # metres from the middle of an iris, beyond which all is as white as there: the corners lie in shadow
+_IRIS, _UNLIKE = 0.0068, 0.2  # metres from its middle, beyond which an eye is white; how far a colour may be off that
 _FEW = 30  # texels of a ring, or of teeth, that are seen at least
 _LEAST_WHITE = 0.65  # of its lightest channel, which the darkest one of a tooth that a photo shows has
 _IVORY, _TINT = (1.2, 1.14, 1.03), 0.25  # colour of teeth in white light, and how far they take the skin's
@@ -57,8 +58,10 @@ def photo_texture(head: Decoder, image: np.ndarray, vertices: np.ndarray) -> Ten
         filled[:, _of(part, head, (name,))] *= share * light
     filled[:, teeth] = _teeth(observed, seen & teeth, observed[:, lit])[:, None]
     inside = _within(seen & eyes, texels, _texel_size(head))
-    filled[:, eyes] = _ringed(filled, observed, _from_middle(head, texels, part), eyes & (inside == 1))[:, eyes]
-    keep = inside * eyes
+    away = _from_middle(head, texels, part)
+    filled[:, eyes] = _ringed(filled, observed, away, eyes & (inside == 1))[:, eyes]
+    off = (observed - filled).norm(dim=0) * (away > _IRIS)
+    keep = inside * eyes * (-(off / _UNLIKE).square()).exp()  # where the mesh's eye is wider open, the photo has skin
     return _padded((filled + keep * (observed - filled)).clamp(0, 1), texels)
 
 
