@@ -31,7 +31,7 @@ _FEATURES = (*(point for part in (*EYE_CONTOURS, *BROWS) for point in part), *LI
 _NODES = 60_000  # of the grid, about
 _FACING, _EVEN = 0.3, 0.5  # cosines to the view from which a node moves as the mesh, and from which its depth counts
 _EVENED = 2.0  # nodes over which the movement of the face's outline is averaged
-_ZOOM, _TURN = 0.03, 0.035  # noise of the head's size, as a share, and of its turn, radians
+_ZOOM, _TURN = 0.06, 0.05  # noise of the head's size, as a share, and of its turn, radians
 # heights of the head:
 _MARGIN = 0.8  # by which the grid goes beyond the head
 _BORDER = 0.08  # in which all movement ends towards the grid's border
@@ -89,13 +89,13 @@ class Field:
         self._lattice = Lattice(low, high, (least, most), _NODES)
         self._triangles, self._nodes = self._lattice.triangles(), self._lattice.nodes
         self._of_skin = _of_parts(head, ("head", *SOCKETS))
-        self._lids, edges = (
-            nearness(head.mean, head.landmarks478.subset(points)(head.mean[None])[0])
-            for points in (tuple(p for eye in EYE_CONTOURS for p in eye), LIPS)
+        lids, lips = (
+            head.landmarks478.subset(points)(head.mean[None])[0]
+            for points in (tuple(point for eye in EYE_CONTOURS for point in eye), LIPS)
         )
-        self._near = torch.maximum(self._lids, edges)
-        contour = head.landmarks478.subset(tuple(p for eye in EYE_CONTOURS for p in eye))(head.mean[None])[0]
-        self._margin = (2 - torch.cdist(head.mean, contour).amin(1) / _LASHES).clamp(0, 1)
+        self._lids = nearness(head.mean, lids)
+        self._near = torch.maximum(self._lids, nearness(head.mean, lips))
+        self._margin = (2 - torch.cdist(head.mean, lids).amin(1) / _LASHES).clamp(0, 1)
         self._look(pose, vertices)
 
     def __call__(self, geometry: Tensor, pose: Tensor) -> Moved:
@@ -133,12 +133,10 @@ class Field:
         """A pose (6,) without what may be noise of size and turn: on the face points and skin make up for it, but hair
         and ears would shake."""
         change = pose - self._pose
-        zoom, turn = change[:1], change[1:4]
-        shrunk = [
-            part * part.square().sum() / (part.square().sum() + noise**2)
-            for part, noise in ((zoom, _ZOOM), (turn, _TURN))
-        ]
-        return self._pose + torch.cat([*shrunk, change[4:]])
+        for part, noise in ((slice(0, 1), _ZOOM), (slice(1, 4), _TURN)):
+            power = change[part].square().sum()
+            change[part] *= power / (power + noise**2)
+        return self._pose + change
 
     def _evened(self, change: np.ndarray) -> np.ndarray:
         """A movement (N,3) of the nodes without the steps that it has along the face's outline."""
@@ -161,9 +159,9 @@ class Field:
         shown, before = (_area(at, head.faces).clamp(min=0) for at in (vertices[0, :, :2], self._photo))
         grown = shown / before.clamp(min=_SPECK)
         stretched = ((grown - least) / (most - least)).clamp(0, 1)
-        thin = _PLAIN * self._lids * (1 - self._margin) * _to_corners(stretched, head.faces)
-        values = [self._photo, self._near[:, None], thin[:, None]]
-        x_y, near, thin = interpolate(torch.cat(values, -1), head.faces, seen)[0].split((2, 1, 1), -1)
+        plain = _PLAIN * self._lids * (1 - self._margin) * _to_corners(stretched, head.faces)
+        values = torch.cat([self._photo, self._near[:, None], plain[:, None]], -1)
+        x_y, near, thin = interpolate(values, head.faces, seen)[0].split((2, 1, 1), -1)
         box = slice(int(low[1]), int(high[1])), slice(int(low[0]), int(high[0]))
         places[box] += near * skin[..., None] * (x_y - places[box])
         smooth = cv2.GaussianBlur((thin[..., 0] * skin).numpy(), (0, 0), _SOFT * self._unit)

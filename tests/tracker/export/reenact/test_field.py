@@ -77,6 +77,22 @@ def test_nothing_moves_at_the_border(photo: Callable[..., Photo]) -> None:
         assert np.abs(places[edge] - own[edge]).max() < 1e-3
 
 
+def test_hair_follows_a_turn_and_no_noise_of_the_size(photo: Callable[..., Photo]) -> None:
+    field, geometry, pose = field_of(photo())
+    top = project(geometry[None], pose[None])[0, :, :2].numpy()
+    hair = np.array([top[:, 0].mean(), top[:, 1].min() - 4])
+    node = np.linalg.norm(field._nodes - hair, axis=1).argmin()
+    start = field.moved_nodes(geometry, pose)[node, :2]
+
+    def moves(*change: float) -> np.ndarray:
+        return field.moved_nodes(geometry, pose + torch.tensor(change))[node, :2] - start
+
+    from_origin = field._nodes[node] - pose[4:6].numpy()
+    assert np.linalg.norm(moves(0.02, 0, 0, 0, 0, 0)) < 0.3 * 0.02 * np.linalg.norm(from_origin)
+    rolled = np.array([-from_origin[1], from_origin[0]]) * np.sin(0.3) + (np.cos(0.3) - 1) * from_origin
+    assert np.linalg.norm(moves(0, 0, 0, 0.3, 0, 0) - rolled) < 0.1 * np.linalg.norm(rolled)
+
+
 def test_there_is_no_hole_and_no_seam(photo: Callable[..., Photo]) -> None:
     """The darkest possible photo but for a white one: what comes from nowhere would be black."""
     made = photo()
