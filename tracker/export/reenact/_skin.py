@@ -27,8 +27,8 @@ _IRIS, _UNLIKE = 0.0068, 0.2  # metres from its middle, beyond which an eye is w
 _FEW = 30  # texels of a ring, or of teeth, that are seen at least
 _LEAST_WHITE = 0.65  # of its lightest channel, which the darkest one of a tooth that a photo shows has
 _IVORY, _TINT = (1.2, 1.14, 1.03), 0.25  # colour of teeth in white light, and how far they take the skin's
-_CLEAR, _AROUND = 0.004, 0.014  # metres from lids and brows, between which lies the skin that lids are like
-_SPREAD = 0.006  # metres over which it is averaged
+_CLEAR, _AROUND = 0.004, 0.02  # metres from lids and brows, between which lies the skin that lids are like
+_SPREAD = 0.008  # metres over which it is averaged
 
 
 def photo_texture(head: Decoder, image: np.ndarray, vertices: np.ndarray) -> Tensor:
@@ -76,7 +76,7 @@ def plain_skin(head: Decoder, image: np.ndarray, vertices: Tensor) -> np.ndarray
     scale = float((vertices[:, 1].amax() - vertices[:, 1].amin()) / (head.mean[:, 1].amax() - head.mean[:, 1].amin()))
     seen = rasterize(vertices[None], head.faces, image.shape[:2])
     weight = (interpolate(around[:, None], head.faces, seen)[0, ..., 0] * (seen.face_index[0] >= 0)).numpy()
-    weight *= (image.mean(2) / 255) ** 2  # lids bulge into the light; lashes, shadow and hair do not count
+    weight *= (image.mean(2) / 255) ** 4  # lids bulge into the light; lashes, shadow and hair do not count
 
     def blurred(values: np.ndarray) -> np.ndarray:
         return cv2.GaussianBlur(values, (0, 0), _SPREAD * scale)
