@@ -73,6 +73,24 @@ def export(
         int | None,
         typer.Option(help="For maps: their width in pixels (default: that of the clip; 512 with --crop face)."),
     ] = None,
+    onto: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PHOTO",
+            help="For reenact: a picture of the person who is to move so (default: none). Use pictures of people who "
+            "have agreed to it.",
+        ),
+    ] = None,
+    keep_pose: Annotated[
+        bool, typer.Option("--keep-pose", help="For reenact: the head stays as it is in the photo (default: it turns).")
+    ] = False,
+    no_tag: Annotated[
+        bool,
+        typer.Option(
+            "--no-tag",
+            help="For reenact: without the word synthetic in the picture (default: with it); the file says so.",
+        ),
+    ] = False,
     curves: Annotated[
         Path | None,
         typer.Option(
@@ -127,6 +145,9 @@ def export(
         "maps": () if maps is None else map_names(maps),
         "crop": crop or "",
         "size": size,
+        "onto": onto,
+        "keep_pose": keep_pose,
+        "no_tag": no_tag,
     }
     _check(formats, [option for option, given in own.items() if given not in (None, False, "", ())])
     if neutral_frame is not None and not clean:

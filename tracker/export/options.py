@@ -42,6 +42,12 @@ class ExportOptions:
     """What the maps show: "frame", the whole frame, as by default, "face", or X,Y,WIDTH,HEIGHT in the clip's pixels."""
     size: int | None = None
     """Width of the maps in pixels; None for that of the clip, or 512 of the crop "face"."""
+    onto: Path | None = None
+    """A photo, whose person is to move as the performance does."""
+    keep_pose: bool = False
+    """Whether the head of that photo stays as it is, and the face alone moves."""
+    no_tag: bool = False
+    """Whether the word that says that it is synthetic is left out of the picture."""
 
     def __post_init__(self) -> None:
         if self.focal is not None and not 0 < self.focal < float("inf"):

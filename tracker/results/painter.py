@@ -28,7 +28,7 @@ _WARNING = (1.0, 0.55, 0.1)  # RGB of a region that is not to be trusted
 _NEAR, _FAR = 0.006, 0.014  # metres from a region's landmarks, within which it is coloured fully, and not at all
 _DARK = 0.15  # share of the light that is left in a shut mouth
 _OPEN = 0.12  # gap between the lips over the mouth's width from which its inside is lit as far as light reaches
-_MOUTH = (*INNER_LIPS, 0, 17, 61, 291)  # inner edges, outer edges and corners of the lips
+MOUTH = (*INNER_LIPS, 0, 17, 61, 291)  # inner edges, outer edges and corners of the lips
 _LINE, _SPACE = 1.0, 0.25  # width of a wire in pixels at most, and as a share of the usual edge
 
 
@@ -85,9 +85,9 @@ class MeshPainter:
         self.parts = torch.zeros(5, len(head.mean))
         if head.has_landmarks:
             points = head.landmarks478(head.mean[None])[0]
-            self.parts = torch.stack([_nearness(head.mean, points[list(POINTS_OF[part])]) for part in PARTS[:5]])
+            self.parts = torch.stack([nearness(head.mean, points[list(POINTS_OF[part])]) for part in PARTS[:5]])
             self.weight = _fade(head.mean, points)
-            self.ears, self.mouth = head.landmarks478.subset(EARS), head.landmarks478.subset(_MOUTH)
+            self.ears, self.mouth = head.landmarks478.subset(EARS), head.landmarks478.subset(MOUTH)
         if "neck" in head.part_names:
             self.weight[head.faces[head.face_parts == head.part_names.index("neck")]] = 0
         of_teeth, self.inside = (
@@ -146,6 +146,8 @@ class MeshPainter:
         fragments = rasterize(moved, self.faces, (rows, columns))
         seen = fragments.face_index.flatten()
         drawn = ((seen >= 0) & self.shown[seen]).nonzero()[:, 0]
+        if not len(drawn):
+            return None
         pixels = Fragments(*(values.flatten(0, 2).index_select(0, drawn)[None, None] for values in fragments))
         colour, alpha = self._shade(moved, pixels)
         if doubts is not None and doubts.any():
@@ -167,7 +169,7 @@ class MeshPainter:
         albedo = functional.grid_sample(self.texture, 2 * uvs - 1, align_corners=False)[0, :, 0].T
         inside = self.inside[fragments.face_index[0, 0]][:, None]
         if self.mouth is not None:
-            albedo = torch.where(inside, _light_inside(self.mouth(vertices)[0]) * albedo, albedo)
+            albedo = torch.where(inside, light_between(self.mouth(vertices)[0]) * albedo, albedo)
         if self.textured:
             weight = self.weight[None]
             if self.ears is not None:
@@ -224,8 +226,8 @@ def doubts_of(track: Track) -> np.ndarray:
     return doubtful(track.visible, track.confidence, track.ok)
 
 
-def _light_inside(points: torch.Tensor) -> float:
-    """Share of the light that reaches the inside of the mouth, by its points `_MOUTH` (6,3) in the picture."""
+def light_between(points: torch.Tensor) -> float:
+    """Compute the share of light that reaches the inside of the mouth, by its points `MOUTH` (6,3) in the picture."""
     upper, lower, top, bottom, right, left = points
     down = functional.normalize((bottom - top)[:2], dim=0)
     gap, width = float((lower - upper)[:2] @ down), float((left - right).norm())
@@ -254,8 +256,8 @@ def _facing(vertices: torch.Tensor, middle: torch.Tensor) -> torch.Tensor:
     return ((-outwards[..., 2] - _TURNED[0]) / (_TURNED[1] - _TURNED[0])).clamp(0, 1)
 
 
-def _nearness(mean: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
-    """(V,) in 0..1: how near the mean head's vertices (V,3) are to points (N,3)."""
+def nearness(mean: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+    """Say how near the mean head's vertices (V,3) are to points (N,3), (V,) in 0..1: 1 up to 6 mm, 0 from 14 mm on."""
     distance = torch.cdist(mean, points).amin(1)
     return ((_FAR - distance) / (_FAR - _NEAR)).clamp(0, 1)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from fractions import Fraction
 from math import floor, inf
 from pathlib import Path
@@ -32,6 +32,7 @@ class VideoWriter:
         source: clip whose timing grid and audio, if it has any, are used.
         window: part of the source; the written file starts where it starts.
         crf: how much is compressed, 0 (nothing is lost) to 51.
+        metadata: of the file, by keys that an mp4 has, such as comment.
     """
 
     def __init__(
@@ -41,11 +42,13 @@ class VideoWriter:
         source: SourceInfo,
         window: Window | None = None,
         crf: int = 20,
+        metadata: Mapping[str, str] | None = None,
     ) -> None:
         self.path, self.size, window = Path(path), size, window or Window()
         self.start = window.start
         self._part = self.path.with_name(self.path.name + ".part")
         self._out = av.open(str(self._part.resolve()), "w", format="mp4")
+        self._out.metadata.update(metadata or {})
         options = {"crf": str(crf), "preset": "veryfast"}
         self._stream = self._out.add_stream("libx264", rate=source.rate, options=options)
         self._stream.width, self._stream.height = (n + n % 2 for n in size)

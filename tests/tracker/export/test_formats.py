@@ -40,6 +40,7 @@ ANY |= {"maps", "maps-exr", "maps-mkv"}
 ARKIT = {"character-csv", "character-glb"} | {
     "flame",
     "livelink",
+    "reenact",
     "vmc",
     "unreal",
     "metahuman",

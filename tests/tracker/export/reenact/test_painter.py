@@ -1,0 +1,131 @@
+"""The photo's person drawn: what is kept of the photo, and what is drawn anew."""
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from selftrack.decoders.head.model import load_head
+from selftrack.decoders.landmarks import INNER_LIP_CONTOUR
+from selftrack.tracker.export.reenact._mouth import seated, tooth_light
+from selftrack.tracker.export.reenact._painter import PhotoPainter
+from selftrack.tracker.export.reenact._photo import Photo
+from selftrack.tracker.export.reenact._skin import photo_texture, plain_skin
+from selftrack.tracker.geometry.pose import project
+
+HEAD = load_head()
+
+
+def with_curves(paint: PhotoPainter, **curves: float) -> torch.Tensor:
+    """The code of the photo with these curves."""
+    code = paint.code.clone()
+    for name, value in curves.items():
+        code[HEAD.expression.start + HEAD.expression_names.index(name)] = value
+    return code
+
+
+def test_the_photo_itself_comes_out_as_it_was(photo: Callable[..., Photo]) -> None:
+    made = photo()
+    paint = PhotoPainter(made)
+    assert np.abs(paint(paint.code, paint.pose).astype(int) - made.image).max() <= 1
+
+
+def test_an_open_mouth_is_drawn_between_the_lips_alone(photo: Callable[..., Photo]) -> None:
+    plain = Photo(np.full((320, 360, 3), 180, np.uint8), photo().track)
+    paint = PhotoPainter(plain)
+    code = with_curves(paint, jawOpen=0.7)
+    picture = paint(code, paint.pose)
+    vertices = project(HEAD.geometry(code[None]), paint.pose[None])
+    contour = HEAD.landmarks478.subset(INNER_LIP_CONTOUR)(vertices)[0, :, :2].numpy()
+    between = cv2.fillPoly(np.zeros((320, 360), np.uint8), [contour.round().astype(np.int32)], 1)
+    near = cv2.dilate(between, np.ones((5, 5))) > 0
+    assert (picture[~near] == 180).all()
+    inner = cv2.erode(between, np.ones((5, 5))) > 0
+    assert (picture[inner].max(1) < 175).mean() > 0.5  # it is dark in there
+
+
+def test_eyes_follow_the_gaze(photo: Callable[..., Photo]) -> None:
+    """An iris that the photo shows dark on white is dark where the mesh's is, when that has moved."""
+    made = photo(f=7.0)
+    vertices = project(HEAD.geometry(torch.zeros(1, HEAD.size)), torch.from_numpy(made.track.H_image))
+    image = np.full((320, 360, 3), 230, np.uint8)
+    for iris in HEAD.landmarks478.subset((468, 473))(vertices)[0, :, :2].numpy():
+        cv2.circle(image, tuple(int(v) for v in iris.round()), 6, (40, 30, 20), -1)
+    paint = PhotoPainter(Photo(image, made.track))
+    code = with_curves(paint, eyeLookOutLeft=0.5, eyeLookInRight=0.5)
+    picture = paint(code, paint.pose)
+    moved = HEAD.landmarks478.subset((468, 473))(project(HEAD.geometry(code[None]), paint.pose[None]))[0, :, :2]
+    before = HEAD.landmarks478.subset((468, 473))(vertices)[0, :, :2]
+    for after, start in zip(moved.numpy(), before.numpy(), strict=True):
+        way = (after - start) / np.linalg.norm(after - start)
+        assert np.linalg.norm(after - start) > 3
+        (x, y), (left, above) = (at.round().astype(int) for at in (after + 4 * way, after - 9 * way))
+        assert image[y, x].min() > 150 > 90 > picture[y, x].max()  # where the iris comes to
+        assert image[above, left].max() < 90 < 150 < picture[above, left].min()  # where it was
+
+
+def test_an_eye_that_the_photo_half_hides_is_the_same_all_around() -> None:
+    """A texture that depends on the distance from the iris alone is found again where lids hide it."""
+    pose = torch.tensor([8.0, 0, 0, 0, 300.0, 300.0])
+    vertices = project(HEAD.mean[None], pose[None])[0]
+    grid = np.stack(np.meshgrid(np.arange(600), np.arange(600)), -1)
+    irises = HEAD.landmarks478.subset((468, 473))(vertices[None])[0, :, :2].numpy()
+    away = np.min([np.linalg.norm(grid - iris, axis=-1) for iris in irises], 0) / float(pose[0].exp())
+    value = np.where(away < 0.006, 60, 200).astype(np.uint8)  # an iris of 6 mm, seen from the front
+    texture = photo_texture(HEAD, np.repeat(value[..., None], 3, 2), vertices.numpy())
+    uvs, eye = HEAD.uvs[HEAD.uv_faces], HEAD.face_parts == HEAD.part_names.index("eye_left")
+    middle = HEAD.landmarks478(HEAD.mean[None])[0, 473]
+    points, places = HEAD.mean[HEAD.faces[eye]].mean(1), (1024 * uvs[eye].mean(1)).long()
+    flat = (points - middle)[:, :2].norm(dim=1)
+    found = texture[0, places[:, 1], places[:, 0]]
+    front = points[:, 2] < middle[2] + 0.008
+    assert front.sum() > 20
+    assert (found[front & (flat < 0.004)] - 60 / 255).abs().max() < 0.1
+    assert (found[front & (flat > 0.0075)] - 200 / 255).abs().max() < 0.1
+
+
+def test_teeth_are_like_those_that_a_photo_shows() -> None:
+    smiling = torch.zeros(1, HEAD.size)
+    for name, value in {"jawOpen": 0.35, "mouthSmileLeft": 0.6, "mouthSmileRight": 0.6}.items():
+        smiling[0, HEAD.expression.start + HEAD.expression_names.index(name)] = value
+    vertices = project(seated(HEAD, HEAD.geometry(smiling)), torch.tensor([[7.5, 0, 0, 0, 200.0, 200]]))[0]
+    row = HEAD.faces[HEAD.face_parts == HEAD.part_names.index("teeth_upper")]
+    places = (1024 * HEAD.uvs[HEAD.uv_faces[HEAD.face_parts == HEAD.part_names.index("teeth_upper")]].mean(1)).long()
+    assert len(row)
+    for colour in ([240, 235, 220], [180, 170, 150]):
+        texture = photo_texture(HEAD, np.full((400, 400, 3), colour, np.uint8), vertices.numpy())
+        found = texture[:, places[:, 1], places[:, 0]].mean(1)
+        assert np.allclose(255 * found, colour, atol=3)
+    dark = photo_texture(HEAD, np.full((400, 400, 3), [90, 50, 40], np.uint8), vertices.numpy())
+    ivory = 255 * dark[:, places[:, 1], places[:, 0]].mean(1)
+    assert (ivory > torch.tensor([60, 60, 50])).all() and float(ivory.max() / ivory.min()) < 1.5  # no skin is a tooth
+
+
+def test_teeth_meet_at_the_middle_and_have_gum_above() -> None:
+    heights = HEAD.mean[HEAD.faces[HEAD.face_parts == HEAD.part_names.index("teeth_upper")]][..., 1]
+    edge, front = float(heights.max()), -0.006
+    crown, gum = edge - 0.004, edge - 0.016
+    points = torch.tensor([[0.0, crown, front], [0.004, crown, front], [0.0085, crown, front], [0.004, gum, front]])
+    light = tooth_light(HEAD, "teeth_upper", points).mean(1)
+    assert light[0] < 0.97 * light[1] and light[2] < 0.97 * light[1] and light[3] < 0.8 * light[1]
+
+
+def test_plain_lids_have_the_colour_of_the_skin_around() -> None:
+    pose = torch.tensor([7.5, 0, 0, 0, 200.0, 200])
+    vertices = project(HEAD.mean[None], pose[None])[0]
+    image = np.full((400, 400, 3), [210, 160, 140], np.uint8)
+    points = HEAD.landmarks478(vertices[None])[0, :, :2].numpy()
+    for eye in ((33, 133), (362, 263)):
+        cv2.circle(image, tuple(int(v) for v in points[list(eye)].mean(0)), 9, (20, 10, 10), -1)
+    plain = plain_skin(HEAD, image, vertices)
+    x, y = points[[33, 133]].mean(0).round().astype(int)
+    assert np.abs(plain[y, x].astype(int) - [210, 160, 140]).max() <= 4
+
+
+@pytest.mark.parametrize("gone", ["left", "above"])
+def test_a_face_that_leaves_the_picture_is_drawn_as_far_as_it_is_there(photo: Callable[..., Photo], gone: str) -> None:
+    made = photo(**({"tx": 10.0} if gone == "left" else {"ty": -40.0}))
+    paint = PhotoPainter(made)
+    assert paint(with_curves(paint, jawOpen=0.5, eyeBlinkLeft=1.0), paint.pose).shape == made.image.shape

@@ -1,0 +1,1 @@
+"""A performance on another person's photo."""

@@ -1,0 +1,64 @@
+"""Draws a photo's person as another face and pose."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from selftrack.decoders.landmarks import LEFT_IRIS, RIGHT_IRIS
+from selftrack.tracker.export.reenact._field import Field, Moved, resampled, sampled
+from selftrack.tracker.export.reenact._interior import Interior
+from selftrack.tracker.export.reenact._mouth import seated
+from selftrack.tracker.export.reenact._photo import Photo
+from selftrack.tracker.export.reenact._skin import photo_texture, plain_skin
+from selftrack.tracker.geometry.pose import project
+
+_SEEN = 1 / 255  # share of a colour that can be seen
+_GLANCE = 0.001  # metres that an iris moves, from which on the eye is drawn anew
+
+
+class PhotoPainter:
+    """Draws the person of a photo: the photo moved, and over it what it does not show of eyes and mouth."""
+
+    def __init__(self, photo: Photo) -> None:
+        track = photo.track
+        self._image, self._head, self._inverse_distance = photo.image, track.model(), track.inverse_distance
+        self.code, self.pose = torch.from_numpy(track.z[0]), torch.from_numpy(track.H_image[0])
+        self._start = geometry = self._geometry(self.code)
+        self._irises = self._head.landmarks478.subset((RIGHT_IRIS, LEFT_IRIS))
+        vertices = project(seated(self._head, geometry)[None], self.pose[None], self._inverse_distance)[0]
+        self._field = Field(self._head, geometry, self.pose, self._inverse_distance, photo.image.shape[:2])
+        self._plain = plain_skin(self._head, photo.image, vertices)
+        self._interior = Interior(self._head, photo_texture(self._head, photo.image, vertices.numpy()))
+
+    def __call__(self, code: Tensor, pose: Tensor) -> np.ndarray:
+        """Draw the photo (H,W,3) uint8 with the face of a code (Z,) under a pose (6,) in it."""
+        geometry = self._geometry(code)
+        moved = self._field(geometry, pose)
+        picture, kept = self._skin(moved), np.zeros(self._image.shape[:2], np.float32)
+        kept[moved.rows, moved.columns] = moved.kept
+        return self._interior(picture, geometry, pose, self._inverse_distance, kept, self._same_gaze(geometry))
+
+    def _skin(self, moved: Moved) -> np.ndarray:
+        """The photo moved; where the skin of lids is drawn out, in the plain colour of the skin around: lashes and
+        shadow would go over all of it."""
+        picture = resampled(self._image, moved)
+        x, y, width, height = cv2.boundingRect((moved.drawn_out > _SEEN).astype(np.uint8))
+        if width and height:
+            box = slice(y, y + height), slice(x, x + width)
+            part = picture[moved.rows, moved.columns][box]
+            plain, share = sampled(self._plain, moved.places[box]), moved.drawn_out[box][..., None]
+            part[:] = np.rint(part * (1 - share) + plain * share).astype(np.uint8)
+        return picture
+
+    def _same_gaze(self, geometry: Tensor) -> tuple[float, float]:
+        """How far the right and the left eye of a face (V,3) look where they do in the photo, 0..1."""
+        moved = (self._irises(geometry[None]) - self._irises(self._start[None]))[0].norm(dim=1)
+        right, left = (-(moved / _GLANCE).square()).exp().tolist()
+        return right, left
+
+    def _geometry(self, code: Tensor) -> Tensor:
+        with torch.no_grad():
+            return self._head.geometry(code[None])[0]

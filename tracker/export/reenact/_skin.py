@@ -1,0 +1,151 @@
+"""What a photo tells of the looks of eyes, teeth and mouth, also where it does not show them, and of lids."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from selftrack.decoders.base import Decoder
+from selftrack.decoders.landmarks import BROWS, EYE_CONTOURS, LEFT_IRIS, RIGHT_IRIS
+from selftrack.decoders.mesh.rasterizer import interpolate, rasterize
+from selftrack.decoders.mesh.unwrap import TexelMap, confidence, sample, scatter, surface, texel_map
+from selftrack.tracker.results.texture import EYES, SKIN, TEETH
+
+_SHADE = {"tongue": 0.9, "mouth": 0.6}
+"""Share of the skin's light that falls on what is behind lips that are wide apart."""
+SIDE = 1024
+"""Of the texture in texels."""
+_LEAST = 0.2  # cosine of the incident angle below which a texel is not read
+_RASTER = 768  # pixels of the z-buffer: a quarter of a millimetre each, as fine as the edges of the lids
+_RIM = 0.0012  # metres from lids, within which a photo shows lashes and shadow
+_WIDTH = 0.0004  # metres, of a ring around the middle of an iris, of which each has a colour of its own
+_WHITE = 0.0075  # metres from the middle of an iris, beyond which all is as white as there: the corners lie in shadow
+_IRIS, _UNLIKE = 0.0068, 0.2  # metres from its middle, beyond which an eye is white; how far a colour may be off that
+_FEW = 30  # texels of a ring, or of teeth, that are seen at least
+_LEAST_WHITE = 0.65  # of its lightest channel, which the darkest one of a tooth that a photo shows has
+_IVORY, _TINT = (1.2, 1.14, 1.03), 0.25  # colour of teeth in white light, and how far they take the skin's
+_CLEAR, _AROUND = 0.004, 0.02  # metres from lids and brows, between which lies the skin that lids are like
+_SPREAD = 0.008  # metres over which it is averaged
+
+
+def photo_texture(head: Decoder, image: np.ndarray, vertices: np.ndarray) -> Tensor:
+    """Make the texture of eyes, teeth and mouth by a photo (H,W,3) uint8, in whose pixels the vertices (V,3) are.
+
+    An eye is as the photo shows it; what is hidden of it is as what is seen at the same distance from its middle. Teeth
+    have the colour of those that the photo shows, or of ivory in the light on the skin; tongue and mouth are the mean
+    head's in that light.
+
+    Returns:
+        (3,T,T), RGB in 0..1; the mean head's where the skin is.
+    """
+    shown = torch.from_numpy(vertices)[None]
+    texels = texel_map(head, SIDE, torch.ones(1, 1, dtype=torch.bool))
+    seen = confidence(shown, head.faces, texels, image.shape[:2], _LEAST, _RASTER)[0] > 0
+    pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
+    observed = sample(pixels, surface(shown, texels)[..., :2])[0]
+    generic = functional.interpolate(head.mean_texture[None], (SIDE, SIDE), mode="bilinear", antialias=True)[0]
+    filled = generic[:, texels.texel[:, 0], texels.texel[:, 1]]
+    part_of = torch.zeros(len(head.mean), dtype=torch.long)
+    part_of[head.faces] = head.face_parts.long()[:, None]
+    part = part_of[texels.corners[:, 0]]
+    skin, eyes, teeth = (_of(part, head, names) for names in (SKIN, EYES, TEETH))
+    lit = seen & skin if (seen & skin).any() else skin
+    light = observed[:, lit].mean() / filled[:, lit].mean() if seen.any() else 1.0
+    for name, share in _SHADE.items():
+        filled[:, _of(part, head, (name,))] *= share * light
+    filled[:, teeth] = _teeth(observed, seen & teeth, observed[:, lit])[:, None]
+    inside = _within(seen & eyes, texels, _texel_size(head))
+    away = _from_middle(head, texels, part)
+    filled[:, eyes] = _ringed(filled, observed, away, eyes & (inside == 1))[:, eyes]
+    off = (observed - filled).norm(dim=0) * (away > _IRIS)
+    keep = inside * eyes * (-(off / _UNLIKE).square()).exp()  # where the mesh's eye is wider open, the photo has skin
+    return _padded((filled + keep * (observed - filled)).clamp(0, 1), texels)
+
+
+def plain_skin(head: Decoder, image: np.ndarray, vertices: Tensor) -> np.ndarray:
+    """Draw the skin of lids in a photo (H,W,3) uint8 as the skin around the eyes is, without lashes, brows and shadow.
+
+    `vertices` (V,3) are the head's in the photo. Returns the photo (H,W,3) so, a copy.
+    """
+    edges = head.landmarks478.subset(tuple(p for part in (*EYE_CONTOURS, *BROWS) for p in part))(head.mean[None])[0]
+    distance = torch.cdist(head.mean, edges).amin(1)
+    around = ((distance > _CLEAR) & (distance < _AROUND) & head.skin_vertices).float()
+    scale = float((vertices[:, 1].amax() - vertices[:, 1].amin()) / (head.mean[:, 1].amax() - head.mean[:, 1].amin()))
+    seen = rasterize(vertices[None], head.faces, image.shape[:2])
+    weight = (interpolate(around[:, None], head.faces, seen)[0, ..., 0] * (seen.face_index[0] >= 0)).numpy()
+    weight *= (image.mean(2) / 255) ** 4  # lids bulge into the light; lashes, shadow and hair do not count
+
+    def blurred(values: np.ndarray) -> np.ndarray:
+        return cv2.GaussianBlur(values, (0, 0), _SPREAD * scale)
+
+    share = blurred(weight)[..., None]
+    mean = blurred(image * weight[..., None]) / np.maximum(share, 1e-6)
+    return np.where(share > 1e-3, np.rint(mean).clip(0, 255), image).astype(np.uint8)
+
+
+def _padded(colours: Tensor, texels: TexelMap) -> Tensor:
+    """A texture (3,T,T) of colours (3,N) of texels; all others are like the nearest: edges are blended."""
+    from scipy.ndimage import distance_transform_edt
+
+    texture = scatter(colours[None], texels)[0]
+    empty = scatter(torch.ones(1, 1, colours.shape[1]), texels)[0, 0].numpy() == 0
+    rows, columns = distance_transform_edt(empty, return_distances=False, return_indices=True)
+    return texture[:, torch.from_numpy(rows).long(), torch.from_numpy(columns).long()]
+
+
+def _of(part: Tensor, head: Decoder, names: tuple[str, ...]) -> Tensor:
+    """Which texels (N,), of these parts (N,), are of the parts of these names."""
+    return torch.tensor([name in names for name in head.part_names])[part]
+
+
+def _teeth(observed: Tensor, seen: Tensor, skin: Tensor) -> Tensor:
+    """The colour (3,) of teeth: of those that are observed (3,N), if enough are seen (N,), else by colours (3,M) of the
+    skin."""
+    light, dark = observed.amax(0), observed.amin(0)
+    white = seen & (dark > _LEAST_WHITE * light)
+    if white.sum() >= _FEW:
+        return observed[:, white & (light >= light[white].median())].mean(1)
+    tone = skin.kthvalue(1 + 3 * (skin.shape[1] - 1) // 4, dim=1).values  # the upper quartile
+    tint = tone / tone.mean().clamp(min=1e-3)
+    return (tone.mean() * ((1 - _TINT) * tone.new_tensor(_IVORY) + _TINT * tint)).clamp(0, 1)
+
+
+def _within(mask: Tensor, texels: TexelMap, size: float) -> Tensor:
+    """How far inside of a mask (N,) its texels of a size in metres lie, 0..1: 1 from `_RIM` on."""
+    picture = scatter(mask[None, None].float(), texels)[0, 0].numpy().astype(np.uint8)
+    distance = torch.from_numpy(cv2.distanceTransform(picture, cv2.DIST_L2, cv2.DIST_MASK_5))
+    return (distance[texels.texel[:, 0], texels.texel[:, 1]] * size / _RIM).clamp(max=1)
+
+
+def _texel_size(head: Decoder) -> float:
+    """The side of an eye's texel in metres, of the mean head."""
+    eyes = _of(head.face_parts.long(), head, EYES)
+    a, b, c = head.mean[head.faces[eyes]].unbind(1)
+    u, v, w = functional.pad(head.uvs[head.uv_faces[eyes]], (0, 1)).unbind(1)
+    areas = (torch.linalg.cross(y - x, z - x).norm(dim=1).sum() for x, y, z in ((a, b, c), (u, v, w)))
+    return float((next(areas) / next(areas)).sqrt()) / SIDE
+
+
+def _from_middle(head: Decoder, texels: TexelMap, part: Tensor) -> Tensor:
+    """Distance (N,) in metres of texels, of these parts (N,), from the middle of the iris of the eye on their side."""
+    points, left = head.landmarks478(head.mean[None])[0], _of(part, head, EYES[:1])
+    middle = torch.where(left[:, None], points[LEFT_IRIS], points[RIGHT_IRIS])
+    return (surface(head.mean[None], texels)[0] - middle).norm(dim=-1)
+
+
+def _ringed(filled: Tensor, observed: Tensor, distance: Tensor, seen: Tensor) -> Tensor:
+    """Colours (3,N) that depend on the distance (N,) from an iris' middle alone: the median of what is observed (3,N)
+    there where it is seen (N,); `filled` (3,N) if too little is."""
+    ring, colours = (distance / _WIDTH).long(), {}
+    for number in ring[seen].unique().tolist():
+        of_ring = observed[:, seen & (ring == number)]
+        if of_ring.shape[1] >= _FEW:
+            colours[number] = of_ring.median(1).values.numpy()
+    if not colours:
+        return filled
+    at = (distance.clamp(max=_WHITE) / _WIDTH - 0.5).numpy()
+    profile = np.stack(list(colours.values()), 1)
+    return torch.from_numpy(np.stack([np.interp(at, list(colours), one) for one in profile])).float()
