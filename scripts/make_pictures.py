@@ -9,6 +9,7 @@ python scripts/make_pictures.py demo_track ict_facekit.npz
 from __future__ import annotations
 
 import shutil
+import tempfile
 from pathlib import Path
 
 import av
@@ -32,11 +33,19 @@ from selftrack.synthetic.studio import Studio
 from selftrack.tracker import load
 from selftrack.tracker.export import export
 from selftrack.tracker.export.presets import read_presets
+from selftrack.tracker.export.reenact._marking import TAG
+from selftrack.tracker.export.reenact._painter import PhotoPainter
+from selftrack.tracker.export.reenact._photo import read_photo
 from selftrack.tracker.geometry.pose import project
+from selftrack.tracker.model import Model
+from selftrack.tracker.results.overlay import burnt_in
 from selftrack.tracker.results.painter import MeshPainter, OverlayConfig
 
+CLIP = Path("tests/data/smile.mp4")
 SHOWN = ("mouthSmileLeft", "mouthSmileRight", "cheekSquintLeft", "jawOpen", "eyeBlinkLeft", "browInnerUp")
 
+ACTED = (("surprised", 0.9, 0, -4), ("happy", 1.0, 14, 0), ("sad", 1.0, -8, 6), ("angry", 1.0, 0, 0))
+"""Expressions of a photo, how strong, and degrees by which its head is turned and nods."""
 EDITS = {"yaw": 25, "gazeSide": 0.5, "surprised": 0.6}
 KEYED = "mouthSmileLeft"
 CLICK = "document.querySelector(`[aria-label='Key of ${arguments[0]}']`).click()"
@@ -113,6 +122,24 @@ def presets_sheet() -> np.ndarray:
     return np.concatenate([np.concatenate(tiles[:half], 1), np.concatenate(tiles[half:], 1)])
 
 
+def photo_strip(clip: Path) -> np.ndarray:
+    """The first frame of a clip, and the person in it with bundled expressions and turns of the head, RGB."""
+    with av.open(str(clip)) as container, tempfile.TemporaryDirectory() as folder:
+        first = next(container.decode(video=0)).to_ndarray(format="rgb24")
+        path = Path(folder) / "photo.png"
+        cv2.imwrite(str(path), cv2.cvtColor(first, cv2.COLOR_RGB2BGR))
+        photo = read_photo(path, Model.load(device="cpu"))
+    paint, presets, curves = PhotoPainter(photo), read_presets(), photo.track.model().expression
+    middle, tiles = int(photo.track.H_image[0, 4]), []
+    around = slice(middle - 120, middle + 120)  # nothing but a door
+    for name, strength, yaw, pitch in ACTED:
+        code, pose = paint.code.clone(), paint.pose.clone()
+        code[curves] = (code[curves] + strength * torch.from_numpy(presets[name])).clamp(0, 1)
+        pose[1:3] += torch.deg2rad(torch.tensor([pitch, yaw]))
+        tiles.append(burnt_in(np.ascontiguousarray(paint(code, pose)[:, around]), TAG))
+    return np.concatenate([first[:, around], *tiles], 1)
+
+
 def viewer_pictures(folder: Path, plain: Path, edited: Path, seconds: float = 1.2) -> None:
     """The viewer of a track at a moment of its clip, as a browser without a screen shows it, and with edits."""
     options = webdriver.ChromeOptions()
@@ -151,6 +178,7 @@ def main(folder: Path, rig: Path, out: Path = Path("docs/images")) -> None:
     curves_plot(folder, out / "curves.png")
     small = [cv2.IMWRITE_PNG_COMPRESSION, 9]
     cv2.imwrite(str(out / "presets.png"), cv2.cvtColor(presets_sheet(), cv2.COLOR_RGB2BGR), small)
+    cv2.imwrite(str(out / "reenact.png"), cv2.cvtColor(photo_strip(CLIP), cv2.COLOR_RGB2BGR), small)
     viewer_pictures(folder, out / "viewer.png", out / "editing.png")
 
 
