@@ -65,13 +65,13 @@ def _turns() -> np.ndarray:
 TURNS = _turns()
 EYES = np.abs(TURNS[GAZE]).any(0)
 """(52,) bool, the curves that the gaze moves."""
-_MEANS = np.linalg.pinv(TURNS)  # (52,47); In and Out are the two halves of one movement, so that the sum counts twice
-_MEANS[:, GAZE] *= 2
+MEANS = np.linalg.pinv(TURNS)  # (52,47); In and Out are the two halves of one movement, so that the sum counts twice
+MEANS[:, GAZE] *= 2
 
 
 def to_controls(curves: np.ndarray) -> np.ndarray:
     """Convert curves (...,52) to the controls (...,47) nearest to them, within their bounds."""
-    controls = curves @ _MEANS
+    controls = curves @ MEANS
     controls[..., BEHIND] += controls[..., PARTED].clip(max=0) / 2  # lips that close more than the jaw opens
     return within(controls)
 
@@ -100,7 +100,7 @@ def slopes(controls: np.ndarray) -> np.ndarray:
 def bound(curves: Tensor) -> Tensor:
     """Return the nearest curves (B,52) that controls can make. The gradient reaches curves beyond their bounds where it
     leads back."""
-    means, turns, lower, upper = (_constant(x, curves) for x in (_MEANS, TURNS, LOWER, UPPER))
+    means, turns, lower, upper = (_constant(x, curves) for x in (MEANS, TURNS, LOWER, UPPER))
     controls = curves @ means
     spare = controls[:, PARTED].clamp(max=0) / 2
     controls = controls.index_add(1, torch.tensor([BEHIND], device=curves.device), spare[:, None])

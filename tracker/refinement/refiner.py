@@ -49,13 +49,13 @@ from selftrack.tracker.refinement.rotation import rotation, rotation_slopes
 _POSE = 6
 _N = controls.COUNT
 _UNBOUNDED = 1e9
-_LIDS = ((159, 145, 33, 133), (386, 374, 362, 263))
+LIDS = ((159, 145, 33, 133), (386, 374, 362, 263))
 """Upper and lower lid and the corners of each eye, the image's left one first; the right eye first."""
-_IRISES = ((slice(RIGHT_IRIS, LEFT_IRIS), [33, 133]), (slice(LEFT_IRIS, POINTS), [362, 263]))
+IRIS_CORNERS = ((slice(RIGHT_IRIS, LEFT_IRIS), [33, 133]), (slice(LEFT_IRIS, POINTS), [362, 263]))
 """Of each eye the points of its iris, and its corners."""
-_BLINKS = np.array([controls.NAMES.index("eyeBlinkRight"), controls.NAMES.index("eyeBlinkLeft")])
+BLINKS = np.array([controls.NAMES.index("eyeBlinkRight"), controls.NAMES.index("eyeBlinkLeft")])
 _GAZE = np.arange(controls.COUNT)[controls.GAZE]
-_CURVES = controls.TURNS[: controls.SIDE].sum(1)
+CURVES = controls.TURNS[: controls.SIDE].sum(1)
 """How many curves a unit of each control that is not of the gaze moves by one."""
 RESTING = np.array([not name.startswith(("eyeLook", "eyeBlink", "tongue", "cheekPuff")) for name in ARKIT_NAMES])
 """(52,) bool, the curves that tell one face at rest from another: some brows are higher, some lips thicker."""
@@ -122,7 +122,7 @@ STEP = 1 / 30
 """Seconds between the frames for which deviations from one frame to the next are said."""
 LEAST_SECONDS = 1e-3
 """Frames that are nearer in time count as so far apart."""
-_FREEDOM = 3.0  # of the Student distribution
+FREEDOM = 3.0  # of the Student distribution
 _LEAST_PACE = 0.3  # of a control, per second: recordings hardly move the jaw sideways
 
 
@@ -186,9 +186,9 @@ class Refiner:
         self.lower = np.concatenate([controls.LOWER, np.full(_POSE, -_UNBOUNDED)])
         self.upper = np.concatenate([controls.UPPER, np.full(_POSE, _UNBOUNDED)])
         self._configure(config or RefineConfig())
-        self._personal = self._beside_corners(np.concatenate([self.people, self.acts[:, RESTING]], 1))
-        self._looks = self._beside_corners(np.ascontiguousarray(self.acts[:, controls.EYES]))
-        self._own = self._beside_corners(self._moves())
+        self.personal = self._beside_corners(np.concatenate([self.people, self.acts[:, RESTING]], 1))
+        self.looks = self._beside_corners(np.ascontiguousarray(self.acts[:, controls.EYES]))
+        self.own = self._beside_corners(self._moves())
 
     def _configure(self, config: RefineConfig, inverse_distance: float = 0.0) -> None:
         self.config, self.inverse_distance = config, inverse_distance
@@ -275,7 +275,7 @@ class Refiner:
         for _ in range(self.config.steps):
             normal, right = self._normal(self.evidence(points, now, face, seen, followed), now)
             right[:_N] += precision @ (mean - now.controls)
-            right[: controls.SIDE] -= self.config.act * _CURVES
+            right[: controls.SIDE] -= self.config.act * CURVES
             normal[:_N, :_N] += precision
             self._add_anchor(normal, right, now, network)
             if before is not None:
@@ -314,12 +314,12 @@ class Refiner:
         are those of a call.
         """
         evidence = self.evidence(points, now, face, self.visible_gaze(points))
-        person = (self.seen_in(self._personal, evidence), evidence.by_lens)
+        person = (self.seen_in(self.personal, evidence), evidence.by_lens)
         jacobian = np.concatenate([self._jacobian(evidence, now), *person], 1)
         normal, right = normal_equations(jacobian, evidence)
         normal[:_N, :_N] += self.precision
         right[:_N] += self.precision @ (network.controls - now.controls)
-        right[: controls.SIDE] -= self.config.act * _CURVES
+        right[: controls.SIDE] -= self.config.act * CURVES
         self._add_anchor(normal, right, now, network)
         tie = rest * self.at_rest
         tie[controls.UP, controls.UP] += 1 / self.config.ahead**2
@@ -377,7 +377,7 @@ class Refiner:
     def _beside_corners(self, values: np.ndarray) -> np.ndarray:
         """Take from the values (...,L) of each iris the mean of its eye's corners, in place: a gaze is where in the eye
         the iris is, wherever the mesh's eye lies."""
-        for iris, corners in _IRISES if len(self.irises) else ():
+        for iris, corners in IRIS_CORNERS if len(self.irises) else ():
             values[..., iris] -= values[..., corners].mean(-1, keepdims=True)
         return values
 
@@ -397,8 +397,8 @@ class Refiner:
 
     def _jacobian(self, evidence: Evidence, now: Refined) -> np.ndarray:
         """What a unit of each control and of each number of the pose moves in the picture (2,53,L), pixels."""
-        gaze = product(controls.slopes(now.controls)[controls.GAZE][:, controls.EYES], self._looks)
-        parts = (self.seen_in(self._own, evidence), self.seen_in(gaze, evidence), evidence.by_pose)
+        gaze = product(controls.slopes(now.controls)[controls.GAZE][:, controls.EYES], self.looks)
+        parts = (self.seen_in(self.own, evidence), self.seen_in(gaze, evidence), evidence.by_pose)
         return np.concatenate(parts, 1)
 
     def _prior(
@@ -412,7 +412,7 @@ class Refiner:
             mean[rows] += surely * (value - mean[rows])
             precision[rows, rows] += surely / deviation**2
 
-        hold(_BLINKS, np.ones(2), shut, self.config.blink)
+        hold(BLINKS, np.ones(2), shut, self.config.blink)
         if before is not None:
             hold(_GAZE, before.gaze, np.full(3, 1 - seen), self.config.held)
         return precision, mean
@@ -431,7 +431,7 @@ class Refiner:
         head = np.array(self.config.head_pace) * np.array([1, 1, 1, 1, place, place])
         pace, seconds = np.concatenate([self.pace, head]), max(before.seconds, LEAST_SECONDS)
         change = np.concatenate([now.controls - before.frame.controls, now.pose - before.frame.pose])
-        weight = (_FREEDOM + 1) / (_FREEDOM + (change / (pace * seconds)) ** 2) / (pace**2 * seconds * STEP)
+        weight = (FREEDOM + 1) / (FREEDOM + (change / (pace * seconds)) ** 2) / (pace**2 * seconds * STEP)
         normal[np.diag_indices(len(normal))] += weight
         right -= weight * change
 
@@ -464,7 +464,7 @@ def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def _openings(points: np.ndarray) -> np.ndarray:
     """Height over width of the right and the left eye (2,), of points (478,2)."""
-    upper, lower, left, right = points[np.array(_LIDS)].transpose(1, 0, 2)
+    upper, lower, left, right = points[np.array(LIDS)].transpose(1, 0, 2)
     (across, down), gap = (right - left).T, (lower - upper).T
     return (across * gap[1] - down * gap[0]) / np.maximum(across**2 + down**2, 1e-6)
 
