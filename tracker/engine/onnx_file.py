@@ -25,6 +25,7 @@ from selftrack.errors import UserError, of_extra
 from selftrack.io import atomic_path, file_hash
 from selftrack.tracker.engine.step import StepOutputs, TrackStep
 from selftrack.tracker.model import Model
+from selftrack.tracker.refinement.subject import Subject
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -192,12 +193,15 @@ def _about(model: Model, step: TrackStep, precision: str) -> dict[str, str]:
         "Institute for Creative Technologies); moments of motion: MIT (alexdjulin/LiveLinkFace-CSV-Retarget)",
     }
     if model.fit is not None:
-        subject = model.fit.subject
-        person = {
-            "subject": subject.network.tolist(),
-            "identity": subject.identity.tolist(),
-            "rest": subject.rest.tolist(),
-            "inverse_distance": [subject.inverse_distance],
-        }
-        about["person"] = json.dumps(person)
+        about["person"] = json.dumps(person_of(model.fit.subject))
     return about
+
+
+def person_of(subject: Subject) -> dict[str, list[float]]:
+    """The inputs by name that say who is seen."""
+    return {
+        "subject": subject.network.tolist(),
+        "identity": subject.identity.tolist(),
+        "rest": subject.rest.tolist(),
+        "inverse_distance": [subject.inverse_distance],
+    }
