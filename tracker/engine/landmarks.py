@@ -50,6 +50,8 @@ class FacePoints(NamedTuple):
 
     points: Tensor
     """(1,478,2) pixels, the mean of those of the picture and of its mirror image."""
+    alone: Tensor
+    """(1,478,2) those of the picture alone."""
     presence: Tensor
     """(1,) probability of a face."""
 
@@ -83,4 +85,4 @@ class PointNet(nn.Module):
         points = torch.cat(parts, 1)[:, self.rows] - 0.5  # the model counts from the corner of the first pixel
         other = points[1:, self.mirrored]
         other = torch.cat([len(self.back) - 1 - other[..., :1], other[..., 1:]], 2)
-        return FacePoints((points[:1] + other) / 2, presence[:1].reshape(-1).sigmoid())
+        return FacePoints((points[:1] + other) / 2, points[:1], presence[:1].reshape(-1).sigmoid())

@@ -32,28 +32,6 @@ Run = Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]
 
 
 @pytest.fixture(scope="module")
-def model() -> Model:
-    return Model.load(device="cpu")
-
-
-def by_points_alone(model: Model) -> Tracker:
-    """A tracker that follows no skin and holds no hidden curve."""
-    tracker = Tracker(model)
-    assert tracker._refinement is not None
-    tracker._refinement._skin = np.arange(0)
-    tracker._hold = None
-    return tracker
-
-
-@pytest.fixture(scope="module")
-def frames(model: Model, smile: Path) -> list[FrameResult]:
-    """Of the whole clip."""
-    tracker = by_points_alone(model)
-    with open_source(smile) as source:
-        return [tracker(frame) for frame in source]
-
-
-@pytest.fixture(scope="module")
 def files(model: Model, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """One in each precision."""
     folder = tmp_path_factory.mktemp("engine")
@@ -166,7 +144,9 @@ def test_a_lost_face_is_not_followed(model: Model, single: Path, frames: list[Fr
         np.testing.assert_array_equal(run(inputs)[name], expected[name])
 
 
-def test_an_adapted_model_brings_its_person(model: Model, smile: Path, tmp_path: Path) -> None:
+def test_an_adapted_model_brings_its_person(
+    model: Model, points_alone: Callable[[Model], Tracker], smile: Path, tmp_path: Path
+) -> None:
     """The file of an adaptation names the person, and with that it is the adapted tracker, which believes its network
     more."""
     rng = np.random.default_rng(0)
@@ -174,7 +154,7 @@ def test_an_adapted_model_brings_its_person(model: Model, smile: Path, tmp_path:
     heads = copy.deepcopy(model.network.heads)
     heads.expression[-1].bias.data += 0.05
     adapted = model.adapted(heads, ClipFit("", 0, Subject(subject, identity, 0.7, rest)))
-    tracker = by_points_alone(adapted)
+    tracker = points_alone(adapted)
     with open_source(smile, duration=0.4) as source:
         frames = [tracker(frame) for frame in source]
     file = export_tracker(adapted, tmp_path / "adapted.onnx")

@@ -85,7 +85,7 @@ class FaceSearch {
     for await (const faces of this.levels(picture)) {
       const found = [];
       for (const face of faces) {
-        const about = await this.read(picture, regionOf(face));
+        const about = await this.read(picture, regionOf(face), "alone");
         if (!about || found.some((known) => overlap(boundingBox(known.points), boundingBox(about.points)) > MAX_OVERLAP)) continue;
         if (await this.score(picture, about.points, [FILLS[1]]) < LIKELY) continue;
         const sure = await this.read(picture, faceSimilarity(about.points, SIDE));
@@ -96,10 +96,10 @@ class FaceSearch {
     return [];
   }
 
-  // The landmark network's answer for a region; null if it sees no face.
-  async read(picture, region) {
-    const {points, presence} = await this.points(warp(picture, region, SIDE));
-    return presence[0] < MIN_PRESENCE ? null : {points: Float32Array.from(apply(invert(region), points)), presence: presence[0]};
+  // The landmark network's answer for a region, by default the mean of both ways to see it; null if it sees no face.
+  async read(picture, region, ways = "points") {
+    const found = await this.points(warp(picture, region, SIDE)), presence = found.presence[0];
+    return presence < MIN_PRESENCE ? null : {points: Float32Array.from(apply(invert(region), found[ways])), presence};
   }
 
   // How much a face looks like one to the box detector, cut out upright in some sizes.
