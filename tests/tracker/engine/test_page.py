@@ -14,6 +14,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -29,7 +30,8 @@ from selftrack.tracker.tracker import Tracker
 
 FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --window-size=1280,860"
+    "--disable-component-update --disable-sync --window-size=1280,860 "
+    "--use-fake-ui-for-media-stream --use-fake-device-for-media-stream"
 ).split()
 FROM_PICTURE = """
 const [address, time, done] = arguments, picture = new Image();
@@ -69,8 +71,20 @@ def address(page: Path) -> Iterator[str]:
         server.shutdown()
 
 
+def camera(smile: Path, path: Path) -> Path:
+    """A file that Chromium takes for a camera: a few frames of the bundled clip, uncompressed."""
+    with open_source(smile, duration=0.3) as source:
+        images = [frame.image for frame in source]
+    height, width = images[0].shape[:2]
+    with path.open("wb") as file:
+        file.write(f"YUV4MPEG2 W{width} H{height} F15:1 Ip A1:1 C420\n".encode())
+        for image in images:
+            file.write(b"FRAME\n" + cv2.cvtColor(image, cv2.COLOR_RGB2YUV_I420).tobytes())
+    return path
+
+
 @pytest.fixture(scope="module")
-def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
+def driver(smile: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
     """A headless Chromium under Selenium."""
     selenium = pytest.importorskip("selenium.webdriver", reason="no Selenium to drive a browser with")
     browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -79,7 +93,9 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
         pytest.skip("no Chromium with its chromedriver to open the page in")
     options = selenium.ChromeOptions()
     options.binary_location = browser
-    for flag in [*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('browser')}"]:
+    film = camera(smile, tmp_path_factory.mktemp("camera") / "camera.y4m")
+    own = (f"--use-file-for-fake-video-capture={film}", f"--user-data-dir={tmp_path_factory.mktemp('browser')}")
+    for flag in (*FLAGS, *own):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = selenium.Chrome(options=options, service=selenium.ChromeService(chromedriver))
@@ -154,6 +170,18 @@ def test_a_face_is_lost_and_found_again_as_by_the_tracker(
         assert (curves is not None) == expected.ok == (number != 3)
         if curves is not None:
             assert np.abs(np.array(curves) - curves_of([expected])[0]).mean() < 0.0005
+    assert errors(opened) == []
+
+
+def test_the_camera_is_tracked_until_it_is_stopped(opened: object) -> None:
+    button = {name: opened.find_element("id", name) for name in ("camera", "stop", "save")}
+    button["camera"].click()
+    until(lambda: opened.execute_script("return page.rows().filter((row) => row.ok).length") > 3)
+    button["stop"].click()
+    until(lambda: "frames of the camera" in status(opened))
+    times = [row["time"] for row in opened.execute_script("return page.rows()")]
+    assert (np.diff(times) > 0).all()
+    assert button["save"].is_enabled() and not button["stop"].is_enabled()
     assert errors(opened) == []
 
 

@@ -8,7 +8,7 @@ const one = (id) => document.getElementById(id);
 const view = one("view"), context = view.getContext("2d", {willReadFrequently: true}), video = document.createElement("video");
 video.muted = video.playsInline = true;
 
-let tracker, running = 0, rows = [];
+let tracker, running = 0, rows = [], current = Promise.resolve(), wake = () => {};
 
 const say = (text, bad = false) => {
   one("status").textContent = text;
@@ -61,37 +61,46 @@ const barOf = (i, value) => {
   bars[i].nextElementSibling.textContent = value.toFixed(2);
 };
 
-const begun = () => {
-  running += 1;
+// Begin a run once the one before has ended: `work` goes on as long as `running` is its number.
+const start = (work) => async (...given) => {
+  const run = halt();
+  await current;
+  if (run !== running) return;
   rows = [];
   tracker.reset();
-  one("stop").disabled = false;
-  one("save").disabled = true;
-  return running;
+  [one("stop").disabled, one("save").disabled] = [false, true];
+  current = work(run, ...given).then((text) => [text, false], (error) => [error.message, true]);
+  const [text, bad] = await current;
+  if (run === running) halt();
+  say(text, bad);
 };
 
-const ended = (run, text) => {
-  if (run !== running) return;
+// End what runs; returns the number of the next run.
+const halt = () => {
   for (const stream of video.srcObject?.getTracks() ?? []) stream.stop();
   video.srcObject = null;
-  one("stop").disabled = true;
-  one("save").disabled = !rows.length;
-  say(text);
+  wake();
+  [one("stop").disabled, one("save").disabled] = [true, !rows.length];
+  return ++running;
 };
 
 const rate = (since, count) => (count / ((performance.now() - since) / 1000)).toFixed(1);
+const withFace = () => `${rows.filter((row) => row.ok).length} with a face`;
 
-const fromCamera = async () => {
-  const run = begun();
+const fromCamera = async (run) => {
   video.srcObject = await navigator.mediaDevices.getUserMedia({video: {width: {ideal: 640}}, audio: false});
   await video.play();
   const since = performance.now();
-  while (run === running && video.srcObject) {
-    const shown = await new Promise((done) => video.requestVideoFrameCallback((now) => done(now / 1000)));
-    if (run !== running) return;
+  while (run === running) {
+    const shown = await new Promise((done) => {
+      wake = done;
+      video.requestVideoFrameCallback((now) => done(now / 1000));
+    });
+    if (run !== running) break;
     const row = await track(grabbed(), shown);
-    say(`${rows.length} frames, ${rate(since, rows.length)} a second${row.ok ? "" : ", no face"}`);
+    say(`${rows.length} frames, ${rate(since, rows.length)} a second${row.ok ? "" : "; no face"}`);
   }
+  return `${rows.length} frames of the camera; ${withFace()}`;
 };
 
 // Go to a time of the file; returns the time of the picture that is shown then.
@@ -115,8 +124,7 @@ const firstTimes = async () => {
   return [first ?? 0, (first ?? 0) + 1 / RARE];
 };
 
-const fromFile = async (file) => {
-  const run = begun();
+const fromFile = async (run, file) => {
   video.src = URL.createObjectURL(file);
   await new Promise((done, failed) => {
     video.onloadeddata = done;
@@ -125,15 +133,14 @@ const fromFile = async (file) => {
   say("Looking for the frame rate …");
   const [first, second] = await firstTimes(), step = second - first, since = performance.now();
   let last = -Infinity;
-  for (let time = first + step / 2; time < video.duration && run === running; time = Math.max(time, last) + step) {
+  for (let time = first + step / 2; time < video.duration && run === running; time += step) {
     const shown = (await seek(time)) ?? time - step / 2;
     if (shown <= last || run !== running) continue;
     last = shown;
-    time = shown + step / 2;
     await track(grabbed(), shown);
     say(`${rows.length} frames, ${rate(since, rows.length)} a second`);
   }
-  ended(run, `${rows.length} frames of ${file.name}, ${rate(since, rows.length)} a second; ${rows.filter((row) => row.ok).length} with a face`);
+  return `${rows.length} frames of ${file.name}, ${rate(since, rows.length)} a second; ${withFace()}`;
 };
 
 const table = () => {
@@ -154,24 +161,16 @@ const saved = () => {
   URL.revokeObjectURL(link.href);
 };
 
-const guarded = (work) => async (...given) => {
-  try {
-    await work(...given);
-  } catch (error) {
-    ended(running, "");
-    say(error.message, true);
-  }
+one("camera").onclick = start(fromCamera);
+one("file").onchange = (event) => {
+  const [file] = event.target.files;
+  if (file) start(fromFile)(file);
+  event.target.value = ""; // so that the same file can be chosen again
 };
-
-one("camera").onclick = guarded(fromCamera);
-one("file").onchange = guarded((event) => event.target.files.length && fromFile(event.target.files[0]));
 one("save").onclick = saved;
-one("stop").onclick = () => {
-  ended(running, `Stopped after ${rows.length} frames`);
-  running += 1;
-};
+one("stop").onclick = halt;
 
-guarded(async () => {
+const load = async () => {
   tracker = await Tracker.load();
   for (const name of tracker.curves) {
     const bar = document.createElement("div");
@@ -184,4 +183,6 @@ guarded(async () => {
   one("camera").disabled = one("file").disabled = false;
   say("Choose the camera or a file.");
   window.page = {tracker, track, table, rows: () => rows};
-})();
+};
+
+load().catch((error) => say(error.message, true));
