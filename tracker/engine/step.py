@@ -22,6 +22,10 @@ from selftrack.tracker.refinement import controls
 FRAME_STATE = N + POSE + 3
 """Numbers of the frame before that the next one follows: controls, pose in the image, where the eyes looked."""
 
+_OFF = 3.0
+"""Curves are off by so many times more than their least squares tell, which know the noise of the points alone: root
+mean square over six synthetic clips, 2.6 in three of them and 3.2 in the others."""
+
 
 class StepInputs(NamedTuple):
     """What goes in; of one frame, so that the first axis is 1."""
@@ -54,7 +58,7 @@ class StepOutputs(NamedTuple):
     curves: Tensor
     """(1,52) in 0..1."""
     deviation: Tensor
-    """(1,52) standard deviation of each curve."""
+    """(1,52) standard deviation of each curve, before it is cut off at 0 and 1."""
     pose: Tensor
     """(1,6) f, rx, ry, rz, tx, ty in the crop."""
     image_pose: Tensor
@@ -152,7 +156,7 @@ class TrackStep(nn.Module):
         turns = self.refine.turns
         return StepOutputs(
             curves=(found.controls @ turns).clamp(0, 1)[None],
-            deviation=((covariance @ turns) * turns).sum(0).clamp(min=0).sqrt()[None],
+            deviation=_OFF * ((covariance @ turns) * turns).sum(0).clamp(min=0).sqrt()[None],
             pose=through(found.pose[None], crop),
             image_pose=found.pose[None],
             placed=self.refine.place(found, face, lens).at.T[None],
