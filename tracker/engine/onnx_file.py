@@ -28,7 +28,7 @@ from selftrack.tracker.model import Model
 from selftrack.tracker.refinement.subject import Subject
 
 if TYPE_CHECKING:
-    from onnx import ModelProto
+    from onnx import ModelProto, TensorProto
 
 OPSET = 15
 """Version of the operators."""
@@ -101,26 +101,25 @@ def traced(module: nn.Module, inputs: dict[str, Tensor], outputs: Sequence[str],
 
 def _share_constants(model: ModelProto) -> None:
     """Keep each constant once, with the weights."""
-    graph = model.graph
-    kept: dict[bytes, str] = {}
-    renamed: dict[str, str] = {}
-    constants = list(graph.initializer)
-    for node in [node for node in graph.node if node.op_type == "Constant"]:
-        constant = node.attribute[0].t
-        constant.name = node.output[0]
-        constants.append(constant)
-        graph.node.remove(node)
-    del graph.initializer[:]
+    graph, constants, nodes = model.graph, list(model.graph.initializer), []
+    for node in graph.node:
+        if node.op_type == "Constant":
+            node.attribute[0].t.name = node.output[0]
+            constants.append(node.attribute[0].t)
+        else:
+            nodes.append(node)
+    kept: dict[bytes, TensorProto] = {}
+    name_of: dict[str, str] = {}
     for constant in constants:
         name, constant.name = constant.name, ""
-        first = kept.setdefault(constant.SerializeToString(), name)
-        renamed[name] = first
-        if first == name:
-            constant.name = name
-            graph.initializer.append(constant)
-    for node in graph.node:
-        for place, name in enumerate(node.input):
-            node.input[place] = renamed.get(name, name)
+        first = kept.setdefault(constant.SerializeToString(), constant)
+        first.name = first.name or name
+        name_of[name] = first.name
+    for node in nodes:
+        node.input[:] = [name_of.get(name, name) for name in node.input]
+    del graph.initializer[:], graph.node[:]
+    graph.initializer.extend(kept.values())
+    graph.node.extend(nodes)
 
 
 def _in_precision(model: ModelProto, precision: str) -> ModelProto:

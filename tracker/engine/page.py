@@ -10,8 +10,6 @@ import json
 import shutil
 import subprocess
 import tarfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -51,9 +49,7 @@ def write_page(model: Model, folder: Path) -> Path:
     with work_folder(folder.absolute().parent, folder.name) as work:
         page = work / "page"
         shutil.copytree(ASSETS, page)
-        with _runtime(work) as runtime:
-            for name in _RUNTIME_FILES:
-                shutil.copy(runtime / "dist" / name, page)
+        _fetch_runtime(work, page)
         export_tracker(model, page / "tracker.onnx", "fp16")
         _write(BoxNet(), boxes.SIZE, Boxes._fields, page / "boxes.onnx")
         _write(PointNet(), attention_mesh.SIZE, FacePoints._fields, page / "points.onnx")
@@ -62,9 +58,8 @@ def write_page(model: Model, folder: Path) -> Path:
     return folder
 
 
-@contextmanager
-def _runtime(work: Path) -> Iterator[Path]:
-    """The unpacked package of ONNX Runtime Web, fetched by npm, which keeps it for the next time."""
+def _fetch_runtime(work: Path, page: Path) -> None:
+    """Put ONNX Runtime Web into the page: its package is fetched by npm, which keeps it for the next time."""
     npm = shutil.which("npm")
     if npm is None:
         raise UserError(f"npm is missing, which fetches {RUNTIME} for the page; install Node.js, and try again")
@@ -75,8 +70,11 @@ def _runtime(work: Path) -> Iterator[Path]:
         reason = (done.stderr.strip().splitlines() or ["no answer"])[-1]
         raise UserError(f"npm cannot fetch {RUNTIME} ({reason}); go online once, and try again")
     with tarfile.open(files[0]) as archive:
-        archive.extractall(work, filter="data")
-    yield work / "package"
+        for member in archive:
+            name = Path(member.name).name
+            file = archive.extractfile(member) if name in _RUNTIME_FILES else None
+            if file is not None:
+                (page / name).write_bytes(file.read())
 
 
 def _write(net: torch.nn.Module, side: int, outputs: tuple[str, ...], path: Path) -> None:

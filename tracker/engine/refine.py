@@ -89,7 +89,7 @@ class RefineStep(nn.Module):
     precision: Tensor
     weight: Tensor
     irises: Tensor
-    beside: Tensor
+    corners: Tensor
     first: Tensor
     second: Tensor
     lower: Tensor
@@ -98,7 +98,6 @@ class RefineStep(nn.Module):
     blinks: Tensor
     cost: Tensor
     anchor: Tensor
-    eyes: Tensor
 
     def __init__(self, refiner: Refiner) -> None:
         super().__init__()
@@ -106,9 +105,9 @@ class RefineStep(nn.Module):
         if c.steps != len(_ROUNDS):
             raise ValueError(f"expected a refiner of {len(_ROUNDS)} steps, got {c.steps}")
         self.config, self.iod, self.points = c, refiner.iod, points
-        irises, beside = np.zeros((2, points)), np.zeros((points, 2))
-        for eye, (iris, corners) in enumerate(IRIS_CORNERS if len(refiner.irises) else ()):
-            irises[eye, iris], beside[corners, eye] = 1, 0.5
+        irises, corners = np.zeros((2, points)), np.zeros((points, 2))
+        for eye, (iris, ends) in enumerate(IRIS_CORNERS if len(refiner.irises) else ()):
+            irises[eye, iris], corners[ends, eye] = 1, 0.5
         first, second = (np.eye(N + POSE)[:, column] for column in controls.EXCLUSIVE.T)
         precision = np.zeros((N + POSE, N + POSE))
         precision[:N, :N] = refiner.precision
@@ -120,7 +119,7 @@ class RefineStep(nn.Module):
             "precision": precision,  # (53,53)
             "weight": refiner.weight,  # (L,)
             "irises": irises,  # (2,L) whose iris a point is of
-            "beside": beside,  # (L,2) what takes the mean of an eye's corners
+            "corners": corners,  # (L,2) what takes the mean of an eye's corners
             "first": first,  # (53,8) the first of each pair of exclusive controls
             "second": second,  # (53,8)
             "lower": refiner.lower,
@@ -129,7 +128,6 @@ class RefineStep(nn.Module):
             "blinks": np.eye(N)[BLINKS],  # (2,47)
             "cost": np.pad(c.act * CURVES, (0, N + POSE - len(CURVES))),
             "anchor": np.array(c.pose) ** -2.0,
-            "eyes": controls.EYES.astype(float),
         }.items():
             self.register_buffer(name, torch.from_numpy(np.ascontiguousarray(value)).float(), persistent=False)
 
@@ -147,16 +145,14 @@ class RefineStep(nn.Module):
             The frame, and the covariance (47,47) of its controls: of a normal distribution about them, by the last
             step's least squares, without the bounds.
         """
-        prior, mean = self._prior(network, points, last)
+        (prior, mean), anchor = self._prior(network, points, last), self.anchor_of(network)
         now = Guess(torch.where(last.follows > 0, last.frame.controls, network.controls), network.pose)
-        normal = Normal(prior, prior[0])
         for rounds in _ROUNDS:
-            normal = self.equations(points, now, face, lens)
-            right = normal.right + prior @ beside(0, mean - now.controls, POSE) - self.cost
-            anchor = self.anchor_of(network)
-            right = right + anchor * beside(N, network.pose - now.pose, 0)
+            matrix, right = self.equations(points, now, face, lens)
             inertia, change = self._inertia(now, last)
-            normal = Normal(normal.matrix + prior + spread(anchor + inertia), right - inertia * change)
+            pulled = prior @ beside(0, mean - now.controls, POSE) + anchor * beside(N, network.pose - now.pose, 0)
+            right = right + pulled - self.cost - inertia * change
+            normal = Normal(matrix + prior + spread(anchor + inertia), right)
             step = self._step(normal, now.controls, rounds)
             now = Guess(within(now.controls + step[:N]), now.pose + step[N:])
         return now, inverse(normal.matrix)[:N, :N]
@@ -170,7 +166,7 @@ class RefineStep(nn.Module):
         outlying = residual.square().sum(0) / (self.config.robust * sigma).square()
         hidden = self.irises.sum(0) * (1 - self.visible_gaze(points))
         root = (self.weight * (1 - hidden) / (self.config.shared * (1 + outlying))).sqrt() / sigma
-        gaze = _slopes(now.controls @ self.turns, self.turns, self.eyes) @ self.looks
+        gaze = _slopes(now.controls @ self.turns, self.turns) @ self.looks
         shapes = [self.own, gaze.reshape(3, 3, self.points).transpose(0, 1).reshape(3, -1)]
         parts = [self._seen(placed, shape) for shape in shapes]
         parts += [self._beside_corners(placed.by_pose)]
@@ -244,7 +240,7 @@ class RefineStep(nn.Module):
 
     def _beside_corners(self, values: Tensor) -> Tensor:
         """Take from the values (...,L) of each iris the mean of its eye's corners."""
-        return values - values @ self.beside @ self.irises
+        return values - values @ self.corners @ self.irises
 
     def _seen(self, placed: Placed, shapes: Tensor) -> Tensor:
         """What displacements (3,KL), metres, move in the picture: (2,K,L) pixels."""
@@ -271,12 +267,11 @@ def curves_of(found: Tensor, turns: Tensor) -> Tensor:
     return (found @ turns).clamp(0, 1)
 
 
-def _slopes(signed: Tensor, turns: Tensor, eyes: Tensor) -> Tensor:
+def _slopes(signed: Tensor, turns: Tensor) -> Tensor:
     """What a unit of each control of the gaze changes (3,8) of the eyes' curves, whose values are `signed` (52,) before
     they are cut off; see `controls.slopes`."""
     ways = (1 + signed.sign()) / 2 * (signed <= 1).to(signed)
-    rows = [int(row) for row in eyes.nonzero()[:, 0]]
-    return (turns[controls.GAZE] * ways)[:, rows]
+    return (turns[controls.GAZE] * ways)[:, np.flatnonzero(controls.EYES).tolist()]
 
 
 def _openings(points: Tensor) -> Tensor:

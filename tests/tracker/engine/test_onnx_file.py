@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -174,6 +175,12 @@ def test_only_plain_operators_of_fixed_shapes(files: dict[str, Path]) -> None:
         assert {node.domain for node in file.graph.node} == {""}
         for value in (*file.graph.input, *file.graph.output):
             assert all(dim.dim_value > 0 for dim in value.type.tensor_type.shape.dim), value.name
+
+
+def test_the_page_lists_the_operators() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "engines.md").read_text(encoding="utf-8")
+    listed = " ".join(line for line in page.splitlines() if line.startswith(">"))
+    assert set(re.findall(r"\w+", listed)) == OPERATORS
 
 
 def test_the_file_says_what_it_is(model: Model, single: Path) -> None:
