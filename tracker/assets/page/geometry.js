@@ -118,44 +118,54 @@ const leash = (error, decay) => {
   return (Math.min(error, SLACK) + (1 - SLACK) * Math.tanh(excess / (1 - SLACK))) / error;
 };
 
-// A part of a picture {data (RGBA), width, height} made smaller by the mean over areas: {data (RGB), width, height}.
+// A part of a picture {data (RGBA or RGB), width, height} made smaller by the mean over areas: {data (RGB), width, height}.
 export const shrunk = (picture, left, top, right, bottom, width, height) => {
-  const stride = picture.data.length / (picture.width * picture.height), columns = shares(right - left, width);
-  const middle = new Float32Array((bottom - top) * width * 3);
-  for (let y = 0; y < bottom - top; y++) {
-    const row = ((y + top) * picture.width + left) * stride;
-    columns.forEach(([first, weights], x) => add(picture.data, row + first * stride, stride, weights, middle, (y * width + x) * 3));
+  const rows = bottom - top, stride = picture.data.length / (picture.width * picture.height);
+  const narrow = new Float32Array(rows * width * 3), data = new Uint8ClampedArray(width * height * 3), across = cells(right - left, width);
+  for (let y = 0; y < rows; y++) {
+    narrowed(picture.data, ((y + top) * picture.width + left) * stride, stride, across, narrow, y * width * 3);
   }
-  const data = new Uint8ClampedArray(width * height * 3);
-  const sum = new Float32Array(3);
-  shares(bottom - top, height).forEach(([first, weights], y) => {
-    for (let x = 0; x < width; x++) {
-      sum.fill(0);
-      add(middle, (first * width + x) * 3, width * 3, weights, sum, 0);
-      data.set(sum, (y * width + x) * 3); // clamped arrays round
+  const sum = new Float32Array(width * 3), {first, end, weights} = cells(rows, height);
+  for (let y = 0, w = 0; y < height; y++) {
+    sum.fill(0);
+    for (let row = first[y]; row < end[y]; row++, w++) {
+      const weight = weights[w], start = row * width * 3;
+      for (let i = 0; i < sum.length; i++) sum[i] += weight * narrow[start + i];
     }
-  });
+    data.set(sum, y * width * 3); // clamped arrays round
+  }
   return {data, width, height};
 };
 
-const add = (from, start, step, weights, to, place) => {
-  for (let i = 0; i < weights.length; i++) {
-    const at = start + i * step, weight = weights[i];
-    to[place] += weight * from[at];
-    to[place + 1] += weight * from[at + 1];
-    to[place + 2] += weight * from[at + 2];
+const narrowed = (from, start, stride, {first, end, weights}, to, place) => {
+  for (let x = 0, w = 0; x < first.length; x++) {
+    let red = 0, green = 0, blue = 0;
+    for (let pixel = first[x]; pixel < end[x]; pixel++, w++) {
+      const at = start + pixel * stride, weight = weights[w];
+      red += weight * from[at];
+      green += weight * from[at + 1];
+      blue += weight * from[at + 2];
+    }
+    to[place + 3 * x] = red;
+    to[place + 3 * x + 1] = green;
+    to[place + 3 * x + 2] = blue;
   }
 };
 
-// Of each of `count` cells along `length` pixels the first pixel that it covers, and how much of each is its own.
-const shares = (length, count) => Array.from({length: count}, (_, cell) => {
-  const from = cell * length / count, to = (cell + 1) * length / count, first = Math.floor(from + 1e-9);
-  const weights = [];
-  for (let pixel = first; pixel < to - 1e-9; pixel++) {
-    weights.push((Math.min(to, pixel + 1) - Math.max(from, pixel)) * count / length);
+// Of each of `count` cells along `length` pixels the first pixel that it covers and the one after the last, and one after
+// the other how much of each is its own.
+const cells = (length, count) => {
+  const first = new Int32Array(count), end = new Int32Array(count), weights = [];
+  for (let cell = 0; cell < count; cell++) {
+    const from = cell * length / count, to = (cell + 1) * length / count;
+    first[cell] = Math.floor(from + 1e-9);
+    end[cell] = Math.ceil(to - 1e-9);
+    for (let pixel = first[cell]; pixel < end[cell]; pixel++) {
+      weights.push((Math.min(to, pixel + 1) - Math.max(from, pixel)) * count / length);
+    }
   }
-  return [first, weights];
-});
+  return {first, end, weights: Float32Array.from(weights)};
+};
 
 // The crop (size, size, 3) as numbers 0..255: bilinear, averaged over areas beforehand where it makes the picture
 // smaller, black outside of the picture.
@@ -184,16 +194,13 @@ export const warp = (picture, transform, size) => {
 
 const sample = ({data, width, height}, x, y, out, place) => {
   const left = Math.floor(x), top = Math.floor(y), right = x - left, down = y - top;
-  if (left < -1 || top < -1 || left >= width || top >= height) return;
-  const weights = [(1 - right) * (1 - down), right * (1 - down), (1 - right) * down, right * down];
-  for (let channel = 0; channel < 3; channel++) {
-    let sum = 0;
-    for (let corner = 0; corner < 4; corner++) {
-      const column = left + (corner & 1), row = top + (corner >> 1);
-      if (column >= 0 && row >= 0 && column < width && row < height) {
-        sum += weights[corner] * data[(row * width + column) * 3 + channel];
-      }
-    }
-    out[place + channel] = Math.round(sum);
+  for (let corner = 0; corner < 4; corner++) {
+    const column = left + (corner & 1), row = top + (corner >> 1);
+    if (column < 0 || row < 0 || column >= width || row >= height) continue;
+    const weight = (corner & 1 ? right : 1 - right) * (corner >> 1 ? down : 1 - down), at = (row * width + column) * 3;
+    out[place] += weight * data[at];
+    out[place + 1] += weight * data[at + 1];
+    out[place + 2] += weight * data[at + 2];
   }
+  for (let channel = place; channel < place + 3; channel++) out[channel] = Math.round(out[channel]);
 };
