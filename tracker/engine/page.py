@@ -7,6 +7,7 @@ computes anything, and no picture leaves the browser.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import tarfile
@@ -39,14 +40,17 @@ def write_page(model: Model, folder: Path) -> Path:
     """Write the page of a model into a new folder.
 
     Raises:
-        UserError: the folder is there already, the model does not fit into one file, or npm cannot fetch the runtime.
+        UserError: the folder is there already or cannot be written, the model does not fit into one file, or npm cannot
+            fetch the runtime.
     """
     if folder.exists():
         raise UserError(f"{folder}: is there already; name another folder, or remove it")
-    if not folder.absolute().parent.is_dir():
+    step, parent = TrackStep(model), folder.absolute().parent
+    if not parent.is_dir():
         raise UserError(f"{folder}: its folder is not there; make it, or name another place")
-    step = TrackStep(model)
-    with work_folder(folder.absolute().parent, folder.name) as work:
+    if not os.access(parent, os.W_OK):
+        raise UserError(f"{folder}: cannot be written; name another place, or make this one writable")
+    with work_folder(parent, folder.name) as work:
         page = work / "page"
         shutil.copytree(ASSETS, page)
         _fetch_runtime(work, page)
