@@ -48,8 +48,8 @@ def export_tracker(model: Model, path: Path, precision: str = "fp32") -> Path:
     Args:
         model: on the CPU.
         path: of the file.
-        precision: of the network's weights and sums: fp32, fp16 or int8. The rest is always in single precision: least
-            squares need it.
+        precision: of the network: fp32; fp16, of its weights alone; or int8, of its layers' weights and products. The
+            rest is always in single precision: least squares need it.
 
     Raises:
         UserError: the model reads pictures, or drives no ARKit shapes; no such precision; a package is missing.
