@@ -10,6 +10,8 @@ from selftrack.eval.metrics import METRICS
 from selftrack.tracker.clips.config import TrackConfig
 from selftrack.tracker.clips.single import track_clip
 from selftrack.tracker.clips.subjects import PersonConfig
+from selftrack.tracker.engine.onnx_file import export_tracker
+from selftrack.tracker.model import Model
 from selftrack.tracker.sources.opening import open_source
 
 ROOT = Path(__file__).parents[1]
@@ -46,11 +48,14 @@ def metrics() -> Iterator[None]:
 @pytest.mark.usefixtures("metrics")
 @pytest.mark.parametrize("block", BLOCKS)
 def test_every_block_runs(block: str, smile: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beside a clip my.mp4 and its track; `frames` are pictures of the clip."""
+    """Beside a clip my.mp4, its track and a file for engines; `frames` are pictures of the clip."""
     monkeypatch.chdir(tmp_path)
     Path("my.mp4").symlink_to(smile)
     Path("clip.mp4").symlink_to(smile)
     track_clip("my.mp4", "my_track", TrackConfig(overlay=False, duration=0.2, person=PersonConfig(samples=2)))
     with open_source(smile, duration=0.1) as source:
         frames = [frame.image for frame in source]
+    if "tracker.onnx" in block:
+        pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
+        export_tracker(Model.load(device="cpu"), Path("tracker.onnx"))
     exec(block, {"frames": frames})

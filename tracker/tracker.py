@@ -24,8 +24,9 @@ from selftrack.tracker.network.i2znet import Codes
 from selftrack.tracker.network.pool import SubjectPool
 from selftrack.tracker.refinement.flow import View
 from selftrack.tracker.refinement.observation import Refined
+from selftrack.tracker.refinement.refiner import LEAST_SECONDS
 from selftrack.tracker.refinement.sequence import Refinement
-from selftrack.tracker.refinement.subject import Person, PersonFit, Subject
+from selftrack.tracker.refinement.subject import EVERY, Person, PersonFit, Subject
 from selftrack.tracker.results.confidence import StreamConfidence, sharpness
 from selftrack.tracker.results.regions import PARTS, Hold, region_confidence, shares
 from selftrack.tracker.results.track_file import Track, hold, resting
@@ -34,7 +35,6 @@ from selftrack.tracker.sources.base import Frame, FrameSource
 from selftrack.tracker.sources.prefetch import prefetch
 from selftrack.tracker.stopwatch import Stopwatch
 
-_PERSON_EVERY = 0.1  # seconds between frames that a stream's identity is read from
 _FACE_HEIGHT = 0.24  # metres; only where no face was found: the mean head fills half of the frame's height
 
 
@@ -367,7 +367,7 @@ class Tracker:
             said = Refined.of(above, pose[0].numpy())
             z[decoder.identity] = self._identity(z[decoder.identity], time)
             found = self._refinement(points, said, z[decoder.identity].double().numpy(), time, view)
-            if self._person is not None and time >= self._person_time + _PERSON_EVERY:
+            if self._person is not None and time >= self._person_time + EVERY - LEAST_SECONDS:
                 self._person.add(points.astype(float), said, found)
                 self._person_time = time
             z[decoder.expression] = torch.from_numpy(found.curves).to(z)

@@ -241,6 +241,44 @@ def _model_of_clip(clip: Path, output: Path, changes: Mapping[str, Any], device:
         return model_of_clip(clip, output, settings, steps, stages.show, device, say=stages.say)
 
 
+def export(
+    output: Annotated[Path, typer.Option("-o", "--output", help="The file to write, such as tracker.onnx.")],
+    weights: Annotated[
+        Path | None,
+        typer.Option(help="Take the network of this file, of track --adapt or track-train (default: bundled)."),
+    ] = None,
+    precision: Annotated[
+        str, typer.Option(help="Of the network: fp32, fp16 or int8 (default fp32).", show_default=False)
+    ] = "fp32",
+) -> None:
+    """Write the tracker as one ONNX file for engines.
+
+    From the detected points of a frame to curves, their deviations and head pose, with memory that the caller hands on.
+    """
+    from selftrack.tracker.engine.onnx_file import export_tracker
+    from selftrack.tracker.model import Model
+
+    print(export_tracker(Model.load(weights, device="cpu"), output, precision))
+
+
+def page(
+    folder: Annotated[Path, typer.Option("-o", "--output", help="The folder to make.", metavar="DIR")],
+    weights: Annotated[
+        Path | None,
+        typer.Option(help="Take the network of this file, of track --adapt or track-train (default: bundled)."),
+    ] = None,
+) -> None:
+    """Write the tracker as a page for browsers.
+
+    Any web server gives it away as it is; it tracks a camera or a file, and no picture leaves the browser. npm fetches
+    ONNX Runtime Web for it.
+    """
+    from selftrack.tracker.engine.page import write_page
+    from selftrack.tracker.model import Model
+
+    print(write_page(Model.load(weights, device="cpu"), folder))
+
+
 def _changes(config: str | None, assignments: list[str] | None, **named: object) -> dict[str, Any]:
     """Settings by name from a file, from --set and from options of their own, the last of which count most."""
     return read_config(config) | read_assignments(assignments) | {k: v for k, v in named.items() if v is not None}
@@ -248,5 +286,15 @@ def _changes(config: str | None, assignments: list[str] | None, **named: object)
 
 def main() -> None:
     """Run the console script `track-train`."""
-    about = "Draw captures, train networks, make personal models."
-    run("track-train", about, captures=captures, streams=streams, i2znet=i2znet, studio=studio, dam=dam)
+    about = "Draw captures, train networks, make personal models, write networks for engines."
+    run(
+        "track-train",
+        about,
+        captures=captures,
+        streams=streams,
+        i2znet=i2znet,
+        studio=studio,
+        dam=dam,
+        export=export,
+        page=page,
+    )

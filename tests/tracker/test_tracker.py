@@ -252,6 +252,14 @@ def test_what_a_face_has_at_rest_leaves_the_curves(model: Model, frames: list[Fr
     assert left(first.said * mask) < 0.7 * left(None) and left(None) < 0.8 * told.sum()
 
 
+def test_a_person_is_read_from_frames_a_tenth_of_a_second_apart(model: Model, frames: list[Frame]) -> None:
+    """Of thirty a second every third, though three times a thirtieth may be a little less than a tenth."""
+    tracker = Tracker(model)
+    for number in range(31):
+        tracker(frames[0].image, number / 30)
+    assert tracker._person is not None and tracker._person._count == 11
+
+
 def test_a_person_that_is_known_is_kept(model: Model, frames: list[Frame]) -> None:
     """Face and rest are those that are given; what the network is conditioned on comes from the stream."""
     identity = np.linspace(-1, 1, 60)

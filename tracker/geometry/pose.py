@@ -68,7 +68,7 @@ def through(pose: Tensor, similarity: Tensor) -> Tensor:
     """The pose (B,6) seen in another image, whose pixels are M x: `similarity` M (B,2,3), scale and turn only."""
     assert similarity.shape[-2:] == (2, 3), f"expected similarity (B,2,3), got {tuple(similarity.shape)}"
     similarity = similarity.to(pose)
-    scale = torch.hypot(similarity[..., 0, 0], similarity[..., 1, 0])
+    scale = similarity[..., 0].norm(dim=-1)
     angle = torch.atan2(similarity[..., 1, 0], similarity[..., 0, 0])
     t = (similarity[..., :2] @ pose[:, 4:6, None])[..., 0] + similarity[..., 2]
     rz = torch.remainder(pose[:, 3] + angle + torch.pi, 2 * torch.pi) - torch.pi

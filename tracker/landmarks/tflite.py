@@ -188,8 +188,10 @@ def _prelu(builder: _Builder, op: Op) -> fx.Node:
 def _max_pool(builder: _Builder, op: Op) -> fx.Node:
     window = (op.options["filterHeight"], op.options["filterWidth"])
     stride = (op.options["strideH"], op.options["strideW"])
-    if op.options["padding"] != schema.Padding.VALID:
-        raise ValueError("MAX_POOL_2D with SAME padding is not supported")
+    sizes = builder.graph.shapes[op.inputs[0]][1:3]
+    pads = (_same_padding(n, k, s) for n, k, s in zip(sizes, window, stride, strict=True))
+    if op.options["padding"] == schema.Padding.SAME and any(map(any, pads)):
+        raise ValueError("MAX_POOL_2D with padding is not supported")
     return builder.call(F.max_pool2d, builder.value(op.inputs[0]), window, stride)
 
 
@@ -202,11 +204,20 @@ def _pad_channels(builder: _Builder, op: Op) -> fx.Node:
 
 def _reshape(builder: _Builder, op: Op) -> fx.Node:
     source, target = builder.graph.shapes[op.inputs[0]], builder.graph.shapes[op.output]
+    node = builder.value(op.inputs[0])
     if len(source) == 4 and source[1:3] != (1, 1):
-        raise ValueError(f"RESHAPE of an image of more than one pixel is not supported: {source} to {target}")
+        if len(target) == 4:
+            raise ValueError(f"RESHAPE of an image to another one is not supported: {source} to {target}")
+        node = builder.call(torch.permute, node, (0, 2, 3, 1))  # the file counts channels first
     if len(target) == 4:
         target = (target[0], target[3], *target[1:3])
-    return builder.call(torch.reshape, builder.value(op.inputs[0]), (-1, *target[1:]))
+    return builder.call(torch.reshape, node, (-1, *target[1:]))
+
+
+def _concatenation(builder: _Builder, op: Op) -> fx.Node:
+    if len(builder.graph.shapes[op.output]) == 4:
+        raise ValueError("CONCATENATION of images is not supported")
+    return builder.call(torch.cat, [builder.value(index) for index in op.inputs], dim=op.options["axis"])
 
 
 def _identity_slice(builder: _Builder, op: Op) -> fx.Node:
@@ -299,6 +310,8 @@ _LOWERINGS: dict[str, Callable[[_Builder, Op], fx.Node]] = {
     "CONV_2D": _convolution,
     "DEPTHWISE_CONV_2D": _convolution,
     "PRELU": _prelu,
+    "RELU": lambda builder, op: builder.call(F.relu, builder.value(op.inputs[0])),
+    "CONCATENATION": _concatenation,
     "ADD": _binary(operator.add),
     "MUL": _binary(operator.mul),
     "MAX_POOL_2D": _max_pool,

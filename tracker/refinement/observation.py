@@ -34,9 +34,9 @@ from selftrack.tracker.refinement.rotation import rotation, rotation_slopes
 
 POSE = 6
 """Numbers of a pose."""
-_LIDS = ((159, 145, 33, 133), (386, 374, 362, 263))
+LIDS = ((159, 145, 33, 133), (386, 374, 362, 263))
 """Upper and lower lid and the corners of each eye, the image's left one first; the right eye first."""
-_IRISES = ((slice(RIGHT_IRIS, LEFT_IRIS), [33, 133]), (slice(LEFT_IRIS, POINTS), [362, 263]))
+IRIS_CORNERS = ((slice(RIGHT_IRIS, LEFT_IRIS), [33, 133]), (slice(LEFT_IRIS, POINTS), [362, 263]))
 """Of each eye the points of its iris, and its corners."""
 RESTING = np.array([not name.startswith(("eyeLook", "eyeBlink", "tongue", "cheekPuff")) for name in ARKIT_NAMES])
 """(52,) bool, the curves that tell one face at rest from another: some brows are higher, some lips thicker."""
@@ -123,9 +123,9 @@ class FacePoints:
         self.iod = float((eyes[0] - eyes[1]).norm())
         self.config, self.inverse_distance = config, 0.0
         self.weight, self.irises = _weights(config, points)
-        self._personal = self._beside_corners(np.concatenate([self.people, self.acts[:, RESTING]], 1))
-        self._looks = self._beside_corners(np.ascontiguousarray(self.acts[:, controls.EYES]))
-        self._own = self._beside_corners(self._moves())
+        self.personal = self._beside_corners(np.concatenate([self.people, self.acts[:, RESTING]], 1))
+        self.looks = self._beside_corners(np.ascontiguousarray(self.acts[:, controls.EYES]))
+        self.own = self._beside_corners(self._moves())
 
     def through(self, inverse_distance: float) -> Self:
         """Return the same points through a camera, 1/metres."""
@@ -208,7 +208,7 @@ class FacePoints:
     def _beside_corners(self, values: np.ndarray) -> np.ndarray:
         """Take from the values (...,L) of each iris the mean of its eye's corners, in place: a gaze is where in the eye
         the iris is, wherever the mesh's eye lies."""
-        for iris, corners in _IRISES if len(self.irises) else ():
+        for iris, corners in IRIS_CORNERS if len(self.irises) else ():
             values[..., iris] -= values[..., corners].mean(-1, keepdims=True)
         return values
 
@@ -224,14 +224,14 @@ class FacePoints:
 
     def jacobian(self, evidence: Evidence, now: Refined) -> np.ndarray:
         """What a unit of each control and of each number of the pose moves in the picture (2,53,L), pixels."""
-        gaze = product(controls.slopes(now.controls)[controls.GAZE][:, controls.EYES], self._looks)
-        parts = (self.seen_in(self._own, evidence), self.seen_in(gaze, evidence), evidence.by_pose)
+        gaze = product(controls.slopes(now.controls)[controls.GAZE][:, controls.EYES], self.looks)
+        parts = (self.seen_in(self.own, evidence), self.seen_in(gaze, evidence), evidence.by_pose)
         return np.concatenate(parts, 1)
 
     def personal_jacobian(self, evidence: Evidence) -> np.ndarray:
         """Compute what a unit of each number of the person moves in the picture (2,N,L), pixels: of the identity, of
         the curves at rest that are `RESTING`, and of the camera's inverse distance."""
-        return np.concatenate((self.seen_in(self._personal, evidence), evidence.by_lens), 1)
+        return np.concatenate((self.seen_in(self.personal, evidence), evidence.by_lens), 1)
 
 
 def normal_equations(jacobian: np.ndarray, evidence: Evidence) -> tuple[np.ndarray, np.ndarray]:
@@ -262,7 +262,7 @@ def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def _openings(points: np.ndarray) -> np.ndarray:
     """Height over width of the right and the left eye (2,), of points (478,2)."""
-    upper, lower, left, right = points[np.array(_LIDS)].transpose(1, 0, 2)
+    upper, lower, left, right = points[np.array(LIDS)].transpose(1, 0, 2)
     (across, down), gap = (right - left).T, (lower - upper).T
     return (across * gap[1] - down * gap[0]) / np.maximum(across**2 + down**2, 1e-6)
 

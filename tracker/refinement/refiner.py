@@ -41,9 +41,9 @@ from selftrack.tracker.refinement.observation import (
 
 _N = controls.COUNT
 _UNBOUNDED = 1e9
-_BLINKS = np.array([controls.NAMES.index("eyeBlinkRight"), controls.NAMES.index("eyeBlinkLeft")])
+BLINKS = np.array([controls.NAMES.index("eyeBlinkRight"), controls.NAMES.index("eyeBlinkLeft")])
 _GAZE = np.arange(controls.COUNT)[controls.GAZE]
-_CURVES = controls.TURNS[: controls.SIDE].sum(1)
+CURVES = controls.TURNS[: controls.SIDE].sum(1)
 """How many curves a unit of each control that is not of the gaze moves by one."""
 
 
@@ -81,7 +81,7 @@ STEP = 1 / 30
 """Seconds between the frames for which deviations from one frame to the next are said."""
 LEAST_SECONDS = 1e-3
 """Frames that are nearer in time count as so far apart."""
-_FREEDOM = 3.0  # of the Student distribution
+FREEDOM = 3.0  # of the Student distribution
 _LEAST_PACE = 0.3  # of a control, per second: recordings hardly move the jaw sideways
 
 
@@ -158,7 +158,7 @@ class Refiner(FacePoints):
         for _ in range(self.config.steps):
             normal, right = self._normal(self.evidence(points, now, face, seen, followed), now)
             right[:_N] += precision @ (mean - now.controls)
-            right[: controls.SIDE] -= self.config.act * _CURVES
+            right[: controls.SIDE] -= self.config.act * CURVES
             normal[:_N, :_N] += precision
             self._add_anchor(normal, right, now, network)
             if before is not None:
@@ -201,7 +201,7 @@ class Refiner(FacePoints):
         normal, right = normal_equations(jacobian, evidence)
         normal[:_N, :_N] += self.precision
         right[:_N] += self.precision @ (network.controls - now.controls)
-        right[: controls.SIDE] -= self.config.act * _CURVES
+        right[: controls.SIDE] -= self.config.act * CURVES
         self._add_anchor(normal, right, now, network)
         tie = rest * self.at_rest
         tie[controls.UP, controls.UP] += 1 / self.config.ahead**2
@@ -228,7 +228,7 @@ class Refiner(FacePoints):
             mean[rows] += surely * (value - mean[rows])
             precision[rows, rows] += surely / deviation**2
 
-        hold(_BLINKS, np.ones(2), shut, self.config.blink)
+        hold(BLINKS, np.ones(2), shut, self.config.blink)
         if before is not None:
             hold(_GAZE, before.gaze, np.full(3, 1 - seen), self.config.held)
         return precision, mean
@@ -247,6 +247,6 @@ class Refiner(FacePoints):
         head = np.array(self.config.head_pace) * np.array([1, 1, 1, 1, place, place])
         pace, seconds = np.concatenate([self.pace, head]), max(before.seconds, LEAST_SECONDS)
         change = np.concatenate([now.controls - before.frame.controls, now.pose - before.frame.pose])
-        weight = (_FREEDOM + 1) / (_FREEDOM + (change / (pace * seconds)) ** 2) / (pace**2 * seconds * STEP)
+        weight = (FREEDOM + 1) / (FREEDOM + (change / (pace * seconds)) ** 2) / (pace**2 * seconds * STEP)
         normal[np.diag_indices(len(normal))] += weight
         right -= weight * change

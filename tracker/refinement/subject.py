@@ -20,6 +20,8 @@ from selftrack.tracker.refinement.refiner import Refiner
 _ACTS = np.array([not name.startswith(("eye", "gaze", "vergence")) for name in controls.NAMES], float)
 """(47,) 1 for what is not of the eyes."""
 
+EVERY = 0.1
+"""Seconds between frames that a stream's identity is read from."""
 INDEPENDENT = 20.0
 """Frames of one clip say the same again: they count as no more than so many."""
 PEOPLE = 10.0

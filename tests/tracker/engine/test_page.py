@@ -1,0 +1,215 @@
+"""The page in a headless Chromium: it tracks the bundled clip as the tracker does, by files alone."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import re
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from selftrack.decoders.arkit import ARKIT_NAMES
+from selftrack.errors import UserError
+from selftrack.tracker.engine import page as pages
+from selftrack.tracker.engine.page import ASSETS, write_page
+from selftrack.tracker.frame_result import FrameResult
+from selftrack.tracker.model import Model
+from selftrack.tracker.sources.opening import open_source
+from selftrack.tracker.tracker import Tracker
+
+FLAGS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync --window-size=1280,860 "
+    "--use-fake-ui-for-media-stream --use-fake-device-for-media-stream"
+).split()
+FROM_PICTURE = """
+const [address, time, done] = arguments, picture = new Image();
+picture.onload = async () => {
+  const canvas = new OffscreenCanvas(picture.width, picture.height), context = canvas.getContext("2d");
+  context.drawImage(picture, 0, 0);
+  const row = await page.track(context.getImageData(0, 0, picture.width, picture.height), time);
+  done(row.curves);
+};
+picture.src = address;
+"""
+
+
+@pytest.fixture(scope="module")
+def page(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of the bundled network."""
+    pytest.importorskip("onnx", reason="the extra onnx is not installed")
+    try:
+        return write_page(model, tmp_path_factory.mktemp("web") / "page")
+    except UserError as error:
+        if "npm" not in str(error):
+            raise
+        pytest.skip(str(error))
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def address(page: Path) -> Iterator[str]:
+    """Of a server of plain files."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(page))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+def camera(smile: Path, path: Path) -> Path:
+    """A file that Chromium takes for a camera: a few frames of the bundled clip, uncompressed."""
+    with open_source(smile, duration=0.3) as source:
+        images = [frame.image for frame in source]
+    height, width = images[0].shape[:2]
+    with path.open("wb") as file:
+        file.write(f"YUV4MPEG2 W{width} H{height} F15:1 Ip A1:1 C420\n".encode())
+        for image in images:
+            file.write(b"FRAME\n" + cv2.cvtColor(image, cv2.COLOR_RGB2YUV_I420).tobytes())
+    return path
+
+
+@pytest.fixture(scope="module")
+def driver(smile: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
+    """A headless Chromium under Selenium."""
+    selenium = pytest.importorskip("selenium.webdriver", reason="no Selenium to drive a browser with")
+    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    chromedriver = shutil.which("chromedriver")
+    if not browser or not chromedriver:
+        pytest.skip("no Chromium with its chromedriver to open the page in")
+    options = selenium.ChromeOptions()
+    options.binary_location = browser
+    film = camera(smile, tmp_path_factory.mktemp("camera") / "camera.y4m")
+    own = (f"--use-file-for-fake-video-capture={film}", f"--user-data-dir={tmp_path_factory.mktemp('browser')}")
+    for flag in (*FLAGS, *own):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = selenium.Chrome(options=options, service=selenium.ChromeService(chromedriver))
+    driver.set_script_timeout(60)
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def opened(driver: object, address: str) -> object:
+    """The browser with the page, whose networks are loaded."""
+    driver.get(address)
+    until(lambda: driver.execute_script("return !!window.page"))
+    return driver
+
+
+def until(condition: Callable[[], bool], seconds: float = 240) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def status(driver: object) -> str:
+    return driver.execute_script("return document.getElementById('status').textContent")
+
+
+def errors(driver: object) -> list[str]:
+    return [entry["message"] for entry in driver.get_log("browser") if entry["level"] == "SEVERE"]
+
+
+def curves_of(frames: Sequence[FrameResult]) -> np.ndarray:
+    return np.array([[frame.curves[name] for name in ARKIT_NAMES] for frame in frames])
+
+
+def test_a_file_is_tracked_as_by_the_tracker(opened: object, smile: Path, frames: list[FrameResult]) -> None:
+    """All its frames, at their times; the table has them, and the bars show the last one."""
+    if not opened.execute_script("return document.createElement('video').canPlayType('video/mp4; codecs=avc1.42E01E')"):
+        pytest.skip("this Chromium plays no H.264")
+    opened.find_element("id", "file").send_keys(str(smile.resolve()))
+    until(lambda: "with a face" in status(opened))
+    rows = list(csv.DictReader(io.StringIO(opened.execute_script("return page.table()"))))
+    np.testing.assert_allclose([float(row["time"]) for row in rows], [frame.time for frame in frames], atol=1e-3)
+    assert all(row["ok"] == "1" for row in rows)
+    found = np.array([[float(row[name]) for name in ARKIT_NAMES] for row in rows])
+    assert np.abs(found - curves_of(frames)).mean() < 0.01
+    yaw = [float(row["yaw"]) for row in rows]
+    np.testing.assert_allclose(yaw, [np.degrees(frame.H_image[2]) for frame in frames], atol=1.0)
+    scale = [float(row["scale"]) for row in rows]
+    np.testing.assert_allclose(scale, [np.exp(frame.H_image[0]) for frame in frames], rtol=0.02)
+    shown = opened.execute_script(
+        "return [...document.querySelectorAll('.bar span')].map((e) => Number(e.textContent))"
+    )
+    np.testing.assert_allclose(shown, found[-1], atol=0.006)
+    assert errors(opened) == []
+
+
+def test_a_face_is_lost_and_found_again_as_by_the_tracker(
+    opened: object, model: Model, points_alone: Callable[[Model], Tracker], smile: Path
+) -> None:
+    """The same pixels, with a gap, and then elsewhere in the picture."""
+    with open_source(smile, duration=0.4) as source:
+        faces = [frame.image for frame in source][::2]
+    pictures = [*faces[:3], np.zeros_like(faces[0]), *(np.roll(face, 120, axis=1) for face in faces[3:])]
+    tracker = points_alone(model)
+    for number, picture in enumerate(pictures):
+        expected = tracker(picture, number / 15)
+        file = io.BytesIO()
+        Image.fromarray(picture).save(file, "png")
+        png = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+        curves = opened.execute_async_script(FROM_PICTURE, png, number / 15)
+        assert (curves is not None) == expected.ok == (number != 3)
+        if curves is not None:
+            assert np.abs(np.array(curves) - curves_of([expected])[0]).mean() < 0.0005
+    assert errors(opened) == []
+
+
+def test_the_camera_is_tracked_until_it_is_stopped(opened: object) -> None:
+    button = {name: opened.find_element("id", name) for name in ("camera", "stop", "save")}
+    button["camera"].click()
+    until(lambda: opened.execute_script("return page.rows().filter((row) => row.ok).length") > 3)
+    button["stop"].click()
+    until(lambda: "frames of the camera" in status(opened))
+    times = [row["time"] for row in opened.execute_script("return page.rows()")]
+    assert (np.diff(times) > 0).all()
+    assert button["save"].is_enabled() and not button["stop"].is_enabled()
+    assert errors(opened) == []
+
+
+def test_a_file_that_is_no_video_is_said_in_a_line(opened: object, tmp_path: Path) -> None:
+    (tmp_path / "notes.mp4").write_text("no video")
+    opened.find_element("id", "file").send_keys(str(tmp_path / "notes.mp4"))
+    until(lambda: "notes.mp4 cannot be read by this browser" in status(opened), 20)
+
+
+def test_the_page_names_no_address_of_another_machine(page: Path) -> None:
+    for name in (file.name for file in ASSETS.iterdir()):
+        assert not re.search(r"\bhttps?://|\bsrc=.//", (page / name).read_text(encoding="utf-8")), name
+
+
+def test_what_cannot_be_made_is_said_and_leaves_nothing(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UserError, match="is there already; name another folder"):
+        write_page(model, tmp_path)
+    with pytest.raises(UserError, match="its folder is not there"):
+        write_page(model, tmp_path / "none" / "page")
+    monkeypatch.setattr(pages.shutil, "which", lambda _: None)
+    with pytest.raises(UserError, match="npm is missing.*install Node.js"):
+        write_page(model, tmp_path / "page")
+    npm = tmp_path / "npm"
+    npm.write_text("#!/bin/sh\necho 'npm error network unreachable' >&2; exit 1")
+    npm.chmod(0o755)
+    monkeypatch.setattr(pages.shutil, "which", lambda _: str(npm))
+    with pytest.raises(UserError, match=r"npm cannot fetch .*\(npm error network unreachable\); go online"):
+        write_page(model, tmp_path / "page")
+    assert [path.name for path in tmp_path.iterdir()] == ["npm"]
