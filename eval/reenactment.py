@@ -20,7 +20,7 @@ import typer
 
 from selftrack.command import run
 from selftrack.decoders.dam.losses import psnr
-from selftrack.errors import NoFaceError
+from selftrack.errors import NoFaceError, UserError
 from selftrack.eval.checks.likeness import ssim
 from selftrack.io import json_text, markdown_table, write_text
 from selftrack.tracker import load
@@ -57,12 +57,14 @@ def score(track: Track, model: Model, frames: int = 60) -> dict[str, Score]:
     """Compare at most so many frames of a track, evenly spaced, with the first one moved like them, by `METHODS`.
 
     Raises:
-        UserError: the clip is gone.
+        UserError: the clip is gone, or no other frame shows a face.
         NoFaceError: its first frame shows no face.
     """
     rows = evenly(np.flatnonzero(track.ok), frames + 1)
     if not len(rows) or rows[0] != 0:
         raise NoFaceError(f"{track.clip}: shows no face in its first frame, which is to be the photo")
+    if len(rows) == 1:
+        raise UserError(f"{track.clip}: shows a face in its first frame only; there is nothing to compare")
     (first,) = read_rows(track, {0})
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "first.png"
@@ -117,12 +119,13 @@ def reenactment(
     duration: Annotated[float | None, typer.Option(help="Seconds of each clip (default: all).")] = None,
 ) -> None:
     """Move the first frame of clips as the others do, and compare with these."""
+    if len({clip.stem for clip in clips}) < len(clips):
+        raise UserError("two of the clips have one name, by which their results are called; rename one of them")
     config = TrackConfig(overlay=False, duration=duration)
     scores, model = {}, load_model(config)
     for clip in clips:
         folder = output / "tracks" / clip.stem
-        if not (folder / "track.npz").exists():
-            track_clip(clip, folder, config, model=model, overwrite=True)
+        track_clip(clip, folder, config, model=model, overwrite=True)
         scores[clip.stem] = score(load(folder), model, frames)
         for method, one in scores[clip.stem].items():
             print(f"{clip.stem}: {method} {one.face_psnr:.2f} dB", flush=True)

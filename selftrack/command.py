@@ -6,8 +6,10 @@ import inspect
 import logging
 import signal
 import sys
+import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Annotated, Any, NoReturn, get_type_hints
 
@@ -59,7 +61,7 @@ def run(
         app.command(command)(_with_common_options(function))
     before = _log.level
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _cleaned_up():
             status = app(arguments, prog_name=name, standalone_mode=False)
     except UserError as error:
         _refuse(name, str(error), error.status)
@@ -72,6 +74,21 @@ def run(
     if status == _INTERRUPTED:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # pressed again, Ctrl-C would break what is ending
     sys.exit(status)
+
+
+@contextmanager
+def _cleaned_up() -> Iterator[None]:
+    """Let a command that is terminated, or whose terminal is closed, remove what it has half-written."""
+    known = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]  # Windows lacks one
+    signals = known if threading.current_thread() is threading.main_thread() else []
+    before = {number: signal.getsignal(number) for number in signals}
+    for number in (number for number, handler in before.items() if handler is signal.SIG_DFL):
+        signal.signal(number, lambda number, frame: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _refuse(name: str, why: str, status: int = UserError.status) -> NoReturn:

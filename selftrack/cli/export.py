@@ -167,6 +167,7 @@ def export(
     ranges = read_ranges(range_file) if range_file else None
     expression = Expression.of(_intensities(preset), read_presets(presets), preset_only) if preset else None
     options = ExportOptions(focal=focal, **own)
+    exports.require_said(formats, options)
     for name in formats:
         print(exports.export(folder, name, output, options, cleaning, timecode, ranges, expression, curves))
 

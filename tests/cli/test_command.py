@@ -1,6 +1,7 @@
 """What all commands have in common: help, version, verbosity, completion, and no wait before an error."""
 
 import inspect
+import signal
 import subprocess
 import sys
 import threading
@@ -25,7 +26,10 @@ HELPED = {
     ("track-eval",): evaluate.evaluate,
     ("track-export",): export.export,
     ("track-range",): curve_range.learn,
-} | {("track-train", f.__name__): f for f in (train.captures, train.streams, train.i2znet, train.studio, train.dam)}
+} | {
+    ("track-train", f.__name__): f
+    for f in (train.captures, train.streams, train.i2znet, train.studio, train.dam, train.export, train.page)
+}
 HEAVY = ("torch", "cv2", "numba", "av", "scipy", "matplotlib")
 
 
@@ -85,7 +89,7 @@ def test_help_names_every_default_once(run: Callable, words: tuple[str, ...]) ->
 
 def test_the_list_of_commands_is_not_cut_off(run: Callable) -> None:
     listed = run("track-train", "--help")[1].partition("Commands:")[2]
-    assert len(listed.splitlines()) == 6 and "..." not in listed
+    assert len(listed.splitlines()) == 8 and "..." not in listed
 
 
 @pytest.mark.parametrize(
@@ -277,3 +281,26 @@ def test_what_is_not_used_is_not_loaded(smile: Path, tmp_path: Path) -> None:
     options = [smile, "--no-overlay", "--duration", "0.05", "-o", tmp_path / "out", "--quiet"]
     ran = subprocess.run([sys.executable, "-c", code, *options], capture_output=True, text=True)
     assert ran.returncode == 0 and ran.stdout == "set()\n", ran.stdout + ran.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_command_that_is_terminated_leaves_nothing_half_written(tmp_path: Path, number: signal.Signals) -> None:
+    code = """
+import sys, time
+from pathlib import Path
+from selftrack.command import run
+from selftrack.io import atomic_path
+def slow():
+    with atomic_path(Path(sys.argv[1])) as part:
+        part.write_text("half")
+        print("begun", flush=True)
+        time.sleep(60)
+run("slow", None, [], slow=slow)
+"""
+    arguments = [sys.executable, "-c", code, str(tmp_path / "a.mp4")]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout and process.stdout.readline() == "begun\n" and list(tmp_path.iterdir())
+        process.send_signal(number)
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 128 + number and err == ""
+    assert not list(tmp_path.iterdir())

@@ -19,7 +19,17 @@ from selftrack.io import OutputFolder, atomic_path
 from selftrack.tracker.export.curve_range import CurveRange, in_range
 from selftrack.tracker.export.edited import with_table
 from selftrack.tracker.export.options import ExportOptions
-from selftrack.tracker.export.registry import FORMATS, GROUPS, Format, Need, exporter, known, require, taking
+from selftrack.tracker.export.registry import (
+    FORMATS,
+    GROUPS,
+    Format,
+    Need,
+    exporter,
+    known,
+    require,
+    require_said,
+    taking,
+)
 from selftrack.tracker.export.timing import with_timecode
 from selftrack.tracker.sources.names import source_name
 
@@ -39,6 +49,7 @@ __all__ = [
     "exporter",
     "known",
     "require",
+    "require_said",
     "taking",
     "write",
 ]
@@ -58,14 +69,16 @@ def write(track: Track, to: str, path: Path, options: ExportOptions | None = Non
     """Write a track to `path` in the format named `to`; the file appears only when complete.
 
     Raises:
-        UserError: a format that is not known, a track that it cannot hold, a path that is a track's own file, or a
-            file that cannot be written.
+        UserError: a format that is not known, a track that it cannot hold, a path that is a track's own file or one
+            that the export is made from, or a file that cannot be written.
     """
     (to,) = known([to])
     path = Path(path)
     if path.name in _results() and path.with_name(_results()[0]).exists():
         raise UserError(f"{path}: would replace a part of the track there; name another file with -o")
     options = options or ExportOptions()
+    if any(_is_same(path, given) for given in (track.clip, *vars(options).values())):
+        raise UserError(f"{path}: is what the export is made from; name another file with -o")
     if FORMATS[to].needs or FORMATS[to].asks:
         require([to], track.model(), options)
     with atomic_path(path) as part:
@@ -123,6 +136,11 @@ def export(
     write(track, to, path, options)
     results.own([path.name])
     return path
+
+
+def _is_same(path: Path, given: object) -> bool:
+    """Whether what is given is a file, and the path is that of the same."""
+    return isinstance(given, str | Path) and path.is_file() and Path(given).is_file() and path.samefile(given)
 
 
 def _results() -> tuple[str, ...]:

@@ -126,7 +126,9 @@ def require(names: Iterable[str], decoder: Decoder, options: ExportOptions | Non
     Raises:
         UserError: as `known`; or a format needs what the decoder does not have, or what the options do not say.
     """
-    for name in known(names):
+    names = known(names)
+    require_said(names, options)
+    for name in names:
         missing = FORMATS[name].missing(decoder)
         if missing:
             others = ", ".join(sorted(other.name for other in FORMATS.values() if not other.missing(decoder)))
@@ -134,8 +136,17 @@ def require(names: Iterable[str], decoder: Decoder, options: ExportOptions | Non
                 f"format {name} needs {' and '.join(_WORDS[need] for need in missing)}, which the decoder of this "
                 f"track ({decoder.name}) does not have; these can be written: {others}"
             )
+
+
+def require_said(names: Iterable[str], options: ExportOptions | None = None) -> None:
+    """Make sure that options say what the formats of these names ask for.
+
+    Raises:
+        UserError: as `known`; or one of them is not said.
+    """
+    for name in known(names):
         unsaid = [
             f"--{field.replace('_', '-')} FILE" for field in FORMATS[name].asks if not getattr(options, field, None)
         ]
         if unsaid:
-            raise UserError(f"format {name} needs {' and '.join(unsaid)} of track-export")
+            raise UserError(f"format {name} needs {' and '.join(unsaid)}, an option of track-export")

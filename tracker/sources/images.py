@@ -1,4 +1,4 @@
-"""Sequences of pictures: a folder, a numbered pattern or a glob of PNG, JPEG or OpenEXR files."""
+"""Sequences of pictures: a folder, a numbered pattern or a glob of PNG, JPEG, WebP or OpenEXR files."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from selftrack.errors import UserError
 
 Spec = str | Path | int
 """A path or pattern, or the number of a camera."""
-SUFFIXES = (".png", ".jpg", ".jpeg", ".exr")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".exr")
 VIDEOS = tuple(
     ".mp4 .mov .m4v .mkv .webm .avi .ts .mts .m2ts .gif .mpg .mpeg .mxf .wmv .flv .3gp .ogv "
     ".h264 .264 .h265 .265 .hevc .mjpeg .mjpg".split()

@@ -71,19 +71,24 @@ def _reference(track: Track, curves: np.ndarray, start: int | None) -> Tensor:
         return torch.from_numpy(track.H_image[start]).double()
     rows = track.ok if track.ok.any() else np.ones(len(track), bool)
     effort = np.square(curves).sum(1)
-    rows &= effort <= np.median(effort[rows])
+    rows = rows & (effort <= np.median(effort[rows]))
     return torch.from_numpy(np.median(track.H_image[rows], axis=0)).double()
 
 
 def _moved(poses: Tensor, reference: Tensor, pose: Tensor, config: MotionConfig) -> Tensor:
-    """The pose (6,) of a photo moved as far as poses (T,6) are from a reference (6,), within bounds."""
+    """The pose (6,) of a photo moved as far as poses (T,6) are from a reference (6,), within bounds.
+
+    A photo that is tilted more than the reference is moved along axes that are tilted as much, so that a nod stays one.
+    """
     from scipy.spatial.transform import Rotation
 
+    tilt = rotation(torch.stack([pose.new_zeros(()), pose.new_zeros(()), pose[3] - reference[3]]))
     turn = rotation(poses[:, 1:4]) @ rotation(reference[1:4]).T
-    vectors = torch.from_numpy(Rotation.from_matrix(turn.numpy()).as_rotvec())
+    vectors = torch.from_numpy(Rotation.from_matrix(turn.numpy()).as_rotvec()) @ tilt.T
     turn = torch.from_numpy(Rotation.from_rotvec(_bounded(vectors, *np.radians(config.turn)).numpy()).as_matrix())
     zoom = _bounded((poses[:, :1] - reference[:1]), *config.zoom)
     shift = _bounded((poses[:, 4:6] - reference[4:6]) / reference[0].exp(), *config.shift) * pose[0].exp()
+    shift = shift @ tilt[:2, :2].T
     angles = angles_of(turn @ rotation(pose[1:4]))
     return torch.cat([pose[:1] + zoom, angles, pose[4:6] + shift], 1)
 

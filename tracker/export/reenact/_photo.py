@@ -13,11 +13,13 @@ from selftrack.tracker.landmarks.cast import find_cast
 from selftrack.tracker.model import Model
 from selftrack.tracker.results.track_file import Track
 from selftrack.tracker.sources.images import ImageSequence
-from selftrack.tracker.sources.names import is_picture
+from selftrack.tracker.sources.names import SUFFIXES, is_picture
 from selftrack.tracker.tracker import Tracker, TrackerConfig
 
 LEAST = 48
 """Pixels of a face's side at least: of a smaller one neither lids nor lips can be told."""
+MOST = 16384
+"""Pixels of the picture's sides at most: H.264's encoder takes no more."""
 
 
 class Photo(NamedTuple):
@@ -33,13 +35,17 @@ def read_photo(path: Path, model: Model) -> Photo:
     """Read a picture and track its face.
 
     Raises:
-        UserError: it is no picture, cannot be read, or shows several faces, or one that is too small.
+        UserError: it is no picture, cannot be read, is too large, or shows several faces, or one that is too small.
         NoFaceError: it shows none.
     """
+    if not path.exists():
+        raise UserError(f"--onto {path}: no such file")
     if not (path.is_file() and is_picture(path)):
-        raise UserError(f"--onto {path}: is not a picture; name one, such as a .jpg or .png")
+        raise UserError(f"--onto {path}: is not a picture that can be read; name one of {', '.join(SUFFIXES)}")
     config = TrackerConfig()
     with ImageSequence(path) as source:
+        if max(source.info.width, source.info.height) > MOST:
+            raise UserError(f"--onto {path}: no side may be longer than {MOST} pixels; make the picture smaller")
         faces = find_cast(source, model.landmarks, config.detect, everyone=True)
         if not faces:
             raise NoFaceError(f"--onto {path}: no face was found; name a photo that shows one from the front")

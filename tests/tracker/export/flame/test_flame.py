@@ -290,5 +290,5 @@ def test_files_that_are_something_else(flame: Flame, make_track: Callable[..., T
         with pytest.raises(UserError, match=words) as refused:
             write(track, "flame", tmp_path / "a.zip", ExportOptions(flame=model, flame_landmarks=landmarks))
         assert "\n" not in str(refused.value) and not (tmp_path / "a.zip").exists()
-    with pytest.raises(UserError, match="needs --flame FILE and --flame-landmarks FILE of track-export"):
+    with pytest.raises(UserError, match="needs --flame FILE and --flame-landmarks FILE, an option of track-export"):
         require(["flame"], track.model())

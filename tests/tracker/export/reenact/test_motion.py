@@ -40,8 +40,27 @@ def test_the_head_turns_as_far_from_the_photo_as_the_performer_from_the_start(
     photo: Callable[..., Photo], make_track: Callable[..., Track]
 ) -> None:
     made = photo(ry=0.2, rz=0.1)
-    track = make_track(TIMES, ry=np.radians([-5, 0, 5, 9, -15]), rz=0.0)
-    assert np.allclose(turns(track, made)[:, 1], [0, 5, 10, 14, -10], atol=1e-3)
+    track = make_track(TIMES, ry=np.radians([-5, 0, 5, 9, -15]), rz=0.1)
+    assert np.allclose(np.linalg.norm(turns(track, made), axis=1), [0, 5, 10, 14, 10], atol=1e-3)
+
+
+@pytest.mark.parametrize("tilt", [0.0, 30.0, 90.0, 180.0])
+def test_a_nod_is_one_on_a_photo_that_lies_on_its_side(
+    photo: Callable[..., Photo], make_track: Callable[..., Track], tilt: float
+) -> None:
+    """A turn about the performer's ear-to-ear axis is one about the photo's, and down is towards its chin."""
+    made, track = photo(rz=np.radians(tilt)), make_track(TIMES, rx=np.radians([0, 3, 6, 9, 12]), ty=50 + 2.0 * TIMES)
+    ears = np.array([np.cos(np.radians(tilt)), np.sin(np.radians(tilt)), 0])
+    assert np.allclose(turns(track, made), np.outer([0, 3, 6, 9, 12], ears), atol=1e-3)
+    moved = performance(track, made, start=0).poses[:, 4:6].numpy() - made.track.H_image[0, 4:6]
+    assert np.allclose(moved, np.outer(2 * TIMES, [-ears[1], ears[0]]), atol=1e-3)
+
+
+def test_the_track_stays_as_it_is(photo: Callable[..., Photo], make_track: Callable[..., Track]) -> None:
+    """It did not: frames at rest were looked for in place, in the track's own `ok`."""
+    made, track = photo(), make_track(TIMES, {"jawOpen": np.linspace(0, 1, 5)}, ry=np.radians([0, 2, 4, 6, 8]))
+    first, second = (performance(track, made).poses for _ in range(2))
+    assert track.ok.all() and torch.equal(first, second)
 
 
 def test_a_turn_ends_smoothly_at_its_bound(photo: Callable[..., Photo], make_track: Callable[..., Track]) -> None:

@@ -1,6 +1,7 @@
 """`track-export --to reenact` from a track and a picture to the video."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -14,6 +15,7 @@ from selftrack.tracker.export.reenact._photo import read_photo
 from selftrack.tracker.model import Model
 from selftrack.tracker.results.track_file import Track
 
+TIMES = np.arange(3) / 25
 SOURCE_TYPE = b"http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
 
 
@@ -100,8 +102,35 @@ def test_a_photo_without_a_face_or_with_two_is_refused(face: Path, model: Model,
         read_photo(small, model)
 
 
+@pytest.mark.parametrize("over", ["face.png", "clip.mp4"])
+def test_what_it_is_made_from_is_not_replaced(
+    face: Path, make_track: Callable[..., Track], tmp_path: Path, over: str
+) -> None:
+    (tmp_path / "clip.mp4").write_bytes(b"the clip")
+    track = replace(make_track(TIMES), clip=str(tmp_path / "clip.mp4"))
+    before = (tmp_path / over).read_bytes()
+    with pytest.raises(UserError, match="made from; name another file with -o"):
+        write(track, "reenact", tmp_path / over, ExportOptions(onto=face))
+    assert (tmp_path / over).read_bytes() == before
+
+
+def test_a_webp_of_a_face_is_read(face: Path, model: Model, tmp_path: Path) -> None:
+    path = tmp_path / "face.webp"
+    cv2.imwrite(str(path), cv2.imread(str(face)), [cv2.IMWRITE_WEBP_QUALITY, 101])  # lossless
+    assert np.array_equal(read_photo(path, model).image, read_photo(face, model).image)
+
+
+def test_a_picture_that_no_encoder_takes_is_refused_at_once(model: Model, tmp_path: Path) -> None:
+    path = tmp_path / "wide.png"
+    cv2.imwrite(str(path), np.zeros((8, 16400, 3), np.uint8))
+    with pytest.raises(UserError, match="no side may be longer than 16384 pixels"):
+        read_photo(path, model)
+
+
 def test_a_file_that_is_no_picture_is_refused(model: Model, tmp_path: Path) -> None:
-    (tmp_path / "a.jpg").write_bytes(b"no picture")
-    for path, words in ((tmp_path / "a.mp4", "is not a picture"), (tmp_path / "a.jpg", "cut off or damaged")):
+    for name in ("a.jpg", "a.mp4"):
+        (tmp_path / name).write_bytes(b"no picture")
+    for name, words in (("b.jpg", "no such file"), ("a.mp4", "is not a picture"), ("a.jpg", "cut off or damaged")):
+        path = tmp_path / name
         with pytest.raises(UserError, match=words):
             read_photo(path, model)
