@@ -1,0 +1,90 @@
+"""The descriptor of a face: 128 numbers that are near each other for pictures of one person, and how near they are.
+
+Distances are Euclidean. By the network's training, pictures of one person are less than 0.6 apart. Means of several
+pictures are nearer each other: those of one person in seven clips within 0.40, those of two people from 0.52 on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+
+import numpy as np
+import torch
+
+from selftrack.decoders.landmarks import IBUG_68
+from selftrack.tracker.geometry import crop
+from selftrack.tracker.identity.network import LENGTH, SIDE, DescriptorNet
+
+Sample = tuple[np.ndarray, np.ndarray]
+"""A picture (H,W,3) uint8 RGB and the landmarks (L,2) of a face in it, pixels."""
+
+_EYES_AND_MOUTH = ((33, 133), (362, 263), (61, 291))
+"""Corners of the right eye, the left eye and the mouth."""
+_EYES_APART, _MOUTH_BELOW = 0.382, 0.363
+"""From eye to eye and from the eyes down to the mouth, shares of the picture's side."""
+_MIDDLE = 0.43
+"""Where down the picture the mean of eyes and mouth is. Of fifteen sizes and places, these tell people apart best."""
+_AT_A_TIME = 16
+"""Pictures that go through the network together."""
+
+
+def describe(faces: Sequence[Sample]) -> np.ndarray:
+    """Describe faces: (N,128) float32, in pictures of any size around them."""
+    if not faces:
+        return np.empty((0, LENGTH), np.float32)
+    pictures = torch.from_numpy(np.stack([aligned(picture, points) for picture, points in faces]))
+    with torch.inference_mode():
+        parts = [_network()(part.permute(0, 3, 1, 2).float()) for part in pictures.split(_AT_A_TIME)]
+    return torch.cat(parts).numpy()
+
+
+def aligned(picture: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """The picture (150,150,3) that the network reads: eyes and mouth as near to their places as a similarity brings
+    them. Raises ValueError where they coincide."""
+    return crop.warp(picture, _similarity(eyes_and_mouth(points), _places()), SIDE)
+
+
+def eyes_and_mouth(points: np.ndarray) -> np.ndarray:
+    """The middles of the right eye, the left eye and the mouth (3,2) of 478, 468 or 68 landmarks (L,2)."""
+    corners = np.array(_EYES_AND_MOUTH)
+    if len(points) == len(IBUG_68):
+        corners = np.array([[IBUG_68.index(corner) for corner in pair] for pair in _EYES_AND_MOUTH])
+    return np.asarray(points, float)[corners].mean(1)
+
+
+def distance(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Euclidean distance (...) of descriptors (...,128), 0 for the same; leading dimensions broadcast."""
+    return np.linalg.norm(np.asarray(one) - np.asarray(other), axis=-1)
+
+
+def csim(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Identity similarity: the cosine (...) of descriptors (...,128), 1 for the same; leading dimensions broadcast.
+
+    These descriptors have a large common part, so that it is high for anybody: in seven clips 0.95 and more for 95 % of
+    pairs of one person's pictures, less than 0.90 for 95 % of pairs of two people's.
+    """
+    one, other = np.asarray(one, float), np.asarray(other, float)
+    return (one * other).sum(-1) / (np.linalg.norm(one, axis=-1) * np.linalg.norm(other, axis=-1))
+
+
+@cache
+def _network() -> DescriptorNet:
+    return DescriptorNet.load()
+
+
+def _places() -> np.ndarray:
+    """Where eyes and mouth belong in the network's picture, (3,2)."""
+    places = SIDE * np.array([[-_EYES_APART / 2, 0], [_EYES_APART / 2, 0], [0, _MOUTH_BELOW]])
+    return places - places.mean(0) + np.array([0.5, _MIDDLE]) * SIDE - 0.5
+
+
+def _similarity(points: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """The similarity (2,3) that brings points (N,2) as near as possible to places (N,2), least squares."""
+    a, b = (x - x.mean(0) for x in (points, places))
+    size = (a**2).sum()
+    if not size > 0:
+        raise ValueError("cannot align a face: eyes and mouth coincide")
+    cos, sin = (a * b).sum() / size, (a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).sum() / size
+    turn = np.array([[cos, -sin], [sin, cos]])
+    return np.concatenate([turn, (places.mean(0) - turn @ points.mean(0))[:, None]], 1)
