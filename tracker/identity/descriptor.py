@@ -26,8 +26,8 @@ _EYES_APART, _MOUTH_BELOW = 0.382, 0.363
 _MIDDLE = 0.43
 """Where down the picture the mean of eyes and mouth is. Of fifteen sizes and places, these tell people apart best."""
 LEGIBLE = 48.0
-"""Pixels of the longer side of a face's box: smaller ones are all alike to the network. Means of four pictures of 48 pixels
-are up to 0.43 from larger ones of the same person, and from 0.52 on from those of others."""
+"""Pixels of the longer side of a face's box: smaller ones are all alike to the network. Means of four pictures of 48
+pixels are up to 0.43 from larger ones of the same person, and from 0.52 on from those of others."""
 _TURNED = 0.6
 """Eye to eye over eyes to mouth, in the picture: about 0.95 from the front, and less where a face is in profile."""
 _AT_A_TIME = 16

@@ -62,6 +62,8 @@ class Residual(nn.Module):
 class DescriptorNet(nn.Module):
     """Aligned pictures of faces -> descriptors."""
 
+    mean: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.conv32_down = nn.Conv2d(3, 32, 7, 2)

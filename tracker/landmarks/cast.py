@@ -357,7 +357,7 @@ def _joined(paths: list[_Path], same: Set[tuple[int, int]] = frozenset()) -> lis
             if not together[a, b]:
                 unlike[a, b] = unlike[b, a] = min(first.unlike(look) for look in second.looks)
     alive = list(paths)
-    while alive:
+    while not together.all():
         apart = np.where(together, np.inf, np.where(known, 0.0, _difference(alive, unlike)))
         if apart.min() >= _SAME:
             break
