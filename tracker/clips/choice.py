@@ -92,7 +92,7 @@ def face_or_photo(text: str) -> int | Path:
     if text.isdecimal():
         return int(text)
     if not Path(text).is_file():
-        raise UserError(f"--face takes the number of a face, see --thumbnails, or a photo of the person; no file is {text!r}")
+        raise UserError(f"--face takes the number of a face, see --thumbnails, or a photo; there is no file {text!r}")
     return Path(text)
 
 

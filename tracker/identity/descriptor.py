@@ -36,18 +36,23 @@ _AT_A_TIME = 16
 
 def describe(faces: Sequence[Sample]) -> np.ndarray:
     """Describe faces: (N,128) float32, in pictures of any size around them."""
-    if not faces:
+    return describe_aligned([aligned(picture, points) for picture, points in faces])
+
+
+def describe_aligned(pictures: Sequence[np.ndarray]) -> np.ndarray:
+    """Describe faces in pictures (150,150,3) as `aligned` gives them: (N,128) float32."""
+    if not len(pictures):
         return np.empty((0, LENGTH), np.float32)
-    pictures = torch.from_numpy(np.stack([aligned(picture, points) for picture, points in faces]))
+    batch = torch.from_numpy(np.stack(pictures))
     with torch.inference_mode():
-        parts = [_network()(part.permute(0, 3, 1, 2).float()) for part in pictures.split(_AT_A_TIME)]
+        parts = [_network()(part.permute(0, 3, 1, 2).float()) for part in batch.split(_AT_A_TIME)]
     return torch.cat(parts).numpy()
 
 
 def aligned(picture: np.ndarray, points: np.ndarray) -> np.ndarray:
     """The picture (150,150,3) that the network reads: eyes and mouth as near to their places as a similarity brings
     them. Raises ValueError where they coincide."""
-    return crop.warp(picture, _similarity(eyes_and_mouth(points), _places()), SIDE)
+    return crop.warp(picture, _similarity(eyes_and_mouth(points), places()), SIDE)
 
 
 def eyes_and_mouth(points: np.ndarray) -> np.ndarray:
@@ -86,18 +91,18 @@ def _network() -> DescriptorNet:
     return DescriptorNet.load()
 
 
-def _places() -> np.ndarray:
-    """Where eyes and mouth belong in the network's picture, (3,2)."""
-    places = SIDE * np.array([[-_EYES_APART / 2, 0], [_EYES_APART / 2, 0], [0, _MOUTH_BELOW]])
-    return places - places.mean(0) + np.array([0.5, _MIDDLE]) * SIDE - 0.5
+def places() -> np.ndarray:
+    """Where the right eye, the left eye and the mouth of an average face are in the network's picture: (3,2) pixels."""
+    out = SIDE * np.array([[-_EYES_APART / 2, 0], [_EYES_APART / 2, 0], [0, _MOUTH_BELOW]])
+    return out - out.mean(0) + np.array([0.5, _MIDDLE]) * SIDE - 0.5
 
 
-def _similarity(points: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """The similarity (2,3) that brings points (N,2) as near as possible to places (N,2), least squares."""
-    a, b = (x - x.mean(0) for x in (points, places))
+def _similarity(points: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """The similarity (2,3) that brings points (N,2) as near as possible to targets (N,2), least squares."""
+    a, b = (x - x.mean(0) for x in (points, targets))
     size = (a**2).sum()
     if not size > 0:
         raise ValueError("cannot align a face: eyes and mouth coincide")
     cos, sin = (a * b).sum() / size, (a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).sum() / size
     turn = np.array([[cos, -sin], [sin, cos]])
-    return np.concatenate([turn, (places.mean(0) - turn @ points.mean(0))[:, None]], 1)
+    return np.concatenate([turn, (targets.mean(0) - turn @ points.mean(0))[:, None]], 1)
