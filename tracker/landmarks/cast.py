@@ -345,8 +345,7 @@ def _handed_over(
 def _joined(paths: list[_Path], same: Set[tuple[int, int]] = frozenset()) -> list[_Path]:
     """Paths with those of one person made one, where they are never there together; the most alike first.
 
-    Those that are the `same` by their places are, and so are those whose descriptors are near; between, and where there
-    are none, appearances count.
+    Those that are the `same` by their places are of one, and others as `_difference` says.
     """
     count = len(paths)
     together, known, unlike = np.eye(count, dtype=bool), np.zeros((count, count), bool), np.full((count, count), np.inf)
@@ -359,7 +358,7 @@ def _joined(paths: list[_Path], same: Set[tuple[int, int]] = frozenset()) -> lis
     alive = list(paths)
     while not together.all():
         apart = np.where(together, np.inf, np.where(known, 0.0, _difference(alive, unlike)))
-        if apart.min() >= _SAME:
+        if np.isinf(apart.min()):
             break
         a, b = sorted(divmod(int(apart.argmin()), len(apart)))
         alive[a] = alive[a].joined(alive[b])
@@ -369,11 +368,13 @@ def _joined(paths: list[_Path], same: Set[tuple[int, int]] = frozenset()) -> lis
 
 
 def _difference(paths: Sequence[_Path], unlike: np.ndarray) -> np.ndarray:
-    """How much paths differ (N,N): by their descriptors where these are sure, else by the appearances (N,N)."""
+    """How much paths differ (N,N), infinite for those of two people: of one are those whose descriptors are near, and
+    those that look alike by `unlike` (N,N) unless their descriptors are far apart."""
     nothing = np.full(LENGTH, np.nan)
     described = np.stack([nothing if (own := path.descriptor()) is None else own for path in paths])
     far = distance(described[:, None], described[None])
-    return np.where(far < _ONE, far, np.where(far > _TWO, np.inf, unlike))
+    one = (far < _ONE) | ((unlike < _SAME) & ~(far > _TWO))
+    return np.where(one, unlike / _SAME + np.where(np.isnan(far), unlike / _SAME, far / _ONE), np.inf)
 
 
 def _merged(table: np.ndarray, a: int, b: int) -> np.ndarray:
