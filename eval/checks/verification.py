@@ -64,10 +64,10 @@ def cover(picture: np.ndarray, part: str) -> np.ndarray:
     right, left, mouth = places()
     eyes = (right + left) / 2
     middle = eyes + (mouth - eyes) * (COVERED.index(part) - 1) / 2
-    half = np.array([_WIDTH * SIDE, np.linalg.norm(mouth - eyes) / 2]) / 2
-    (x0, y0), (x1, y1) = np.rint(middle - half).astype(int), np.rint(middle + half).astype(int)
+    width, height = np.rint([_WIDTH * SIDE, np.linalg.norm(mouth - eyes) / 2]).astype(int)
+    x, y = np.rint(middle - [width / 2, height / 2]).astype(int)
     out = picture.copy()
-    out[y0:y1, x0:x1] = 0
+    out[y : y + height, x : x + width] = 0
     return out
 
 
