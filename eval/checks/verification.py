@@ -64,8 +64,8 @@ def cover(picture: np.ndarray, part: str) -> np.ndarray:
     right, left, mouth = places()
     eyes = (right + left) / 2
     middle = eyes + (mouth - eyes) * (COVERED.index(part) - 1) / 2
-    width, height = np.rint([_WIDTH * SIDE, np.linalg.norm(mouth - eyes) / 2]).astype(int)
-    x, y = np.rint(middle - [width / 2, height / 2]).astype(int)
+    width, height = round(_WIDTH * SIDE), round(float(np.linalg.norm(mouth - eyes)) / 2)
+    x, y = np.rint(middle - np.array([width, height]) / 2).astype(int)
     out = picture.copy()
     out[y : y + height, x : x + width] = 0
     return out
