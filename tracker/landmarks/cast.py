@@ -51,7 +51,7 @@ _COVERED = 3.0
 _KEPT = 1000
 """Pictures of faces that are held at a time, of 200 kB each."""
 _MANY = 40
-"""With so many stretches, those before a cut are joined at once."""
+"""With so many new stretches, all before a cut are joined at once: a film has thousands."""
 _CLEAR = 0.7
 """Share of a face that is seen in what tells who somebody is."""
 _ENOUGH = 6
@@ -251,6 +251,8 @@ class _Path:
         both.clear = self.clear | {len(self.times) + row for row in other.clear}
         both.telling = self.telling | {len(self.times) + row for row in other.telling}
         both._descriptors = self._descriptors | {len(self.times) + row: x for row, x in other._descriptors.items()}
+        while len(both.samples) >= 2 * both._most:
+            both.thin()
         return both
 
     def shown(self) -> tuple[Sample, ...]:
@@ -271,12 +273,13 @@ def _follow_all(
     """Paths of all faces through all frames, `step` seconds apart, those of one person joined."""
     paths: list[_Path] = []
     same: set[tuple[int, int]] = set()
-    done, before, shot = 0, -np.inf, 0
+    done, before, shot, joined = 0, -np.inf, 0, 0
     stride = _stride(count, step, samples)
     for frame, faces, looks, cut, passed in sightings(source.frames(), landmarks, config, stride):
         if cut:
-            if len(paths) >= _MANY:
+            if len(paths) >= joined + _MANY:
                 paths, same = _joined(paths, same), set()
+                joined = len(paths)
             shot = len(paths)  # those before are continued by none; which of them are the same is found at the end
         found = [_Finding(frame.image, face, look) for face, look in zip(faces, looks, strict=True)]
         numbers = [shot + number for number in _assigned(paths[shot:], frame.time, found)]
@@ -292,8 +295,8 @@ def _follow_all(
                 path.thin()
         done, before = done + len(passed) + 1, frame.time
         progress(done, count)
-    joined = _joined(paths, same)
-    return [path for path in joined if len(path.times) * step >= _SHORTEST] or joined
+    people = _joined(paths, same)
+    return [path for path in people if len(path.times) * step >= _SHORTEST] or people
 
 
 def _stride(count: int, step: float, samples: int) -> int:
@@ -349,9 +352,10 @@ def _joined(paths: list[_Path], same: Set[tuple[int, int]] = frozenset()) -> lis
     """
     count = len(paths)
     together, known, unlike = np.eye(count, dtype=bool), np.zeros((count, count), bool), np.full((count, count), np.inf)
+    times = [set(path.times) for path in paths]
     for a, first in enumerate(paths):
         for b, second in enumerate(paths[:a]):
-            together[a, b] = together[b, a] = bool(set(first.times) & set(second.times))
+            together[a, b] = together[b, a] = not times[a].isdisjoint(times[b])
             known[a, b] = known[b, a] = (a, b) in same or (b, a) in same
             if not together[a, b]:
                 unlike[a, b] = unlike[b, a] = min(first.unlike(look) for look in second.looks)

@@ -157,8 +157,13 @@ def test_after_a_cut_another_one_is_another_one(make_clip: MakeClip, man: list, 
     np.testing.assert_allclose(first.places.times, [*np.arange(4) / 25, *np.arange(12, 16) / 25], atol=1e-3)
 
 
-def test_after_cuts_the_same_one_is_the_same(make_clip: MakeClip, man: list, other: list, stranger: np.ndarray) -> None:
-    """In other colours, mirrored, smaller and elsewhere, with somebody else between: he once got a number a shot."""
+@pytest.mark.parametrize("many", [40, 1])
+def test_after_cuts_the_same_one_is_the_same(
+    many: int, make_clip: MakeClip, man: list, other: list, stranger: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In other colours, mirrored, smaller and elsewhere, with somebody else between: he once got a number a shot. All
+    the same whether stretches are joined at the end or meanwhile, as in a long film."""
+    monkeypatch.setattr("selftrack.tracker.landmarks.cast._MANY", many)
     shots = [
         *[scene((picture, 100, 220)) for picture in man[:9]],
         *[scene((picture, 520, 150)) for picture in other[:9]],
@@ -166,6 +171,7 @@ def test_after_cuts_the_same_one_is_the_same(make_clip: MakeClip, man: list, oth
         *[scene((picture, 300, 120)) // 2 for picture in man[:9]],
     ]
     first, second = cast_of(make_clip("cuts.mp4", shots), everyone=True)
+    assert len(first.samples) < 12  # of 6 that are asked for, although of three stretches
     np.testing.assert_allclose(first.places.times, np.array([*range(18), *range(27, 36)]) / 25, atol=1e-3)
     np.testing.assert_allclose(second.places.times, np.arange(18, 27) / 25, atol=1e-3)
 
