@@ -247,6 +247,8 @@ class _Path:
             values = getattr(self, name) + getattr(other, name)
             setattr(both, name, [values[row] for row in order])
         both.looks = self.looks + other.looks
+        if len(both.looks) > 2 * _LOOKS:
+            both.looks = both.looks[::2]
         both.samples = self.samples | {len(self.times) + row: sample for row, sample in other.samples.items()}
         both.clear = self.clear | {len(self.times) + row for row in other.clear}
         both.telling = self.telling | {len(self.times) + row for row in other.telling}
