@@ -352,15 +352,17 @@ def _joined(paths: list[_Path], same: Set[tuple[int, int]] = frozenset()) -> lis
 
     Those that are the `same` by their places are of one, and others as `_difference` says.
     """
+    from scipy.spatial.distance import cdist  # here, as in `_assigned`
+
     count = len(paths)
     together, known, unlike = np.eye(count, dtype=bool), np.zeros((count, count), bool), np.full((count, count), np.inf)
-    times = [set(path.times) for path in paths]
-    for a, first in enumerate(paths):
-        for b, second in enumerate(paths[:a]):
+    times, looks = [set(path.times) for path in paths], [np.stack(path.looks) for path in paths]
+    for a in range(count):
+        for b in range(a):
             together[a, b] = together[b, a] = not times[a].isdisjoint(times[b])
             known[a, b] = known[b, a] = (a, b) in same or (b, a) in same
             if not together[a, b]:
-                unlike[a, b] = unlike[b, a] = min(first.unlike(look) for look in second.looks)
+                unlike[a, b] = unlike[b, a] = float(cdist(looks[a], looks[b]).min())
     alive = list(paths)
     while not together.all():
         apart = np.where(together, np.inf, np.where(known, 0.0, _difference(alive, unlike)))
