@@ -72,6 +72,8 @@ class Reading:
     """Skin points of the held-out frames."""
     subject: Subject | None
     """Who is seen; None for a model that is not refined."""
+    number: int
+    """Which of the clip's faces it is."""
 
     def to(self, device: torch.device) -> Reading:
         """Moved to a device."""
@@ -144,7 +146,7 @@ def adapt(
     used = run.trainer.tracked()
     verdict = replace(judge(run, used), history=run.history, settings=settings)
     if verdict.kept:
-        model = _adapted(model, run, used if verdict.trained else run.trainer.keyed, verdict, tracking.detect.face)
+        model = _adapted(model, run, used if verdict.trained else run.trainer.keyed, verdict, read_here.number)
     if checkpoint:
         checkpoints.save(checkpoint, settings, _RESULT, _pack(model, verdict))
     return model, verdict
@@ -169,7 +171,10 @@ def read(
     def during(stage: str) -> Callable[[int, int], None]:
         return lambda done, total: progress(stage, done, total, {})
 
-    face = face or find_face(source, model, tracking, person, during("identity")).followed
+    number = tracking.detect.face
+    if face is None:
+        who = find_face(source, model, tracking, person, during("identity"))
+        face, number = who.followed, who.number
     clip = read_clip(source, model, tracking, config.clip, during("read"), face.places if face else None)
     windows = held_out_windows(source, clip)
     subject = None
@@ -178,7 +183,7 @@ def read(
             subject, _ = find_subject(face, source, model, tracking, person)
         else:
             subject = model.subject(Crops.of(face.samples if face else ()), known=known)
-    return Reading(clip, windows, subject)
+    return Reading(clip, windows, subject, number)
 
 
 def _prepared(model: Model, config: AdaptConfig, reading: Reading) -> Adaptation:

@@ -36,6 +36,21 @@ def smile() -> Path:
 
 
 @pytest.fixture(scope="session")
+def drawn_person() -> Callable[[int, int], list[np.ndarray]]:
+    """Draws pictures (192,192,3) uint8 of a person who never was, by a seed: each from another side, in other light."""
+    from selftrack.synthetic.studio import Studio, StudioConfig
+
+    studio = Studio(load_head(), StudioConfig())
+
+    def draw(seed: int, count: int = 1) -> list[np.ndarray]:
+        rng = np.random.default_rng(seed)
+        person = studio.people.sample(rng)
+        return [studio.shoot(rng, person, np.zeros(52, np.float32)).picture for _ in range(count)]
+
+    return draw
+
+
+@pytest.fixture(scope="session")
 def scorer() -> ModuleType:
     """An independent program with the same figures; it is not part of the project."""
     if not SCORER.exists():

@@ -26,7 +26,10 @@ from selftrack.errors import UserError, of_extra
 
 _ROOTS = ("track", "serve")
 _OTHERS = ("adapt", "export", "faces", "live")  # of a result's config.yaml; each job says for itself
-_OF_JOBS = ("track.start", "track.duration", "track.detect.face", "track.fps", "track.stream", "track.timecode")
+_OF_JOBS = (
+    *("track.start", "track.duration", "track.detect.face", "track.person.photo"),
+    *("track.fps", "track.stream", "track.timecode"),
+)
 
 
 def serve(

@@ -32,11 +32,12 @@ from selftrack.cli.settings import (
 from selftrack.cli.tracking import Order, show, track_one, track_several
 from selftrack.command import run, verbose
 from selftrack.errors import UserError
-from selftrack.tracker.clips.choice import check_choice
+from selftrack.tracker.clips.choice import check_choice, face_or_photo
 from selftrack.tracker.export import FORMATS, GROUPS, known
 from selftrack.tracker.sources.names import place_of
 
 _ROOTS = (*ROOTS, "faces")
+_FACE, _PHOTO = "track.detect.face", "track.person.photo"
 _STYLE = "track.overlay_style."
 _FORMATS = ", ".join(sorted((*FORMATS, *GROUPS)))
 
@@ -66,7 +67,11 @@ def track(
         ),
     ] = None,
     face: Annotated[
-        int | None, typer.Option(help="Follow the face of this number, see --thumbnails (default 0).", min=0)
+        str | None,
+        typer.Option(
+            help="Follow the face of this number, see --thumbnails, or the person of this photo (default 0).",
+            metavar="N|PHOTO",
+        ),
     ] = None,
     faces: Annotated[
         str | None,
@@ -153,7 +158,6 @@ def track(
         "track.fps": fps,
         "track.stream": stream,
         "track.timecode": timecode,
-        "track.detect.face": face,
         "track.landmarks": landmarks,
         "track.identity": identity,
         "track.person.neutral": neutral,
@@ -170,7 +174,8 @@ def track(
     }
     from_file, assigned = read_config(config), read_assignments(set)
     from_file = {name: value for name, value in from_file.items() if not name.startswith("live.")}  # of `track live`
-    changes = _one_or_several(from_file, assigned | {k: value for k, value in named.items() if value is not None})
+    options = {name: value for name, value in named.items() if value is not None}
+    changes = _one_or_several(from_file, assigned | options | _followed(face))
     check_roots(changes, _ROOTS)
     exports = _exports(listed(changes.get("export") if export is None else export), changes.get("track.character"))
     adapts = bool(under(from_file, "adapt")) if adapt is None else adapt
@@ -193,17 +198,28 @@ def track(
             print_report(folder)
 
 
+def _followed(face: str | None) -> dict[str, Any]:
+    """The settings that `--face` stands for: a number, or a photo, each of which ends the other one."""
+    if face is None:
+        return {}
+    one = face_or_photo(face)
+    photo = None if isinstance(one, int) else str(one.resolve())
+    return {_FACE: 0 if photo else one, _PHOTO: photo}
+
+
 def _one_or_several(from_file: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """All changes of settings, where what is given as an option counts more than a file, also of who is tracked."""
-    one, several = given.get("track.detect.face"), given.get("faces")
+    one, several = given.get(_PHOTO) or given.get(_FACE), given.get("faces")
     if one is not None and several is not None:
         raise UserError(f"--face {one} tracks one face and --faces {several} several; leave one of them out")
     changes = {**from_file, **given}
     if one is not None:
         changes["faces"] = None
+    if (one is not None or several is not None) and _PHOTO not in given:
+        changes.pop(_PHOTO, None)
     if changes.get("faces") is not None:
         changes["faces"] = check_choice(changes["faces"])
-        changes["track.detect.face"] = 0
+        changes[_FACE] = 0
     return changes
 
 

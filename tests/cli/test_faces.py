@@ -9,10 +9,14 @@ import numpy as np
 import pytest
 
 from selftrack.adapt import clips as adaptation
+from selftrack.adapt.run import load_preset, read
 from selftrack.cli.track import _one_or_several
 from selftrack.errors import TooLittleError
 from selftrack.tracker import load
+from selftrack.tracker.clips.subjects import PersonConfig
+from selftrack.tracker.model import Model
 from selftrack.tracker.sources.opening import open_source
+from selftrack.tracker.tracker import TrackerConfig
 
 MakeClip = Callable[..., Path]
 
@@ -91,6 +95,10 @@ def test_an_option_counts_more_than_a_file_for_who_is_tracked() -> None:
     assert _one_or_several(several, one) == {"faces": None, "track.detect.face": 1}
     assert _one_or_several(one, {"faces": "0,2"}) == {"faces": [0, 2], "track.detect.face": 0}
     assert _one_or_several({}, one) == one | {"faces": None}
+    photo = {"track.person.photo": "me.jpg"}
+    assert _one_or_several(photo, one) == _one_or_several({}, one)
+    assert _one_or_several(photo, {"faces": "0,2"}) == {"faces": [0, 2], "track.detect.face": 0}
+    assert _one_or_several(several, photo) == {"faces": None, "track.detect.face": 0} | photo
 
 
 @pytest.mark.parametrize(
@@ -142,3 +150,59 @@ def test_a_mask_hides_the_mouth(run: Callable, make_clip: MakeClip, frames: list
         columns = file.readline().strip().split(",")
         rows = [line.strip().split(",") for line in file]
     assert [row[columns.index("held_mouth")] for row in rows] == ["1" if value else "0" for value in held["mouth"]]
+
+
+@pytest.fixture
+def two(make_clip: MakeClip, frames: list[np.ndarray], drawn_person: Callable) -> Path:
+    """A drawn person beside the man, and larger than he is."""
+    large = cv2.resize(drawn_person(4)[0], (480, 480))[:360]
+    sides = [(np.roll(large, 2 * (row % 3), 1), frame[:, 100:460]) for row, frame in enumerate(frames[:8])]
+    return make_clip("two.mp4", [np.ascontiguousarray(np.concatenate(both, 1)) for both in sides])
+
+
+@pytest.fixture
+def photos(drawn_person: Callable, tmp_path: Path) -> dict[str, Path]:
+    """Of the man, from another clip; of her who is drawn beside him, from another side; and of nobody there."""
+    with open_source(Path(__file__).parents[1] / "data" / "lost.mp4") as source:
+        (me,) = source.frames(only={2})
+    pictures = {"me": me.image, "her": drawn_person(4)[0], "nobody": drawn_person(6)[0]}
+    for name, picture in pictures.items():
+        cv2.imwrite(str(tmp_path / f"{name}.png"), picture[..., ::-1])
+    return {name: tmp_path / f"{name}.png" for name in pictures}
+
+
+def test_the_person_of_a_photo(run: Callable, two: Path, photos: dict[str, Path]) -> None:
+    """Is followed, whatever the number of the face; a number given later ends that."""
+    short = ("track", two, "--duration", 0.3, "--no-overlay")
+    status, out, err = run(*short, "--face", photos["me"], "-o", "found")
+    assert status == 0, err
+    note = next(line for line in out.splitlines() if line.startswith("note"))
+    assert f"two: distances from {photos['me']} are 0 (" in note
+    assert load("found").landmarks[:, :, 0].min() > 450
+    again = (*short, "--config", "found/config.yaml", "--overwrite")
+    status, out, err = run(*again, "-o", "found")
+    assert status == 0 and note in out, err
+    number = note.partition("; face ")[2].partition(" ")[0]
+    status, out, err = run(*again, "--face", 1 - int(number), "-o", "other")
+    assert status == 0 and load("other").landmarks[:, :, 0].mean() < 450, err
+
+
+def test_photos_of_nobody_in_the_clip(run: Callable, two: Path, photos: dict[str, Path]) -> None:
+    for options, expected, said in (
+        (["--face", photos["nobody"]], 3, "nobody.png: nobody in two looks like this; the nearest is at 0."),
+        (["--face", "you.jpg"], 2, "--face takes the number of a face, see --thumbnails, or a photo; there is no file"),
+        (["--face", photos["me"], "--faces", "all"], 2, "me.png tracks one face and --faces all several"),
+        (["--set", f"track.person.photo={two}"], 2, "not a picture"),
+    ):
+        status, _, err = run("track", two, "--no-overlay", "-o", "refused", *options)
+        assert status == expected and said in err.splitlines()[-1] and not Path("refused").exists(), err
+
+
+def test_an_adaptation_knows_the_number_of_the_photos_face(two: Path, photos: dict[str, Path]) -> None:
+    """Its weights are then those of that face, also for a run with the number."""
+    model, numbers = Model.load(device="cpu"), []
+    for name in ("me", "her"):
+        person = PersonConfig(photo=str(photos[name]), samples=4)
+        with open_source(two) as source:
+            numbers.append(read(model, source, load_preset(), TrackerConfig(), person).number)
+    assert sorted(numbers) == [0, 1]

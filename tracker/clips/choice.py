@@ -1,16 +1,23 @@
-"""Which faces of a clip are asked for: everyone, so many, or these."""
+"""Which faces of a clip are asked for: everyone, so many, these, or the one of a photo."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from selftrack.errors import NoFaceError, UserError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from selftrack.tracker.landmarks.cast import CastFace
 
 EVERYONE = "all"
+NEAR = 0.55
+"""Distance from a photo up to which a face may be of the same person."""
+UNSURE = 0.1
+"""Who is farther by less than that from a photo than the nearest may be the one, too."""
 LEAST = 1.0
 """Seconds; of everyone, who is seen for less passes by. Of clips shorter than twice that, it is half of the clip."""
 
@@ -74,6 +81,46 @@ def choose(faces: Sequence[CastFace], choice: Choice, name: str, duration: float
     if others:
         note += f"; left out{why}: {listed(faces, others)}; name the numbers of all to follow with --faces"
     return numbers, [note]
+
+
+def face_or_photo(text: str) -> int | Path:
+    """Read what `--face` takes: the number of a face, or the file of a photo.
+
+    Raises:
+        UserError: it is neither.
+    """
+    if text.isdecimal():
+        return int(text)
+    if not Path(text).is_file():
+        raise UserError(f"--face takes the number of a face, see --thumbnails, or a photo; there is no file {text!r}")
+    return Path(text)
+
+
+def most_like(faces: Sequence[CastFace], far: np.ndarray, name: str, photo: str) -> tuple[int, str]:
+    """Choose the face of a clip that looks most like a photo.
+
+    Args:
+        faces: everyone in the clip, one at least.
+        far: (N,) how far each is from the photo, see `photo.distances`.
+        name: of the clip.
+        photo: the file.
+
+    Returns:
+        Its number, and a note for the user.
+
+    Raises:
+        NoFaceError: nobody is near enough.
+    """
+    shown = ", ".join(f"{number} ({face}) at {far[number]:.2f}" for number, face in enumerate(faces))
+    nearest = int(far.argmin())
+    if far[nearest] > NEAR:
+        raise NoFaceError(
+            f"--face {photo}: nobody in {name} looks like this; the nearest is at {far[nearest]:.2f}, at most {NEAR} "
+            f"will do; there are {shown}; name one by its number, or give another photo"
+        )
+    close = [str(k) for k in range(len(faces)) if k != nearest and far[k] < far[nearest] + UNSURE]
+    doubt = f"; face {' and '.join(close)} is hardly farther, look at faces.png" if close else ""
+    return nearest, f"{name}: distances from {photo} are {shown}; face {nearest} was followed{doubt}"
 
 
 def listed(faces: Sequence[CastFace], numbers: Sequence[int] | None = None) -> str:

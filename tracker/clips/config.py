@@ -55,6 +55,11 @@ class TrackConfig(TrackerConfig):
         return ExportOptions(folder=folder, home=home, character=Path(self.character) if self.character else None)
 
 
+def of_face(config: TrackConfig, number: int) -> TrackConfig:
+    """The settings of a run for the face of that number alone."""
+    return replace(config, detect=replace(config.detect, face=number))
+
+
 def load_model(config: TrackConfig) -> Model:
     """The model that the settings name; see `Model.load`. Raises UserError, too, of streams that it does not read."""
     model = Model.load(config.weights, config.decoder, config.landmarks, config.device, config.streams)

@@ -50,7 +50,8 @@ class TrackedFace(NamedTuple):
 def load_for(source: FrameSource, config: TrackConfig) -> Model:
     """As `load_model`. Raises UserError, too, where its weights know this clip's person, and another way is named."""
     model = load_model(config)
-    if model.fit and _is_of(model.fit, source, config) and config.person != PersonConfig(samples=config.person.samples):
+    asked = replace(config.person, photo=None, samples=PersonConfig.samples)
+    if model.fit and _is_of(model.fit, source, config) and asked != PersonConfig():
         raise UserError(
             f"{config.weights}: was adapted to this very clip and keeps the person that it found; leave --neutral and "
             "--calibration out, or adapt anew with them"

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from selftrack.errors import NoFaceError, UserError
 from selftrack.tracker.clips.choice import EVERYONE, Choice, check_choice
-from selftrack.tracker.clips.config import TrackConfig
+from selftrack.tracker.clips.config import TrackConfig, of_face
 from selftrack.tracker.clips.files import OUTPUTS, Writer, write_settings
 from selftrack.tracker.clips.following import PreparedFace, TrackedFace, prepare
 from selftrack.tracker.clips.run import Progress, Run, running
@@ -72,7 +71,8 @@ def track_faces(
 
 def _check_for_several(config: TrackConfig) -> None:
     """Refuse settings that are for one person."""
-    for given, option in ((config.person.calibration, "--calibration"), (config.decoder, "--decoder")):
+    of_one = {"--calibration": config.person.calibration, "--decoder": config.decoder, "photo": config.person.photo}
+    for option, given in of_one.items():
         if given is not None:
             raise UserError(f"{option} {given}: is of one person; use it with --face in place of --faces")
 
@@ -82,17 +82,12 @@ def face_folder(number: int) -> str:
     return f"face{number}"
 
 
-def _of_face(config: TrackConfig, number: int) -> TrackConfig:
-    """The settings of a run for the face of that number alone."""
-    return replace(config, detect=replace(config.detect, face=number))
-
-
 def _adapted(run: Run, number: int, who: Faces, adapter: Adapter | None) -> tuple[Model, Writer | None]:
     """The model for a face, and what writes further results of it."""
     if adapter is None:
         return run.model, None
     with run.watch("adapt"):
-        return adapter(number, who.followed, _of_face(run.config, number), run.model)
+        return adapter(number, who.followed, of_face(run.config, number), run.model)
 
 
 def _followed(run: Run, found: Mapping[int, Faces], models: Models) -> dict[int, TrackedFace]:
@@ -109,7 +104,7 @@ def _followed(run: Run, found: Mapping[int, Faces], models: Models) -> dict[int,
 def _prepared(run: Run, number: int, who: Faces, model: Model) -> PreparedFace:
     """As `prepare`; an error names the face."""
     try:
-        return prepare(run.source, model, _of_face(run.config, number), who)
+        return prepare(run.source, model, of_face(run.config, number), who)
     except UserError as error:
         raise UserError(f"face {number}: {error}") from error
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from selftrack.tracker.clips.config import TrackConfig
+from selftrack.tracker.clips.config import TrackConfig, of_face
 from selftrack.tracker.clips.files import OUTPUTS, Writer
 from selftrack.tracker.clips.following import prepare
 from selftrack.tracker.clips.notes import check_face
@@ -63,7 +63,7 @@ def _track(run: Run, path: Path | str, also: Writer | None) -> Summary:
     """Track the face and write its results."""
     with run.watch("identity"):
         who = find_face(run.source, run.model, run.config, run.config.person, run.stage("identity"))
-        prepared = prepare(run.source, run.model, run.config, who)
+        prepared = prepare(run.source, run.model, of_face(run.config, who.number), who)
     (face,) = run.follow([prepared])
     track = face.track
     check_face(track, path)

@@ -10,9 +10,11 @@ from typing import NamedTuple
 import numpy as np
 
 from selftrack.errors import NoFaceError, UserError
-from selftrack.tracker.clips.choice import EVERYONE, Choice, check_choice, choose, listed
+from selftrack.tracker.clips.choice import EVERYONE, Choice, check_choice, choose, listed, most_like
 from selftrack.tracker.geometry.crop import face_crop
-from selftrack.tracker.landmarks.cast import SAMPLES, CastFace, Sample, find_cast
+from selftrack.tracker.identity.descriptor import Sample
+from selftrack.tracker.identity.photo import describe_photo, distances
+from selftrack.tracker.landmarks.cast import SAMPLES, CastFace, find_cast
 from selftrack.tracker.model import Crops, Model
 from selftrack.tracker.refinement.subject import Person, Subject
 from selftrack.tracker.results.track_file import NAME, load
@@ -34,6 +36,8 @@ class PersonConfig:
     """Second at which the face is at rest: of the clip, or of the calibration; None: where the face is least active."""
     calibration: str | None = None
     """A clip or a track of the same person, whose face and rest are taken; None: those of the clip itself."""
+    photo: str | None = None
+    """A photo of the person to follow, in place of a number in `track.detect.face`."""
     samples: int = SAMPLES
     """Frames, spread over the clip."""
 
@@ -47,6 +51,8 @@ class Faces(NamedTuple):
     """By number."""
     notes: list[str]
     """For the user."""
+    number: int = 0
+    """Of the face to follow."""
 
 
 def no_progress(done: int, total: int) -> None:
@@ -60,11 +66,15 @@ def find_face(
     config: PersonConfig,
     progress: Progress = no_progress,
 ) -> Faces:
-    """Find the faces of a clip and the one to follow, whose number is `tracking.detect.face`.
+    """Find the faces of a clip and the one to follow: that of the photo in the settings, or of the number
+    `tracking.detect.face`.
 
     Raises:
-        NoFaceError: there is no face of that number.
+        UserError: the photo shows not exactly one face.
+        NoFaceError: there is no face of that number, or nobody looks like the photo.
     """
+    if config.photo is not None:
+        return _of_photo(config.photo, source, model, tracking, config, progress)
     number = tracking.detect.face
     faces = find_cast(source, model.landmarks, tracking.detect, progress, config.samples, everyone=number > 0)
     if number and number >= len(faces):
@@ -105,13 +115,25 @@ def find_faces(
     return {number: _one_of(faces, number, name) for number in numbers}, notes
 
 
+def _of_photo(
+    photo: str, source: FrameSource, model: Model, tracking: TrackerConfig, config: PersonConfig, progress: Progress
+) -> Faces:
+    """The face of a clip that looks most like a photo."""
+    own, name = describe_photo(photo, model.landmarks, tracking.detect), source.info.name
+    faces = find_cast(source, model.landmarks, tracking.detect, progress, config.samples, everyone=True)
+    if not faces:
+        raise NoFaceError(f"{name}: no face was found; nothing was written")
+    number, note = most_like(faces, distances(own, [face.samples for face in faces]), name, photo)
+    return Faces(faces[number], faces, [note], number)
+
+
 def _one_of(faces: tuple[CastFace, ...], number: int, name: str) -> Faces:
     """The face of a number among those of a clip of that name; none where there are none."""
     if len(faces) < 2:
         return Faces(faces[0] if faces else None, faces, [])
     others = ", ".join(f"--face {k} ({face})" for k, face in enumerate(faces) if k != number)
     followed = f"{len(faces)} faces were found; face {number} ({faces[number]}) was followed"
-    return Faces(faces[number], faces, [f"{name}: {followed}; for another one: {others}"])
+    return Faces(faces[number], faces, [f"{name}: {followed}; for another one: {others}"], number)
 
 
 def find_in_clip(

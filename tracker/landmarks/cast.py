@@ -1,6 +1,8 @@
 """Who is in a clip: every face followed through it at once, kept apart by place and appearance, and numbered.
 
-A clip whose sampled frames never show two faces is not followed for this. Image frame: pixels of the displayed frame, x
+Within a shot faces are followed by where they are and what they look like. Stretches of one person, before and after
+cuts, are joined by the face's descriptor where that is sure, and by what they look like where it is not. A clip whose
+sampled frames never show two faces is not followed for this. Image frame: pixels of the displayed frame, x
 right, y down, centre of the top-left pixel at (0, 0).
 """
 
@@ -8,10 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
 from selftrack.tracker.geometry import crop
+from selftrack.tracker.identity.descriptor import Sample, describe, distance, is_legible
+from selftrack.tracker.identity.network import LENGTH
 from selftrack.tracker.landmarks.base import Detection, LandmarkSource, Places
 from selftrack.tracker.landmarks.boxes import overlaps
 from selftrack.tracker.landmarks.everyone import EVERY, sightings
@@ -27,7 +32,16 @@ _NEW_LOOK = 0.3
 _LIMIT = 1.5
 """Findings that cost more (appearance, motion in face sizes and change of size) are of another person."""
 _SAME = 0.55
-"""Stretches whose appearances differ by less are of one person."""
+"""Stretches whose appearances differ by less are of one person, where descriptors do not say otherwise."""
+_ONE = 0.45
+"""Stretches whose descriptors are nearer are of one person, whatever else they look like: one person's are up to 0.40
+apart, two people's 0.52 at least, where faces are as large as `descriptor.LEGIBLE` says or larger."""
+_TWO = 0.65
+"""Those whose descriptors are farther apart are of two people, however alike they look."""
+_UNLIKE = 0.5
+"""Who looks otherwise, and by his descriptor by so much, is another one in the midst of a shot, too."""
+_DESCRIBED = 5
+"""Pictures of a stretch that are described."""
 _SUSPECT = 1.0
 """Of sampled frames, a look that differs by more from the others is taken for another person's: all are followed."""
 _AT_ONCE = 0.2
@@ -36,6 +50,8 @@ _COVERED = 3.0
 """The same within one shot, where nobody else is seen: a hand may cover the face meanwhile, and it may turn."""
 _KEPT = 1000
 """Pictures of faces that are held at a time, of 200 kB each."""
+_MANY = 40
+"""With so many new stretches, all before a cut are joined at once: a film has thousands."""
 _CLEAR = 0.7
 """Share of a face that is seen in what tells who somebody is."""
 _ENOUGH = 6
@@ -50,8 +66,6 @@ _STILL = 0.004
 """Motion within a face, of its size, below which it is still, such as on a poster: people's is above 0.008."""
 
 Progress = Callable[[int, int], None]
-Sample = tuple[np.ndarray, np.ndarray]
-"""A face as `crop.face_crop` gives it: the picture (256,256,3), and the landmarks (L,2) in it."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +73,7 @@ class CastFace:
     """One person of a clip."""
 
     samples: tuple[Sample, ...] = field(repr=False)
-    """Spread over the frames that show the person."""
+    """Spread over the frames that show the person, each as `crop.face_crop` gives it: 256 pixels wide."""
     times: tuple[float, float]
     """Seconds of the first and last of these frames."""
     size: float
@@ -104,7 +118,7 @@ def find_cast(
     spread = source.glimpses(set(rows.tolist()))
     for done, (frame, faces, looks, *_) in enumerate(sightings(spread, landmarks, config), 1):
         for face, look in zip(faces[:1], looks, strict=False):
-            several |= bool(alone.looks) and alone.unlike(look) > _SUSPECT
+            several |= bool(alone.looks) and alone.suspects(_Finding(frame.image, face, look))
             alone.add(frame.time, frame.image, face, look)
         several |= len(faces) > 1
         progress(done, len(rows))
@@ -113,6 +127,24 @@ def find_cast(
     if several:
         return _numbered(_follow_all(source, landmarks, config, count, progress, samples, step), step)
     return _numbered([alone] if alone.times else [], step * count / len(rows))
+
+
+class _Finding:
+    """A face in a frame, described when that is asked for."""
+
+    def __init__(self, image: np.ndarray, face: Detection, look: np.ndarray) -> None:
+        self.look, self.box = look, bounding_box(face.points)
+        self._image, self._face = image, face
+
+    @cached_property
+    def sample(self) -> Sample:
+        """The face as the networks see it."""
+        return crop.face_crop(self._image, self._face.points)
+
+    @cached_property
+    def descriptor(self) -> np.ndarray | None:
+        """(128,); None where too little is seen of the face."""
+        return describe([self.sample])[0] if _tells(self._face) else None
 
 
 class _Path:
@@ -126,18 +158,20 @@ class _Path:
         self.looks: list[np.ndarray] = []
         self.samples: dict[int, Sample] = {}
         self.clear: set[int] = set()
-        self.cut_off = False
+        self.telling: set[int] = set()
+        self._descriptors: dict[int, np.ndarray] = {}
         self._most, self._every = samples, every
 
     def add(self, time: float, image: np.ndarray, face: Detection, look: np.ndarray) -> None:
         row = len(self.times)
         if not self.samples or row // self._every > max(self.samples) // self._every:
             self.samples[row] = crop.face_crop(image, face.points)
-            if face.visible is None or face.visible.mean() >= _CLEAR:
+            if _is_clear(face):
                 self.clear.add(row)
+            if _tells(face):
+                self.telling.add(row)
             while len(self.samples) >= 2 * self._most:
                 self.thin()
-        self.cut_off = False
         self.times.append(time)
         self.boxes.append(bounding_box(face.points))
         self.regions.append(crop.face_similarity(face.points))
@@ -162,17 +196,40 @@ class _Path:
         """How much an appearance differs from those of this path."""
         return float(min(np.linalg.norm(look - known) for known in self.looks))
 
-    def cost(self, time: float, box: np.ndarray, look: np.ndarray, cut: bool, alone: bool) -> float:
-        """How little a finding continues this path; after a cut, only its appearance counts. `alone`: nobody else is
-        there, or was since this path's last finding."""
-        if cut:
-            return self.unlike(look) * _LIMIT / _SAME
-        last, gap, unlike = self.boxes[-1], time - self.times[-1], self.unlike(look)
-        if gap < (_COVERED if alone and not self.cut_off else _AT_ONCE) and overlaps(box[None], last)[0] > 0.5:
+    def descriptor(self) -> np.ndarray | None:
+        """The mean descriptor (128,) of some of the samples; None where none tells who it is."""
+        rows = sorted(self.telling & self.samples.keys())
+        if not rows:
+            return None
+        chosen = [rows[k] for k in np.unique(np.linspace(0, len(rows) - 1, _DESCRIBED).round().astype(int))]
+        fresh = [row for row in chosen if row not in self._descriptors]
+        self._descriptors |= zip(fresh, describe([self.samples[row] for row in fresh]), strict=True)
+        return np.mean([self._descriptors[row] for row in chosen], 0)
+
+    def suspects(self, found: _Finding) -> bool:
+        """Whether a finding may be of somebody else."""
+        unlike = self.unlike(found.look)
+        return unlike > _SUSPECT or (unlike > _SAME and self._contradicts(found))
+
+    def _contradicts(self, found: _Finding) -> bool:
+        """Whether the descriptors tell a finding that looks otherwise from this path."""
+        if found.descriptor is None:
+            return False
+        own = self.descriptor()
+        return own is not None and float(distance(own, found.descriptor)) > _UNLIKE
+
+    def cost(self, time: float, found: _Finding, alone: bool) -> float:
+        """How little a finding continues this path within a shot. `alone`: nobody else is there, or was since this
+        path's last finding."""
+        last, gap, unlike = self.boxes[-1], time - self.times[-1], self.unlike(found.look)
+        stays = gap < (_COVERED if alone else _AT_ONCE) and overlaps(found.box[None], last)[0] > 0.5
+        if stays:
             unlike = min(unlike, _SAME)  # who stays where he is may put on a mask
         free = 1 + _SPEED * gap
-        shift = float(np.linalg.norm(_centre(box) - _centre(last))) / (_size(last) * free)
-        return unlike + shift + abs(float(np.log(_size(box) / _size(last)))) / free
+        shift = float(np.linalg.norm(_centre(found.box) - _centre(last))) / (_size(last) * free)
+        cost = unlike + shift + abs(float(np.log(_size(found.box) / _size(last)))) / free
+        another = unlike > _SAME and cost < _LIMIT and self._contradicts(found)
+        return np.inf if another else cost
 
     def motion(self) -> float:
         """Deviation of the landmarks from an affine image of their mean, in sizes of the face."""
@@ -190,8 +247,14 @@ class _Path:
             values = getattr(self, name) + getattr(other, name)
             setattr(both, name, [values[row] for row in order])
         both.looks = self.looks + other.looks
+        if len(both.looks) > 2 * _LOOKS:
+            both.looks = both.looks[::2]
         both.samples = self.samples | {len(self.times) + row: sample for row, sample in other.samples.items()}
         both.clear = self.clear | {len(self.times) + row for row in other.clear}
+        both.telling = self.telling | {len(self.times) + row for row in other.telling}
+        both._descriptors = self._descriptors | {len(self.times) + row: x for row, x in other._descriptors.items()}
+        while len(both.samples) >= 2 * both._most:
+            both.thin()
         return both
 
     def shown(self) -> tuple[Sample, ...]:
@@ -212,14 +275,17 @@ def _follow_all(
     """Paths of all faces through all frames, `step` seconds apart, those of one person joined."""
     paths: list[_Path] = []
     same: set[tuple[int, int]] = set()
-    done, before = 0, -np.inf
+    done, before, shot, joined = 0, -np.inf, 0, 0
     stride = _stride(count, step, samples)
     for frame, faces, looks, cut, passed in sightings(source.frames(), landmarks, config, stride):
-        for path in paths:
-            path.cut_off |= cut
-        numbers = list(_assigned(paths, frame.time, faces, looks, cut))
-        if not cut:
-            same |= _handed_over(paths, frame.time, numbers, faces)
+        if cut:
+            if len(paths) >= joined + _MANY:
+                paths, same = _joined(paths, same), set()
+                joined = len(paths)
+            shot = len(paths)  # those before are continued by none; which of them are the same is found at the end
+        found = [_Finding(frame.image, face, look) for face, look in zip(faces, looks, strict=True)]
+        numbers = [shot + number for number in _assigned(paths[shot:], frame.time, found)]
+        same |= _handed_over(paths, shot, frame.time, numbers, found)
         for number, face, look in zip(numbers, faces, looks, strict=True):
             if number == len(paths):
                 paths.append(_Path(samples, stride))
@@ -231,8 +297,8 @@ def _follow_all(
                 path.thin()
         done, before = done + len(passed) + 1, frame.time
         progress(done, count)
-    joined = _joined(paths, same)
-    return [path for path in joined if len(path.times) * step >= _SHORTEST] or joined
+    people = _joined(paths, same)
+    return [path for path in people if len(path.times) * step >= _SHORTEST] or people
 
 
 def _stride(count: int, step: float, samples: int) -> int:
@@ -244,25 +310,19 @@ def _stride(count: int, step: float, samples: int) -> int:
     return stride
 
 
-def _assigned(
-    paths: Sequence[_Path], time: float, faces: Sequence[Detection], looks: Sequence[np.ndarray], cut: bool
-) -> Iterator[int]:
-    """For each face the path that it continues; where there is none, the next new number."""
+def _assigned(paths: Sequence[_Path], time: float, found: Sequence[_Finding]) -> Iterator[int]:
+    """For each finding the path of the shot that it continues; where there is none, the next new number."""
     from scipy.optimize import linear_sum_assignment  # here, since it takes a while and only clips of several need it
 
-    boxes = [bounding_box(face.points) for face in faces]
-    seen = list(zip(boxes, looks, strict=True))
     latest = max((path.times[-1] for path in paths), default=0.0)
     alone = [
-        len(faces) == 1 and path.times[-1] == latest and sum(other.times[-1] == latest for other in paths) == 1
+        len(found) == 1 and path.times[-1] == latest and sum(other.times[-1] == latest for other in paths) == 1
         for path in paths
     ]
-    costs = np.array(
-        [[path.cost(time, box, look, cut, one) for path, one in zip(paths, alone, strict=True)] for box, look in seen]
-    )
+    costs = np.array([[path.cost(time, one, only) for path, only in zip(paths, alone, strict=True)] for one in found])
     known = dict(zip(*linear_sum_assignment(costs.clip(max=2 * _LIMIT)), strict=True)) if costs.size else {}
     fresh = len(paths)
-    for row in range(len(faces)):
+    for row in range(len(found)):
         if row in known and costs[row, known[row]] < _LIMIT:
             yield int(known[row])
         else:
@@ -271,40 +331,65 @@ def _assigned(
 
 
 def _handed_over(
-    paths: Sequence[_Path], time: float, numbers: Sequence[int], faces: Sequence[Detection]
+    paths: Sequence[_Path], shot: int, time: float, numbers: Sequence[int], found: Sequence[_Finding]
 ) -> set[tuple[int, int]]:
-    """Pairs of paths, the first of which was a moment ago where the second one goes on, such as of a face that is seen
-    clearly again."""
-    latest = max((path.times[-1] for path in paths), default=-np.inf)
+    """Pairs of paths of a shot, the first of which was a moment ago where the second one goes on, such as of a face
+    that is seen clearly again. `shot` is the first path of it."""
+    latest = max((path.times[-1] for path in paths[shot:]), default=-np.inf)
     if time - latest >= _AT_ONCE:
         return set()
     return {
         (left, number)
-        for number, face in zip(numbers, faces, strict=True)
-        for left, path in enumerate(paths)
+        for number, one in zip(numbers, found, strict=True)
+        for left, path in enumerate(paths[shot:], shot)
         if number < len(paths) and left not in numbers and path.times[-1] == latest
-        if overlaps(path.boxes[-1][None], bounding_box(face.points))[0] > 0.5
+        if overlaps(path.boxes[-1][None], one.box)[0] > 0.5
     }
 
 
 def _joined(paths: list[_Path], same: Set[tuple[int, int]] = frozenset()) -> list[_Path]:
-    """Paths with those that look alike, or that are the `same`, made one where they are never there together; the most
-    alike first."""
-    apart = np.full((len(paths), len(paths)), np.inf)
-    for a, first in enumerate(paths):
-        for b, second in enumerate(paths[:a]):
-            if not set(first.times) & set(second.times):
-                known = (a, b) in same or (b, a) in same
-                apart[a, b] = apart[b, a] = 0 if known else min(first.unlike(look) for look in second.looks)
+    """Paths with those of one person made one, where they are never there together; the most alike first.
+
+    Those that are the `same` by their places are of one, and others as `_difference` says.
+    """
+    from scipy.spatial.distance import cdist  # here, as in `_assigned`
+
+    count = len(paths)
+    together, known, unlike = np.eye(count, dtype=bool), np.zeros((count, count), bool), np.full((count, count), np.inf)
+    times, looks = [set(path.times) for path in paths], [np.stack(path.looks) for path in paths]
+    for a in range(count):
+        for b in range(a):
+            together[a, b] = together[b, a] = not times[a].isdisjoint(times[b])
+            known[a, b] = known[b, a] = (a, b) in same or (b, a) in same
+            if not together[a, b]:
+                unlike[a, b] = unlike[b, a] = float(cdist(looks[a], looks[b]).min())
     alive = list(paths)
-    while alive and apart.min() < _SAME:
+    while not together.all():
+        apart = np.where(together, np.inf, np.where(known, 0.0, _difference(alive, unlike)))
+        if np.isinf(apart.min()):
+            break
         a, b = sorted(divmod(int(apart.argmin()), len(apart)))
         alive[a] = alive[a].joined(alive[b])
         del alive[b]
-        both = apart[[a, b]]  # infinite where one of them is there together with the other path
-        apart[a] = apart[:, a] = np.where(np.isinf(both).any(0), np.inf, both.min(0))
-        apart = np.delete(np.delete(apart, b, 0), b, 1)
+        together, known, unlike = _merged(together, a, b), _merged(known, a, b), -_merged(-unlike, a, b)
     return alive
+
+
+def _difference(paths: Sequence[_Path], unlike: np.ndarray) -> np.ndarray:
+    """How much paths differ (N,N), infinite for those of two people: of one are those whose descriptors are near, and
+    those that look alike by `unlike` (N,N) unless their descriptors are far apart."""
+    nothing = np.full(LENGTH, np.nan)
+    described = np.stack([nothing if (own := path.descriptor()) is None else own for path in paths])
+    far = distance(described[:, None], described[None])
+    one = (far < _ONE) | ((unlike < _SAME) & ~(far > _TWO))
+    return np.where(one, unlike / _SAME + np.where(np.isnan(far), unlike / _SAME, far / _ONE), np.inf)
+
+
+def _merged(table: np.ndarray, a: int, b: int) -> np.ndarray:
+    """A symmetric table (N,N) of pairs with b made one with a: the larger of both."""
+    table = table.copy()
+    table[a] = table[:, a] = np.maximum(table[a], table[b])
+    return np.delete(np.delete(table, b, 0), b, 1)
 
 
 def _numbered(paths: Sequence[_Path], step: float) -> tuple[CastFace, ...]:
@@ -338,3 +423,12 @@ def _centre(box: np.ndarray) -> np.ndarray:
 
 def _size(box: np.ndarray) -> float:
     return float((box[2:] - box[:2]).max())
+
+
+def _is_clear(face: Detection) -> bool:
+    return face.visible is None or bool(face.visible.mean() >= _CLEAR)
+
+
+def _tells(face: Detection) -> bool:
+    """Whether the descriptor of a face says who it is."""
+    return _is_clear(face) and is_legible(face.points)

@@ -161,6 +161,8 @@ def open_feed(source: LiveSource, tracking: TrackConfig, config: LiveConfig, hoo
 
 def _check(source: LiveSource, tracking: TrackConfig) -> None:
     """Refuse settings of a clip that a stream does not have. Raises UserError."""
+    if tracking.person.photo is not None:
+        raise UserError("track.person.photo: a stream is not searched for a person; leave it out, or track a file")
     if tracking.person.neutral is not None:
         raise UserError("track.person.neutral: a stream has no such second; it is calibrated at a key, or by live.rest")
     of_files = ("start", "fps", "stream", "timecode")

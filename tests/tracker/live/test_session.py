@@ -12,6 +12,7 @@ import pytest
 from selftrack.errors import NoFaceError, UserError
 from selftrack.tracker import load
 from selftrack.tracker.clips.config import TrackConfig
+from selftrack.tracker.clips.subjects import PersonConfig
 from selftrack.tracker.live import run as runs
 from selftrack.tracker.live.capture import Feed, Shot
 from selftrack.tracker.live.performance import Performance
@@ -270,6 +271,11 @@ def test_an_error_leaves_nothing_and_closes_all(
     "source, config, why",
     [
         (LiveSource(0), TrackConfig(start=2.0), "track.start: a camera has no such setting"),
+        (
+            LiveSource(0),
+            TrackConfig(person=PersonConfig(photo="me.jpg")),
+            "track.person.photo: a stream is not searched",
+        ),
         (LiveSource(0, realtime=True), TrackConfig(), "--realtime is how a file is played"),
     ],
 )
