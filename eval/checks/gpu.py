@@ -45,11 +45,12 @@ CLIP = Path(__file__).parents[2] / "tests" / "data" / "smile.mp4"
 TIE = 1e-3  # pixels from an edge, or difference in depth, within which rounding may choose either triangle
 CODES, PIXELS = 0.02, 0.1
 """Tolerances: of a code (in standard deviations or ARKit's unit), and of a vertex in pixels."""
-SLOPES = 0.25
+SLOPES = 0.1
 """Of a slope against a finite difference: textures are bilinear between pixels, so that slopes jump."""
 STEPS = (2.5e-5, 5e-5, 1e-4, 2e-4)
 """Of the finite differences, of which the median counts; over larger ones a texture has several slopes."""
 TEXTURE_TERMS = ("cftc", "motc")
+_ALL_COUNT = 1e3  # of `AdaptConfig.occlusion`: no residual of colours is an outlier
 HEADS = 16  # drawn together, as adaptation does
 
 
@@ -128,12 +129,17 @@ def first_step(clip: Clip, model: Model, config: AdaptConfig) -> Step:
     for name in TEXTURE_TERMS:
         parts = torch.autograd.grad(terms[name], trained, retain_graph=True, allow_unused=True)
         gradients[name] = torch.cat([part.flatten() for part in parts if part is not None]).cpu().numpy()
+    for name in TEXTURE_TERMS:
         slopes[name] = _slope(trainer, name, state, batch)
     return Step({name: term.item() for name, term in terms.items()}, gradients, slopes)
 
 
 def _slope(trainer: Trainer, name: str, state: State, batch: Batch) -> tuple[float, float]:
-    """Measure how steep a term is along its gradient by the last layer's bias of the pose; what is visible is held."""
+    """Measure how steep a term is along its gradient by the last layer's bias of the pose; what is visible is held.
+
+    Outliers count fully there: otherwise their weights change with the step, and are constants to the gradient.
+    """
+    trainer.context = replace(trainer.context, config=replace(trainer.config, occlusion=_ALL_COUNT))
     bias = trainer.model.heads.pose.get_parameter("4.bias")
     [gradient] = torch.autograd.grad(trainer.losses(state, batch)[name], [bias])
     start, direction = bias.detach().clone(), gradient / gradient.norm()
