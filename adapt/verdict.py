@@ -38,7 +38,7 @@ class Verdict:
         parts = [change("landmarks", "% IOD"), change("texture", "grey levels", 255)]
         if np.isfinite(self.before.skin):
             parts.insert(0, change("skin", "% IOD"))
-        end = "" if self.trained else "; by key frames alone, the network stays as it was"
+        end = "" if self.trained else "; the skin is followed from key frames, the network stays as it was"
         end = end if self.kept else "; this is no better, so the un-adapted tracker is kept"
         return f"held-out frames: {', '.join(parts)}{end}"
 

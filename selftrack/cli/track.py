@@ -39,7 +39,7 @@ from selftrack.tracker.sources.names import place_of
 _ROOTS = (*ROOTS, "faces")
 _FACE, _PHOTO = "track.detect.face", "track.person.photo"
 _STYLE = "track.overlay_style."
-_FORMATS = ", ".join(sorted((*FORMATS, *GROUPS)))
+_FORMATS = ", ".join(sorted(name for name, format_ in FORMATS.items() if not format_.asks))
 
 
 def track(

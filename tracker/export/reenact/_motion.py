@@ -22,7 +22,7 @@ class MotionConfig:
 
     turn: tuple[float, float] = (15.0, 28.0)
     """Degrees up to which the head turns as the performance does, and that it never exceeds."""
-    shift: tuple[float, float] = (0.06, 0.15)
+    shift: tuple[float, float] = (0.02, 0.05)
     """Metres likewise, of the head's place in the picture."""
     zoom: tuple[float, float] = (0.1, 0.25)
     """Logarithms of the head's size likewise."""

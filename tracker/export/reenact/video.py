@@ -7,6 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from selftrack.errors import UserError
 from selftrack.tracker.export.options import ExportOptions
 from selftrack.tracker.export.registry import Need, exporter
 from selftrack.tracker.export.timing import frame_rate
@@ -24,8 +25,10 @@ def export_reenact(track: Track, path: Path, options: ExportOptions) -> None:
     where the clip is there, its sound. It is marked as synthetic, see `_marking`.
 
     Raises:
-        UserError: no photo, or one without a face or with several.
+        UserError: another file than an .mp4; no photo, or one without a face or with several.
     """
+    if path.suffix.lower() != ".mp4":
+        raise UserError(f"reenact writes .mp4 files; got {path.suffix or 'a name without a suffix'}; name one with -o")
     from selftrack.tracker.export.reenact._marking import COMMENT, TAG, add_xmp
     from selftrack.tracker.export.reenact._motion import MotionConfig, performance
     from selftrack.tracker.export.reenact._painter import PhotoPainter

@@ -114,6 +114,11 @@ def test_what_it_is_made_from_is_not_replaced(
     assert (tmp_path / over).read_bytes() == before
 
 
+def test_another_kind_of_video_is_refused(face: Path, make_track: Callable[..., Track], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="reenact writes .mp4 files; got .avi"):
+        write(make_track(TIMES), "reenact", tmp_path / "a.avi", ExportOptions(onto=face))
+
+
 def test_a_webp_of_a_face_is_read(face: Path, model: Model, tmp_path: Path) -> None:
     path = tmp_path / "face.webp"
     cv2.imwrite(str(path), cv2.imread(str(face)), [cv2.IMWRITE_WEBP_QUALITY, 101])  # lossless
