@@ -281,24 +281,27 @@ def test_every_frame_of_a_file_is_tracked_at_its_own_time(
     assert errors(opened) == []
 
 
-def test_what_comes_before_the_beginning_of_a_file_is_not_tracked(opened: object, smile: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("cut", [0.4, 0.43])
+def test_what_comes_before_the_beginning_of_a_file_is_not_tracked(
+    opened: object, smile: Path, tmp_path: Path, cut: float
+) -> None:
     """An editor cut it away, but left it in the file."""
     if not opened.execute_script(H264):
         pytest.skip("this Chromium plays no H.264")
-    cut = tmp_path / "cut.mp4"
-    with av.open(str(smile)) as source, av.open(str(cut), "w") as target:
+    file = tmp_path / "cut.mp4"
+    with av.open(str(smile)) as source, av.open(str(file), "w") as target:
         stream = target.add_stream_from_template(source.streams.video[0])
         for packet in source.demux(video=0):
             if packet.dts is not None and packet.dts * packet.time_base < 0.7:
-                packet.pts, packet.dts = (t - int(0.4 / packet.time_base) for t in (packet.pts, packet.dts))
+                packet.pts, packet.dts = (t - int(cut / packet.time_base) for t in (packet.pts, packet.dts))
                 packet.stream = stream
                 target.mux(packet)
-    with open_source(cut) as source:
+    with open_source(file) as source:
         expected = [frame.time for frame in source]
-    opened.find_element("id", "file").send_keys(str(cut))
+    opened.find_element("id", "file").send_keys(str(file))
     until(lambda: "with a face" in status(opened))
     times = [row["time"] for row in opened.execute_script("return page.rows()")]
-    np.testing.assert_allclose(times, expected, atol=1e-3)
+    np.testing.assert_allclose(times, expected, atol=5e-3)  # libav moves the first frame to 0
 
 
 def test_a_file_is_tracked_until_it_is_stopped(opened: object, smile: Path) -> None:

@@ -12,7 +12,12 @@ const view = one("view"), context = view.getContext("2d", {willReadFrequently: t
 class Run {
   constructor() {
     this.over = false;
-    this.stopped = new Promise((done) => { this.stop = () => done(this.over = true); });
+    this.stopped = new Promise((done) => { this.ending = done; });
+  }
+
+  stop() {
+    this.over = true;
+    this.ending();
   }
 
   // What a promise gives; once the run is over nothing, and at once.
@@ -106,7 +111,10 @@ const fromCamera = async (run) => {
   const video = Object.assign(document.createElement("video"), {muted: true, playsInline: true, srcObject: stream});
   const [camera] = stream.getVideoTracks();
   let gone = false;
-  camera.addEventListener("ended", () => run.stop(gone = true));
+  camera.addEventListener("ended", () => {
+    gone = true;
+    run.stop();
+  });
   await run.until(video.play());
   const since = performance.now();
   while (!run.over) {
@@ -135,26 +143,28 @@ const fromFile = async (run, file) => {
   if (!self.VideoDecoder) throw new Error("Files need https, or localhost in the address of this page, and a browser with WebCodecs.");
   say(`Opening ${file.name} …`);
   const input = new Input({source: new BlobSource(file), formats: ALL_FORMATS}), since = performance.now();
-  let whole = false;
+  let broken = "";
   try {
     const source = await pictureTrack(input, file.name);
     let end = 0;
     for await (const sample of new VideoSampleSink(source).samples(0)) {
-      if (!run.over) await trackSample(sample);
+      const begun = sample.timestamp > -sample.duration / 2; // else most of it is before the beginning
+      if (begun && !run.over) await trackSample(sample);
       end = sample.timestamp + sample.duration;
       sample.close();
       if (run.over) break;
       say(`${counted(rows.length)}, ${rate(since)}`);
       await new Promise((done) => setTimeout(done)); // the page is drawn, and buttons work
     }
-    whole = run.over || end > await source.computeDuration() - GAP;
+    if (!run.over && end < await source.computeDuration() - GAP) broken = "; the file breaks off there";
   } catch (error) {
     if (!rows.length) throw error;
+    broken = `; it went no further: ${error.message}`;
   } finally {
     input.dispose();
   }
   const text = `${counted(rows.length)} of ${file.name}, ${rate(since)}; ${withFace()}`;
-  if (!whole) throw new Error(`${text}; the file breaks off there`);
+  if (broken) throw new Error(text + broken);
   return text;
 };
 
