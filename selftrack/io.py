@@ -43,6 +43,8 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     path = Path(path)
     part = path.with_name(f".{path.stem}.{os.getpid()}.{threading.get_ident()}.part{path.suffix}")
     try:
+        if path.is_dir():  # known only in the end otherwise
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         mode = _usual_mode(part)
         yield part
         part.chmod(mode)

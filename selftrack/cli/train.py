@@ -271,7 +271,7 @@ def page(
     """Write the tracker as a page for browsers.
 
     Any web server gives it away as it is; it tracks a camera or a file, and no picture leaves the browser. npm fetches
-    ONNX Runtime Web for it.
+    ONNX Runtime Web and Mediabunny for it.
     """
     from selftrack.tracker.engine.page import write_page
     from selftrack.tracker.model import Model

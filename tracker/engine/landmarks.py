@@ -45,7 +45,7 @@ class BoxNet(nn.Module):
         return Boxes(corners, pairs[:, 2:4] + self.origin[:, None], logits.reshape(-1).sigmoid())
 
 
-class FacePoints(NamedTuple):
+class NetPoints(NamedTuple):
     """What the landmark network says of a picture."""
 
     points: Tensor
@@ -57,7 +57,7 @@ class FacePoints(NamedTuple):
 
 
 class PointNet(nn.Module):
-    """A picture (1,192,192,3), RGB in 0..255 -> `FacePoints`; see `LandmarkNet.both_ways`."""
+    """A picture (1,192,192,3), RGB in 0..255 -> `NetPoints`; see `LandmarkNet.both_ways`."""
 
     rows: Tensor
     mirrored: Tensor
@@ -77,7 +77,7 @@ class PointNet(nn.Module):
         side = attention_mesh.SIZE
         self.register_buffer("back", torch.arange(side - 1, -1, -1), persistent=False)
 
-    def forward(self, picture: Tensor) -> FacePoints:
+    def forward(self, picture: Tensor) -> NetPoints:
         """Find the points."""
         image = picture.permute(0, 3, 1, 2) / 255
         mesh, *heads, presence = self.network(torch.cat([image, image[..., self.back]]))[:7]
@@ -85,4 +85,4 @@ class PointNet(nn.Module):
         points = torch.cat(parts, 1)[:, self.rows] - 0.5  # the model counts from the corner of the first pixel
         other = points[1:, self.mirrored]
         other = torch.cat([len(self.back) - 1 - other[..., :1], other[..., 1:]], 2)
-        return FacePoints((points[:1] + other) / 2, points[:1], presence[:1].reshape(-1).sigmoid())
+        return NetPoints((points[:1] + other) / 2, points[:1], presence[:1].reshape(-1).sigmoid())

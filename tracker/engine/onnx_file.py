@@ -52,18 +52,19 @@ def export_tracker(model: Model, path: Path, precision: str = "fp32") -> Path:
             rest is always in single precision: least squares need it.
 
     Raises:
-        UserError: the model reads pictures, or drives no ARKit shapes; no such precision; a package is missing.
+        UserError: the model reads pictures, or drives no ARKit shapes; no such precision; a package is missing; the
+            file cannot be written.
     """
     if precision not in PRECISIONS:
         raise UserError(f"precision must be one of {', '.join(PRECISIONS)}; got {precision!r}")
     step = TrackStep(model).eval()
-    found = traced(step, step.start()._asdict(), StepOutputs._fields, OPSET)
-    found = _in_precision(found, precision)
     with of_extra("onnx"):
         import onnx
-    onnx.helper.set_model_props(found, _about(model, step, precision))
-    onnx.checker.check_model(found, full_check=True)
-    with atomic_path(path) as part:
+    with atomic_path(path) as part:  # first, since tracing takes its time
+        found = traced(step, step.start()._asdict(), StepOutputs._fields, OPSET)
+        found = _in_precision(found, precision)
+        onnx.helper.set_model_props(found, _about(model, step, precision))
+        onnx.checker.check_model(found, full_check=True)
         part.write_bytes(found.SerializeToString())
     return path
 

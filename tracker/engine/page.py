@@ -1,16 +1,19 @@
 """The whole tracker in a page of the browser: a folder that any web server gives away as it is.
 
-The page finds the face, reads its points and tracks it by ONNX Runtime Web; the scripts are in `assets/page`. No server
-computes anything, and no picture leaves the browser.
+The page finds the face, reads its points and tracks it by ONNX Runtime Web, and Mediabunny decodes files for it; its
+scripts are in `assets/page`. No server computes anything, and no picture leaves the browser.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import tarfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -21,16 +24,26 @@ from selftrack.decoders.arkit import ARKIT_NAMES
 from selftrack.decoders.landmarks import MESH_POINTS
 from selftrack.errors import UserError, of_extra
 from selftrack.io import work_folder
-from selftrack.tracker.engine.landmarks import Boxes, BoxNet, FacePoints, PointNet
+from selftrack.tracker.engine.landmarks import Boxes, BoxNet, NetPoints, PointNet
 from selftrack.tracker.engine.onnx_file import export_tracker, person_of, traced
 from selftrack.tracker.engine.step import TrackStep
 from selftrack.tracker.landmarks import attention_mesh, boxes
 from selftrack.tracker.model import Model
 
 ASSETS = Path(__file__).parents[1] / "assets" / "page"
-RUNTIME = "onnxruntime-web@1.30.0"
-"""The package of npm that runs the networks in the browser (MIT)."""
-_RUNTIME_FILES = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
+PACKAGES = {
+    "onnxruntime-web@1.30.0": {
+        "package/dist/ort.wasm.min.mjs": "ort.wasm.min.mjs",
+        "package/dist/ort-wasm-simd-threaded.mjs": "ort-wasm-simd-threaded.mjs",
+        "package/dist/ort-wasm-simd-threaded.wasm": "ort-wasm-simd-threaded.wasm",
+    },
+    "mediabunny@1.61.0": {
+        "package/dist/bundles/mediabunny.min.mjs": "mediabunny.min.mjs",
+        "package/LICENSE": "mediabunny-licence.txt",
+    },
+}
+"""Files of npm's packages, with their names in the page: what runs networks (MIT), what decodes videos (MPL-2.0)."""
+_DETAIL = re.compile(r"(code|syscall|errno|path|dest)\b|A complete log|$")  # begin lines of npm that explain nothing
 _OPSET = 16  # the first that samples pictures
 _LONG = 3.0
 """Edges of the mesh that are drawn are no longer than so many times the usual one."""
@@ -40,45 +53,58 @@ def write_page(model: Model, folder: Path) -> Path:
     """Write the page of a model into a new folder.
 
     Raises:
-        UserError: the folder is there already or cannot be written, the model does not fit into one file, or npm cannot
-            fetch the runtime.
+        UserError: the folder is there already or cannot be written, the model does not fit into one file, the package
+            onnx is missing, or npm cannot fetch what runs in the browser.
     """
-    if folder.exists():
+    if os.path.lexists(folder):  # a link to nothing is there, too
         raise UserError(f"{folder}: is there already; name another folder, or remove it")
     step, parent = TrackStep(model), folder.absolute().parent
     if not parent.is_dir():
         raise UserError(f"{folder}: its folder is not there; make it, or name another place")
     if not os.access(parent, os.W_OK):
         raise UserError(f"{folder}: cannot be written; name another place, or make this one writable")
+    with of_extra("onnx"):  # before npm fetches anything
+        importlib.import_module("onnx")
     with work_folder(parent, folder.name) as work:
         page = work / "page"
         shutil.copytree(ASSETS, page)
-        _fetch_runtime(work, page)
+        for package, files in PACKAGES.items():
+            _fetch(package, files, work, page)
         export_tracker(model, page / "tracker.onnx", "fp16")
         _write(BoxNet(), boxes.SIZE, Boxes._fields, page / "boxes.onnx")
-        _write(PointNet(), attention_mesh.SIZE, FacePoints._fields, page / "points.onnx")
+        _write(PointNet(), attention_mesh.SIZE, NetPoints._fields, page / "points.onnx")
         (page / "tracker.json").write_text(json.dumps(_about(model, step)), encoding="utf-8")
         page.replace(folder)
     return folder
 
 
-def _fetch_runtime(work: Path, page: Path) -> None:
-    """Put ONNX Runtime Web into the page: its package is fetched by npm, which keeps it for the next time."""
+def _fetch(package: str, files: Mapping[str, str], work: Path, page: Path) -> None:
+    """Put files of a package into the page, by their names there: npm fetches it, and keeps it for the next time."""
     npm = shutil.which("npm")
     if npm is None:
-        raise UserError(f"npm is missing, which fetches {RUNTIME} for the page; install Node.js, and try again")
-    command = [npm, "pack", RUNTIME, "--prefer-offline", "--silent"]
+        raise UserError(f"npm is missing, which fetches {package} for the page; install Node.js, and try again")
+    command = [npm, "pack", package, "--prefer-offline", "--loglevel=error"]
     done = subprocess.run(command, cwd=work, capture_output=True, text=True)
-    files = list(work.glob("onnxruntime-web-*.tgz"))
-    if done.returncode or not files:
-        reason = (done.stderr.strip().splitlines() or ["no answer"])[-1]
-        raise UserError(f"npm cannot fetch {RUNTIME} ({reason}); go online once, and try again")
-    with tarfile.open(files[0]) as archive:
-        for member in archive:
-            name = Path(member.name).name
-            file = archive.extractfile(member) if name in _RUNTIME_FILES else None
-            if file is not None:
+    archives = list(work.glob(f"{package.partition('@')[0]}-*.tgz"))
+    if done.returncode or not archives:
+        raise UserError(f"npm cannot fetch {package} ({_reason(done.stderr)}); go online once, and try again")
+    try:
+        with tarfile.open(archives[0]) as archive:
+            for member, name in files.items():
+                file = archive.extractfile(member)
+                if file is None:
+                    raise KeyError(f"{member} is no file")
                 (page / name).write_bytes(file.read())
+    except (KeyError, EOFError, OSError, tarfile.TarError) as error:
+        raise UserError(
+            f"{package} of npm is not what it should be ({error}); npm cache clean --force, and try again"
+        ) from error
+
+
+def _reason(said: str) -> str:
+    """The first line of npm's errors that says what is wrong."""
+    lines = [re.sub(r"^npm (error|ERR!) ?", "", line).strip() for line in said.splitlines()]
+    return next((line for line in lines if not _DETAIL.match(line)), "no answer")
 
 
 def _write(net: torch.nn.Module, side: int, outputs: tuple[str, ...], path: Path) -> None:

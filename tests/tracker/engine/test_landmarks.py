@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from selftrack.tracker.engine.landmarks import Boxes, BoxNet, FacePoints, PointNet
+from selftrack.tracker.engine.landmarks import Boxes, BoxNet, NetPoints, PointNet
 from selftrack.tracker.engine.onnx_file import traced
 from selftrack.tracker.landmarks.attention_mesh import SIZE, LandmarkNet
 from selftrack.tracker.landmarks.boxes import SIZE as BOX_SIDE
@@ -43,7 +43,7 @@ def test_boxes_are_those_of_litert() -> None:
 
 def test_points_are_those_of_litert() -> None:
     """Neutral, blink, turned by 32 degrees, smile; and noise, in which there is no face."""
-    runtime, net = session(PointNet(), SIZE, FacePoints._fields), LandmarkNet()
+    runtime, net = session(PointNet(), SIZE, NetPoints._fields), LandmarkNet()
     noise = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), np.uint8)
     for crop in (*(picture(f"crop_{number}.png", SIZE) for number in range(4)), noise):
         points, alone, presence = runtime.run(None, {"picture": crop[None].astype(np.float32)})

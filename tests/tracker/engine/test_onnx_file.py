@@ -16,6 +16,7 @@ import torch
 
 from selftrack.decoders.arkit import ARKIT_NAMES
 from selftrack.errors import UserError
+from selftrack.tracker.engine import onnx_file
 from selftrack.tracker.engine.onnx_file import OPERATORS, OPSET, PRECISIONS, export_tracker
 from selftrack.tracker.engine.step import StepInputs, StepOutputs, TrackStep
 from selftrack.tracker.frame_result import FrameResult
@@ -200,4 +201,15 @@ def test_a_model_that_does_not_fit_is_refused(model: Model, tmp_path: Path) -> N
         export_tracker(replace(model, refiner=None), tmp_path / "x.onnx")
     with pytest.raises(UserError, match="reads pictures"):
         export_tracker(Model.load(WITH_STREAMS, device="cpu"), tmp_path / "x.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_the_work(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnx_file, "traced", lambda *_: pytest.fail("the model was traced"))
+    with pytest.raises(UserError, match=r"cannot be written \(Is a directory\); name another place"):
+        export_tracker(model, tmp_path)
+    with pytest.raises(UserError, match=r"cannot be written \(No such file or directory\); name another place"):
+        export_tracker(model, tmp_path / "none" / "x.onnx")
     assert not list(tmp_path.iterdir())

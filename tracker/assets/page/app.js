@@ -1,27 +1,43 @@
 // The page: a camera or a file in, the picture with the mesh, bars and a table out. Nothing leaves the browser.
 
+import {ALL_FORMATS, BlobSource, Input, VideoSampleSink} from "./mediabunny.min.mjs";
 import {Tracker} from "./tracker.js";
 
-const PROBE = 1 / 240, MOST_PROBES = 60, RARE = 25; // seconds, steps, frames a second where that cannot be seen
-const SEEK_TIMEOUT = 400; // milliseconds after a seek in which a picture that is new is shown
+const GAP = 0.1; // seconds by which durations may differ
+const CONVERT = "convert it to WebM or MP4 (H.264)";
 const one = (id) => document.getElementById(id);
-const view = one("view"), context = view.getContext("2d", {willReadFrequently: true}), video = document.createElement("video");
-video.muted = video.playsInline = true;
+const view = one("view"), context = view.getContext("2d", {willReadFrequently: true});
 
-let tracker, running = 0, rows = [], current = Promise.resolve(), wake = () => {};
+// A camera or a file while it is tracked, until it ends or is stopped.
+class Run {
+  constructor() {
+    this.over = false;
+    this.stopped = new Promise((done) => { this.ending = done; });
+  }
+
+  stop() {
+    this.over = true;
+    this.ending();
+  }
+
+  // What a promise gives; once the run is over nothing, and at once.
+  until(promise) {
+    return Promise.race([promise, this.stopped.then(() => null)]);
+  }
+}
+
+let tracker, rows = [], run = Object.assign(new Run(), {done: Promise.resolve()});
 
 const say = (text, bad = false) => {
   one("status").textContent = text;
   one("status").classList.toggle("bad", bad);
 };
 
-// The picture that the video shows.
-const grabbed = () => {
-  if (view.width !== video.videoWidth || view.height !== video.videoHeight) {
-    [view.width, view.height] = [video.videoWidth, video.videoHeight];
-  }
-  context.drawImage(video, 0, 0);
-  return context.getImageData(0, 0, view.width, view.height);
+// The picture of a size that `draw` draws.
+const grabbed = (width, height, draw) => {
+  if (view.width !== width || view.height !== height) [view.width, view.height] = [width, height];
+  draw();
+  return context.getImageData(0, 0, width, height);
 };
 
 // Track a picture and show it; returns the row of the table.
@@ -61,87 +77,99 @@ const barOf = (i, value) => {
   bars[i].nextElementSibling.textContent = value.toFixed(2);
 };
 
-// Begin a run once the one before has ended: `work` goes on as long as `running` is its number.
-const start = (work) => async (...given) => {
-  const run = halt();
-  await current;
-  if (run !== running) return;
+// Stop what runs, and once it has ended begin `work` with what is given, unless that has been stopped meanwhile, too.
+const start = (work, ...given) => {
+  const before = run, own = new Run();
+  before.stop();
+  own.done = before.done.then(() => own.over ? null : ended(own, work, given));
+  run = own;
+};
+
+// Do the work of a run to its end and say how it went.
+const ended = async (run, work, given) => {
   rows = [];
   tracker.reset();
   [one("stop").disabled, one("save").disabled] = [false, true];
-  current = work(run, ...given).then((text) => [text, false], (error) => [error.message, true]);
-  const [text, bad] = await current;
-  if (run === running) halt();
+  const [text, bad] = await work(run, ...given).then((text) => [text, false], (error) => [error.message, true]);
+  run.stop();
+  [one("stop").disabled, one("save").disabled] = [true, !rows.length];
   say(text, bad);
 };
 
-// End what runs; returns the number of the next run.
-const halt = () => {
-  for (const stream of video.srcObject?.getTracks() ?? []) stream.stop();
-  video.srcObject = null;
-  wake();
-  [one("stop").disabled, one("save").disabled] = [true, !rows.length];
-  return ++running;
-};
-
-const rate = (since, count) => (count / ((performance.now() - since) / 1000)).toFixed(1);
+const rate = (since) => `${(rows.length / ((performance.now() - since) / 1000)).toFixed(1)} a second`;
+const counted = (count) => `${count} ${count === 1 ? "frame" : "frames"}`;
 const withFace = () => `${rows.filter((row) => row.ok).length} with a face`;
 
 const fromCamera = async (run) => {
-  video.srcObject = await navigator.mediaDevices.getUserMedia({video: {width: {ideal: 640}}, audio: false});
-  await video.play();
+  if (!navigator.mediaDevices) throw new Error("Cameras need https, or localhost in the address of this page.");
+  say("Waiting for the camera …");
+  const asked = navigator.mediaDevices.getUserMedia({video: {width: {ideal: 640}}, audio: false});
+  // whenever the run ends, also before the camera is there
+  run.stopped.then(() => asked).then((stream) => stream.getTracks().forEach((track) => track.stop()), () => {});
+  const stream = await run.until(asked);
+  if (run.over) return "Stopped before the camera was there.";
+  const video = Object.assign(document.createElement("video"), {muted: true, playsInline: true, srcObject: stream});
+  const [camera] = stream.getVideoTracks();
+  let gone = false;
+  camera.addEventListener("ended", () => {
+    gone = true;
+    run.stop();
+  });
+  await run.until(video.play());
   const since = performance.now();
-  while (run === running) {
-    const shown = await new Promise((done) => {
-      wake = done;
-      video.requestVideoFrameCallback((now) => done(now / 1000));
-    });
-    if (run !== running) break;
-    const row = await track(grabbed(), shown);
-    say(`${rows.length} frames, ${rate(since, rows.length)} a second${row.ok ? "" : "; no face"}`);
+  while (!run.over) {
+    const shown = await run.until(new Promise((done) => video.requestVideoFrameCallback(done)));
+    if (run.over) break;
+    const {videoWidth: width, videoHeight: height} = video;
+    const row = await track(grabbed(width, height, () => context.drawImage(video, 0, 0)), shown / 1000);
+    say(`${counted(rows.length)}, ${rate(since)}${row.ok ? "" : "; no face"}`);
   }
-  return `${rows.length} frames of the camera; ${withFace()}`;
+  video.srcObject = null;
+  if (gone) throw new Error(`The camera is gone, after ${counted(rows.length)}; ${withFace()}`);
+  return `${counted(rows.length)} of the camera; ${withFace()}`;
 };
 
-// Go to a time of the file; returns the time of the picture that is shown then.
-const seek = (time) => new Promise((done) => {
-  const callback = video.requestVideoFrameCallback((_, frame) => done(frame.mediaTime));
-  video.addEventListener("seeked", () => setTimeout(() => {
-    video.cancelVideoFrameCallback(callback);
-    done(null); // the picture that was shown before
-  }, SEEK_TIMEOUT), {once: true});
-  video.currentTime = time;
-});
-
-// The times of the first two pictures of the file.
-const firstTimes = async () => {
-  let first = await seek(PROBE / 2);
-  for (let probe = 1; probe < MOST_PROBES; probe++) {
-    const next = await seek(PROBE * (probe + 0.5));
-    first ??= next;
-    if (next !== null && next > first) return [first, next];
-  }
-  return [first ?? 0, (first ?? 0) + 1 / RARE];
+// The track of a file that has its pictures.
+const pictureTrack = async (input, name) => {
+  const track = await input.getPrimaryVideoTrack().catch(() => {
+    throw new Error(`${name} cannot be read by this browser; ${CONVERT}`);
+  });
+  if (!track) throw new Error(`${name} has no picture; choose a video`);
+  if (!await track.canDecode()) throw new Error(`${name} (${track.codec ?? "unknown codec"}) cannot be shown by this browser; ${CONVERT}`);
+  return track;
 };
 
 const fromFile = async (run, file) => {
-  video.src = URL.createObjectURL(file);
-  await new Promise((done, failed) => {
-    video.onloadeddata = done;
-    video.onerror = () => failed(new Error(`${file.name} cannot be read by this browser; convert it to WebM or MP4 (H.264)`));
-  });
-  say("Looking for the frame rate …");
-  const [first, second] = await firstTimes(), step = second - first, since = performance.now();
-  let last = -Infinity;
-  for (let time = first + step / 2; time < video.duration && run === running; time += step) {
-    const shown = (await seek(time)) ?? time - step / 2;
-    if (shown <= last || run !== running) continue;
-    last = shown;
-    await track(grabbed(), shown);
-    say(`${rows.length} frames, ${rate(since, rows.length)} a second`);
+  if (!self.VideoDecoder) throw new Error("Files need https, or localhost in the address of this page, and a browser with WebCodecs.");
+  say(`Opening ${file.name} …`);
+  const input = new Input({source: new BlobSource(file), formats: ALL_FORMATS}), since = performance.now();
+  let broken = "";
+  try {
+    const source = await pictureTrack(input, file.name);
+    let end = 0;
+    for await (const sample of new VideoSampleSink(source).samples(0)) {
+      const begun = sample.timestamp > -sample.duration / 2; // else most of it is before the beginning
+      if (begun && !run.over) await trackSample(sample);
+      end = sample.timestamp + sample.duration;
+      sample.close();
+      if (run.over) break;
+      say(`${counted(rows.length)}, ${rate(since)}`);
+      await new Promise((done) => setTimeout(done)); // the page is drawn, and buttons work
+    }
+    if (!run.over && end < await source.computeDuration() - GAP) broken = "; the file breaks off there";
+  } catch (error) {
+    if (!rows.length) throw error;
+    broken = `; it went no further: ${error.message}`;
+  } finally {
+    input.dispose();
   }
-  return `${rows.length} frames of ${file.name}, ${rate(since, rows.length)} a second; ${withFace()}`;
+  const text = `${counted(rows.length)} of ${file.name}, ${rate(since)}; ${withFace()}`;
+  if (broken) throw new Error(text + broken);
+  return text;
 };
+
+const trackSample = (sample) =>
+  track(grabbed(sample.displayWidth, sample.displayHeight, () => sample.draw(context, 0, 0)), sample.timestamp);
 
 const table = () => {
   const degrees = 180 / Math.PI, head = ["frame", "time", "ok", "yaw", "pitch", "roll", "scale", "tx", "ty", ...tracker.curves];
@@ -158,17 +186,17 @@ const saved = () => {
   link.href = URL.createObjectURL(new Blob([table()], {type: "text/csv"}));
   link.download = "curves.csv";
   link.click();
-  URL.revokeObjectURL(link.href);
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000); // the browser reads it after the click
 };
 
-one("camera").onclick = start(fromCamera);
+one("camera").onclick = () => start(fromCamera);
 one("file").onchange = (event) => {
   const [file] = event.target.files;
-  if (file) start(fromFile)(file);
+  if (file) start(fromFile, file);
   event.target.value = ""; // so that the same file can be chosen again
 };
 one("save").onclick = saved;
-one("stop").onclick = halt;
+one("stop").onclick = () => run.stop();
 
 const load = async () => {
   tracker = await Tracker.load();
