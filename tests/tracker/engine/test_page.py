@@ -348,6 +348,11 @@ def test_a_file_that_is_no_video_is_said_in_a_line(opened: object, tmp_path: Pat
     until(lambda: "notes.mp4 cannot be read by this browser" in status(opened), 20)
 
 
+def test_opened_as_a_file_it_says_what_it_needs(driver: object, page: Path) -> None:
+    driver.get((page / "index.html").as_uri())
+    assert "through a web server" in driver.find_element("id", "status").text
+
+
 def test_the_page_names_no_address_of_another_machine(page: Path) -> None:
     for name in (file.name for file in ASSETS.iterdir()):
         assert not re.search(r"\bhttps?://|\bsrc=.//", (page / name).read_text(encoding="utf-8")), name
