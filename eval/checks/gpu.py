@@ -45,10 +45,10 @@ CLIP = Path(__file__).parents[2] / "tests" / "data" / "smile.mp4"
 TIE = 1e-3  # pixels from an edge, or difference in depth, within which rounding may choose either triangle
 CODES, PIXELS = 0.02, 0.1
 """Tolerances: of a code (in standard deviations or ARKit's unit), and of a vertex in pixels."""
-SLOPES = 0.1
+SLOPES = 0.15
 """Of a slope against a finite difference: textures are bilinear between pixels, so that slopes jump."""
-STEPS = (2.5e-5, 5e-5, 1e-4, 2e-4)
-"""Of the finite differences, of which the median counts; over larger ones a texture has several slopes."""
+STEPS = (1e-4, 2e-4, 5e-4, 1e-3)
+"""Of the finite differences, of which the median counts: over smaller ones single precision and single texels tell."""
 TEXTURE_TERMS = ("cftc", "motc")
 _ALL_COUNT = 1e3  # of `AdaptConfig.occlusion`: no residual of colours is an outlier
 HEADS = 16  # drawn together, as adaptation does

@@ -127,7 +127,6 @@ def require(names: Iterable[str], decoder: Decoder, options: ExportOptions | Non
         UserError: as `known`; or a format needs what the decoder does not have, or what the options do not say.
     """
     names = known(names)
-    require_said(names, options)
     for name in names:
         missing = FORMATS[name].missing(decoder)
         if missing:
@@ -136,6 +135,7 @@ def require(names: Iterable[str], decoder: Decoder, options: ExportOptions | Non
                 f"format {name} needs {' and '.join(_WORDS[need] for need in missing)}, which the decoder of this "
                 f"track ({decoder.name}) does not have; these can be written: {others}"
             )
+    require_said(names, options)
 
 
 def require_said(names: Iterable[str], options: ExportOptions | None = None) -> None:
