@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import av
 import cv2
@@ -426,3 +428,23 @@ def _decode_meshopt(stream: bytes, count: int, size: int) -> np.ndarray:
 def decode_meshopt() -> Callable[[bytes, int, int], np.ndarray]:
     """`decode_meshopt(stream, count, size)`: the rows that a stream holds."""
     return _decode_meshopt
+
+
+@pytest.fixture(scope="session")
+def open_chromium(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
+    """`open_chromium("--flag")`: a driver of a headless Chromium with a profile of its own, which the caller quits."""
+    selenium = pytest.importorskip("selenium.webdriver", reason="no Selenium to drive a browser with")
+    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    chromedriver = shutil.which("chromedriver")
+    if not program or not chromedriver:
+        pytest.skip("no Chromium with its chromedriver to open the page in")
+
+    def open_one(*flags: str) -> Any:
+        options = selenium.ChromeOptions()
+        options.binary_location = program
+        for flag in (*flags, f"--user-data-dir={tmp_path_factory.mktemp('browser')}"):
+            options.add_argument(flag)
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+        return selenium.Chrome(options=options, service=selenium.ChromeService(chromedriver))
+
+    return open_one

@@ -10,19 +10,9 @@ FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-u
 
 
 @pytest.fixture
-def driver(tmp_path: Path) -> Iterator[object]:
+def driver(open_chromium: Callable) -> Iterator[object]:
     """A browser under Selenium."""
-    selenium = pytest.importorskip("selenium.webdriver", reason="no Selenium to drive a browser with")
-    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    chromedriver = shutil.which("chromedriver")
-    if not browser or not chromedriver:
-        pytest.skip("no Chromium with its chromedriver to open the page in")
-    options = selenium.ChromeOptions()
-    options.binary_location = browser
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path / 'browser'}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = selenium.Chrome(options=options, service=selenium.ChromeService(chromedriver))
+    driver = open_chromium(*FLAGS)
     yield driver
     driver.quit()
 

@@ -6,7 +6,6 @@ import base64
 import csv
 import io
 import re
-import shutil
 import sys
 import threading
 import time
@@ -100,21 +99,10 @@ def camera(smile: Path, path: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def driver(smile: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
+def driver(open_chromium: Callable, smile: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
     """A headless Chromium under Selenium."""
-    selenium = pytest.importorskip("selenium.webdriver", reason="no Selenium to drive a browser with")
-    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    chromedriver = shutil.which("chromedriver")
-    if not browser or not chromedriver:
-        pytest.skip("no Chromium with its chromedriver to open the page in")
-    options = selenium.ChromeOptions()
-    options.binary_location = browser
     film = camera(smile, tmp_path_factory.mktemp("camera") / "camera.y4m")
-    own = (f"--use-file-for-fake-video-capture={film}", f"--user-data-dir={tmp_path_factory.mktemp('browser')}")
-    for flag in (*FLAGS, *own):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = selenium.Chrome(options=options, service=selenium.ChromeService(chromedriver))
+    driver = open_chromium(*FLAGS, f"--use-file-for-fake-video-capture={film}")
     driver.set_script_timeout(60)
     yield driver
     driver.quit()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -102,19 +101,9 @@ class Browser:
 
 
 @pytest.fixture(scope="session")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+def chromium(open_chromium: Callable) -> Iterator[Browser]:
     """A browser for all tests."""
-    selenium = pytest.importorskip("selenium.webdriver", reason="no Selenium to drive a browser with")
-    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    chromedriver = shutil.which("chromedriver")
-    if not program or not chromedriver:
-        pytest.skip("no Chromium with its chromedriver to open the page in")
-    options = selenium.ChromeOptions()
-    options.binary_location = program
-    for flag in [*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('browser')}"]:
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = selenium.Chrome(options=options, service=selenium.ChromeService(chromedriver))
+    driver = open_chromium(*FLAGS)
     browser = Browser(driver)
     browser.size(1280, 720)
     yield browser
