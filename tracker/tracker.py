@@ -318,7 +318,8 @@ class Tracker:
             with self.watch("network"):
                 codes = self._regress(picture, found.points, transform)
             with self.watch("refine"):
-                self._held = self._place(codes, found.points, View.of(picture, transform), time, visible)
+                view = View.of(picture, transform, found.points)
+                self._held = self._place(codes, found.points, view, time, visible)
         elif self._refinement is not None:
             self._refinement.reset()
         values = self._held or self._nowhere()

@@ -232,7 +232,7 @@ class _Kept:
         self._transforms.append(transform)
         self._pixels.add(frame.image, points, float(inter_ocular(points)), self._config)
         picture = crops.warp(frame.image, transform)
-        self._grey.append(View.of(picture, transform).grey)
+        self._grey.append(View.of(picture, transform, points).grey)
         self._pending.append((picture, crops.apply(transform, points)))
         if len(self._pending) == BATCH:
             self._perceive()

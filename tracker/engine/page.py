@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import tarfile
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ from selftrack.tracker.engine.onnx_file import export_tracker, person_of, traced
 from selftrack.tracker.engine.step import TrackStep
 from selftrack.tracker.landmarks import attention_mesh, boxes
 from selftrack.tracker.model import Model
+from selftrack.tracker.refinement.mouth import EDGES_OF_LIPS, MouthConfig
 
 ASSETS = Path(__file__).parents[1] / "assets" / "page"
 PACKAGES = {
@@ -119,6 +121,7 @@ def _about(model: Model, step: TrackStep) -> dict[str, object]:
     about: dict[str, object] = {
         "curves": list(ARKIT_NAMES),
         "inputs": {name: list(value.shape) for name, value in step.start()._asdict().items()},
+        "mouth": EDGES_OF_LIPS | asdict(MouthConfig()),
         "edges": _edges(step.mean.numpy().T).tolist(),
     }
     return about | ({"person": person_of(model.fit.subject)} if model.fit is not None else {})

@@ -17,8 +17,18 @@ from selftrack.decoders.landmarks import POINTS
 from selftrack.tracker.engine.linear import BoundedSolver, constant, diagonal, inverse, spread, unit_matrix
 from selftrack.tracker.geometry.pose import rotation
 from selftrack.tracker.refinement import controls
+from selftrack.tracker.refinement.mouth import LOWER_LIP_MIDDLE, UPPER_LIP_MIDDLE
 from selftrack.tracker.refinement.observation import IRIS_CORNERS, LIDS
-from selftrack.tracker.refinement.refiner import BLINKS, CURVES, FREEDOM, LEAST_SECONDS, STEP, Refiner
+from selftrack.tracker.refinement.refiner import (
+    BLINKS,
+    CURVES,
+    FREEDOM,
+    JAW,
+    LEAST_SECONDS,
+    PARTING,
+    STEP,
+    Refiner,
+)
 
 N, POSE = controls.COUNT, 6
 _ROUNDS = ((6, 5), (5, 5))
@@ -49,6 +59,17 @@ class Last(NamedTuple):
     """() since then."""
     follows: Tensor
     """() 1 where there is a frame before, else 0."""
+
+
+class Mouth(NamedTuple):
+    """What is seen of the teeth, see `mouth.Teeth`; all 0 where nothing is."""
+
+    share: Tensor
+    """() of the opening's height that teeth fill."""
+    gap: Tensor
+    """() pixels of the image."""
+    opening: Tensor
+    """() pixels of the image."""
 
 
 class Normal(NamedTuple):
@@ -88,6 +109,8 @@ class RefineStep(nn.Module):
     upper: Tensor
     pace: Tensor
     blinks: Tensor
+    parting: Tensor
+    jaw: Tensor
     cost: Tensor
     anchor: Tensor
 
@@ -96,7 +119,7 @@ class RefineStep(nn.Module):
         c, points = refiner.config, len(refiner.mean)
         if c.steps != len(_ROUNDS):
             raise ValueError(f"expected a refiner of {len(_ROUNDS)} steps, got {c.steps}")
-        self.config, self.iod, self.points = c, refiner.iod, points
+        self.config, self.iod, self.points, self.drop = c, refiner.iod, points, refiner.drop
         irises, corners = np.zeros((2, points)), np.zeros((points, 2))
         for eye, (iris, ends) in enumerate(IRIS_CORNERS if len(refiner.irises) else ()):
             irises[eye, iris], corners[ends, eye] = 1, 0.5
@@ -118,12 +141,16 @@ class RefineStep(nn.Module):
             "upper": refiner.upper,
             "pace": np.concatenate([refiner.pace, c.head_pace]),
             "blinks": np.eye(N)[BLINKS],  # (2,47)
+            "parting": np.eye(N)[PARTING].sum(0),  # (47,) what parts the lips
+            "jaw": np.eye(N)[JAW],  # (2,47) with the lips, and behind them
             "cost": np.pad(c.act * CURVES, (0, N + POSE - len(CURVES))),
             "anchor": np.array(c.pose) ** -2.0,
         }.items():
             self.register_buffer(name, torch.from_numpy(np.ascontiguousarray(value)).float(), persistent=False)
 
-    def forward(self, points: Tensor, network: Guess, face: Tensor, lens: Tensor, last: Last) -> tuple[Guess, Tensor]:
+    def forward(
+        self, points: Tensor, network: Guess, face: Tensor, lens: Tensor, last: Last, mouth: Mouth
+    ) -> tuple[Guess, Tensor]:
         """Refine a frame.
 
         Args:
@@ -132,12 +159,13 @@ class RefineStep(nn.Module):
             face: (3,L) the person's points at rest, metres.
             lens: () inverse distance of the camera, 1/metres.
             last: what is known from the frame before.
+            mouth: what is seen of the teeth.
 
         Returns:
             The frame, and the covariance (47,47) of its controls: of a normal distribution about them, by the last
             step's least squares, without the bounds.
         """
-        (prior, mean), anchor = self._prior(network, points, last), self.anchor_of(network)
+        (prior, mean), anchor = self._prior(network, points, last, mouth), self.anchor_of(network)
         now = Guess(torch.where(last.follows > 0, last.frame.controls, network.controls), network.pose)
         for rounds in _ROUNDS:
             matrix, right = self.equations(points, now, face, lens)
@@ -201,14 +229,38 @@ class RefineStep(nn.Module):
         alone = ((full - openings) / (full - least)).clamp(0, 1)
         return ((full - openings + self.config.beside * alone.flip(0)) / (full - least)).clamp(0, 1)
 
-    def _prior(self, network: Guess, points: Tensor, last: Last) -> tuple[Tensor, Tensor]:
+    def _touching_lips(self, points: Tensor, scale: Tensor) -> Tensor:
+        """How surely the lips touch, () in 0..1; see `Refiner.touching_lips`."""
+        if self.points < POINTS:
+            return constant(np.zeros(()), points)
+        least, full = self.config.touching
+        across = points[308] - points[78]
+        gap = (points[LOWER_LIP_MIDDLE] - points[UPPER_LIP_MIDDLE]).mean(0)
+        gap = (across[0] * gap[1] - across[1] * gap[0]) / across.square().sum().sqrt().clamp(min=1e-6)
+        return ((full - gap / (self.iod * scale)) / (full - least)).clamp(0, 1)
+
+    def _bitten(self, mouth: Mouth, scale: Tensor) -> tuple[Tensor, Tensor]:
+        """How far the jaw is open beyond the teeth's bite (), and how surely they show it, () in 0..1; see
+        `Refiner.bitten`."""
+        (none, full), (shut, wide), (blurred, sharp) = self.config.teeth, self.config.bite, self.config.legible
+        gap = mouth.gap / (self.iod * scale)
+        seen = ((mouth.share - none) / (full - none)).clamp(0, 1) * ((wide - gap) / (wide - shut)).clamp(0, 1)
+        legible = ((mouth.opening - blurred) / (sharp - blurred)).clamp(0, 1)
+        return gap * self.iod / self.drop, seen * legible
+
+    def _prior(self, network: Guess, points: Tensor, last: Last, mouth: Mouth) -> tuple[Tensor, Tensor]:
         """Precision (53,53) and mean (47,) of the controls, see `Refiner`."""
+        scale, c = network.pose[0].exp(), self.config
         shut = self._shut_eyes(points) @ self.blinks
-        mean = network.controls + shut * (1 - network.controls)
+        touching = self._touching_lips(points, scale) * self.parting
+        open_by, shown = self._bitten(mouth, scale)
         hidden = (1 - self.visible_gaze(points)) * last.follows
         held = hidden * constant(np.arange(N) >= controls.SIDE, points)
+        mean = network.controls + shut * (1 - network.controls)
+        mean = mean * (1 - touching)
+        mean = mean + shown * ((c.clenched + open_by) * self.jaw[0] - self.jaw.sum(0) * mean)
         mean = mean + held * (beside(controls.SIDE, last.gaze, 0) - mean)
-        more = shut / self.config.blink**2 + held / self.config.held**2
+        more = shut / c.blink**2 + touching / c.together**2 + shown * self.jaw.sum(0) / c.jaw**2 + held / c.held**2
         return self.precision + spread(beside(0, more, POSE)), mean
 
     def _inertia(self, now: Guess, last: Last) -> tuple[Tensor, Tensor]:

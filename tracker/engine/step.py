@@ -1,7 +1,7 @@
 """One frame of the tracker from the detected points on: the network, who is seen, and the refinement; in torch, with
 explicit memory, as it goes into an ONNX file.
 
-It is `Tracker` on the same points and crops, where the skin's pixels are not followed and nothing is hidden.
+It is `Tracker` on the same points, crops and teeth, where the skin's pixels are not followed and nothing is hidden.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from selftrack.decoders.arkit import ARKIT_NAMES
 from selftrack.errors import UserError
 from selftrack.tracker.engine.person import PersonState, PersonStep, pooled
-from selftrack.tracker.engine.refine import POSE, Guess, Last, N, RefineStep, to_controls
+from selftrack.tracker.engine.refine import POSE, Guess, Last, Mouth, N, RefineStep, to_controls
 from selftrack.tracker.geometry.pose import through
 from selftrack.tracker.model import Model
 from selftrack.tracker.refinement import controls
@@ -34,6 +34,9 @@ class StepInputs(NamedTuple):
     """(1,L,2) the detector's points, crop pixels."""
     crop: Tensor
     """(1,2,3) image -> crop, scale and turn only."""
+    teeth: Tensor
+    """(1,3) what is seen of them in the crop: share of the opening's height, gap and opening in its pixels, see
+    `mouth.see_teeth`; 0 where nobody looked."""
     seconds: Tensor
     """(1,1) since the frame before; 0 where there is none."""
     known: Tensor
@@ -112,6 +115,7 @@ class TrackStep(nn.Module):
     def start(self) -> StepInputs:
         """Inputs of a first frame, all 0 but the points and the crop, which is the image itself."""
         sizes = {
+            "teeth": len(Mouth._fields),
             "known": 1,
             "seconds": 1,
             "subject": self.subject,
@@ -128,6 +132,7 @@ class TrackStep(nn.Module):
         self,
         points: Tensor,
         crop: Tensor,
+        teeth: Tensor,
         seconds: Tensor,
         known: Tensor,
         subject: Tensor,
@@ -149,7 +154,9 @@ class TrackStep(nn.Module):
         before = frame_state[0].split([N, POSE, 3])
         last = Last(Guess(*before[:2]), before[2], seconds[0, 0], (seconds[0, 0] > 0).to(points))
         lens = inverse_distance[0, 0]
-        found, covariance = self.refine(at, network, face, lens, last)
+        larger = to_image[0, :, 0].square().sum().sqrt()
+        mouth = Mouth(teeth[0, 0], *(teeth[0, 1:] * larger).unbind())
+        found, covariance = self.refine(at, network, face, lens, last, mouth)
         state = self.person.add(state, at, network, found, face, own, lens, seconds[0])
         hidden = (last.follows > 0) & (self.refine.visible_gaze(at) < 1)
         gaze = torch.where(hidden, last.gaze, found.controls[controls.GAZE])

@@ -19,6 +19,7 @@ from selftrack.decoders.landmarks import (
     POINTS,
 )
 from selftrack.tracker.geometry import crop as crops
+from selftrack.tracker.refinement.mouth import Teeth, see_teeth
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,19 @@ class View(NamedTuple):
     """(256,256) uint8."""
     transform: np.ndarray
     """(2,3) image -> crop."""
+    teeth: Teeth = Teeth()
+    """What is seen between the lips, in pixels of the crop."""
 
     @classmethod
-    def of(cls, picture: np.ndarray, transform: np.ndarray) -> View:
-        """Of a crop (256,256,3) uint8 RGB."""
-        return cls(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.asarray(transform, float))
+    def of(cls, picture: np.ndarray, transform: np.ndarray, points: np.ndarray) -> View:
+        """Of a crop (256,256,3) uint8 RGB, with points (L,2) detected in it, image pixels."""
+        teeth = see_teeth(picture, crops.apply(transform, points))
+        return cls(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.asarray(transform, float), teeth)
+
+    def teeth_in_image(self) -> Teeth:
+        """What is seen between the lips, in pixels of the image; no more is made out than in the crop."""
+        scale = float(np.sqrt(abs(np.linalg.det(self.transform[:, :2]))))
+        return self.teeth.scaled(1 / scale)
 
 
 class Followed(NamedTuple):

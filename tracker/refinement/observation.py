@@ -26,10 +26,12 @@ from selftrack.decoders.landmarks import (
     OUTER_EYE_CORNERS,
     POINTS,
     RIGHT_IRIS,
+    layout,
 )
 from selftrack.tracker.refinement import controls
 from selftrack.tracker.refinement.flow import Followed
 from selftrack.tracker.refinement.motion import load_motion
+from selftrack.tracker.refinement.mouth import Teeth, lip_gap
 from selftrack.tracker.refinement.rotation import rotation, rotation_slopes
 
 POSE = 6
@@ -70,6 +72,15 @@ class ObservationConfig:
     """Height of an eye over its width at which its iris counts nothing, and fully."""
     shut: tuple[float, float] = (0.10, 0.16)
     """The same at which its lids are surely shut, and surely not: detectors leave a slit between lids that touch."""
+    touching: tuple[float, float] = (0.012, 0.03)
+    """Height between the lips' inner edges at which they surely touch, and surely not, in inter-ocular distances."""
+    teeth: tuple[float, float] = (0.3, 0.45)
+    """Share of the opening between the lips that teeth fill at which they tell nothing of the jaw, and all they can."""
+    bite: tuple[float, float] = (0.02, 0.05)
+    """Gap of the teeth at which they surely show how far the jaw is open, and not at all, in inter-ocular distances: in
+    a wide gap the lower teeth may be hidden."""
+    legible: tuple[float, float] = (3.0, 6.0)
+    """Height of the opening in pixels at which teeth can be told from what is beside them not at all, and surely."""
     beside: float = 0.03
     """By how much more an eye may be open beside one that is surely shut: lids mostly shut together, and the detector
     errs at each eye on its own."""
@@ -126,6 +137,7 @@ class FacePoints:
         self.personal = self._beside_corners(np.concatenate([self.people, self.acts[:, RESTING]], 1))
         self.looks = self._beside_corners(np.ascontiguousarray(self.acts[:, controls.EYES]))
         self.own = self._beside_corners(self._moves())
+        self.drop = float(self.own[1, controls.PARTED, layout(points).chin])
 
     def through(self, inverse_distance: float) -> Self:
         """Return the same points through a camera, 1/metres."""
@@ -175,6 +187,23 @@ class FacePoints:
         openings = _openings(points)
         alone = ((full - openings) / (full - least)).clip(0, 1)
         return ((full - openings + self.config.beside * alone[::-1]) / (full - least)).clip(0, 1)
+
+    def touching_lips(self, points: np.ndarray, scale: float) -> float:
+        """Tell from points (L,2), of a face of so many pixels per metre, how surely the lips touch, 0..1; 0 for a
+        detector that finds few points of them."""
+        if len(points) < POINTS:
+            return 0.0
+        least, full = self.config.touching
+        return float(np.clip((full - lip_gap(points) / (self.iod * scale)) / (full - least), 0, 1))
+
+    def bitten(self, teeth: Teeth, scale: float) -> tuple[float, float]:
+        """Tell from teeth of a face of so many pixels per metre how far the jaw is open beyond their bite, in units of
+        its control, and how surely they show it, 0..1."""
+        (none, all_), (shut, wide), (blurred, sharp) = self.config.teeth, self.config.bite, self.config.legible
+        gap = teeth.gap / (self.iod * scale)
+        seen = ((teeth.share - none) / (all_ - none), (wide - gap) / (wide - shut))
+        legible = (teeth.opening - blurred) / (sharp - blurred)
+        return gap * self.iod / self.drop, float(np.clip([*seen, legible], 0, 1).prod())
 
     def evidence(
         self, points: np.ndarray, now: Refined, face: np.ndarray, seen: float = 1.0, followed: Followed | None = None

@@ -30,6 +30,7 @@ from selftrack.tracker.refinement import controls
 from selftrack.tracker.refinement.bounded import solve_bounded
 from selftrack.tracker.refinement.flow import Followed
 from selftrack.tracker.refinement.motion import load_motion
+from selftrack.tracker.refinement.mouth import Teeth
 from selftrack.tracker.refinement.observation import (
     POSE,
     Evidence,
@@ -43,6 +44,13 @@ _N = controls.COUNT
 _UNBOUNDED = 1e9
 BLINKS = np.array([controls.NAMES.index("eyeBlinkRight"), controls.NAMES.index("eyeBlinkLeft")])
 _GAZE = np.arange(controls.COUNT)[controls.GAZE]
+JAW = np.array([controls.PARTED, controls.BEHIND])
+"""With the lips, and behind them."""
+PARTING = np.array(
+    [controls.PARTED]
+    + [controls.NAMES.index(f"mouth{act}{side}") for act in ("UpperUp", "LowerDown") for side in ("Left", "Right")]
+)
+"""What parts the lips."""
 CURVES = controls.TURNS[: controls.SIDE].sum(1)
 """How many curves a unit of each control that is not of the gaze moves by one."""
 
@@ -72,6 +80,12 @@ class RefineConfig(ObservationConfig):
     """Standard deviation of eyeBlink around 1 where the lids are surely shut."""
     held: float = 0.03
     """Standard deviation of the gaze around the last one seen, while the lids hide it."""
+    together: float = 0.015
+    """Standard deviation of what parts the lips around 0 where they surely touch."""
+    jaw: float = 0.015
+    """Standard deviation of the jaw where teeth show how far it is open."""
+    clenched: float = 0.08
+    """How far it is open, in its own units, where shut teeth are seen: edges that meet are not yet a bite."""
 
 
 ADAPTED = RefineConfig(error=0.01, prior=2.0, pose=(0.02, 0.05, 0.05, 0.03, 0.03, 0.03), act=4.0)
@@ -142,6 +156,7 @@ class Refiner(FacePoints):
         face: np.ndarray,
         before: Before | None = None,
         followed: Followed | None = None,
+        teeth: Teeth | None = None,
     ) -> Refined:
         """Refine a frame.
 
@@ -151,9 +166,10 @@ class Refiner(FacePoints):
             face: (L,3) the person's points at rest, see `face`.
             before: what is known from the frames before.
             followed: where the skin is that the points lay on in the frame before.
+            teeth: what is seen of them, pixels.
         """
-        seen, shut = self.visible_gaze(points), self.shut_eyes(points)
-        precision, mean = self._prior(network.controls, seen, shut, before)
+        seen = self.visible_gaze(points)
+        precision, mean = self._prior(points, network, seen, before, teeth or Teeth())
         now = network if before is None else Refined(before.frame.controls, network.pose)
         for _ in range(self.config.steps):
             normal, right = self._normal(self.evidence(points, now, face, seen, followed), now)
@@ -218,19 +234,22 @@ class Refiner(FacePoints):
         return normal_equations(self.jacobian(evidence, now), evidence)
 
     def _prior(
-        self, mean: np.ndarray, seen: float, shut: np.ndarray, before: Before | None
+        self, points: np.ndarray, network: Refined, seen: float, before: Before | None, teeth: Teeth
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Precision (47,47) and mean (47,) of the controls: shut lids are a blink, and a gaze that cannot be seen is
-        held."""
-        mean, precision = mean.copy(), self.precision.copy()
+        """Precision (47,47) and mean (47,) of the controls: shut lids are a blink, nothing parts lips that touch, teeth
+        show the jaw, and a gaze that cannot be seen is held."""
+        mean, precision, scale = network.controls.copy(), self.precision.copy(), float(np.exp(network.pose[0]))
 
-        def hold(rows: np.ndarray, value: np.ndarray, surely: np.ndarray, deviation: float) -> None:
+        def hold(rows: np.ndarray, value: np.ndarray | float, surely: np.ndarray | float, deviation: float) -> None:
             mean[rows] += surely * (value - mean[rows])
             precision[rows, rows] += surely / deviation**2
 
-        hold(BLINKS, np.ones(2), shut, self.config.blink)
+        hold(BLINKS, 1.0, self.shut_eyes(points), self.config.blink)
+        hold(PARTING, 0.0, self.touching_lips(points, scale), self.config.together)
+        open_by, shown = self.bitten(teeth, scale)
+        hold(JAW, np.array([self.config.clenched + open_by, 0.0]), shown, self.config.jaw)
         if before is not None:
-            hold(_GAZE, before.gaze, np.full(3, 1 - seen), self.config.held)
+            hold(_GAZE, before.gaze, 1 - seen, self.config.held)
         return precision, mean
 
     def _add_anchor(self, normal: np.ndarray, right: np.ndarray, now: Refined, network: Refined) -> None:

@@ -76,7 +76,8 @@ class Refinement:
         before = self._before
         if before is not None:
             before = before._replace(seconds=time - self._time)
-        found = self._refiner(points, network, self._face, before, self._follow(points, view, time))
+        followed, teeth = self._follow(points, view, time), None if view is None else view.teeth_in_image()
+        found = self._refiner(points, network, self._face, before, followed, teeth)
         gaze = found.controls[controls.GAZE]
         if before is not None and self._refiner.visible_gaze(points) < 1:
             gaze = before.gaze

@@ -69,12 +69,12 @@ def start(model: Model) -> dict[str, np.ndarray]:
     return {name: value.numpy() for name, value in TrackStep(model).start()._asdict().items()}
 
 
-def looped(run: Run, inputs: dict[str, Any], frames: Sequence[FrameResult]) -> dict[str, np.ndarray]:
+def looped(run: Run, inputs: dict[str, Any], frames: Sequence[FrameResult], teeth: np.ndarray) -> dict[str, np.ndarray]:
     """The outputs of all frames, (T,...) by name, the memory handed on from each to the next."""
     found, last = [], None
     for frame in frames:
         inputs["points"] = apply(frame.crop.astype(float), frame.landmarks.astype(float)).astype(np.float32)[None]
-        inputs["crop"] = frame.crop[None]
+        inputs["crop"], inputs["teeth"] = frame.crop[None], teeth[frame.index][None]
         inputs["seconds"] = np.array([[0 if last is None else frame.time - last]], np.float32)
         found.append(run(inputs))
         last = frame.time
@@ -87,9 +87,11 @@ def curves_of(frames: Sequence[FrameResult]) -> np.ndarray:
     return np.array([[frame.curves[name] for name in ARKIT_NAMES] for frame in frames])
 
 
-def test_curves_and_pose_are_the_tracker_s(model: Model, single: Path, frames: list[FrameResult]) -> None:
+def test_curves_and_pose_are_the_tracker_s(
+    model: Model, single: Path, frames: list[FrameResult], teeth: np.ndarray
+) -> None:
     """Who is seen is found on the way, as the tracker does."""
-    found = looped(session(single), start(model), frames)
+    found = looped(session(single), start(model), frames, teeth)
     np.testing.assert_allclose(found["curves"], curves_of(frames), atol=1e-4)
     np.testing.assert_allclose(found["pose"][:, :4], [frame.H[:4] for frame in frames], atol=1e-4)
     np.testing.assert_allclose(found["pose"][:, 4:], [frame.H[4:] for frame in frames], atol=0.01)
@@ -100,45 +102,47 @@ def test_curves_and_pose_are_the_tracker_s(model: Model, single: Path, frames: l
     assert found["curves"].std(0).max() > 0.2, "the clip shows a smile"
 
 
-def test_it_is_torch_s_to_a_ten_thousandth(model: Model, single: Path, frames: list[FrameResult]) -> None:
-    found, expected = (looped(run, start(model), frames) for run in (session(single), in_torch(model)))
+def test_it_is_torch_s_to_a_ten_thousandth(
+    model: Model, single: Path, frames: list[FrameResult], teeth: np.ndarray
+) -> None:
+    found, expected = (looped(run, start(model), frames, teeth) for run in (session(single), in_torch(model)))
     for name in StepOutputs._fields[:4]:
         np.testing.assert_allclose(found[name], expected[name], atol=1e-4, rtol=1e-5, err_msg=name)
 
 
 @pytest.mark.parametrize("precision, most", [("fp16", 1e-4), ("int8", 0.05)])
 def test_a_smaller_file_stays_near(
-    model: Model, files: dict[str, Path], frames: list[FrameResult], precision: str, most: float
+    model: Model, files: dict[str, Path], frames: list[FrameResult], teeth: np.ndarray, precision: str, most: float
 ) -> None:
-    off = np.abs(looped(session(files[precision]), start(model), frames)["curves"] - curves_of(frames))
+    off = np.abs(looped(session(files[precision]), start(model), frames, teeth)["curves"] - curves_of(frames))
     assert off.max() < most and off.mean() < most / 10
     size, whole = (files[name].stat().st_size for name in (precision, "fp32"))
     assert size < 0.6 * whole
 
 
-def test_a_known_person_is_kept(model: Model, single: Path, frames: list[FrameResult]) -> None:
+def test_a_known_person_is_kept(model: Model, single: Path, frames: list[FrameResult], teeth: np.ndarray) -> None:
     """What was found over the clip, given from the first frame on, is what all frames are tracked with; on top of a
     rest, curves are less by it."""
     run = session(single)
-    first = looped(run, start(model), frames)
+    first = looped(run, start(model), frames, teeth)
     person = {name: first[f"{name}_found"][-1:] for name in ("subject", "identity")}
     known = start(model) | person | {"known": np.ones((1, 1), np.float32)}
-    again = looped(run, dict(known), frames)
+    again = looped(run, dict(known), frames, teeth)
     for name, value in person.items():
         np.testing.assert_array_equal(again[f"{name}_found"], np.repeat(value, len(frames), 0))
     np.testing.assert_allclose(again["curves"][-1], first["curves"][-1], atol=0.02)
     smile = ARKIT_NAMES.index("mouthSmileLeft")
     rest = np.zeros((1, 52), np.float32)
     rest[0, smile] = 0.3
-    above = looped(run, known | {"rest": rest}, frames)["curves"][:, smile]
+    above = looped(run, known | {"rest": rest}, frames, teeth)["curves"][:, smile]
     most = again["curves"][:, smile].argmax()
     assert 0.1 < again["curves"][most, smile] - above[most] < 0.4
 
 
-def test_a_lost_face_is_not_followed(model: Model, single: Path, frames: list[FrameResult]) -> None:
+def test_a_lost_face_is_not_followed(model: Model, single: Path, frames: list[FrameResult], teeth: np.ndarray) -> None:
     """Without seconds, what the frame before was does not count."""
     run, inputs = session(single), start(model)
-    looped(run, inputs, frames[:1])
+    looped(run, inputs, frames[:1], teeth)
     inputs["seconds"] = np.zeros((1, 1), np.float32)
     expected = run(inputs)
     inputs["frame_state"] = np.full_like(inputs["frame_state"], 0.7)
@@ -147,7 +151,7 @@ def test_a_lost_face_is_not_followed(model: Model, single: Path, frames: list[Fr
 
 
 def test_an_adapted_model_brings_its_person(
-    model: Model, points_alone: Callable[[Model], Tracker], smile: Path, tmp_path: Path
+    model: Model, points_alone: Callable[[Model], Tracker], smile: Path, teeth: np.ndarray, tmp_path: Path
 ) -> None:
     """The file of an adaptation names the person, and with that it is the adapted tracker, which believes its network
     more."""
@@ -162,7 +166,7 @@ def test_an_adapted_model_brings_its_person(
     file = export_tracker(adapted, tmp_path / "adapted.onnx")
     about = {prop.key: prop.value for prop in onnx.load(file).metadata_props}
     person = {name: np.array([value], np.float32) for name, value in json.loads(about["person"]).items()}
-    found = looped(session(file), start(adapted) | person | {"known": np.ones((1, 1), np.float32)}, frames)
+    found = looped(session(file), start(adapted) | person | {"known": np.ones((1, 1), np.float32)}, frames, teeth)
     np.testing.assert_allclose(found["curves"], curves_of(frames), atol=1e-4)
 
 

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from selftrack.decoders.head.model import load_head
-from selftrack.tracker.engine.refine import Guess, Last, RefineStep, to_controls
+from selftrack.tracker.engine.refine import Guess, Last, Mouth, RefineStep, to_controls
 from selftrack.tracker.refinement import controls
 from selftrack.tracker.refinement.motion import load_motion
+from selftrack.tracker.refinement.mouth import LOWER_LIP_MIDDLE, UPPER_LIP_MIDDLE, Teeth
 from selftrack.tracker.refinement.refiner import Before, Refined, Refiner
 
 REFINER = Refiner(load_head())
@@ -23,7 +24,14 @@ def acting(seed: int) -> tuple[np.random.Generator, np.ndarray]:
     return rng, controls.within(np.where(rng.uniform(size=controls.COUNT) < 0.4, rng.uniform(-1, 1, controls.COUNT), 0))
 
 
-def in_torch(refiner: Refiner, points: np.ndarray, network: Refined, face: np.ndarray, before: Before | None) -> tuple:
+def in_torch(
+    refiner: Refiner,
+    points: np.ndarray,
+    network: Refined,
+    face: np.ndarray,
+    before: Before | None,
+    teeth: Teeth | None = None,
+) -> tuple:
     """The twin's answer to the same question: the frame, and the covariance of its controls."""
 
     def guess(frame: Refined) -> Guess:
@@ -34,7 +42,8 @@ def in_torch(refiner: Refiner, points: np.ndarray, network: Refined, face: np.nd
     last = Last(guess(known.frame), torch.from_numpy(known.gaze), seconds, follows)
     lens = torch.tensor(refiner.inverse_distance, dtype=torch.float64)
     step = RefineStep(refiner).double()
-    found, covariance = step(torch.from_numpy(points), guess(network), torch.from_numpy(face.T), lens, last)
+    mouth = Mouth(*torch.tensor(teeth or Teeth(), dtype=torch.float64))
+    found, covariance = step(torch.from_numpy(points), guess(network), torch.from_numpy(face.T), lens, last, mouth)
     return Refined(found.controls.numpy(), found.pose.numpy()), covariance
 
 
@@ -43,20 +52,22 @@ def in_torch(refiner: Refiner, points: np.ndarray, network: Refined, face: np.nd
 @pytest.mark.parametrize("seconds", [None, 1 / 30, 0.5])
 @pytest.mark.parametrize("seed", range(3))
 def test_as_in_numpy(refiner: Refiner, lens: float, seconds: float | None, seed: int) -> None:
-    """Also with shut lids, whose gaze is held, and controls that exclude each other."""
+    """Also with shut lids, whose gaze is held, lips that touch, teeth, and controls that exclude each other."""
     rng, acts = acting(seed)
     refiner = refiner.through(lens)
     face = refiner.face(rng.normal(size=len(refiner.people[0])))
     points = refiner.place(Refined(acts, POSE), face) + rng.normal(size=(478, 2))
     if seed == 2:
         points[[159, 386]] = points[[145, 374]] + (0, 0.5)
+        points[UPPER_LIP_MIDDLE] = points[LOWER_LIP_MIDDLE] - (0, 2.5)
+    teeth = Teeth(0.4, 3.0, 9.0) if seed == 1 else None
     network = Refined(controls.within(acts + rng.normal(size=len(acts)) * 0.2), POSE + rng.normal(size=6) * 0.02)
     before = None
     if seconds is not None:
         earlier = Refined(controls.within(acts + rng.normal(size=len(acts)) * 0.1), POSE + rng.normal(size=6) * 0.02)
         before = Before(earlier, seconds, rng.uniform(-0.3, 0.3, 3))
-    expected = refiner(points, network, face, before)
-    found, _ = in_torch(refiner, points, network, face, before)
+    expected = refiner(points, network, face, before, teeth=teeth)
+    found, _ = in_torch(refiner, points, network, face, before, teeth)
     np.testing.assert_allclose(found.controls, expected.controls, atol=1e-5)
     np.testing.assert_allclose(found.pose, expected.pose, atol=1e-4)
 

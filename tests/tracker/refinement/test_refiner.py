@@ -14,6 +14,7 @@ from selftrack.decoders.landmarks import EYE_CORNERS, IRISES
 from selftrack.tracker.geometry.pose import project
 from selftrack.tracker.refinement import controls
 from selftrack.tracker.refinement.flow import View
+from selftrack.tracker.refinement.mouth import LOWER_LIP_MIDDLE, UPPER_LIP_MIDDLE, Teeth
 from selftrack.tracker.refinement.observation import Refined
 from selftrack.tracker.refinement.refiner import Before, RefineConfig, Refiner
 from selftrack.tracker.refinement.sequence import Refinement
@@ -85,6 +86,42 @@ def test_shut_lips_of_thin_faces_are_no_act(head: Head, refiner: Refiner) -> Non
     pressed[ARKIT_NAMES.index("mouthClose")] = 0.15
     found = refiner(points_of(head, pressed, POSE), Refined(controls_of(), POSE), refiner.mean).curves
     assert found[ARKIT_NAMES.index("mouthClose")] < 0.06 and found[ARKIT_NAMES.index("jawOpen")] < 0.06
+
+
+def test_nothing_parts_lips_that_touch(head: Head, refiner: Refiner) -> None:
+    """Whatever the network says; and the jaw may be open behind them."""
+    shut = controls_of(jawBehindLips=0.3, mouthSmileLeft=0.5, mouthSmileRight=0.5)
+    points = points_of(head, controls.to_curves(shut), POSE)
+    points[UPPER_LIP_MIDDLE] = points[LOWER_LIP_MIDDLE]
+    acts = ("jawWithLips", "mouthUpperUpLeft", "mouthUpperUpRight", "mouthLowerDownLeft", "mouthLowerDownRight")
+    said = Refined(shut + controls_of(**dict.fromkeys(acts, 0.3)), POSE)
+    found = refiner(points, said, refiner.mean).controls
+    assert max(found[controls.NAMES.index(act)] for act in acts) < 0.03
+    assert found[controls.BEHIND] > 0.15
+
+
+def test_teeth_tell_how_far_the_jaw_is_open(head: Head, refiner: Refiner) -> None:
+    """A grin whose lips the jaw has parted, by its points: where shut teeth fill the opening the lips have parted
+    themselves; a gap of the teeth is the jaw's; what is hardly legible says nothing."""
+    grin = controls_of(
+        jawWithLips=0.35,
+        mouthSmileLeft=0.8,
+        mouthSmileRight=0.8,
+        mouthUpperUpLeft=0.3,
+        mouthUpperUpRight=0.3,
+        mouthLowerDownLeft=0.3,
+        mouthLowerDownRight=0.3,
+    )
+    points, said = points_of(head, controls.to_curves(grin), POSE), Refined(grin, POSE)
+
+    def jaw(teeth: Teeth | None) -> float:
+        return refiner(points, said, refiner.mean, teeth=teeth).controls[controls.PARTED]
+
+    iod = refiner.iod * np.exp(POSE[0])
+    shut, ajar = jaw(Teeth(0.8, 0.0, 20.0)), jaw(Teeth(0.7, 0.03 * iod, 20.0))
+    wide, blurred = jaw(Teeth(0.5, 0.08 * iod, 20.0)), jaw(Teeth(0.8, 0.0, 2.0))
+    assert shut < 0.2 and shut + 0.03 < ajar < wide
+    assert wide == blurred == jaw(Teeth(0.1, 0.0, 20.0)) == jaw(None) > 0.3
 
 
 def test_a_jaw_that_drops_behind_shut_lips_is_seen(head: Head) -> None:

@@ -192,7 +192,8 @@ export const warp = (picture, transform, size) => {
   return out;
 };
 
-const sample = ({data, width, height}, x, y, out, place) => {
+// Add to `out`, from `place` on, a picture's colour between pixels, in whole numbers.
+export const sample = ({data, width, height}, x, y, out, place) => {
   const left = Math.floor(x), top = Math.floor(y), right = x - left, down = y - top;
   for (let corner = 0; corner < 4; corner++) {
     const column = left + (corner & 1), row = top + (corner >> 1);

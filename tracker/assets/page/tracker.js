@@ -1,8 +1,9 @@
 // The tracker: a picture and its time in, curves and head pose out. All networks run in this page.
 
 import * as ort from "./ort.wasm.min.mjs";
-import {apply, CropStabiliser} from "./geometry.js";
+import {apply, CropStabiliser, warp} from "./geometry.js";
 import {BOX_SIDE, FaceFollower, SIDE} from "./face.js";
+import {seeTeeth} from "./mouth.js";
 
 const CROP = 256;
 
@@ -50,9 +51,10 @@ export class Tracker {
       this.last = null;
       return null;
     }
-    const crop = this.crop.next(face.points, time), {inputs} = this;
-    inputs.points.data.set(apply(crop, face.points));
+    const crop = this.crop.next(face.points, time), points = apply(crop, face.points), {inputs} = this;
+    inputs.points.data.set(points);
     inputs.crop.data.set(crop);
+    inputs.teeth.data.set(seeTeeth(warp(picture, crop, CROP), CROP, points, this.about.mouth));
     inputs.seconds.data[0] = this.last === null ? 0 : time - this.last;
     const found = await run(this.step, inputs);
     inputs.frame_state.data.set(found.next_frame_state);
