@@ -40,6 +40,11 @@ REST = 40.0
 """How many times more the curves of a face that is surely at rest are held at 0."""
 ACTIVE = 2.0
 """Sum of the curves, but the eyes', of a face that is hardly at rest."""
+WIDE, PARTED = 0.03, 0.1
+"""Inter-ocular distances by which eyes are wider open than usual, and lips parted, where that counts as much as a curve
+of 1."""
+DOUBTFUL = 0.05
+"""Where no frame shows a face at rest more surely, none does."""
 VARIED = 0.5
 """By how much this sum changes in a clip that shows more than one expression."""
 
@@ -161,7 +166,12 @@ def fit_person(
     """
     person = known or Person(network.astype(float), np.zeros(len(RESTING)), refiner.inverse_distance)
     finds = Person._fields if known is None else ("inverse_distance",)
-    rest = at_rest(np.array([shot.network.controls for shot in shots])) if neutral is None else neutral.astype(float)
+    if neutral is None:
+        said = np.array([shot.network.controls for shot in shots])
+        eyes, lips = np.array([refiner.openings(shot.points, np.exp(shot.network.pose[0])) for shot in shots]).T
+        rest = at_rest(said, eyes, lips)
+    else:
+        rest = neutral.astype(float)
     for _ in range(ROUNDS if shots else 0):
         fit = PersonFit(refiner, person, finds)
         for row, (shot, frame) in enumerate(zip(shots, _fitted(refiner, shots, person), strict=True)):
@@ -190,14 +200,24 @@ def _left_at_rest(found: np.ndarray, rest: np.ndarray, surely: bool) -> np.ndarr
     return controls.to_curves(sure * mean) * RESTING
 
 
-def at_rest(said: np.ndarray) -> np.ndarray:
-    """Tell how surely each of N frames shows a face at rest (N,), 0..1, by what the network says of their controls
-    (N,47): the least active tenth of a clip do, if they are not very active, and the others are more so."""
+def at_rest(said: np.ndarray, eyes: np.ndarray, lips: np.ndarray) -> np.ndarray:
+    """Tell how surely each of N frames shows a face at rest (N,), 0..1: the least active of a clip do, if they are not
+    very active, and others are more so.
+
+    Args:
+        said: (N,47) what the network says of their controls.
+        eyes: (N,) heights of the eyes in inter-ocular distances; eyes that are wider open than in a quarter of the
+            frames act.
+        lips: (N,) gaps of the lips, the same; lips that are parted by more than in the least of the frames act.
+    """
     if not len(said):
         return np.zeros(0)
-    activity = said @ _ACTS
+    wide = (eyes - np.quantile(eyes, 0.25)).clip(0) / WIDE
+    parted = (lips - np.quantile(lips, 0.05)).clip(0) / PARTED
+    activity = said @ _ACTS + wide + parted
     least, varied = _extent(activity)
-    return varied * np.exp(-(((activity - least).clip(0) / 0.25) ** 2) - (least / ACTIVE) ** 2)
+    rest = varied * np.exp(-(((activity - least).clip(0) / 0.25) ** 2) - (least / ACTIVE) ** 2)
+    return rest if rest.max() > DOUBTFUL else np.zeros(len(rest))
 
 
 def _extent(activity: np.ndarray) -> tuple[float, float]:

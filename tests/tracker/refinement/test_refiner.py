@@ -18,7 +18,7 @@ from selftrack.tracker.refinement.mouth import LOWER_LIP_MIDDLE, UPPER_LIP_MIDDL
 from selftrack.tracker.refinement.observation import Refined
 from selftrack.tracker.refinement.refiner import Before, RefineConfig, Refiner
 from selftrack.tracker.refinement.sequence import Refinement
-from selftrack.tracker.refinement.subject import Person, PersonFit, Shot, fit_person
+from selftrack.tracker.refinement.subject import Person, PersonFit, Shot, at_rest, fit_person
 
 POSE = np.array([7.2, 0.1, -0.3, 0.05, 320.0, 240.0])
 
@@ -375,6 +375,17 @@ def test_what_a_face_has_at_rest_is_no_act(head: Head, refiner: Refiner) -> None
     assert found[[0, 1, 2, 5]][:, others].max() < 0.1
     strong = controls.NAMES.index("mouthSmileLeft")
     assert found[[3, 4, 7], strong].min() > 0.6
+
+
+def test_wide_eyes_and_parted_lips_are_no_rest() -> None:
+    """Of frames whose curves the network sees alike; of lips that are never shut the least parted are at rest."""
+    said, few = np.zeros((20, controls.COUNT)), np.arange(20) < 8
+    said[~few, controls.PARTED] = 0.2
+    same = np.full(20, 0.1)
+    for eyes, lips in ((np.where(few, 0.1, 0.14), same), (same, np.where(few, 0.0, 0.12)), (same, 0.08 + 0.1 * ~few)):
+        rest = at_rest(said, eyes, lips)
+        assert rest[few].min() > 0.9 and rest[~few].max() < 0.05
+    assert not at_rest(said * 0, same, same).any()
 
 
 def test_a_face_that_smiles_throughout_still_smiles(head: Head, refiner: Refiner) -> None:
