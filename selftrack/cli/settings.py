@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -57,6 +57,32 @@ NoOverlayOption = Annotated[
 OverwriteOption = Annotated[
     bool, typer.Option("--overwrite", help="Replace the results of an earlier run (default: no).")
 ]
+
+
+@dataclass(frozen=True)
+class Given:
+    """Settings by their full names, in a file and one by one."""
+
+    config: ConfigOption = None
+    set: SetOption = None
+
+    def from_file(self) -> dict[str, Any]:
+        """Those of the file. Raises UserError as `read_config`."""
+        return read_config(self.config)
+
+    def assigned(self) -> dict[str, Any]:
+        """Those given one by one. Raises UserError as `read_assignments`."""
+        return read_assignments(self.set)
+
+
+def said(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Those settings for which there is a value."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def text_of(path: Path | None) -> str | None:
+    """An absolute path as settings have it."""
+    return None if path is None else str(path.resolve())
 
 
 def read_config(name: str | None) -> dict[str, Any]:

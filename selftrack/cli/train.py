@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from selftrack.cli.progress import Stages
-from selftrack.cli.settings import ConfigOption, SetOption, changed, read_assignments, read_config
+from selftrack.cli.settings import ConfigOption, SetOption, changed, read_assignments, read_config, said
 from selftrack.command import run
 from selftrack.errors import UserError
 
@@ -281,7 +281,7 @@ def page(
 
 def _changes(config: str | None, assignments: list[str] | None, **named: object) -> dict[str, Any]:
     """Settings by name from a file, from --set and from options of their own, the last of which count most."""
-    return read_config(config) | read_assignments(assignments) | {k: v for k, v in named.items() if v is not None}
+    return read_config(config) | read_assignments(assignments) | said(named)
 
 
 def main() -> None:
