@@ -201,7 +201,12 @@ def _check_name(key: str, known: Mapping[str, Any], root: str) -> None:
 
 
 def check_adapted(adapts: bool, preset: str | None, sets: bool) -> None:
-    """Refuse a preset, or single settings, of an adaptation that was not asked for."""
+    """Refuse a preset, or single settings, of an adaptation that was not asked for; and an expression for a preset."""
+    if preset is not None and "=" in preset:
+        raise UserError(
+            f"--preset is fast or thorough here, settings of --adapt; an expression is laid over a track by: "
+            f"track-export DIR --to FORMAT --preset {preset}"
+        )
     for given, words in ((sets, "--set changes"), (preset is not None, "--preset chooses settings of")):
         if given and not adapts:
             raise UserError(f"{words} the adaptation, but there is none; add --adapt")
