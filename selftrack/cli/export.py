@@ -28,7 +28,9 @@ class _Place:
 
     focal: Annotated[
         float | None,
-        typer.Option(help="Focal length of the camera in pixels (default: fitted; of a far lens without)."),
+        typer.Option(
+            help="Focal length of the camera in pixels (default: the track's; that of a far lens where it has none)."
+        ),
     ] = None
     timecode: Annotated[
         str | None,
@@ -128,7 +130,10 @@ class _Changes:
 @dataclass(frozen=True)
 class _Glb:
     compress: Annotated[
-        bool, typer.Option("--compress", help="Pack it by meshopt, for programs that read that (default: no).")
+        bool,
+        typer.Option(
+            "--compress", help="Make the file a third as large by meshopt, for programs that read that (default: no)."
+        ),
     ] = False
 
 

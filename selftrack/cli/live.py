@@ -120,7 +120,9 @@ class _Take:
     calibration: CalibrationOption = None
     smooth: Annotated[
         bool,
-        typer.Option("--smooth", help="Send through a One-Euro filter; what is recorded is as tracked (default: no)."),
+        typer.Option(
+            "--smooth", help="Smooth what is sent (One-Euro filter); what is recorded is as tracked (default: no)."
+        ),
     ] = False
     adapt_in_background: Annotated[
         bool,

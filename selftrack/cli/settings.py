@@ -32,11 +32,15 @@ SetOption = Annotated[
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
-        help="Change one setting by its full name; may be given several times. It counts more than --config.",
+        help="Change one setting by its full name, such as track.crop.slack=0.4; may be given several times. It counts "
+        "more than --config.",
     ),
 ]
 WeightsOption = Annotated[
-    Path | None, typer.Option(help="Use this file of weights, such as an adapted.safetensors (default: bundled).")
+    Path | None,
+    typer.Option(
+        help="Use this trained network, such as the adapted.safetensors of an earlier run (default: bundled)."
+    ),
 ]
 DecoderOption = Annotated[
     Path | None, typer.Option(help="Use this personal model, made by track-train dam (default: the bundled head).")

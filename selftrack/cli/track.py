@@ -112,10 +112,10 @@ class _Reading:
     """How faces are read."""
 
     landmarks: Annotated[
-        str | None, typer.Option(help="Read the landmarks of mediapipe or fan (default mediapipe).")
+        str | None, typer.Option(help="What finds points on the face: mediapipe, or fan (default mediapipe).")
     ] = None
     identity: Annotated[
-        str | None, typer.Option(help="Estimate one identity for the clip, or one per-frame (default clip).")
+        str | None, typer.Option(help="Fit one shape of the head to the whole clip, or one per-frame (default clip).")
     ] = None
     neutral: Annotated[
         float | None,
@@ -125,7 +125,10 @@ class _Reading:
     weights: WeightsOption = None
     streams: Annotated[
         Path | None,
-        typer.Option(help="Take weights of VGG-16 and FAN from this file of track-train streams (default: caches)."),
+        typer.Option(
+            help="For the paper's network: VGG-16 and FAN from this file of track-train streams (default: where their "
+            "libraries keep them)."
+        ),
     ] = None
     decoder: DecoderOption = None
     device: DeviceOption = None

@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import tarfile
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,9 @@ from selftrack.io import work_folder
 from selftrack.tracker.engine.landmarks import Boxes, BoxNet, NetPoints, PointNet
 from selftrack.tracker.engine.onnx_file import export_tracker, person_of, traced
 from selftrack.tracker.engine.step import TrackStep
+from selftrack.tracker.geometry.crop import CropConfig
 from selftrack.tracker.landmarks import attention_mesh, boxes
+from selftrack.tracker.landmarks.search import DetectConfig
 from selftrack.tracker.model import Model
 
 ASSETS = Path(__file__).parents[1] / "assets" / "page"
@@ -120,6 +123,8 @@ def _about(model: Model, step: TrackStep) -> dict[str, object]:
         "curves": list(ARKIT_NAMES),
         "inputs": {name: list(value.shape) for name, value in step.start()._asdict().items()},
         "edges": _edges(step.mean.numpy().T).tolist(),
+        "detect": asdict(DetectConfig()),
+        "crop": asdict(CropConfig()),
     }
     return about | ({"person": person_of(model.fit.subject)} if model.fit is not None else {})
 
