@@ -127,6 +127,9 @@ class _Changes:
         return ", ".join(words for words, given in made.items() if given)
 
 
+# Options of formats, by the names of the fields of `ExportOptions`: what each format asks for or takes.
+
+
 @dataclass(frozen=True)
 class _Glb:
     compress: Annotated[
