@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import logging
 import signal
@@ -10,10 +11,12 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import MISSING, fields, is_dataclass
 from importlib.metadata import version
 from typing import Annotated, Any, NoReturn, get_type_hints
 
 import typer
+from typer.core import TyperCommand
 
 from selftrack.errors import UserError
 
@@ -43,9 +46,9 @@ def run(
 
     What the user can mend is one line on stderr and the exit status of the error, 2 in general.
 
-    Options and help texts are those of the functions' annotations, shown as they are; `about` is the help text of
-    several, and `arguments` are those of the process unless given. All have --help, --version, --verbose and --quiet;
-    scripts also install completions of the shell.
+    Options and help texts are those of the functions' annotations, shown as they are, see `parameters`; `about` is the
+    help text of several, and `arguments` are those of the process unless given. All have --help, --version, --verbose
+    and --quiet; scripts also install completions of the shell.
     """
     app = typer.Typer(
         add_completion=" " not in name,  # `python -m ...` is no script that a shell could complete
@@ -58,7 +61,7 @@ def run(
     if len(commands) > 1:
         app.callback()(_of_several)
     for command, function in commands.items():
-        app.command(command)(_with_common_options(function))
+        app.command(command, cls=_Command)(_with_common_options(function))
     before = _log.level
     try:
         with warnings.catch_warnings(), _cleaned_up():
@@ -117,12 +120,69 @@ def _of_several(version: _Version = False) -> None:
     """Take the options that come before the name of one of several commands."""
 
 
+class _Command(TyperCommand):
+    """Its help lists the options of a group with a heading under that, after all others."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write what options there are, section by section."""
+        sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            usual = "Arguments" if parameter.param_type_name == "argument" else "Options"
+            if record is not None:
+                sections.setdefault(getattr(parameter, "rich_help_panel", None) or usual, []).append(record)
+        for heading, records in ((heading, records) for heading, records in sections.items() if records):
+            with formatter.section(heading):
+                formatter.write_dl(records)
+
+
+def parameters(function: Callable[..., None]) -> list[inspect.Parameter]:
+    """List the arguments and options of a command.
+
+    They are the parameters of the function; one whose annotation is a dataclass, a group of options, stands for that
+    one's fields. Annotated with a text, that is the heading of the group in the help.
+    """
+    hints = get_type_hints(function, include_extras=True)
+    listed: list[inspect.Parameter] = []
+    for name, parameter in inspect.signature(function).parameters.items():
+        group = _group(hints[name])
+        listed += _of_group(group, hints[name]) if group else [parameter.replace(annotation=hints[name])]
+    return [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in listed]
+
+
+def _group(hint: Any) -> type | None:
+    """The dataclass that an annotation names, if it names one."""
+    kind = getattr(hint, "__origin__", hint)
+    return kind if isinstance(kind, type) and is_dataclass(kind) else None
+
+
+def _of_group(group: type, hint: Any) -> list[inspect.Parameter]:
+    """The fields of a group as parameters, under its heading if the annotation has one."""
+    heading: str | None = next(iter(getattr(hint, "__metadata__", ())), None)
+    listed = []
+    for field, annotation in zip(fields(group), get_type_hints(group, include_extras=True).values(), strict=True):
+        option = copy.copy(annotation.__metadata__[0])  # that of a type which others share
+        option.rich_help_panel = heading
+        default = inspect.Parameter.empty if field.default is MISSING else field.default
+        listed.append(
+            inspect.Parameter(
+                field.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=default,
+                annotation=Annotated[annotation.__origin__, option],
+            )
+        )
+    return listed
+
+
 def _with_common_options(function: Callable[..., None]) -> Callable[..., None]:
-    """Add the options that all commands have; the function itself does not get them."""
-    hints = get_type_hints(function, include_extras=True) | {"return": None}
-    own = [p.replace(annotation=hints[name]) for name, p in inspect.signature(function).parameters.items()]
+    """Add the options that all commands have; the function itself does not get them, and gets groups of its own as what
+    they are."""
+    own = parameters(function)
     kind = inspect.Parameter.KEYWORD_ONLY
     common = [inspect.Parameter(name, kind, default=False, annotation=hint) for name, hint in _COMMON.items()]
+    hints = get_type_hints(function)
+    groups = {name: group for name, hint in hints.items() if (group := _group(hint))}
 
     def command(verbose: bool = False, quiet: bool = False, version: bool = False, **arguments: Any) -> None:
         if verbose and quiet:
@@ -130,10 +190,13 @@ def _with_common_options(function: Callable[..., None]) -> Callable[..., None]:
         _log.setLevel(_VERBOSE if verbose else _QUIET if quiet else _PLAIN)
         logging.basicConfig(level=_log.level, format="%(name)s: %(message)s", force=True)
         warnings.simplefilter("default" if verbose else "ignore")
-        function(**arguments)
+        made = {
+            name: group(**{field.name: arguments.pop(field.name) for field in fields(group)})
+            for name, group in groups.items()
+        }
+        function(**arguments, **made)
 
-    by_keyword = [p.replace(kind=kind) for p in own]
-    command.__signature__ = inspect.Signature([*by_keyword, *common])  # type: ignore[attr-defined]
-    command.__annotations__ = hints | _COMMON
+    command.__signature__ = inspect.Signature([*own, *common])  # type: ignore[attr-defined]
+    command.__annotations__ = {one.name: one.annotation for one in (*own, *common)} | {"return": None}
     command.__name__, command.__doc__ = function.__name__, function.__doc__
     return command

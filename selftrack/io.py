@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import stat
 import tempfile
 import threading
@@ -41,7 +42,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         UserError: the file cannot be written.
     """
     path = Path(path)
-    part = path.with_name(f".{path.stem}.{os.getpid()}.{threading.get_ident()}.part{path.suffix}")
+    part = path.with_name(f".{path.stem}.{_machine()}.{os.getpid()}.{threading.get_ident()}.part{path.suffix}")
     try:
         if path.is_dir():  # known only in the end otherwise
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
@@ -55,6 +56,11 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+def _machine() -> str:
+    """A short name of this machine in temporary names: process numbers are those of one machine alone."""
+    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:6]
 
 
 def _usual_mode(path: Path) -> int:
@@ -300,12 +306,21 @@ def remove_abandoned(parent: Path, name: str) -> None:
             os.close(handle)
 
 
-def _remove_parts(folder: Path) -> None:
-    """Remove the temporary files of `atomic_path` whose processes were killed."""
-    for part in folder.glob(".*.part.*"):
-        process = re.fullmatch(r"\..*\.(\d+)\.\d+\.part\..*", part.name)
-        if process and not _lives(int(process[1])):
-            part.unlink(missing_ok=True)
+def remove_parts(path: Path) -> None:
+    """Remove what `atomic_path` and a writer have left beside a file where their process was killed."""
+    _remove_parts(path.parent, path.stem)
+
+
+def _remove_parts(folder: Path, stem: str | None = None) -> None:
+    """Remove temporary files of `atomic_path`, for files of a stem or for all, whose processes were killed: they were
+    of this machine and are no more."""
+    of_file = ".*" if stem is None else re.escape(stem)
+    name = re.compile(rf"\.{of_file}\.{_machine()}\.(\d+)\.\d+\.part(\..*)?")
+    for part in folder.glob(".*.part*"):
+        process = name.fullmatch(part.name)
+        if process and part.is_file() and not _lives(int(process[1])):
+            with suppress(OSError):  # another user's folder
+                part.unlink()
 
 
 def _lives(process: int) -> bool:

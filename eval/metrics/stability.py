@@ -136,7 +136,8 @@ def _length(vectors: np.ndarray) -> np.ndarray:
     "stability.screen.ratio",
     "Stability in the image",
     "1 is perfect",
-    "Eq. 10 in the image plane, as a ratio of sums.",
+    "How much longer the paths of points over two frames are than the straight lines between their ends, in the image "
+    "plane, as a ratio of sums (Yoon et al. 2019, Eq. 10).",
     decisive=True,
 )
 def screen_ratio(clip: TrackedClip) -> Ratio:
@@ -148,7 +149,7 @@ def screen_ratio(clip: TrackedClip) -> Ratio:
     "stability.screen.mean",
     "Stability in the image, paper's mean",
     "1 is perfect",
-    "Eq. 10 in the image plane, as the paper's mean of ratios: harsh on faces that rest.",
+    "As stability in the image, but the mean of ratios, as in the paper: harsh on faces that rest.",
 )
 def screen_mean(clip: TrackedClip) -> Ratio:
     """Take the mean of ratios in the image plane."""
@@ -159,7 +160,7 @@ def screen_mean(clip: TrackedClip) -> Ratio:
     "stability.local.ratio",
     "Stability of the shape",
     "1 is perfect",
-    "Eq. 10 with the rigid motion of the head removed, as a ratio of sums.",
+    "As stability in the image, with the rigid motion of the head removed.",
     decisive=True,
     over_time=lambda clip: of_clip(clip)[1].running_ratio(),
 )
@@ -172,7 +173,7 @@ def local_ratio(clip: TrackedClip) -> Ratio:
     "stability.local.mean",
     "Stability of the shape, paper's mean",
     "1 is perfect",
-    "Eq. 10 with the rigid motion of the head removed, as the paper's mean of ratios.",
+    "As stability of the shape, but the mean of ratios, as in the paper.",
 )
 def local_mean(clip: TrackedClip) -> Ratio:
     """Take the mean of ratios without the rigid motion."""

@@ -13,16 +13,13 @@ import typer
 from selftrack.cli.progress import Stages
 from selftrack.cli.settings import (
     ROOTS,
-    ConfigOption,
+    Given,
     NoOverlayOption,
     PresetOption,
-    SetOption,
     changed,
     check_adapted,
     check_roots,
     listed,
-    read_assignments,
-    read_config,
     under,
 )
 from selftrack.command import quiet, run
@@ -41,6 +38,114 @@ _FAILED = 1
 """Exit status where some clips have failed, or their results are those of something else."""
 
 
+@dataclass(frozen=True)
+class _Doing:
+    """What is done with each clip."""
+
+    adapt: Annotated[
+        bool | None,
+        typer.Option("--adapt/--no-adapt", help="Fine-tune the tracker on each clip first (default: no)."),
+    ] = None
+    preset: PresetOption = None
+    no_overlay: NoOverlayOption = False
+    report: Annotated[bool, typer.Option("--report", help="Write report.html of each clip, too (default: no).")] = False
+    export: Annotated[
+        list[str] | None,
+        typer.Option(help=f"Write these formats, too, such as livelink,glb (default: none). Known are {_FORMATS}."),
+    ] = None
+
+    def job(self, given: Given) -> Job:
+        """By settings of a file, of --set and of these options. Raises UserError where they cannot be."""
+        from_file, assigned = given.from_file(), given.assigned()
+        changes = _absolute({**from_file, **assigned, **({"track.overlay": False} if self.no_overlay else {})})
+        check_roots(changes, ROOTS)
+        exports = known(listed(changes.get("export") if self.export is None else self.export))
+        adapts = bool(under(from_file, "adapt")) if self.adapt is None else self.adapt
+        check_adapted(adapts, self.preset, bool(under(assigned, "adapt")))
+        from selftrack.adapt.run import load_preset
+        from selftrack.batch.job import Job
+        from selftrack.decoders.registry import load_decoder
+        from selftrack.tracker.clips.config import TrackConfig
+
+        track = changed(TrackConfig(), under(changes, "track"), "track.")
+        decoder = load_decoder(track.decoder) if track.decoder else None
+        if decoder:
+            require(exports, decoder)
+        settings = None
+        if adapts:
+            settings = changed(load_preset(self.preset or "fast", decoder), under(changes, "adapt"), "adapt.")
+        return Job(track, settings, tuple(exports), self.report)
+
+
+@dataclass(frozen=True)
+class _Running:
+    """Which clips are tracked, and where."""
+
+    jobs: Annotated[
+        int | None,
+        typer.Option(help="Run so many processes (default: one a core, as far as there is memory).", min=1),
+    ] = None
+    shard: Annotated[
+        str | None,
+        typer.Option(help="Track part I of N alone, with I from 1 to N (default: all).", metavar="I/N"),
+    ] = None
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try clips again that failed earlier (default: no).")
+    ] = False
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite", help="Replace results of other settings, or of what a clip was before (default: no)."
+        ),
+    ] = False
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            help="Run on the Ray cluster of this address; auto: the one this machine is in; local: one of its own.",
+            metavar="ADDRESS",
+        ),
+    ] = None
+    submitit: Annotated[
+        str | None,
+        typer.Option(
+            help="Submit an array of --shards tasks to this partition of SLURM, and end; local: run them here.",
+            metavar="PARTITION",
+        ),
+    ] = None
+    shards: Annotated[int | None, typer.Option(help="With --submitit: number of tasks.", min=1)] = None
+    hours: Annotated[float | None, typer.Option(help="With --submitit: time limit of a task (default 24).")] = None
+
+    def check(self) -> None:
+        """Refuse options that would do nothing where the batch runs."""
+        if self.submitit is None:
+            for name, value in {"--shards": self.shards, "--hours": self.hours}.items():
+                if value is not None:
+                    raise UserError(f"{name} is for --submitit; leave it out, or name a partition")
+            if self.ray is not None and self.shard is not None:
+                raise UserError("--ray shares the clips out itself; leave --shard out")
+            return
+        if self.ray is not None or self.shard is not None:
+            raise UserError("--submitit makes the shards itself; leave --ray and --shard out")
+        if self.shards is None:
+            raise UserError("--submitit needs --shards, the number of tasks")
+
+    def array(self) -> _Array | None:
+        """The array of SLURM's that is asked for, None for none."""
+        if self.submitit is None or self.shards is None:
+            return None
+        return _Array(self.submitit, self.shards, self.jobs, 24.0 if self.hours is None else self.hours)
+
+    def launcher(self) -> Launch:
+        """What runs the clips: Ray, or processes of this machine."""
+        if self.ray is not None:
+            from selftrack.batch.ray_actors import run_ray
+
+            return partial(run_ray, address=self.ray, jobs=self.jobs)
+        from selftrack.batch.pool import default_jobs, run_pool
+
+        return partial(run_pool, jobs=self.jobs or default_jobs())
+
+
 def batch(
     inputs: Annotated[
         list[str] | None,
@@ -52,54 +157,10 @@ def batch(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Folder of the results, one below it for each clip.")
     ] = None,
-    adapt: Annotated[
-        bool | None,
-        typer.Option("--adapt/--no-adapt", help="Fine-tune the tracker on each clip first (default: no)."),
-    ] = None,
-    preset: PresetOption = None,
-    no_overlay: NoOverlayOption = False,
-    report: Annotated[
-        bool, typer.Option("--report", help="Write report.html of each clip, too (default: no).")
-    ] = False,
-    export: Annotated[
-        list[str] | None,
-        typer.Option(help=f"Write these formats, too, such as livelink,glb (default: none). Known are {_FORMATS}."),
-    ] = None,
-    config: ConfigOption = None,
-    set: SetOption = None,
-    jobs: Annotated[
-        int | None,
-        typer.Option(help="Run so many processes (default: one a core, as far as there is memory).", min=1),
-    ] = None,
-    shard: Annotated[
-        str | None,
-        typer.Option(help="Track part I of N alone, with I from 1 to N (default: all).", metavar="I/N"),
-    ] = None,
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Try clips again that failed earlier (default: no).")
-    ] = False,
-    overwrite: Annotated[
-        bool,
-        typer.Option(
-            "--overwrite", help="Replace results of other settings, or of what a clip was before (default: no)."
-        ),
-    ] = False,
-    ray: Annotated[
-        str | None,
-        typer.Option(
-            help="Run on the Ray cluster of this address; auto: the one this machine is in; local: one of its own.",
-            metavar="ADDRESS",
-        ),
-    ] = None,
-    submitit: Annotated[
-        str | None,
-        typer.Option(
-            help="Submit an array of --shards tasks to this partition of SLURM, and end; local: run them here.",
-            metavar="PARTITION",
-        ),
-    ] = None,
-    shards: Annotated[int | None, typer.Option(help="With --submitit: number of tasks.", min=1)] = None,
-    hours: Annotated[float | None, typer.Option(help="With --submitit: time limit of a task (default 24).")] = None,
+    *,
+    doing: _Doing,
+    given: Given,
+    running: _Running,
     summary: Annotated[
         Path | None, typer.Option(help="Only write index.html and summary.csv of this folder anew.", metavar="DIR")
     ] = None,
@@ -116,85 +177,29 @@ def batch(
         return
     if not inputs or output is None:
         raise UserError("needs clips and a folder for the results; see: track-batch --help")
-    _check_places(ray, submitit, shard, {"--shards": shards, "--hours": hours})
-    job = _job(read_config(config), read_assignments(set), adapt, preset, no_overlay, report, export)
+    running.check()
+    job = doing.job(given)
     from selftrack.batch.clips import Shard, find_clips
     from selftrack.batch.worker import Worker
 
-    clips = (Shard.parse(shard) if shard else Shard()).of(find_clips(inputs, output))
+    clips = (Shard.parse(running.shard) if running.shard else Shard()).of(find_clips(inputs, output))
     if output.exists() and not output.is_dir():
         raise UserError(f"{output}: is not a folder; name another one with -o")
-    worker = Worker(job, output, retry_failed, overwrite)
-    if submitit is not None and shards is not None:
-        _submit(worker, clips, _Array(submitit, shards, jobs, 24.0 if hours is None else hours))
+    worker, array = Worker(job, output, running.retry_failed, running.overwrite), running.array()
+    if array is not None:
+        _submit(worker, clips, array)
         return
-    tally = _run(worker, clips, _launcher(ray, jobs))
+    tally = _run(worker, clips, running.launcher())
     if not quiet():
         _print_results(f"clips    {tally}", output)
     if not tally.well:
         raise typer.Exit(_FAILED)
 
 
-def _check_places(ray: str | None, submitit: str | None, shard: str | None, of_array: Mapping[str, object]) -> None:
-    """Refuse options that would do nothing where the batch runs."""
-    if submitit is None:
-        for name, value in of_array.items():
-            if value is not None:
-                raise UserError(f"{name} is for --submitit; leave it out, or name a partition")
-        if ray is not None and shard is not None:
-            raise UserError("--ray shares the clips out itself; leave --shard out")
-        return
-    if ray is not None or shard is not None:
-        raise UserError("--submitit makes the shards itself; leave --ray and --shard out")
-    if of_array["--shards"] is None:
-        raise UserError("--submitit needs --shards, the number of tasks")
-
-
-def _job(
-    from_file: Mapping[str, Any],
-    assigned: Mapping[str, Any],
-    adapt: bool | None,
-    preset: str | None,
-    no_overlay: bool,
-    report: bool,
-    export: Sequence[str] | None,
-) -> Job:
-    """What is done with each clip, by settings of a file, of --set and of options."""
-    changes = _absolute({**from_file, **assigned, **({"track.overlay": False} if no_overlay else {})})
-    check_roots(changes, ROOTS)
-    exports = known(listed(changes.get("export") if export is None else export))
-    adapts = bool(under(from_file, "adapt")) if adapt is None else adapt
-    check_adapted(adapts, preset, bool(under(assigned, "adapt")))
-    from selftrack.adapt.run import load_preset
-    from selftrack.batch.job import Job
-    from selftrack.decoders.registry import load_decoder
-    from selftrack.tracker.clips.config import TrackConfig
-
-    track = changed(TrackConfig(), under(changes, "track"), "track.")
-    decoder = load_decoder(track.decoder) if track.decoder else None
-    if decoder:
-        require(exports, decoder)
-    settings = None
-    if adapts:
-        settings = changed(load_preset(preset or "fast", decoder), under(changes, "adapt"), "adapt.")
-    return Job(track, settings, tuple(exports), report)
-
-
 def _absolute(changes: Mapping[str, Any]) -> dict[str, Any]:
     """Settings with paths that hold in any folder: processes elsewhere have another one."""
     paths = {name: changes[name] for name in _PATHS if isinstance(changes.get(name), str)}
     return {**changes, **{name: str(Path(path).absolute()) for name, path in paths.items()}}
-
-
-def _launcher(ray: str | None, jobs: int | None) -> Launch:
-    """What runs the clips: Ray, or processes of this machine."""
-    if ray is not None:
-        from selftrack.batch.ray_actors import run_ray
-
-        return partial(run_ray, address=ray, jobs=jobs)
-    from selftrack.batch.pool import default_jobs, run_pool
-
-    return partial(run_pool, jobs=jobs or default_jobs())
 
 
 def _run(worker: Worker, clips: Sequence[Clip], launch: Launch) -> Tally:

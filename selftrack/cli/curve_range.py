@@ -27,7 +27,7 @@ def learn(
         ),
     ] = None,
 ) -> None:
-    """Say which of a take's moments are a rig's 0 and 1."""
+    """Learn the range of a rig from a take: when the face rests, the rig's 0, and when it acts fully, its 1."""
     moments = dict(_moment(one) for one in full or ())
     if rest is None and not moments:
         raise UserError("nothing to learn from; say --rest SECOND, or --full CURVE=SECOND, or both")

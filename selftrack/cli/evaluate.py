@@ -35,7 +35,11 @@ def evaluate(
         typer.Option("--annotate", help="Write annotate.html, in which to mark them, and no report (default: no)."),
     ] = False,
     filters: Annotated[
-        bool, typer.Option("--filters", help="Compare with filters as steady as the second track, too (default: no).")
+        bool,
+        typer.Option(
+            "--filters",
+            help="Compare the first track, smoothed until it is as steady as the second, too (default: no).",
+        ),
     ] = False,
     json: Annotated[Path | None, typer.Option(help="Write the figures of a comparison to this file, too.")] = None,
 ) -> None:

@@ -2,17 +2,204 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from selftrack.command import run
+from selftrack.command import quiet, run
 from selftrack.errors import UserError
 from selftrack.tracker import export as exports
-from selftrack.tracker.export import FORMATS, GROUPS, taking
+from selftrack.tracker.export import FORMATS, GROUPS, ExportOptions, taking
+from selftrack.tracker.export.curve_range import CurveRange, read_ranges
 from selftrack.tracker.export.maps._settings import map_names
+
+if TYPE_CHECKING:
+    from selftrack.tracker.export.presets import Expression
+    from selftrack.tracker.results.smoothing import CleanConfig
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where the clip's camera and clock are."""
+
+    focal: Annotated[
+        float | None,
+        typer.Option(
+            help="Focal length of the camera in pixels (default: the track's; that of a far lens where it has none)."
+        ),
+    ] = None
+    timecode: Annotated[
+        str | None,
+        typer.Option(
+            help="Timecode of the clip's time 0, HH:MM:SS:FF, or HH:MM:SS;FF for drop-frame (default: the clip's own)."
+        ),
+    ] = None
+
+    def check(self, formats: Sequence[str]) -> None:
+        """Refuse what none of the formats has."""
+        for option, given in vars(self).items():
+            if given is not None and not any(getattr(FORMATS[name], option) for name in formats):
+                counting = ", ".join(sorted(name for name, format_ in FORMATS.items() if getattr(format_, option)))
+                raise UserError(
+                    f"--{option} does not count in {', '.join(formats)}; leave it out, or write one of {counting}"
+                )
+
+
+@dataclass(frozen=True)
+class _Changes:
+    """What is changed of the performance, in this order."""
+
+    curves: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Take curves and head pose from a table like curves.csv, edited by hand or in the viewer (default: "
+            "the track's own).",
+        ),
+    ] = None
+    clean: Annotated[
+        bool, typer.Option("--clean", help="Smooth noise and bridge short gaps; blinks stay (default: no).")
+    ] = False
+    neutral_frame: Annotated[
+        int | None, typer.Option(help="With --clean: the row of a resting face, which becomes 0 (default: none).")
+    ] = None
+    preset: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=INTENSITY",
+            help="Lay an expression over the performance, such as happy=0.7; may be given several times (default: "
+            "none).",
+        ),
+    ] = None
+    preset_only: Annotated[
+        bool, typer.Option("--preset-only", help="Show the expression in place of the performance's (default: no).")
+    ] = False
+    presets: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="YAML with further expressions for --preset (default: the bundled ones)."),
+    ] = None
+    range_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--range",
+            metavar="FILE",
+            help="Bring the curves to the range of a rig, by a file of track-range (default: no).",
+        ),
+    ] = None
+
+    def check(self) -> None:
+        """Refuse options that do nothing without another one."""
+        if self.neutral_frame is not None and not self.clean:
+            raise UserError("--neutral-frame is a part of the clean-up; add --clean")
+        if not self.preset and (self.preset_only or self.presets):
+            option = "preset-only" if self.preset_only else "presets"
+            raise UserError(f"--{option} does nothing without --preset NAME=INTENSITY; add that")
+
+    def cleaning(self) -> CleanConfig | None:
+        """Settings of the clean-up, None for none."""
+        from selftrack.tracker.results.smoothing import CleanConfig
+
+        return CleanConfig(neutral_frame=self.neutral_frame) if self.clean else None
+
+    def ranges(self) -> dict[str, CurveRange] | None:
+        """The range of the rig, None where none is named. Raises UserError as `read_ranges`."""
+        return read_ranges(self.range_file) if self.range_file else None
+
+    def expression(self) -> Expression | None:
+        """What is laid over the performance, None for nothing. Raises UserError where it is not known."""
+        from selftrack.tracker.export.presets import Expression, read_presets
+
+        if not self.preset:
+            return None
+        return Expression.of(_intensities(self.preset), read_presets(self.presets), self.preset_only)
+
+    def __str__(self) -> str:
+        made = {
+            f"the table {self.curves}": self.curves,
+            "the clean-up": self.clean,
+            f"{', '.join(self.preset or ())}{' alone' if self.preset_only else ''}": self.preset,
+            f"the range of {self.range_file}": self.range_file,
+        }
+        return ", ".join(words for words, given in made.items() if given)
+
+
+# Options of formats, by the names of the fields of `ExportOptions`: what each format asks for or takes.
+
+
+@dataclass(frozen=True)
+class _Glb:
+    compress: Annotated[
+        bool,
+        typer.Option(
+            "--compress", help="Make the file a third as large by meshopt, for programs that read that (default: no)."
+        ),
+    ] = False
+
+
+@dataclass(frozen=True)
+class _Viewer:
+    against: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Another track of the clip, to switch to (default: none).")
+    ] = None
+
+
+@dataclass(frozen=True)
+class _Character:
+    character: Annotated[
+        Path | None, typer.Option(metavar="RIG", help="The .rig file of track-rig (default: none).")
+    ] = None
+
+
+@dataclass(frozen=True)
+class _Flame:
+    flame: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="FLAME's model file, .pkl or .npz (default: none).")
+    ] = None
+    flame_landmarks: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Where its landmarks lie, .npy, .pkl or .npz (default: none)."),
+    ] = None
+
+
+@dataclass(frozen=True)
+class _Maps:
+    maps: Annotated[
+        str | None,
+        typer.Option(metavar="NAMES", help="The maps to draw, such as pncc,normals (default: all of the mesh)."),
+    ] = None
+    crop: Annotated[
+        str | None,
+        typer.Option(help="What they show: frame, face, or X,Y,WIDTH,HEIGHT in pixels of the clip (default: frame)."),
+    ] = None
+    size: Annotated[
+        int | None, typer.Option(help="Their width in pixels (default: that of the clip; 512 with --crop face).")
+    ] = None
+
+
+@dataclass(frozen=True)
+class _Reenact:
+    onto: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PHOTO",
+            help="A picture of the person who is to move so (default: none). Use pictures of people who have agreed to "
+            "it.",
+        ),
+    ] = None
+    keep_pose: Annotated[
+        bool, typer.Option("--keep-pose", help="The head stays as it is in the photo (default: it turns).")
+    ] = False
+    no_tag: Annotated[
+        bool,
+        typer.Option(
+            "--no-tag",
+            help="Without the word synthetic in the picture (default: with it); the file says so.",
+        ),
+    ] = False
 
 
 def export(
@@ -23,153 +210,44 @@ def export(
             help=f"Write these formats, such as livelink,glb. Known are {', '.join(sorted((*FORMATS, *GROUPS)))}."
         ),
     ],
+    *,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="The file to write (default: in DIR, named after the clip).")
     ] = None,
-    focal: Annotated[
-        float | None,
-        typer.Option(help="Focal length of the camera in pixels (default: fitted; of a far lens without)."),
-    ] = None,
-    timecode: Annotated[
-        str | None,
-        typer.Option(
-            help="Timecode of the clip's time 0, HH:MM:SS:FF, or HH:MM:SS;FF for drop-frame (default: the clip's own)."
-        ),
-    ] = None,
-    clean: Annotated[
-        bool, typer.Option("--clean", help="Smooth noise and bridge short gaps; blinks stay (default: no).")
-    ] = False,
-    compress: Annotated[
-        bool, typer.Option("--compress", help="For glb: pack it by meshopt, for programs that read that (default: no).")
-    ] = False,
-    against: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="For viewer: another track of the clip, to switch to (default: none)."),
-    ] = None,
-    flame: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="For flame: FLAME's model file, .pkl or .npz (default: none).")
-    ] = None,
-    flame_landmarks: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="For flame: where its landmarks lie, .npy, .pkl or .npz (default: none)."),
-    ] = None,
-    character: Annotated[
-        Path | None,
-        typer.Option(metavar="RIG", help="For character: the .rig file of track-rig (default: none)."),
-    ] = None,
-    maps: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAMES", help="For maps: the maps to draw, such as pncc,normals (default: all of the mesh)."
-        ),
-    ] = None,
-    crop: Annotated[
-        str | None,
-        typer.Option(
-            help="For maps: what they show, frame, face, or X,Y,WIDTH,HEIGHT in pixels of the clip (default: frame)."
-        ),
-    ] = None,
-    size: Annotated[
-        int | None,
-        typer.Option(help="For maps: their width in pixels (default: that of the clip; 512 with --crop face)."),
-    ] = None,
-    onto: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="PHOTO",
-            help="For reenact: a picture of the person who is to move so (default: none). Use pictures of people who "
-            "have agreed to it.",
-        ),
-    ] = None,
-    keep_pose: Annotated[
-        bool, typer.Option("--keep-pose", help="For reenact: the head stays as it is in the photo (default: it turns).")
-    ] = False,
-    no_tag: Annotated[
-        bool,
-        typer.Option(
-            "--no-tag",
-            help="For reenact: without the word synthetic in the picture (default: with it); the file says so.",
-        ),
-    ] = False,
-    curves: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Take curves and head pose from a table like curves.csv, edited by hand or in the viewer; before the "
-            "clean-up (default: the track's own).",
-        ),
-    ] = None,
-    preset: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=INTENSITY",
-            help="Lay an expression over the performance, such as happy=0.7; after the clean-up. May be given several "
-            "times (default: none).",
-        ),
-    ] = None,
-    preset_only: Annotated[
-        bool, typer.Option("--preset-only", help="Show the expression in place of the performance's (default: no).")
-    ] = False,
-    presets: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="YAML with further expressions for --preset (default: the bundled ones)."),
-    ] = None,
-    range_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--range",
-            metavar="FILE",
-            help="Bring the curves to the range of a rig, by a file of track-range; after the clean-up (default: no).",
-        ),
-    ] = None,
-    neutral_frame: Annotated[
-        int | None, typer.Option(help="With --clean: the row of a resting face, which becomes 0 (default: none).")
-    ] = None,
+    place: _Place,
+    changes: Annotated[_Changes, "What is changed of the performance, in this order"],
+    glb: Annotated[_Glb, "For --to glb"],
+    viewer: Annotated[_Viewer, "For --to viewer"],
+    character: Annotated[_Character, "For --to character"],
+    flame: Annotated[_Flame, "For --to flame"],
+    maps: Annotated[_Maps, "For --to maps, maps-exr, maps-mkv"],
+    reenact: Annotated[_Reenact, "For --to reenact"],
 ) -> None:
     """Write a track in the formats of other tools."""
     formats = exports.known(to)
     if not formats or (output is not None and len(formats) > 1):
         raise UserError(f"--to names {len(formats)} formats; name one{' for the file of -o' if formats else ''}")
-    for option, given in (("focal", focal), ("timecode", timecode)):
-        if given is not None and not any(getattr(FORMATS[name], option) for name in formats):
-            counting = ", ".join(sorted(name for name, format_ in FORMATS.items() if getattr(format_, option)))
-            raise UserError(
-                f"--{option} does not count in {', '.join(formats)}; leave it out, or write one of {counting}"
-            )
-    own: dict[str, Any] = {
-        "compress": compress,
-        "against": against,
-        "flame": flame,
-        "flame_landmarks": flame_landmarks,
-        "character": character,
-        "maps": () if maps is None else map_names(maps),
-        "crop": crop or "",
-        "size": size,
-        "onto": onto,
-        "keep_pose": keep_pose,
-        "no_tag": no_tag,
-    }
-    _check(formats, [option for option, given in own.items() if given not in (None, False, "", ())])
-    if neutral_frame is not None and not clean:
-        raise UserError("--neutral-frame is a part of the clean-up; add --clean")
-    if not preset and (preset_only or presets):
-        raise UserError(
-            f"--preset{'-only' if preset_only else 's'} does nothing without --preset NAME=INTENSITY; add that"
-        )
+    place.check(formats)
+    own = _said(glb, viewer, character, flame, maps, reenact)
+    _check(formats, own)
+    changes.check()
     if not folder.exists():
         raise UserError(f"{folder}: no such file; make it with: track CLIP -o {folder}")
-    from selftrack.tracker.export.curve_range import read_ranges
-    from selftrack.tracker.export.options import ExportOptions
-    from selftrack.tracker.export.presets import Expression, read_presets
-    from selftrack.tracker.results.smoothing import CleanConfig
-
-    cleaning = CleanConfig(neutral_frame=neutral_frame) if clean else None
-    ranges = read_ranges(range_file) if range_file else None
-    expression = Expression.of(_intensities(preset), read_presets(presets), preset_only) if preset else None
-    options = ExportOptions(focal=focal, **own)
+    options = ExportOptions(focal=place.focal, **own)
     exports.require_said(formats, options)
+    made = changes.cleaning(), place.timecode, changes.ranges(), changes.expression(), changes.curves
     for name in formats:
-        print(exports.export(folder, name, output, options, cleaning, timecode, ranges, expression, curves))
+        print(exports.export(folder, name, output, options, *made))
+    if str(changes) and not quiet():
+        print(f"edited   with {changes}", file=sys.stderr)
+
+
+def _said(*groups: Any) -> dict[str, Any]:
+    """The options of formats that were given, as fields of `ExportOptions`."""
+    own = {
+        name: value for group in groups for name, value in vars(group).items() if not (value is None or value is False)
+    }
+    return own | ({"maps": map_names(own["maps"])} if "maps" in own else {})
 
 
 def _intensities(texts: Sequence[str]) -> dict[str, float]:
@@ -187,7 +265,7 @@ def _intensities(texts: Sequence[str]) -> dict[str, float]:
     return intensities
 
 
-def _check(formats: Sequence[str], options: Sequence[str]) -> None:
+def _check(formats: Sequence[str], options: Iterable[str]) -> None:
     """Refuse options that none of the formats asks for or takes."""
     for option in options:
         takers = taking(option)

@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,16 +15,15 @@ import typer
 
 from selftrack.cli.settings import (
     CalibrationOption,
-    ConfigOption,
     DecoderOption,
     DeviceOption,
+    Given,
     OverwriteOption,
-    SetOption,
     WeightsOption,
     changed,
     check_roots,
-    read_assignments,
-    read_config,
+    said,
+    text_of,
     under,
 )
 from selftrack.command import quiet, run
@@ -43,12 +43,15 @@ _ROOTS = ("track", "live")
 _OTHERS = ("adapt", "export")  # of the config.yaml of a result; a stream has none of them
 
 
-def live(
-    camera: Annotated[int | None, typer.Option(help="Track the camera of this number (default 0).", min=0)] = None,
+@dataclass(frozen=True)
+class _Source:
+    """What is tracked."""
+
+    camera: Annotated[int | None, typer.Option(help="Track the camera of this number (default 0).", min=0)] = None
     source: Annotated[
         str | None,
         typer.Option(help="Track this video, or folder or pattern of pictures, instead of a camera.", metavar="CLIP"),
-    ] = None,
+    ] = None
     realtime: Annotated[
         bool,
         typer.Option(
@@ -56,14 +59,39 @@ def live(
             help="Play the source at its own speed, dropping frames as a camera does (default: every frame, as fast as "
             "it goes).",
         ),
-    ] = False,
+    ] = False
+
+    def check(self) -> None:
+        """Refuse two at once."""
+        if self.camera is not None and self.source is not None:
+            raise UserError("--camera and --source exclude each other: name one of them")
+
+    def place(self) -> int | Path:
+        """The number of a camera, or a file. Raises UserError where that is not there."""
+        if self.source is None:
+            return self.camera or 0
+        place = place_of(self.source)
+        if isinstance(place, int):
+            raise UserError(f"--source {self.source}: no such file; a camera is named with --camera {self.source}")
+        pattern = any(sign in place.name for sign in "%*?[")
+        if not place.exists() and not (pattern and place.parent.is_dir()):
+            raise UserError(
+                f"--source {self.source}: no such file; name a video, a folder of pictures or a pattern of their names"
+            )
+        return place
+
+
+@dataclass(frozen=True)
+class _Targets:
+    """Where it goes."""
+
     play: Annotated[
         Path | None,
         typer.Option(
             help="Send a file of --to osc or --to vmc again, at its own times, instead of tracking; takes --send.",
             metavar="FILE",
         ),
-    ] = None,
+    ] = None
     send: Annotated[
         list[str] | None,
         typer.Option(
@@ -71,23 +99,31 @@ def live(
             "vmc (VSeeFace, Warudo; 39539), osc (9000), or ws (a WebSocket server at that address; 8765).",
             metavar="KIND=HOST[:PORT]",
         ),
-    ] = None,
+    ] = None
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Record into this folder (default: nothing is recorded).")
-    ] = None,
-    duration: Annotated[float | None, typer.Option(help="End after so many seconds (default: at Ctrl-C).")] = None,
+    ] = None
+
+
+@dataclass(frozen=True)
+class _Take:
+    """How long, who, and what is made of it."""
+
+    duration: Annotated[float | None, typer.Option(help="End after so many seconds (default: at Ctrl-C).")] = None
     face: Annotated[
         int | None, typer.Option(help="Follow the face of this number, the largest being 0 (default 0).", min=0)
-    ] = None,
+    ] = None
     rest: Annotated[
         float | None,
         typer.Option(help="The face is at rest in its first so many seconds (default: 3 of a camera, 0 of a source)."),
-    ] = None,
-    calibration: CalibrationOption = None,
+    ] = None
+    calibration: CalibrationOption = None
     smooth: Annotated[
         bool,
-        typer.Option("--smooth", help="Send through a One-Euro filter; what is recorded is as tracked (default: no)."),
-    ] = False,
+        typer.Option(
+            "--smooth", help="Smooth what is sent (One-Euro filter); what is recorded is as tracked (default: no)."
+        ),
+    ] = False
     adapt_in_background: Annotated[
         bool,
         typer.Option(
@@ -95,15 +131,50 @@ def live(
             help="Fine-tune the tracker on the face of the first 20 s, by a process of low priority, and use that once "
             "it is ready, if it is better (default: no).",
         ),
-    ] = False,
-    preview: Annotated[
-        bool, typer.Option("--preview", help="Show a window; c calibrates, q ends (default: no).")
-    ] = False,
-    weights: WeightsOption = None,
-    decoder: DecoderOption = None,
-    device: DeviceOption = None,
-    config: ConfigOption = None,
-    set: SetOption = None,
+    ] = False
+    preview: Annotated[bool, typer.Option("--preview", help="Show a window; c calibrates, q ends (default: no).")] = (
+        False
+    )
+
+    def settings(self) -> dict[str, Any]:
+        """The settings that this stands for."""
+        return said(
+            {
+                "track.duration": self.duration,
+                "track.detect.face": self.face,
+                "track.person.calibration": text_of(self.calibration),
+                "live.rest": self.rest,
+                "live.smooth": self.smooth or None,
+            }
+        )
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """How the face is read."""
+
+    weights: WeightsOption = None
+    decoder: DecoderOption = None
+    device: DeviceOption = None
+
+    def settings(self) -> dict[str, Any]:
+        """Likewise."""
+        return said(
+            {
+                "track.weights": None if self.weights is None else str(self.weights),
+                "track.decoder": text_of(self.decoder),
+                "track.device": self.device,
+            }
+        )
+
+
+def live(
+    *,
+    source: _Source,
+    targets: _Targets,
+    take: _Take,
+    reading: _Reading,
+    given: Given,
     overwrite: OverwriteOption = False,
 ) -> None:
     """Track a camera, or a file as if it were one, and send curves and head pose to other programs, frame by frame.
@@ -112,60 +183,35 @@ def live(
 
     Enter on the terminal calibrates: it takes the next three seconds of the face for its rest. Ctrl-C ends.
     """
-    if camera is not None and source is not None:
-        raise UserError("--camera and --source exclude each other: name one of them")
-    named = {
-        "track.duration": duration,
-        "track.detect.face": face,
-        "track.person.calibration": None if calibration is None else str(calibration.resolve()),
-        "track.weights": None if weights is None else str(weights),
-        "track.decoder": None if decoder is None else str(decoder.resolve()),
-        "track.device": device,
-        "live.rest": rest,
-        "live.smooth": smooth or None,
-    }
-    if play is not None:
-        others = (camera, source, output, config, set or None, realtime, preview, adapt_in_background, overwrite)
-        if any(value is not None and value is not False for value in (*others, *named.values())):
+    source.check()
+    if targets.play is not None:
+        others = (
+            targets.output,
+            *(value for group in (source, take, reading, given) for value in vars(group).values()),
+        )
+        if any(value is not None and value is not False and value != [] for value in (*others, overwrite)):
             raise UserError("--play sends what was tracked before, and takes --send alone; leave the other options out")
-        _play(play, send or [])
+        _play(targets.play, targets.send or [])
         return
-    from_file = {name: value for name, value in read_config(config).items() if name.split(".")[0] not in _OTHERS}
-    assigned = read_assignments(set)
+    changes = _changed(given, take.settings() | reading.settings(), take.adapt_in_background)
+    _run(source, targets, take, changes, overwrite)
+
+
+def _changed(given: Given, options: dict[str, Any], adapts: bool) -> dict[str, Any]:
+    """Settings of a file, of --set and of options. Raises UserError where a stream has none of such a name."""
+    from_file = {name: value for name, value in given.from_file().items() if name.split(".")[0] not in _OTHERS}
+    assigned = given.assigned()
     for name in assigned:
         if name.startswith("track.overlay"):
             raise UserError(f"--set {name}: a stream's pictures are not kept, so there is no overlay; leave that out")
-    changes = from_file | assigned | {name: value for name, value in named.items() if value is not None}
-    check_roots(changes, (*_ROOTS, "adapt") if adapt_in_background else _ROOTS)
-    _run(_place(camera, source), realtime, send or [], output, changes, preview, overwrite, adapt_in_background)
+    changes = from_file | assigned | options
+    check_roots(changes, (*_ROOTS, "adapt") if adapts else _ROOTS)
+    return changes
 
 
-def _place(camera: int | None, source: str | None) -> int | Path:
-    """What is tracked. Raises UserError where a file is not there."""
-    if source is None:
-        return camera or 0
-    place = place_of(source)
-    if isinstance(place, int):
-        raise UserError(f"--source {source}: no such file; a camera is named with --camera {source}")
-    pattern = any(sign in place.name for sign in "%*?[")
-    if not place.exists() and not (pattern and place.parent.is_dir()):
-        raise UserError(
-            f"--source {source}: no such file; name a video, a folder of pictures or a pattern of their names"
-        )
-    return place
-
-
-def _run(
-    place: int | Path,
-    realtime: bool,
-    send: list[str],
-    output: Path | None,
-    changes: dict[str, Any],
-    preview: bool,
-    overwrite: bool,
-    adapts: bool,
-) -> None:
+def _run(source: _Source, targets: _Targets, take: _Take, changes: dict[str, Any], overwrite: bool) -> None:
     """Track with settings changed by name."""
+    place = source.place()
     from selftrack.tracker.clips.config import TrackConfig
     from selftrack.tracker.live.run import Hooks, LiveSource, track_live
     from selftrack.tracker.live.senders import parse_target
@@ -173,12 +219,12 @@ def _run(
 
     tracking = changed(TrackConfig(), under(changes, "track"), "track.")
     config = changed(LiveConfig(), under(changes, "live"), "live.")
-    targets = [parse_target(text) for text in send]
-    if not targets and output is None and not preview:
+    senders = [parse_target(text) for text in targets.send or ()]
+    if not senders and targets.output is None and not take.preview:
         raise UserError("nothing would come of it; name a place with --send, a folder with -o, or add --preview")
     terminal = _Terminal()
-    with terminal.shown(preview), ExitStack() as stack:
-        if adapts:
+    with terminal.shown(take.preview), ExitStack() as stack:
+        if take.adapt_in_background:
             terminal.learn = _learner(tracking, under(changes, "adapt"), terminal.say, stack)
         hooks = Hooks(
             terminal.say,
@@ -188,9 +234,8 @@ def _run(
             terminal.report,
             terminal.write,
         )
-        summary = track_live(
-            LiveSource(place, realtime), targets, output, tracking, config, overwrite=overwrite, hooks=hooks
-        )
+        read = LiveSource(place, source.realtime)
+        summary = track_live(read, senders, targets.output, tracking, config, overwrite=overwrite, hooks=hooks)
     if not quiet():
         print(summary)
 

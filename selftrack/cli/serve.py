@@ -19,6 +19,7 @@ from selftrack.cli.settings import (
     check_roots,
     read_assignments,
     read_config,
+    said,
     under,
 )
 from selftrack.command import quiet, run, verbose
@@ -77,7 +78,7 @@ def serve(
     for name in assigned:
         if name in _OF_JOBS:
             raise UserError(f"--set {name}: each job says that for itself; leave it out")
-    changes = from_file | assigned | {name: value for name, value in named.items() if value is not None}
+    changes = from_file | assigned | said(named)
     check_roots(changes, _ROOTS)
     with of_extra("serve"):
         from selftrack.service.run import serve as run_service

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -32,11 +32,15 @@ SetOption = Annotated[
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
-        help="Change one setting by its full name; may be given several times. It counts more than --config.",
+        help="Change one setting by its full name, such as track.crop.slack=0.4; may be given several times. It counts "
+        "more than --config.",
     ),
 ]
 WeightsOption = Annotated[
-    Path | None, typer.Option(help="Use this file of weights, such as an adapted.safetensors (default: bundled).")
+    Path | None,
+    typer.Option(
+        help="Use this trained network, such as the adapted.safetensors of an earlier run (default: bundled)."
+    ),
 ]
 DecoderOption = Annotated[
     Path | None, typer.Option(help="Use this personal model, made by track-train dam (default: the bundled head).")
@@ -57,6 +61,32 @@ NoOverlayOption = Annotated[
 OverwriteOption = Annotated[
     bool, typer.Option("--overwrite", help="Replace the results of an earlier run (default: no).")
 ]
+
+
+@dataclass(frozen=True)
+class Given:
+    """Settings by their full names, in a file and one by one."""
+
+    config: ConfigOption = None
+    set: SetOption = None
+
+    def from_file(self) -> dict[str, Any]:
+        """Those of the file. Raises UserError as `read_config`."""
+        return read_config(self.config)
+
+    def assigned(self) -> dict[str, Any]:
+        """Those given one by one. Raises UserError as `read_assignments`."""
+        return read_assignments(self.set)
+
+
+def said(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Those settings for which there is a value."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def text_of(path: Path | None) -> str | None:
+    """An absolute path as settings have it."""
+    return None if path is None else str(path.resolve())
 
 
 def read_config(name: str | None) -> dict[str, Any]:
@@ -175,7 +205,12 @@ def _check_name(key: str, known: Mapping[str, Any], root: str) -> None:
 
 
 def check_adapted(adapts: bool, preset: str | None, sets: bool) -> None:
-    """Refuse a preset, or single settings, of an adaptation that was not asked for."""
+    """Refuse a preset, or single settings, of an adaptation that was not asked for; and an expression for a preset."""
+    if preset is not None and "=" in preset:
+        raise UserError(
+            f"--preset is fast or thorough here, settings of --adapt; an expression is laid over a track by: "
+            f"track-export DIR --to FORMAT --preset {preset}"
+        )
     for given, words in ((sets, "--set changes"), (preset is not None, "--preset chooses settings of")):
         if given and not adapts:
             raise UserError(f"{words} the adaptation, but there is none; add --adapt")

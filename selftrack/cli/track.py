@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,19 +17,18 @@ from selftrack.cli.evaluate import print_report
 from selftrack.cli.settings import (
     ROOTS,
     CalibrationOption,
-    ConfigOption,
     DecoderOption,
     DeviceOption,
+    Given,
     NoOverlayOption,
     OverwriteOption,
     PresetOption,
-    SetOption,
     WeightsOption,
     check_adapted,
     check_roots,
     listed,
-    read_assignments,
-    read_config,
+    said,
+    text_of,
     under,
 )
 from selftrack.cli.tracking import Order, show, track_one, track_several
@@ -42,37 +44,44 @@ _STYLE = "track.overlay_style."
 _FORMATS = ", ".join(sorted(name for name, format_ in FORMATS.items() if not format_.asks))
 
 
-def track(
-    video: Annotated[
-        str, typer.Argument(help="A video, a folder of pictures, or a pattern such as img%04d.png.", metavar="CLIP")
-    ],
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Folder of the results (default: <clip>_track).")
-    ] = None,
-    start: Annotated[float | None, typer.Option(help="Begin at this second of the clip (default 0).")] = None,
-    duration: Annotated[float | None, typer.Option(help="Track so many seconds (default: to the end).")] = None,
+@dataclass(frozen=True)
+class _Part:
+    """What of the clip is read, and how."""
+
+    start: Annotated[float | None, typer.Option(help="Begin at this second of the clip (default 0).")] = None
+    duration: Annotated[float | None, typer.Option(help="Track so many seconds (default: to the end).")] = None
     fps: Annotated[
         float | None, typer.Option(help="Pictures per second of a folder or pattern of pictures (default 24).")
-    ] = None,
+    ] = None
     stream: Annotated[
         int | None,
         typer.Option(
             help="Track this video of a file with several (default: the file's own, else the largest).", min=0
         ),
-    ] = None,
+    ] = None
     timecode: Annotated[
         str | None,
         typer.Option(
             help="Timecode of the clip's time 0, HH:MM:SS:FF, or HH:MM:SS;FF for drop-frame (default: the file's own)."
         ),
-    ] = None,
+    ] = None
+
+    def settings(self) -> dict[str, Any]:
+        """The settings that this stands for."""
+        return said({f"track.{name}": value for name, value in vars(self).items()})
+
+
+@dataclass(frozen=True)
+class _Who:
+    """Who is tracked."""
+
     face: Annotated[
         str | None,
         typer.Option(
             help="Follow the face of this number, see --thumbnails, or the person of this photo (default 0).",
             metavar="N|PHOTO",
         ),
-    ] = None,
+    ] = None
     faces: Annotated[
         str | None,
         typer.Option(
@@ -80,36 +89,87 @@ def track(
             "(0,2), see --thumbnails (default: one face).",
             metavar="all|N|N,N",
         ),
-    ] = None,
+    ] = None
     thumbnails: Annotated[
         bool,
         typer.Option(
             "--thumbnails", help="Only write faces.png: who can be followed by --face and --faces (default: no)."
         ),
-    ] = False,
+    ] = False
+
+    def settings(self) -> dict[str, Any]:
+        """Likewise; `--face` is a number or a photo, each of which ends the other one."""
+        settings = said({"faces": self.faces})
+        if self.face is None:
+            return settings
+        one = face_or_photo(self.face)
+        photo = None if isinstance(one, int) else str(one.resolve())
+        return settings | {_FACE: 0 if photo else one, _PHOTO: photo}
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """How faces are read."""
+
     landmarks: Annotated[
-        str | None, typer.Option(help="Read the landmarks of mediapipe or fan (default mediapipe).")
-    ] = None,
+        str | None, typer.Option(help="What finds points on the face: mediapipe, or fan (default mediapipe).")
+    ] = None
     identity: Annotated[
-        str | None, typer.Option(help="Estimate one identity for the clip, or one per-frame (default clip).")
-    ] = None,
+        str | None, typer.Option(help="Fit one shape of the head to the whole clip, or one per-frame (default clip).")
+    ] = None
     neutral: Annotated[
         float | None,
         typer.Option(help="The face is at rest at this second of the clip (default: where it is least active)."),
-    ] = None,
-    calibration: CalibrationOption = None,
-    weights: WeightsOption = None,
+    ] = None
+    calibration: CalibrationOption = None
+    weights: WeightsOption = None
     streams: Annotated[
         Path | None,
-        typer.Option(help="Take weights of VGG-16 and FAN from this file of track-train streams (default: caches)."),
-    ] = None,
-    decoder: DecoderOption = None,
-    device: DeviceOption = None,
+        typer.Option(
+            help="For the paper's network: VGG-16 and FAN from this file of track-train streams (default: where their "
+            "libraries keep them)."
+        ),
+    ] = None
+    decoder: DecoderOption = None
+    device: DeviceOption = None
+
+    def settings(self) -> dict[str, Any]:
+        """Likewise."""
+        return said(
+            {
+                "track.landmarks": self.landmarks,
+                "track.identity": self.identity,
+                "track.person.neutral": self.neutral,
+                "track.person.calibration": text_of(self.calibration),
+                "track.weights": None if self.weights is None else str(self.weights),
+                "track.streams": text_of(self.streams),
+                "track.decoder": text_of(self.decoder),
+                "track.device": self.device,
+            }
+        )
+
+
+@dataclass(frozen=True)
+class _Learning:
+    """Whether the clip is learned from first."""
+
     adapt: Annotated[
         bool | None,
         typer.Option("--adapt/--no-adapt", help="Fine-tune the tracker on this very clip first (default: no)."),
-    ] = None,
-    preset: PresetOption = None,
+    ] = None
+    preset: PresetOption = None
+
+    def of(self, from_file: Mapping[str, Any], assigned: Mapping[str, Any]) -> str | None:
+        """The preset of the adaptation, None where there is none. Raises UserError where settings are for none."""
+        adapts = bool(under(from_file, "adapt")) if self.adapt is None else self.adapt
+        check_adapted(adapts, self.preset, bool(under(assigned, "adapt")))
+        return (self.preset or "fast") if adapts else None
+
+
+@dataclass(frozen=True)
+class _Drawing:
+    """What the overlay shows."""
+
     overlay: Annotated[
         str | None,
         typer.Option(
@@ -117,21 +177,45 @@ def track(
             "points or texture (default split).",
             metavar="MODE",
         ),
-    ] = None,
-    no_overlay: NoOverlayOption = False,
+    ] = None
+    no_overlay: NoOverlayOption = False
     burn_in: Annotated[
         bool,
         typer.Option(
             "--burn-in", help="Write frame number, time, timecode and confidence into the overlay (default: no)."
         ),
-    ] = False,
+    ] = False
+
+    def settings(self) -> dict[str, Any]:
+        """Likewise."""
+        return said(
+            {
+                "track.overlay": False if self.no_overlay else True if self.overlay else None,
+                "track.overlay_style.mode": self.overlay,
+                "track.overlay_style.burn_in": self.burn_in or None,
+            }
+        )
+
+    def check(self, drawn: bool, assigned: Mapping[str, Any]) -> None:
+        """Refuse options and settings of an overlay that is not drawn; its texture is that of texture.png, too."""
+        asked = {f"--overlay {self.overlay}": self.overlay, "--burn-in": self.burn_in}
+        style = [name for name in assigned if name.startswith(_STYLE) and not name.startswith(f"{_STYLE}texture")]
+        names = [*(name for name, given in asked.items() if given), *(f"--set {name}" for name in style)]
+        if names and not drawn:
+            raise UserError(f"{names[0]} is how the overlay is drawn, but there is none; leave --no-overlay out")
+
+
+@dataclass(frozen=True)
+class _Files:
+    """What is written beside the track."""
+
     report: Annotated[
         bool, typer.Option("--report", help="Write report.html, too, as track-eval does (default: no).")
-    ] = False,
+    ] = False
     export: Annotated[
         list[str] | None,
         typer.Option(help=f"Write these formats, too, such as livelink,glb (default: none). Known are {_FORMATS}."),
-    ] = None,
+    ] = None
     character: Annotated[
         Path | None,
         typer.Option(
@@ -139,9 +223,42 @@ def track(
             help="Write the curves and an animated .glb of this character of your own, too, a .rig file of track-rig "
             "(default: none).",
         ),
+    ] = None
+
+    def settings(self) -> dict[str, Any]:
+        """Likewise."""
+        return said({"track.character": text_of(self.character)})
+
+    def formats(self, changes: Mapping[str, Any]) -> tuple[str, ...]:
+        """The formats to write; those of a character, too, where there is one, that can be read."""
+        formats = listed(changes.get("export") if self.export is None else self.export)
+        character = changes.get("track.character")
+        if character is not None:
+            from selftrack.decoders.rigs.character import Character
+
+            Character.load(character)
+            formats.append("character")
+        exports = known(formats)
+        if character is None and set(exports) & set(GROUPS["character"]):
+            raise UserError("--export character needs --character RIG, a file of track-rig add")
+        return exports
+
+
+def track(
+    video: Annotated[
+        str, typer.Argument(help="A video, a folder of pictures, or a pattern such as img%04d.png.", metavar="CLIP")
+    ],
+    *,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Folder of the results (default: <clip>_track).")
     ] = None,
-    config: ConfigOption = None,
-    set: SetOption = None,
+    part: _Part,
+    who: _Who,
+    reading: _Reading,
+    learning: _Learning,
+    drawing: _Drawing,
+    files: _Files,
+    given: Given,
     overwrite: OverwriteOption = False,
 ) -> None:
     """Track a face through a clip and write curves, pose, mesh and an overlay into a folder.
@@ -149,62 +266,34 @@ def track(
     From a camera to other programs, frame by frame: track live, see track live --help. As a service over HTTP: track
     serve, see track serve --help.
     """
+    groups = (part, who, reading, drawing, files)
     _check_clip(video)
-    if calibration is not None:
-        _check_clip(str(calibration))
-    named = {
-        "track.start": start,
-        "track.duration": duration,
-        "track.fps": fps,
-        "track.stream": stream,
-        "track.timecode": timecode,
-        "track.landmarks": landmarks,
-        "track.identity": identity,
-        "track.person.neutral": neutral,
-        "track.person.calibration": None if calibration is None else str(calibration.resolve()),
-        "track.weights": None if weights is None else str(weights),
-        "track.streams": None if streams is None else str(streams.resolve()),
-        "track.decoder": None if decoder is None else str(decoder.resolve()),
-        "track.character": None if character is None else str(character.resolve()),
-        "track.device": device,
-        "track.overlay": False if no_overlay else True if overlay else None,
-        "track.overlay_style.mode": overlay,
-        "track.overlay_style.burn_in": burn_in or None,
-        "faces": faces,
-    }
-    from_file, assigned = read_config(config), read_assignments(set)
+    if reading.calibration is not None:
+        _check_clip(str(reading.calibration))
+    from_file, assigned = given.from_file(), given.assigned()
     from_file = {name: value for name, value in from_file.items() if not name.startswith("live.")}  # of `track live`
-    options = {name: value for name, value in named.items() if value is not None}
-    changes = _one_or_several(from_file, assigned | options | _followed(face))
+    changes = _one_or_several(from_file, reduce(or_, (group.settings() for group in groups), assigned))
     check_roots(changes, _ROOTS)
-    exports = _exports(listed(changes.get("export") if export is None else export), changes.get("track.character"))
-    adapts = bool(under(from_file, "adapt")) if adapt is None else adapt
-    check_adapted(adapts, preset, bool(under(assigned, "adapt")))
-    asked = {f"--overlay {overlay}": overlay, "--burn-in": burn_in}
-    _check_drawn(changes.get("track.overlay") is not False, [name for name, given in asked.items() if given], assigned)
-    if thumbnails:
-        if adapts or exports or report or faces is not None:
+    exports, preset = files.formats(changes), learning.of(from_file, assigned)
+    drawing.check(changes.get("track.overlay") is not False, assigned)
+    if who.thumbnails:
+        if preset or exports or files.report or who.faces is not None:
             raise UserError(
                 "--thumbnails shows the faces and tracks none; leave --adapt, --export, --report and --faces out"
             )
         show(video, output, changes, overwrite)
         return
-    order = Order(video, output, changes, exports, (preset or "fast") if adapts else None, overwrite)
-    summary, folders = track_one(order) if changes.get("faces") is None else track_several(order)
+    _track(Order(video, output, changes, exports, preset, overwrite), files.report)
+
+
+def _track(order: Order, report: bool) -> None:
+    """Track, and judge the results if that is asked for."""
+    summary, folders = track_one(order) if order.changes.get("faces") is None else track_several(order)
     if verbose():
         print("seconds  " + ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in summary.seconds.items()))
     if report:
         for folder in folders:
             print_report(folder)
-
-
-def _followed(face: str | None) -> dict[str, Any]:
-    """The settings that `--face` stands for: a number, or a photo, each of which ends the other one."""
-    if face is None:
-        return {}
-    one = face_or_photo(face)
-    photo = None if isinstance(one, int) else str(one.resolve())
-    return {_FACE: 0 if photo else one, _PHOTO: photo}
 
 
 def _one_or_several(from_file: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -223,32 +312,12 @@ def _one_or_several(from_file: Mapping[str, Any], given: Mapping[str, Any]) -> d
     return changes
 
 
-def _exports(formats: Sequence[str], character: str | None) -> tuple[str, ...]:
-    """The formats to write; those of a character, too, where there is one, that can be read."""
-    if character is not None:
-        from selftrack.decoders.rigs.character import Character
-
-        Character.load(character)
-    exports = known([*formats, *(["character"] if character is not None else [])])
-    if character is None and set(exports) & set(GROUPS["character"]):
-        raise UserError("--export character needs --character RIG, a file of track-rig add")
-    return exports
-
-
 def _check_clip(video: str) -> None:
     """Refuse a clip that is not there before anything is loaded: that takes seconds."""
     place_of(video)
     pattern = any(sign in Path(video).name for sign in "%*?[")
     if not Path(video).exists() and not (pattern and Path(video).parent.is_dir()):
         raise UserError(f"{video}: no such file; name a video, a folder of pictures or a pattern of their names")
-
-
-def _check_drawn(drawn: bool, options: Sequence[str], assigned: Mapping[str, Any]) -> None:
-    """Refuse options and settings of an overlay that is not drawn; its texture is that of texture.png, too."""
-    style = [name for name in assigned if name.startswith(_STYLE) and not name.startswith(f"{_STYLE}texture")]
-    names = [*options, *(f"--set {name}" for name in style)]
-    if names and not drawn:
-        raise UserError(f"{names[0]} is how the overlay is drawn, but there is none; leave --no-overlay out")
 
 
 def main() -> None:

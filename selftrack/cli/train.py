@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from selftrack.cli.progress import Stages
-from selftrack.cli.settings import ConfigOption, SetOption, changed, read_assignments, read_config
+from selftrack.cli.settings import ConfigOption, SetOption, changed, read_assignments, read_config, said
 from selftrack.command import run
 from selftrack.errors import UserError
 
@@ -63,7 +63,7 @@ def streams(
         Path | None, typer.Option(help="face-alignment's FAN, 2DFAN4-11f355bf06.pth.tar (default: left out).")
     ] = None,
 ) -> None:
-    """Pack public weights of frozen streams into one file.
+    """Pack VGG-16 and FAN, public networks, into one file.
 
     They are for the network of the paper. Nothing is downloaded.
     """
@@ -97,7 +97,7 @@ def i2znet(
     config: ConfigOption = None,
     set: SetOption = None,
 ) -> None:
-    """Train the heads of an I2ZNet.
+    """Train the network that drives a face model.
 
     Goes on where it was interrupted. Under torchrun on several devices. Settings are those of
     selftrack.training.i2znet.TrainConfig, such as objective.noise.point; presets of the architecture are i2znet_points,
@@ -281,7 +281,7 @@ def page(
 
 def _changes(config: str | None, assignments: list[str] | None, **named: object) -> dict[str, Any]:
     """Settings by name from a file, from --set and from options of their own, the last of which count most."""
-    return read_config(config) | read_assignments(assignments) | {k: v for k, v in named.items() if v is not None}
+    return read_config(config) | read_assignments(assignments) | said(named)
 
 
 def main() -> None:

@@ -1,5 +1,9 @@
 """`track-export` and `track --export` as they are typed."""
 
+import os
+import re
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +13,7 @@ import pytest
 
 from selftrack.tracker.export import FORMATS, ExportOptions, write
 from selftrack.tracker.export.timing import with_timecode
+from selftrack.tracker.results.curves import write_curves
 from selftrack.tracker.results.track_file import Track
 
 
@@ -165,7 +170,62 @@ def test_an_export_replaces_an_earlier_one_but_no_file_of_the_users(run: Callabl
     assert run(*export)[0] == 0
     place.write_text("mine")
     status, _, err = run(*export)
-    assert status == 2 and "was changed since" in err and place.read_text() == "mine"
+    assert status == 2 and "was changed since" in err and "name another file with -o" in err
+    assert place.read_text() == "mine"
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from selftrack.io import atomic_path
+with atomic_path(Path(sys.argv[1])) as part:
+    part.write_text("half")
+    part.with_name(part.name + ".part").write_text("what a writer of videos has")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_export_has_left_goes_with_the_next(run: Callable, wink: Track) -> None:
+    """Not what processes that live, or those of other files or machines have there, nor what is the user's."""
+    folder = Path("t")
+    folder.mkdir()
+    wink.save(folder)
+    own = {path.name for path in folder.iterdir()}
+    for name in ("take {1}_livelink.csv", "take {1}.csv"):
+        subprocess.run([sys.executable, "-c", KILLED, str(folder / name)])
+    left = {path.name for path in folder.iterdir()} - own
+    others = {name for name in left if "livelink" not in name}
+    elsewhere = re.sub(r"[.][0-9a-f]{6}[.]", ".000000.", next(iter(left - others)))
+    living = re.sub(r"[.][0-9]+[.]([0-9]+[.]part)", rf".{os.getpid()}.\1", next(iter(left - others)))
+    for name in (elsewhere, living, ".take {1}_livelink.1.part.csv"):
+        others.add(name)
+        (folder / name).write_text("stays")
+    assert len(left) == 4 and len(others) == 5
+    assert run("track-export", folder, "--to", "livelink")[0] == 0
+    assert {path.name for path in folder.iterdir()} - own - others == {"take {1}_livelink.csv", ".selftrack"}
+    assert all((folder / name).exists() for name in others)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ([], ""),
+        (["--preset", "happy=0.7"], "edited   with happy=0.7\n"),
+        (["--clean", "--preset", "sad", "--preset-only"], "edited   with the clean-up, sad alone\n"),
+        (["--curves", "e.csv", "--range", "r.json"], "edited   with the table e.csv, the range of r.json\n"),
+        (["--preset", "happy=0.7", "-q"], ""),
+    ],
+)
+def test_what_was_changed_of_a_performance_is_said(run: Callable, wink: Track, given: list[str], words: str) -> None:
+    """Beside the files, whose names are the same."""
+    wink.save(Path())
+    write_curves(wink, Path()).rename("e.csv")
+    assert run("track-range", ".", "-o", "r.json", "--rest", 0)[0] == 0
+    assert run("track-export", ".", "--to", "csv,livelink", *given) == (
+        0,
+        "take {1}.csv\ntake {1}_livelink.csv\n",
+        words,
+    )
 
 
 @pytest.mark.parametrize(("stem", "to", "own"), [("track", "npz", "track.npz"), ("curves", "csv", "curves.csv")])

@@ -28,7 +28,9 @@ from selftrack.io import work_folder
 from selftrack.tracker.engine.landmarks import Boxes, BoxNet, NetPoints, PointNet
 from selftrack.tracker.engine.onnx_file import export_tracker, person_of, traced
 from selftrack.tracker.engine.step import TrackStep
+from selftrack.tracker.geometry.crop import CropConfig
 from selftrack.tracker.landmarks import attention_mesh, boxes
+from selftrack.tracker.landmarks.search import DetectConfig
 from selftrack.tracker.model import Model
 from selftrack.tracker.refinement.mouth import EDGES_OF_LIPS, MouthConfig
 
@@ -123,6 +125,8 @@ def _about(model: Model, step: TrackStep) -> dict[str, object]:
         "inputs": {name: list(value.shape) for name, value in step.start()._asdict().items()},
         "mouth": EDGES_OF_LIPS | asdict(MouthConfig()),
         "edges": _edges(step.mean.numpy().T).tolist(),
+        "detect": asdict(DetectConfig()),
+        "crop": asdict(CropConfig()),
     }
     return about | ({"person": person_of(model.fit.subject)} if model.fit is not None else {})
 

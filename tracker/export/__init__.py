@@ -7,6 +7,7 @@ Modules whose names begin with an underscore are helpers that need these.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib import import_module
@@ -15,7 +16,7 @@ from pkgutil import walk_packages
 from typing import TYPE_CHECKING
 
 from selftrack.errors import UserError
-from selftrack.io import OutputFolder, atomic_path
+from selftrack.io import OutputFolder, atomic_path, remove_parts
 from selftrack.tracker.export.curve_range import CurveRange, in_range
 from selftrack.tracker.export.edited import with_table
 from selftrack.tracker.export.options import ExportOptions
@@ -81,6 +82,7 @@ def write(track: Track, to: str, path: Path, options: ExportOptions | None = Non
         raise UserError(f"{path}: is what the export is made from; name another file with -o")
     if FORMATS[to].needs or FORMATS[to].asks:
         require([to], track.model(), options)
+    remove_parts(path)
     with atomic_path(path) as part:
         FORMATS[to].write(track, part, options)
     return path
@@ -132,7 +134,11 @@ def export(
     if path is not None:
         return write(track, to, Path(path), options)
     results, path = OutputFolder(folder), default_path(track.clip, to, folder)
-    results.check([path.name], overwrite=True)
+    if os.path.lexists(path) and not results.is_ours(path.name):
+        raise UserError(
+            f"{path}: this program did not write it, or it was changed since; move it away, or name another file "
+            "with -o"
+        )
     write(track, to, path, options)
     results.own([path.name])
     return path

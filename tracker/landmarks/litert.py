@@ -6,6 +6,7 @@ import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -63,16 +64,10 @@ class LiteModule:
 
     def __init__(self, graph: TfliteGraph, outputs: Sequence[int]) -> None:
         self._path, self._input, self._outputs = graph.path, graph.inputs[0], tuple(outputs)
-        stages = _stages(_needed(graph.ops, outputs))
-        self._steps = []
-        for number, ops in enumerate(stages):
-            builtin = [op for op in ops if op.kind not in CUSTOM_KINDS]
-            custom = [op for op in ops if op.kind in CUSTOM_KINDS]
-            made = {op.output for op in builtin}
-            read = {index for op in builtin for index in op.inputs} - made - set(graph.constants)
-            after = {index for op in sum(stages[number + 1 :], custom) for index in op.inputs}
-            session = LiteSession(_submodel(graph.model, sorted(read), sorted(made & (after | set(outputs)))))
-            self._steps.append((session, [(op, *custom_function(op)) for op in custom]))
+        self._steps = [
+            (LiteSession(model), [(op, *custom_function(op)) for op in custom])
+            for model, custom in _cut(self._path, self._outputs)
+        ]
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies and pickles as its arguments: an interpreter does neither."""
@@ -116,6 +111,21 @@ def _channels_first(value: np.ndarray) -> Tensor:
     """An image (B, H, W, C) as (B, C, H, W); what is no image stays as it is."""
     tensor = torch.from_numpy(value)
     return tensor.permute(0, 3, 1, 2) if tensor.ndim == 4 else tensor
+
+
+@lru_cache(maxsize=4)  # as `read_graph`
+def _cut(path: Path, outputs: tuple[int, ...]) -> list[tuple[bytes, list[Op]]]:
+    """The model files that a graph is cut into, and the custom operators that come after each."""
+    graph = read_graph(path)
+    stages, parts = _stages(_needed(graph.ops, outputs)), []
+    for number, ops in enumerate(stages):
+        builtin = [op for op in ops if op.kind not in CUSTOM_KINDS]
+        custom = [op for op in ops if op.kind in CUSTOM_KINDS]
+        made = {op.output for op in builtin}
+        read = {index for op in builtin for index in op.inputs} - made - set(graph.constants)
+        after = {index for op in sum(stages[number + 1 :], custom) for index in op.inputs}
+        parts.append((_submodel(graph.model, sorted(read), sorted(made & (after | set(outputs)))), custom))
+    return parts
 
 
 def _needed(ops: Sequence[Op], outputs: Iterable[int]) -> list[Op]:

@@ -10,6 +10,7 @@ import itertools
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +52,10 @@ class TfliteGraph:
     outputs: dict[str, int]
 
 
+@lru_cache(maxsize=4)  # a tenth of a second each, and every model of a face has them
 def read_graph(path: Path) -> TfliteGraph:
-    """Reads the first subgraph of a `.tflite` file; half-precision weights become single precision.
+    """Reads the first subgraph of a `.tflite` file; half-precision weights become single precision. All who ask for one
+    file have the same graph, which nobody may change.
 
     Raises ValueError if the file is no such model.
     """

@@ -67,6 +67,6 @@ def test_an_eye_beside_a_shut_one_is_shut_unless_it_is_open(
 def test_motion_is_the_root_mean_square_of_drawn_acts(face_points: FacePoints) -> None:
     rng, covariance = np.random.default_rng(0), load_motion().covariance()[: controls.SIDE, : controls.SIDE]
     drawn = rng.multivariate_normal(np.zeros(controls.SIDE), covariance, 4000)
-    moved = np.einsum("nk,kc,acl->nal", drawn, controls.TURNS[: controls.SIDE], face_points.acts)
+    moved = np.einsum("nk,kc,acl->nal", drawn, controls.TURNS[: controls.SIDE], face_points.acts, optimize=True)
     expected = np.sqrt((moved**2).sum(1).mean(0))
     np.testing.assert_allclose(face_points.motion(), expected, rtol=0.06, atol=1e-6)

@@ -1,13 +1,11 @@
 // The face in the frames of a video: found once, then followed by its own landmarks. The twin of selftrack's
-// tracker/landmarks (boxes, search, follower) for one face that is about upright.
+// tracker/landmarks (boxes, search, follower) for one face that is about upright, with the settings of tracker.json.
 
 import {apply, boundingBox, compose, CropStabiliser, faceSimilarity, invert, lag, shrunk, warp} from "./geometry.js";
 
 export const BOX_SIDE = 128, SIDE = 192;
-const MIN_SCORE = 0.5, MAX_OVERLAP = 0.3, MAX_INSIDE = 0.7, TILE_OVERLAP = 48, LEVELS = 3, COARSEST = 5;
-const MIN_PRESENCE = 0.5, LIKELY = 0.6, MIN_FACE = 0.72, MIN_FOLLOWED = 0.6, EVERY = 0.25, SAME_FACE = 0.2;
+const MAX_INSIDE = 0.7, TILE_OVERLAP = 48, COARSEST = 5, LIKELY = 0.6, ATTEMPTS = 4;
 const FILLS = [0.35, 0.5, 0.65], SIDE_PER_FACE = 1.5;
-const MAX_LAG = 0.06, MAX_JUMP = 0.2, ATTEMPTS = 4;
 
 const area = ([left, top, right, bottom]) => Math.max(right - left, 0) * Math.max(bottom - top, 0);
 const shared = (a, b) => area([Math.max(a[0], b[0]), Math.max(a[1], b[1]), Math.min(a[2], b[2]), Math.min(a[3], b[3])]);
@@ -15,10 +13,10 @@ const overlap = (a, b) => shared(a, b) / Math.max(area(a) + area(b) - shared(a, 
 const inside = (a, b) => shared(a, b) / Math.max(Math.min(area(a), area(b)), 1e-30);
 
 // Boxes of the same face, averaged by their scores; none that lies in a surer one.
-const merged = (faces) => {
+const merged = (faces, maxOverlap) => {
   const pending = [...faces].sort((a, b) => b.score - a.score), out = [];
   while (pending.length) {
-    const best = pending[0], group = pending.filter((face) => face === best || overlap(face.corners, best.corners) > MAX_OVERLAP);
+    const best = pending[0], group = pending.filter((face) => face === best || overlap(face.corners, best.corners) > maxOverlap);
     const total = group.reduce((sum, face) => sum + face.score, 0);
     const mean = (name) => best[name].map((_, i) => group.reduce((sum, face) => sum + face.score * face[name][i], 0) / total);
     const face = {corners: mean("corners"), eyes: mean("eyes"), score: best.score};
@@ -50,8 +48,8 @@ const regionOf = ({corners: [left, top, right, bottom], eyes}) => {
 
 class FaceSearch {
   // `boxes` and `points` run the networks: pictures as numbers 0..255 -> their outputs by name.
-  constructor(boxes, points) {
-    Object.assign(this, {boxes, points});
+  constructor(boxes, points, settings) {
+    Object.assign(this, {boxes, points, settings});
   }
 
   async boxesOf(tile) {
@@ -62,20 +60,20 @@ class FaceSearch {
   // The faces of ever larger copies of a picture, level by level, the largest first.
   async *levels(picture) {
     const longest = Math.max(picture.width, picture.height);
-    const levels = Math.max(LEVELS, Math.ceil(Math.log2(longest / COARSEST / BOX_SIDE)) + 1);
+    const {min_score, max_overlap, levels: least} = this.settings.box, levels = Math.max(least, Math.ceil(Math.log2(longest / COARSEST / BOX_SIDE)) + 1);
     const base = reduced(picture, BOX_SIDE << (levels - 1));
     for (let side = BOX_SIDE; ; side *= 2) {
       const copy = reduced(base, side), scale = [picture.width / copy.width, picture.height / copy.height], found = [];
       for (const top of starts(copy.height)) {
         for (const left of starts(copy.width)) {
           for (const face of await this.boxesOf(cut(copy, left, top))) {
-            if (face.score < MIN_SCORE) continue;
+            if (face.score < min_score) continue;
             const moved = (values) => values.map((value, i) => (value + (i % 2 ? top : left)) * scale[i % 2] - 0.5);
             found.push({score: face.score, corners: moved(face.corners), eyes: moved(face.eyes)});
           }
         }
       }
-      yield merged(found);
+      yield merged(found, max_overlap);
       if (2 * side > Math.max(base.width, base.height)) return;
     }
   }
@@ -86,10 +84,10 @@ class FaceSearch {
       const found = [];
       for (const face of faces) {
         const about = await this.read(picture, regionOf(face), "alone");
-        if (!about || found.some((known) => overlap(boundingBox(known.points), boundingBox(about.points)) > MAX_OVERLAP)) continue;
+        if (!about || found.some((known) => overlap(boundingBox(known.points), boundingBox(about.points)) > this.settings.box.max_overlap)) continue;
         if (await this.score(picture, about.points, [FILLS[1]]) < LIKELY) continue;
         const sure = await this.read(picture, faceSimilarity(about.points, SIDE));
-        if (sure && await this.score(picture, sure.points, FILLS) >= MIN_FACE) found.push(sure);
+        if (sure && await this.score(picture, sure.points, FILLS) >= this.settings.min_score) found.push(sure);
       }
       if (found.length) return found.sort((a, b) => area(boundingBox(b.points)) - area(boundingBox(a.points)));
     }
@@ -99,7 +97,7 @@ class FaceSearch {
   // The landmark network's answer for a region, by default the mean of both ways to see it; null if it sees no face.
   async read(picture, region, ways = "points") {
     const found = await this.points(warp(picture, region, SIDE)), presence = found.presence[0];
-    return presence < MIN_PRESENCE ? null : {points: Float32Array.from(apply(invert(region), found[ways])), presence};
+    return presence < this.settings.min_presence ? null : {points: Float32Array.from(apply(invert(region), found[ways])), presence};
   }
 
   // How much a face looks like one to the box detector, cut out upright in some sizes.
@@ -141,9 +139,10 @@ const completed = (picture, region) => {
 
 // Follows one face through a video; its memory is the last points and the last region.
 export class FaceFollower {
-  constructor(boxes, points) {
-    this.search = new FaceSearch(boxes, points);
-    this.region = new CropStabiliser(SIDE, 0.04, 0.04, 3);
+  constructor(boxes, points, settings) {
+    this.settings = settings;
+    this.search = new FaceSearch(boxes, points, settings);
+    this.region = new CropStabiliser(settings.region);
     this.reset();
   }
 
@@ -161,7 +160,7 @@ export class FaceFollower {
       this.looked = time;
       const faces = await this.search.all(picture), near = (face) => this.place ? overlap(boundingBox(face.points), this.place) : 0;
       const nearest = [...faces].sort((a, b) => near(b) - near(a))[0];
-      found = nearest && near(nearest) > SAME_FACE ? nearest : faces[0] ?? null;
+      found = nearest && near(nearest) > this.settings.same_face ? nearest : faces[0] ?? null;
     }
     this.last = found;
     if (found) this.place = boundingBox(found.points);
@@ -173,16 +172,16 @@ export class FaceFollower {
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
       const found = await this.search.read(picture, region);
       const off = found ? lag(region, found.points, SIDE) : Infinity;
-      if (off > MAX_JUMP) return null;
-      if (off < MAX_LAG) return await this.isFace(picture, found, time) ? found : null;
+      if (off > this.settings.max_jump) return null;
+      if (off < this.settings.max_lag) return await this.isFace(picture, found, time) ? found : null;
       region = faceSimilarity(found.points, SIDE); // the network expects a face to fill its region
     }
     return null;
   }
 
   async isFace(picture, found, time) {
-    if (time < this.looked + EVERY) return true;
+    if (time < this.looked + this.settings.every) return true;
     this.looked = time;
-    return await this.search.score(picture, found.points, FILLS) >= MIN_FOLLOWED;
+    return await this.search.score(picture, found.points, FILLS) >= this.settings.min_followed;
   }
 }

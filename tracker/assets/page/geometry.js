@@ -76,10 +76,11 @@ export const lag = (region, points, size) => {
   return Math.max(offset, Math.abs(Math.log(SIDE_PER_FACE * Math.max(right - left, bottom - top) / size)));
 };
 
-// A crop on a leash: still while the face stays near its middle, else drawn along smoothly.
+// A crop on a leash: still while the face stays near its middle, else drawn along smoothly. Its settings are those of
+// tracker.json.
 export class CropStabiliser {
-  constructor(size, maxOffset, maxScale, maxRoll) {
-    Object.assign(this, {size, ranges: [maxOffset, maxScale, maxRoll * Math.PI / 180]});
+  constructor({size, max_offset, max_scale, max_roll, slack, time_constant, cut}) {
+    Object.assign(this, {size, slack, constant: time_constant, cut, ranges: [max_offset, max_scale, max_roll * Math.PI / 180]});
     this.reset();
   }
 
@@ -100,8 +101,8 @@ export class CropStabiliser {
     const zoom = (target.log - last.log) / maxScale;
     const roll = Math.atan2(Math.sin(target.angle - last.angle), Math.cos(target.angle - last.angle)) / maxRoll;
     const errors = [Math.hypot(...shift), Math.abs(zoom), Math.abs(roll)];
-    if (Math.max(...errors) > CUT) return target;
-    const [a, b, c] = errors.map((error) => leash(error, Math.exp(-elapsed / TIME_CONSTANT)));
+    if (Math.max(...errors) > this.cut) return target;
+    const [a, b, c] = errors.map((error) => leash(error, this.slack, Math.exp(-elapsed / this.constant)));
     return {
       centre: target.centre.map((value, axis) => value - shift[axis] * a * reach),
       log: target.log - zoom * b * maxScale,
@@ -110,12 +111,10 @@ export class CropStabiliser {
   }
 }
 
-const SLACK = 0.5, TIME_CONSTANT = 0.15, CUT = 8;
-
-const leash = (error, decay) => {
+const leash = (error, slack, decay) => {
   if (!(error > 0)) return 1;
-  const excess = decay * Math.max(error - SLACK, 0);
-  return (Math.min(error, SLACK) + (1 - SLACK) * Math.tanh(excess / (1 - SLACK))) / error;
+  const excess = decay * Math.max(error - slack, 0);
+  return (Math.min(error, slack) + (1 - slack) * Math.tanh(excess / (1 - slack))) / error;
 };
 
 // A part of a picture {data (RGBA or RGB), width, height} made smaller by the mean over areas: {data (RGB), width, height}.

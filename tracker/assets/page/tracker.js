@@ -5,8 +5,6 @@ import {apply, CropStabiliser, warp} from "./geometry.js";
 import {BOX_SIDE, FaceFollower, SIDE} from "./face.js";
 import {seeTeeth} from "./mouth.js";
 
-const CROP = 256;
-
 export class Tracker {
   // Load the networks that lie beside this script.
   static async load() {
@@ -24,8 +22,8 @@ export class Tracker {
   constructor(boxes, points, step, about) {
     Object.assign(this, {step, about, curves: about.curves});
     const over = (session, side) => (picture) => run(session, {picture: new ort.Tensor("float32", picture, [1, side, side, 3])});
-    this.follower = new FaceFollower(over(boxes, BOX_SIDE), over(points, SIDE));
-    this.crop = new CropStabiliser(CROP, 0.06, 0.08, 5);
+    this.follower = new FaceFollower(over(boxes, BOX_SIDE), over(points, SIDE), about.detect);
+    this.crop = new CropStabiliser(about.crop);
     this.reset();
   }
 

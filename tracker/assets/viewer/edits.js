@@ -9,7 +9,7 @@ function makeEdits(take, times, expressions) {
   const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
   /** A channel adds its amount to the performance, or, if held, stands in its place. */
-  const makeChannel = (kind, name, title, most = 1) => ({ kind, name, title, most, held: false, amount: 0, keys: new Map() });
+  const makeChannel = (kind, name, title, most = 1) => ({ kind, name, title, most, held: false, amount: 0, keys: new Map(), rows: [] });
   const channels = new Map([
     ...Object.entries(HEAD).map(([name, title]) => makeChannel("head", name, title, MOST_DEGREES)),
     ...Object.entries(GAZE).map(([name, title]) => makeChannel("gaze", name, title)),
@@ -17,7 +17,9 @@ function makeEdits(take, times, expressions) {
     ...take.names.map((name) => makeChannel("curve", name, name)),
   ].map((channel) => [channel.name, channel]));
   const columns = new Map(take.names.map((name, at) => [name, at]));
+  const looks = new Map(take.names.map((name) => [name, name.match(LOOK)]).filter(([, match]) => match));
   let expressed = []; // curves with expressions, by row; forgotten when one of these changes
+  let changes = 0; // so far
 
   const active = ({ held, amount, keys }) => held || amount !== 0 || keys.size > 0;
   const of = (kind) => [...channels.values()].filter((channel) => channel.kind === kind);
@@ -25,11 +27,14 @@ function makeEdits(take, times, expressions) {
   const anyOf = (kind) => kinds[kind].some(active);
 
   /** The amount at a row: that of the keys around it, in proportion to time; without keys that of the slider. */
-  function amountAt({ keys, amount }, row) {
-    if (!keys.size) return amount;
-    const rows = [...keys.keys()].sort((a, b) => a - b);
-    const before = rows.findLast((key) => key <= row) ?? rows[0];
-    const after = rows.find((key) => key >= row) ?? rows.at(-1);
+  function amountAt({ keys, rows, amount }, row) {
+    if (!rows.length) return amount;
+    let low = 0, high = rows.length; // the first key after the row is between them
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (rows[middle] > row) high = middle; else low = middle + 1;
+    }
+    const before = rows[Math.max(low - 1, 0)], after = before === row ? row : rows[Math.min(low, rows.length - 1)];
     const share = after > before ? (times[row] - times[before]) / (times[after] - times[before]) : 0;
     return keys.get(before) * (1 - share) + keys.get(after) * share;
   }
@@ -64,7 +69,7 @@ function makeEdits(take, times, expressions) {
 
   /** A curve with the edits of the gaze: both eyes go the same way. */
   function looked(row, name) {
-    const [, way, side] = name.match(LOOK) ?? [];
+    const [, way, side] = looks.get(name) ?? [];
     const gaze = way === "Up" || way === "Down" ? "gazeUp" : "gazeSide";
     if (!way || !active(channels.get(gaze))) return performed(row, name);
     const turned = look(row, gaze, side);
@@ -122,6 +127,8 @@ function makeEdits(take, times, expressions) {
 
   function change(channel, fields) {
     Object.assign(channel, fields);
+    if (fields.keys) channel.rows = [...fields.keys.keys()].sort((a, b) => a - b);
+    changes += 1;
     if (channel.kind === "expression") expressed = [];
   }
 
@@ -181,7 +188,9 @@ function makeEdits(take, times, expressions) {
     any: () => [...channels.values()].some(active),
     channel: (name) => channels.get(name),
     /** Whether a curve is not as it was tracked, because of its own channel or another one. */
-    changes: (name) => active(channels.get(name)) || (LOOK.test(name) && anyOf("gaze")) || anyOf("expression"),
+    changes: (name) => active(channels.get(name)) || (looks.has(name) && anyOf("gaze")) || anyOf("expression"),
+    /** Another number after each change. */
+    version: () => changes,
     list: () => [...channels.values()],
     reset: () => { for (const channel of channels.values()) clear(channel); },
   };

@@ -1,9 +1,10 @@
 // Steps that can be undone, and the edits of the last visit.
 "use strict";
-/** Remembers the states of edits; under a name the last one stays in this browser until the page is opened again. */
-function makeHistory(edits, name) {
+/** Remembers the states of edits; under a name the last one stays in this browser until the page is opened again, and
+ * troubled() is called where another tab of it does the same. */
+function makeHistory(edits, name, troubled) {
   const past = [], future = [];
-  let now = edits.state();
+  let now = edits.state(), trouble = "";
 
   /** A browser may keep nothing of a page that is a file, or of a private window; the steps do not need it. */
   function kept(use) {
@@ -15,8 +16,19 @@ function makeHistory(edits, name) {
   }
 
   function keep() {
-    kept((storage) => (edits.any() ? storage.setItem(name, now) : storage.removeItem(name)));
+    const done = kept((storage) => {
+      if (edits.any()) storage.setItem(name, now); else storage.removeItem(name);
+      return true;
+    });
+    trouble = done || !edits.any() ? "" : "full";
   }
+
+  // What another tab of this page keeps is under the same name.
+  addEventListener("storage", (event) => {
+    if (event.key !== name) return;
+    trouble = "twice";
+    troubled();
+  });
 
   /** What was changed since the last step is one step. */
   function commit() {
@@ -52,5 +64,7 @@ function makeHistory(edits, name) {
     redo: () => go(future, past),
     undoable: () => past.length > 0,
     redoable: () => future.length > 0,
+    /** Why the edits may not be there at the next visit: "full", the browser keeps none, or "twice"; "" where they are. */
+    trouble: () => trouble,
   };
 }

@@ -5,6 +5,9 @@ function makeSliders(edits, changed, done) {
   let shown = 0; // the row that the controls are of
   const parts = new Map(); // slider, mode, key and number by channel
 
+  /** A number as text, without a minus where nothing is left of it. */
+  const text = (number, digits) => (Number(number.toFixed(digits)) || 0).toFixed(digits);
+
   /** Makes what a change does to a channel that of an event. */
   const once = (change, channel) => () => {
     change(channel, shown);
@@ -66,7 +69,7 @@ function makeSliders(edits, changed, done) {
       key.setAttribute("aria-pressed", String(channel.keys.has(row)));
       key.classList.toggle("keyed", channel.keys.size > 0);
       if (number) number.textContent = channel.kind === "head"
-        ? `${edits.within(channel, row).toFixed(1)}°` : edits.within(channel, row).toFixed(2);
+        ? `${text(edits.within(channel, row), 1)}°` : text(edits.within(channel, row), 2);
     }
   }
 

@@ -56,18 +56,27 @@
   // What is changed by hand, of the track alone
 
   const edits = makeEdits(takes[0], times, makeExpressions(data.expressions, names));
-  const steps = makeHistory(edits, `selftrack edits ${data.hash}`);
+  const steps = makeHistory(edits, `selftrack edits ${data.hash}`, showSteps);
   const resumed = steps.resume();
   const sliders = makeSliders(edits, () => show(shown), stepDone);
+
+  const KEPT = {
+    "": ["edited", "Your changes are there at your next visit, too"],
+    full: ["edited, not kept: Save", "This browser keeps no changes of this page, or has no room: what is not saved is lost"],
+    twice: ["edited in two tabs", "Of the changes here and there, your next visit has those that were made last: save both"],
+  };
+  let lastVisit = resumed;
 
   /** After each of the user's changes. */
   function stepDone() {
     steps.commit();
-    $("edited").textContent = "edited";
+    lastVisit = false;
     showSteps();
   }
 
   function showSteps() {
+    [$("edited").textContent, $("edited").title] = KEPT[steps.trouble()];
+    if (lastVisit && !steps.trouble()) $("edited").textContent = "edits of your last visit";
     $("undo").disabled = !steps.undoable();
     $("redo").disabled = !steps.redoable();
     $("edited").hidden = $("discard").disabled = !edits.any();
@@ -170,15 +179,22 @@
 
   const plot = makePlot($("plot"), times, ok);
 
+  let plotted = ""; // what the lines were drawn for: they are of all rows, and stay until that changes
+
   function drawPlot() {
     const drawn = curves.filter((curve) => curve.colour);
-    plot.draw(shown, drawn.flatMap(linesOf), [...keysOnAxis(), ...drawn.flatMap(keysOf)]);
+    const state = [edits.version(), takes.indexOf(take), plot.size(), ...curves.map(({ colour }) => colour)].join();
+    if (state !== plotted) plot.draw(drawn.flatMap(linesOf), [...keysOnAxis(), ...drawn.flatMap(keysOf)]);
+    plotted = state;
+    plot.show(shown);
   }
 
   /** The shown take's curve, and as dashes the other one's, and what was tracked where that was changed. */
   function linesOf({ name, colour }) {
-    const lines = takes.map((one) => ({ colour, dashed: one !== take, at: (time) => value(one, one.row(time), name) }));
-    if (edits.changes(name)) lines.push({ colour, dashed: true, at: (time) => edits.tracked(takes[0].row(time), name) });
+    const rowOf = (one) => (one === takes[0] ? (_, row) => row : (time) => one.row(time));
+    const lines = takes.map((one) => [one, rowOf(one)])
+      .map(([one, row]) => ({ colour, dashed: one !== take, at: (time, at) => value(one, row(time, at), name) }));
+    if (edits.changes(name)) lines.push({ colour, dashed: true, at: (_, row) => edits.tracked(row, name) });
     return lines;
   }
 
@@ -297,7 +313,6 @@
   let clock = freeClock();
   $("scrub").max = last;
   show(0);
-  if (resumed) $("edited").textContent = "edits of your last visit";
   showSteps();
   const problem = await openVideo();
   $("no-video").textContent = problem;
@@ -395,8 +410,8 @@
       End: () => go(last),
       b: otherTake,
     };
-    const own = event.target.id === "speed" || event.target.closest?.(".line input"); // these keys move it
-    if (!actions[event.key] || own) return;
+    const own = event.key === " " ? "button, select" : "#speed, .line input"; // whose these keys are when they have the focus
+    if (!actions[event.key] || event.target.closest?.(own)) return;
     event.preventDefault();
     actions[event.key]();
   });

@@ -178,6 +178,24 @@ class Field:
 
     def _look(self, pose: Tensor, vertices: Tensor) -> None:
         """Find what each node shows, and how far it moves with the head of these vertices (1,V,3) in the photo."""
+        covered, part, depth = self._read_mesh(pose, vertices)
+        self._start = np.concatenate([self._nodes, depth], 1)
+        self._relief = unproject(self._start, pose, self._inverse_distance)
+        self._with = self._moving(covered, pose)
+        edge = np.minimum(self._nodes - self._lattice.low, self._lattice.high - self._nodes).min(1)
+        self._end = _eased(np.minimum(edge / (_BORDER * self._unit), 1))
+        self._inside = self._behind(part, pose)
+        self._upper_teeth, self._lower_teeth = teeth(self._head, "teeth_upper"), teeth(self._head, "teeth_lower")
+        # neck and background lie behind the face, whose chin and cheeks pass before them
+        self._deeper = self._away + (1 - self._with + self._inside * _BEHIND) * self._unit
+
+    def _read_mesh(self, pose: Tensor, vertices: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Find where the nodes lie on the mesh, and how surely they do.
+
+        Returns:
+            Which pixels (h,w) of the part the mesh covers; the name (N,) of the part that each node shows, "" beside
+            the mesh; the depth (N,1) of the surface there, spread evenly beside what is seen from the front.
+        """
         from scipy.spatial import cKDTree
 
         head, lattice = self._head, self._lattice
@@ -197,17 +215,8 @@ class Field:
         even = known & (facing > _EVEN)
         sure = (inner | (facing > _EVEN)).astype(np.float32).reshape(lattice.shape)
         self._sure = cv2.GaussianBlur(cv2.erode(sure, np.ones((5, 5))), (0, 0), _EVENED).ravel()
-        depth = Harmonic(lattice, even)(seen.depth[0, 0, even].numpy()[:, None])
-        self._start = np.concatenate([self._nodes, depth], 1)
-        self._relief = unproject(self._start, pose, self._inverse_distance)
-        self._with = self._moving(covered, pose)
-        edge = np.minimum(self._nodes - lattice.low, lattice.high - self._nodes).min(1)
-        self._end = _eased(np.minimum(edge / (_BORDER * self._unit), 1))
-        self._inside = self._behind(part, pose)
-        away, _ = cKDTree(self._nodes[known]).query(self._nodes)
-        # neck and background lie behind the face, whose chin and cheeks pass before them
-        self._deeper = away + (1 - self._with + self._inside * _BEHIND) * self._unit
-        self._upper_teeth, self._lower_teeth = teeth(head, "teeth_upper"), teeth(head, "teeth_lower")
+        self._away, _ = cKDTree(self._nodes[known]).query(self._nodes)  # pixels from the nearest of these
+        return covered, part, Harmonic(lattice, even)(seen.depth[0, 0, even].numpy()[:, None])
 
     def _within(self, points: tuple[int, ...], vertices: Tensor, size: tuple[int, int]) -> np.ndarray:
         """Which nodes (N,) lie in the convex hull of points of the head in a part of that size (h,w)."""

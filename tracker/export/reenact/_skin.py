@@ -41,16 +41,9 @@ def photo_texture(head: Decoder, image: np.ndarray, vertices: np.ndarray) -> Ten
     Returns:
         (3,T,T), RGB in 0..1; the mean head's where the skin is.
     """
-    shown = torch.from_numpy(vertices)[None]
     texels = texel_map(head, SIDE, torch.ones(1, 1, dtype=torch.bool))
-    seen = confidence(shown, head.faces, texels, image.shape[:2], _LEAST, _RASTER)[0] > 0
-    pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
-    observed = sample(pixels, surface(shown, texels)[..., :2])[0]
-    generic = functional.interpolate(head.mean_texture[None], (SIDE, SIDE), mode="bilinear", antialias=True)[0]
-    filled = generic[:, texels.texel[:, 0], texels.texel[:, 1]]
-    part_of = torch.zeros(len(head.mean), dtype=torch.long)
-    part_of[head.faces] = head.face_parts.long()[:, None]
-    part = part_of[texels.corners[:, 0]]
+    observed, seen = _observed(head, image, vertices, texels)
+    filled, part = _generic(head, texels)
     skin, eyes, teeth = (_of(part, head, names) for names in (SKIN, EYES, TEETH))
     lit = seen & skin if (seen & skin).any() else skin
     light = observed[:, lit].mean() / filled[:, lit].mean() if seen.any() else 1.0
@@ -63,6 +56,22 @@ def photo_texture(head: Decoder, image: np.ndarray, vertices: np.ndarray) -> Ten
     off = (observed - filled).norm(dim=0) * (away > _IRIS)
     keep = inside * eyes * (-(off / _UNLIKE).square()).exp()  # where the mesh's eye is wider open, the photo has skin
     return _padded((filled + keep * (observed - filled)).clamp(0, 1), texels)
+
+
+def _observed(head: Decoder, image: np.ndarray, vertices: np.ndarray, texels: TexelMap) -> tuple[Tensor, Tensor]:
+    """The colours (3,N) of texels in a photo, 0..1, and which of them (N,) bool it shows."""
+    shown = torch.from_numpy(vertices)[None]
+    seen = confidence(shown, head.faces, texels, image.shape[:2], _LEAST, _RASTER)[0] > 0
+    pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
+    return sample(pixels, surface(shown, texels)[..., :2])[0], seen
+
+
+def _generic(head: Decoder, texels: TexelMap) -> tuple[Tensor, Tensor]:
+    """The colours (3,N) of texels on the mean head, 0..1, and the number (N,) of the part that each is of."""
+    generic = functional.interpolate(head.mean_texture[None], (SIDE, SIDE), mode="bilinear", antialias=True)[0]
+    part_of = torch.zeros(len(head.mean), dtype=torch.long)
+    part_of[head.faces] = head.face_parts.long()[:, None]
+    return generic[:, texels.texel[:, 0], texels.texel[:, 1]], part_of[texels.corners[:, 0]]
 
 
 def plain_skin(head: Decoder, image: np.ndarray, vertices: Tensor) -> np.ndarray:

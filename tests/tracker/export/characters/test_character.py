@@ -17,12 +17,12 @@ from scipy.spatial.transform import Rotation
 
 from selftrack.cli import export as command
 from selftrack.cli import track as tracking
+from selftrack.command import run
 from selftrack.decoders.arkit import ARKIT_NAMES
 from selftrack.decoders.head.model import load_head
 from selftrack.decoders.rigs.character import Character, Places
 from selftrack.decoders.rigs.gltf import AXES
 from selftrack.decoders.rigs.rebuilt import shaped_glb
-from selftrack.errors import UserError
 from selftrack.tracker.characters.placing import head_mesh, in_head_frame
 from selftrack.tracker.export import ExportOptions, export, known, write
 from selftrack.tracker.geometry.camera import camera_pose, focal_length
@@ -171,24 +171,50 @@ def test_everything_else_in_the_file_stays(take: Track, hero: Character, rig: Pa
     assert after.nodes[2].extras == {"watts": 60} and len(after.animations) == 1
 
 
-def test_character_is_both_files(take: Track, rig: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+Typed = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def typed(capsys: pytest.CaptureFixture[str]) -> Typed:
+    """`typed(track=["clip.mp4"])` -> exit status, stdout and stderr of the command."""
+
+    def type_in(**given: list[object]) -> tuple[int, str, str]:
+        ((name, arguments),) = given.items()
+        function = {"track": tracking.track, "export": command.export}[name]
+        with pytest.raises(SystemExit) as stop:
+            run(name, None, [str(one) for one in arguments], **{name: function})
+        return stop.value.code or 0, *capsys.readouterr()
+
+    return type_in
+
+
+def test_character_is_both_files(take: Track, rig: Path, tmp_path: Path, typed: Typed) -> None:
     assert known(["character"]) == ("character-csv", "character-glb")
     take.save(tmp_path)
-    command.export(tmp_path, ["character"], character=rig)
-    assert capsys.readouterr().out.split() == [str(tmp_path / f"character.{kind}") for kind in ("csv", "glb")]
+    status, out, _ = typed(export=[tmp_path, "--to", "character", "--character", rig])
+    assert status == 0 and out.split() == [str(tmp_path / f"character.{kind}") for kind in ("csv", "glb")]
 
 
-def test_options_that_do_not_go_together_are_one_line(take: Track, rig: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["csv", "--character", "RIG"], "--character is for --to character; leave it out"),
+        (["character"], "format character-csv needs --character FILE"),
+        (["character", "--character", "none.rig"], "none.rig: no such file; make it with: track-rig add"),
+    ],
+)
+def test_options_that_do_not_go_together_are_one_line(
+    take: Track, rig: Path, tmp_path: Path, typed: Typed, arguments: list[str], words: str
+) -> None:
     take.save(tmp_path)
-    with pytest.raises(UserError, match="--character is for --to character; leave it out"):
-        command.export(tmp_path, ["csv"], character=rig)
-    with pytest.raises(UserError, match="format character-csv needs --character FILE"):
-        command.export(tmp_path, ["character"])
-    with pytest.raises(UserError, match="none.rig: no such file; make it with: track-rig add"):
-        command.export(tmp_path, ["character"], character=tmp_path / "none.rig")
-    with pytest.raises(UserError, match="--export character needs --character RIG"):
-        tracking.track(str(rig), export=["character"])
+    status, out, err = typed(export=[tmp_path, "--to", *(rig if one == "RIG" else one for one in arguments)])
+    assert status == 2 and out == "" and words in err and len(err.splitlines()) == 1
     assert not list(tmp_path.glob("character.*"))
+
+
+def test_track_needs_the_character_itself(rig: Path, typed: Typed) -> None:
+    status, _, err = typed(track=[rig, "--export", "character"])
+    assert status == 2 and "--export character needs --character RIG" in err and len(err.splitlines()) == 1
 
 
 def test_khronos_validator_finds_nothing_new(take: Track, hero: Character, rig: Path, tmp_path: Path) -> None:

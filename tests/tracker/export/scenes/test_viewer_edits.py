@@ -240,6 +240,95 @@ def test_what_cannot_be_read_is_no_edit(editor: Any, tmp_path: Path) -> None:
     assert editor.errors() == []
 
 
+FULL = "Storage.prototype.setItem = () => { throw new DOMException('full', 'QuotaExceededError'); }"
+
+
+def test_a_browser_that_keeps_no_edits_says_so(editor: Any) -> None:
+    """Also where the words have room; and no more once it keeps them, or there is nothing to keep."""
+    editor.run(f"window.put = Storage.prototype.setItem; {FULL}")
+    editor.change("jawOpen", 0.4)
+    assert editor.find("edited").text == "edited, not kept: Save"
+    wide = "const one = document.getElementById('edited'); return [one.scrollWidth, one.clientWidth]"
+    assert len(set(editor.run(wide))) == 1
+    editor.click("undo")
+    assert not editor.find("edited").is_displayed()
+    editor.click("redo")
+    assert editor.find("edited").text == "edited, not kept: Save"
+    editor.run("Storage.prototype.setItem = window.put")
+    editor.change("jawOpen", 0.5)
+    assert editor.find("edited").text == "edited"
+    assert editor.errors() == []
+
+
+def test_a_second_tab_that_edits_the_same_is_told_of(editor: Any, tmp_path: Path) -> None:
+    editor.change("jawOpen", 0.4)
+    first = editor.driver.current_window_handle
+    editor.driver.switch_to.new_window("tab")
+    try:
+        editor.size(1280, 720)
+        editor.open(tmp_path / "v.html")
+        editor.change("jawOpen", 0.6)
+    finally:
+        editor.driver.close()
+        editor.driver.switch_to.window(first)
+    editor.until(lambda: editor.find("edited").text == "edited in two tabs")
+    assert editor.errors() == []
+
+
+def test_a_number_that_is_nearly_0_has_no_minus(browser: Any, make_track: Callable[..., Track], tmp_path: Path) -> None:
+    track = make_track([0.0, 0.1], rx=1e-5, ry=-1e-5, rz=np.array([-1e-5, 1e-5]))
+    browser.open(write(track, "viewer", tmp_path / "v.html"))
+    browser.click("edit")
+    shown = set()
+    for time in track.times:
+        browser.seek(float(time))
+        shown |= {one.text for one in browser.driver.find_elements("css selector", ".whole span span")[:5]}
+    assert shown == {"0.0°", "0.00"}
+
+
+def test_the_space_key_presses_a_button_that_has_the_focus(editor: Any) -> None:
+    """And plays where none has."""
+    button = editor.find("edit")
+    button.send_keys(" ")
+    assert not editor.run("return viewer.playing()") and button.get_attribute("aria-pressed") == "false"
+    editor.run("document.activeElement.blur()")
+    editor.send(" ")
+    editor.until(lambda: editor.run("return viewer.time()") > 0)
+
+
+def test_the_arrow_keys_move_by_one_frame_also_from_the_bar_of_time(editor: Any, acted: Track) -> None:
+    bar = editor.find("scrub")
+    bar.send_keys("\ue014\ue014")  # right
+    assert editor.run("return viewer.time()") == pytest.approx(acted.times[2], abs=1e-6)
+    assert bar.get_attribute("value") == "2" and editor.find("time").text.endswith("frame 2 / 24")
+
+
+def test_of_a_long_take_a_frame_reads_its_own_row(
+    browser: Any, make_track: Callable[..., Track], tmp_path: Path
+) -> None:
+    """However many frames and keys there are: what is drawn of all of them is drawn once."""
+    count = 600
+    track = make_track(np.arange(count) / 25, {"jawOpen": 0.5 + 0.5 * np.sin(np.arange(count))})
+    browser.open(write(track, "viewer", tmp_path / "v.html"))
+    browser.click("edit")
+    for at in (0.0, 9.0, 18.0):
+        browser.seek(at)
+        browser.key("jawOpen")
+        browser.change("jawOpen", at / 100)
+    browser.seek(1.0)
+    browser.run(
+        "window.strokes = 0; const own = CanvasRenderingContext2D.prototype, to = own.lineTo;"
+        "own.lineTo = function (...at) { window.strokes += 1; return to.apply(this, at); }"
+    )
+    browser.seek(13.5)
+    assert browser.run("return window.strokes") < 100
+    amount = 0.09 + (13.48 - 9) / 9 * 0.09  # between the keys, at the row's own time
+    expected = min(track.curves()["jawOpen"][337] + amount, 1)
+    assert browser.run("return viewer.weights().jawOpen") == pytest.approx(expected, abs=1e-5)
+    browser.change("jawOpen", 0.3)
+    assert browser.run("return window.strokes") > count
+
+
 @pytest.mark.parametrize("size", [(1280, 720), (1920, 1080)])
 def test_controls_fit(editor: Any, size: tuple[int, int]) -> None:
     """No name is cut off or lies under its number, the buttons are in the panel, and the footer in the page."""
