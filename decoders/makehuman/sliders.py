@@ -62,9 +62,16 @@ DETAILS: Mapping[str, list[str]] = {
 """The 116 sliders of the face by their group, which is also the folder of their targets."""
 GENDERS, AGES = ("female", "male"), ("young", "old")
 MUSCLES, WEIGHTS = (tuple(f"{size}{of}" for size in ("min", "average", "max")) for of in ("muscle", "weight"))
-SPREADS = {"eyebrows-trans": 0.5, "head-": 0.18, "chin-": 0.35, "mouth-": 0.28, "": 0.25}
+SPREADS = {
+    **dict.fromkeys(("head-trans-in", "nose-trans-in", "mouth-trans-in"), 0.06),  # to one side
+    "eyebrows-trans": 0.5,
+    "head-": 0.18,
+    "chin-": 0.35,
+    "mouth-": 0.28,
+    "": 0.25,
+}
 """Standard deviations of people by the first word that fits a slider, before they are cut off at its ends; brows and
-chins differ most. They are 1/1.4 of those of the people whom the bundled head is made of, who are 1.2 to 1.65 times as
+chins differ most. But for what is off to one side they are 1/1.4 of those of the people whom the bundled head is made of, who are 1.2 to 1.65 times as
 varied as real ones."""
 ASYMMETRY = 0.06
 """Standard deviation of the two sides of one face around what they have in common."""
