@@ -71,8 +71,8 @@ SPREADS = {
     "": 0.25,
 }
 """Standard deviations of people by the first word that fits a slider, before they are cut off at its ends; brows and
-chins differ most. But for what is off to one side they are 1/1.4 of those of the people whom the bundled head is made of, who are 1.2 to 1.65 times as
-varied as real ones."""
+chins differ most. But for what is off to one side they are 1/1.4 of those of the people whom the bundled head is made
+of, who are 1.2 to 1.65 times as varied as real ones."""
 ASYMMETRY = 0.06
 """Standard deviation of the two sides of one face around what they have in common."""
 _STEP = 1e-4

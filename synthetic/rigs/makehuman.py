@@ -30,9 +30,7 @@ class MakeHumanPopulation(Population):
     def sample(self, rng: np.random.Generator) -> MakeHumanPerson:
         """Draw a person."""
         skin: dict[str, Any] = vars(super().sample(rng))
-        return MakeHumanPerson(
-            **skin | {"identity": np.zeros_like(skin["identity"])}, sliders=draw_sliders(rng)
-        )
+        return MakeHumanPerson(**skin | {"identity": np.zeros_like(skin["identity"])}, sliders=draw_sliders(rng))
 
     def geometry(self, person: Person, expression: np.ndarray) -> np.ndarray:
         """Compute the vertices (V,3) of a person with an expression (52,): metres, head frame."""

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
 
 from selftrack.decoders.head.model import Head, load_head
 from selftrack.decoders.makehuman.mhm import SUFFIX, mhm_text
@@ -69,10 +68,8 @@ def find_character(track: Track) -> MakeHumanCharacter:
         raise UserError(f"{track.clip}: was tracked with another face model; track it with the bundled head")
     sliders, codes = Sliders.load(), ShapeCodes(head)
     pictures = min(int(track.ok.sum()), MANY)
-    shape = codes.of_person(track.identity.astype(float), track.rest.astype(float))
-    return MakeHumanCharacter(
-        fit_sliders(sliders, evidence_of(shape, pictures, codes, sliders)), *colours(track), pictures
-    )
+    evidence = evidence_of(track.identity.astype(float), pictures, codes, sliders)
+    return MakeHumanCharacter(fit_sliders(sliders, evidence), *colours(track), pictures)
 
 
 def character_mesh(head: Head, sliders: Sliders, values: np.ndarray, texture: np.ndarray) -> ShapedMesh:

@@ -1,7 +1,7 @@
 """The sliders that explain what is known of a head's shape best, and how sure each of them is.
 
-What is known are D numbers that are linear in the targets, with a precision: points, or a tracked identity. Gauss-Newton
-steps within the sliders' ends minimise
+What is known are D numbers that are linear in the targets, with a precision: points, or a tracked identity.
+Gauss-Newton steps within the sliders' ends minimise
 
     (known - said(values))' precision (known - said(values)) + (values - mean)' population^-1 (values - mean)
 

@@ -1,7 +1,7 @@
 """What a tracked person says of a head's shape, and how far that is to be believed.
 
 The detector reads unusual faces as usual ones, and every frame errs alike. How much was measured on drawn people whose
-sliders are known (`python -m selftrack.eval.characters`): the shape that is tracked is
+sliders are known (`python -m selftrack.eval.characters`): the identity that is tracked is
 
     gain x true shape + offset + errors of a covariance,
 
@@ -11,13 +11,15 @@ inverse number.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 
 from selftrack.decoders.head.model import Head
+from selftrack.decoders.landmarks import OUTER_EYE_CORNERS
 from selftrack.decoders.makehuman.sliders import Sliders
+from selftrack.decoders.rigs.character import Places
 from selftrack.tracker.makehuman.fit import Evidence, similarities
 
 ASSET = Path(__file__).parents[1] / "assets" / "makehuman.npz"
@@ -43,45 +45,48 @@ class Reading:
         """Read what was measured, for so many pictures of a person."""
         share = (1 / min(max(pictures, 1), MANY) - 1 / MANY) / (1 - 1 / MANY)
         with np.load(ASSET, allow_pickle=False) as data:
-            one, many = ({name: data[f"{of}_{name}"] for name in vars(cls)["__annotations__"]} for of in ("one", "many"))
-        return cls(**{name: share * one[name] + (1 - share) * many[name].astype(float) for name in one})
+            one, many = ([data[f"{of}_{part.name}"].astype(float) for part in fields(cls)] for of in ("one", "many"))
+        return cls(*(share * a + (1 - share) * b for a, b in zip(one, many, strict=True)))
 
 
 class ShapeCodes:
     """The codes of identity nearest to a head's points, place, turn and size apart: linear in the head."""
 
     def __init__(self, head: Head) -> None:
-        points = head.landmarks478
-        self._points = points
-        self._mean = points(head.mean[None])[0].double().numpy()
-        people = points(head.shapes[head.identity]).double().numpy()
-        self._acts = points(head.shapes[head.expression]).double().numpy()
+        embedding = head.landmarks478
+        self._places = Places(embedding.triangles.numpy(), embedding.weights.double().numpy())
+        self._mean = self.points(head.mean.double().numpy())
+        people = self.points(head.shapes[head.identity].double().numpy())
         ways = np.concatenate([people, similarities(self._mean)]).reshape(len(people) + 7, -1)
         usual = np.diag(np.repeat([_ROUGH**2, 0.0], [len(people), 7]))
         self._nearest = np.linalg.solve(ways @ ways.T + usual, ways)[: len(people)]
 
-    def of_points(self, moved: np.ndarray) -> np.ndarray:
-        """Compute by how much displacements (...,478,3) of the points change the codes (...,N)."""
-        return moved.reshape(*moved.shape[:-2], -1) @ self._nearest.T
+    @property
+    def iod(self) -> float:
+        """Metres between the outer corners of the mean head's eyes."""
+        right, left = self._mean[list(OUTER_EYE_CORNERS)]
+        return float(np.linalg.norm(right - left))
+
+    def points(self, values: np.ndarray) -> np.ndarray:
+        """Take the detector's points (...,478,3) of vertices or displacements (...,V,3)."""
+        return self._places(values)
 
     def of_sliders(self, sliders: Sliders) -> tuple[np.ndarray, np.ndarray]:
         """Compute the codes (N,) of MakeHuman's base mesh, and what each target adds (T,N)."""
-        corners, weights = self._points.triangles.numpy(), self._points.weights.double().numpy()
+        return self.nearest(self.points(sliders.base)), self._codes(self.points(sliders.targets))
 
-        def at(values: np.ndarray) -> np.ndarray:
-            return np.einsum("...lkc,lk->...lc", values[..., corners, :], weights)
+    def nearest(self, points: np.ndarray) -> np.ndarray:
+        """Find the codes (N,) of a head's points (478,3), head frame."""
+        return self._codes(points - self._mean)
 
-        return self.of_points(at(sliders.base) - self._mean), self.of_points(at(sliders.targets))
-
-    def of_person(self, identity: np.ndarray, rest: np.ndarray) -> np.ndarray:
-        """Compute the codes (N,) of a tracked person, by the identity (N,) and the curves of the face at rest (52,)."""
-        return identity + self.of_points(np.tensordot(rest, self._acts, 1))
+    def _codes(self, moved: np.ndarray) -> np.ndarray:
+        """By how much displacements (...,478,3) of the points change the codes (...,N)."""
+        return moved.reshape(*moved.shape[:-2], -1) @ self._nearest.T
 
 
-def evidence_of(shape: np.ndarray, pictures: int, codes: ShapeCodes, sliders: Sliders) -> Evidence:
-    """Tell what a tracked shape (N,), see `ShapeCodes.of_person`, by so many pictures says."""
+def evidence_of(identity: np.ndarray, pictures: int, codes: ShapeCodes, sliders: Sliders) -> Evidence:
+    """Tell what a tracked identity (N,), found by so many pictures, says."""
     reading = Reading.load(pictures)
     base, targets = codes.of_sliders(sliders)
-    return Evidence(
-        shape, np.linalg.inv(reading.covariance), reading.gain @ base + reading.offset, targets @ reading.gain.T
-    )
+    said = reading.gain @ base + reading.offset
+    return Evidence(identity, np.linalg.inv(reading.covariance), said, targets @ reading.gain.T)
