@@ -1,6 +1,6 @@
 """Are the deviations of a character's sliders true? Drawn people whose sliders are known, read from pictures of them.
 
-    python -m selftrack.eval.characters OUT                  # 20 people: a table, and a picture of some of them
+    python -m selftrack.eval.characters OUT                  # 20 people: a table
     python -m selftrack.eval.characters OUT --measure 340    # measures anew how pictures tell of shapes, from others
 
 The second writes OUT/makehuman.npz, which is `tracker/assets/makehuman.npz`.
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import typer
@@ -180,7 +180,7 @@ def save_readings(people: Sequence[Drawn], sliders: Sliders, codes: ShapeCodes, 
         "one": measure(np.repeat(true, len(_SINGLE), axis=0), single),
         "many": measure(true, np.array([one.many for one in people])),
     }
-    arrays = {
+    arrays: dict[str, Any] = {
         f"{of}_{name}": np.asarray(value, np.float32)
         for of, reading in readings.items()
         for name, value in vars(reading).items()
