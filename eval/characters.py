@@ -1,9 +1,10 @@
 """Are the deviations of a character's sliders true? Drawn people whose sliders are known, read from pictures of them.
 
     python -m selftrack.eval.characters OUT                  # 20 people: a table
-    python -m selftrack.eval.characters OUT --measure 340    # measures anew how pictures tell of shapes, from others
+    python -m selftrack.eval.characters OUT --measure 340 --real me.mp4 --real you.jpg ...
 
-The second writes OUT/makehuman.npz, which is `tracker/assets/makehuman.npz`.
+The second measures anew how pictures tell of shapes, on others who are drawn and on real people, and writes
+OUT/makehuman.npz, which is `tracker/assets/makehuman.npz`.
 """
 
 from __future__ import annotations
@@ -15,21 +16,27 @@ from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import typer
+from scipy.optimize import brentq
 
 from selftrack.command import run
 from selftrack.decoders.head.model import load_head
 from selftrack.decoders.makehuman.sliders import SLIDERS, Sliders, population
+from selftrack.errors import UserError
 from selftrack.io import atomic_path, markdown_table, write_text
 from selftrack.synthetic.cameras import CameraConfig
 from selftrack.synthetic.expressions import sample_expression
 from selftrack.synthetic.rigs.makehuman import MakeHumanPopulation
 from selftrack.synthetic.studio import Studio, StudioConfig
+from selftrack.tracker.clips.subjects import PersonConfig, find_face
 from selftrack.tracker.geometry.crop import face_crop
+from selftrack.tracker.identity.descriptor import Sample
 from selftrack.tracker.landmarks.search import DetectConfig
 from selftrack.tracker.makehuman.character import SEEN
 from selftrack.tracker.makehuman.fit import Evidence, Fitted, fit_sliders, of_points
-from selftrack.tracker.makehuman.reading import MANY, Reading, ShapeCodes, evidence_of
+from selftrack.tracker.makehuman.reading import MANY, PARTS, Reading, ShapeCodes, evidence_of
 from selftrack.tracker.model import Crops, Model
+from selftrack.tracker.sources.opening import open_source
+from selftrack.tracker.tracker import TrackerConfig
 
 STUDIO = StudioConfig(picture=256, camera=CameraConfig((0.5, 3.0), yaw=0.25, pitch=0.12, roll=0.1), occluder=0.0)
 """People are seen from about the front, as in a photo."""
@@ -55,6 +62,15 @@ class Drawn(NamedTuple):
     """(P,60) of single pictures."""
     many: np.ndarray
     """(60,) of all pictures."""
+
+
+class Real(NamedTuple):
+    """Somebody real, and the identity that was tracked."""
+
+    single: np.ndarray
+    """(P,60) of single pictures."""
+    many: np.ndarray | None
+    """(60,) of `MANY` pictures or more; None where there are less."""
 
 
 @dataclass(frozen=True)
@@ -83,8 +99,8 @@ def draw(model: Model, studio: Studio, seed: int) -> Drawn | None:
             break
     else:
         return None
-    single = [model.subject(Crops.of([faces[row]])).identity.double().numpy() for row in _SINGLE]
-    return Drawn(person.sliders, np.stack(single), model.subject(Crops.of(faces)).identity.double().numpy())
+    single = [_identity(model, [faces[row]]) for row in _SINGLE]
+    return Drawn(person.sliders, np.stack(single), _identity(model, faces))
 
 
 def measure(true: np.ndarray, tracked: np.ndarray) -> Reading:
@@ -119,14 +135,14 @@ def agreement(true: np.ndarray, fitted: Sequence[Fitted]) -> Agreement:
 
 
 def read_again(people: Sequence[Drawn], sliders: Sliders, codes: ShapeCodes) -> dict[str, list[Fitted]]:
-    """Find the sliders of drawn people from true points, true shapes, one picture and many."""
-    base, targets = codes.of_sliders(sliders)
+    """Find the sliders of drawn people from true points, one picture and many."""
+    alone, together = (Reading.load(pictures, drawn=True) for pictures in (1, MANY))
     found: dict[str, list[Fitted]] = {name: [] for name in ("true points", "one picture", f"{MANY} pictures")}
     rng = np.random.default_rng(0)
     for one in people:
         found["true points"].append(fit_sliders(sliders, true_points(sliders, codes, one.sliders, rng)))
-        found["one picture"].append(fit_sliders(sliders, evidence_of(one.single[0], 1, codes, sliders)))
-        found[f"{MANY} pictures"].append(fit_sliders(sliders, evidence_of(one.many, MANY, codes, sliders)))
+        found["one picture"].append(fit_sliders(sliders, evidence_of(one.single[0], alone, codes, sliders)))
+        found[f"{MANY} pictures"].append(fit_sliders(sliders, evidence_of(one.many, together, codes, sliders)))
     return found
 
 
@@ -144,24 +160,27 @@ def main(
     measured: Annotated[
         int, typer.Option("--measure", help="Draw so many others, and measure by them how pictures tell of shapes.")
     ] = 0,
+    real: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="With --measure: a photo or clip of real people; may be given several times.", metavar="CLIP"
+        ),
+    ] = None,
 ) -> None:
     """Check the deviations of characters on drawn people whose sliders are known."""
+    if measured and not real:
+        raise UserError("--measure needs photos and clips of real people, too; name them with --real")
     head, sliders = load_head(), Sliders.load()
     model, codes = Model.load(device="cpu"), ShapeCodes(head)
     studio = Studio(head, STUDIO, MakeHumanPopulation(head, sliders))
     folder.mkdir(parents=True, exist_ok=True)
-    if measured:
+    if real:
         others = _drawn(model, studio, range(FIRST_MEASURED, FIRST_MEASURED + measured))
-        save_readings(others, sliders, codes, folder / "makehuman.npz")
+        seen = [one for path in real for one in read_real(model, path)]
+        save_readings(others, seen, sliders, codes, folder / "makehuman.npz")
     drawn = _drawn(model, studio, range(people))
     true = np.array([one.sliders for one in drawn])
-    header = (
-        "read from",
-        "true values within one deviation",
-        "variance explained",
-        "sliders seen",
-        "of these explained",
-    )
+    header = ("read from", "true within one deviation", "variance explained", "sliders seen", "of these explained")
     rows = [
         (name, *(f"{value:.3f}" for value in vars(agreement(true, found)).values()))
         for name, found in read_again(drawn, sliders, codes).items()
@@ -171,22 +190,65 @@ def main(
     print(table)
 
 
-def save_readings(people: Sequence[Drawn], sliders: Sliders, codes: ShapeCodes, path: Path) -> None:
+def read_real(model: Model, path: Path) -> list[Real]:
+    """Track the people of a photo or clip as `track` does."""
+    with open_source(path) as source:
+        faces = find_face(source, model, TrackerConfig(), PersonConfig()).everyone
+    found = []
+    for face in faces:
+        rows = (0, len(face.samples) // 2) if len(face.samples) > 1 else (0,)
+        single = [_identity(model, [face.samples[row]]) for row in rows]
+        found.append(Real(np.stack(single), _identity(model, face.samples) if len(face.samples) >= MANY else None))
+    return found
+
+
+def save_readings(
+    people: Sequence[Drawn], real: Sequence[Real], sliders: Sliders, codes: ShapeCodes, path: Path
+) -> None:
     """Measure how one picture and many tell of people's shapes, and write the asset."""
     base, targets = codes.of_sliders(sliders)
     true = np.array([base + sliders.weights(one.sliders) @ targets for one in people])
-    single = np.concatenate([one.single for one in people])
+    one = measure(np.repeat(true, len(_SINGLE), axis=0), np.concatenate([one.single for one in people]))
+    many = measure(true, np.array([one.many for one in people]))
     readings = {
-        "one": measure(np.repeat(true, len(_SINGLE), axis=0), single),
-        "many": measure(true, np.array([one.many for one in people])),
+        "one": (one, gap(one, true, np.array([one.single.mean(0) for one in real]))),
+        "many": (many, gap(many, true, np.array([one.many for one in real if one.many is not None]))),
     }
     arrays: dict[str, Any] = {
-        f"{of}_{name}": np.asarray(value, np.float32)
-        for of, reading in readings.items()
-        for name, value in vars(reading).items()
+        f"{of}_{part}": np.asarray(value, np.float32)
+        for of, (reading, other) in readings.items()
+        for part, value in zip(PARTS, (*vars(reading).values(), *other), strict=True)
     }
     with atomic_path(path) as part:
         np.savez_compressed(part, **arrays)
+
+
+def gap(reading: Reading, true: np.ndarray, tracked: np.ndarray) -> tuple[np.ndarray, float]:
+    """Measure by how much (N,) real people are tracked elsewhere than drawn ones, and how many times larger their
+    errors are.
+
+    The average real person is taken for the average drawn one. Errors are as large as it takes for each real person to
+    be as far from the average of the others as their shapes and errors say, in the mean.
+
+    Args:
+        reading: of drawn people.
+        true: (M,N) codes of drawn people.
+        tracked: (P,N) identities of real ones.
+    """
+    count = len(tracked)
+    shapes = reading.gain @ np.cov(true.T) @ reading.gain.T
+    away = (tracked - tracked.mean(0)) * count / (count - 1)
+
+    def excess(factor: float) -> float:
+        usual = (shapes + factor * reading.covariance) * count / (count - 1)
+        return float(np.einsum("pn,pn->", away, np.linalg.solve(usual, away.T).T)) / away.size - 1
+
+    factor = float(brentq(excess, 1.0, 100.0)) if excess(1.0) > 0 else 1.0
+    return tracked.mean(0) - (reading.gain @ true.mean(0) + reading.offset), factor
+
+
+def _identity(model: Model, faces: Sequence[Sample]) -> np.ndarray:
+    return model.subject(Crops.of(faces)).identity.double().numpy()
 
 
 def _drawn(model: Model, studio: Studio, seeds: range) -> list[Drawn]:

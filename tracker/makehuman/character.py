@@ -19,7 +19,7 @@ from selftrack.tracker.characters.placing import head_mesh
 from selftrack.tracker.makehuman.colours import colours, eye_material
 from selftrack.tracker.makehuman.fit import Fitted, fit_sliders
 from selftrack.tracker.makehuman.portrait import portrait
-from selftrack.tracker.makehuman.reading import MANY, ShapeCodes, evidence_of
+from selftrack.tracker.makehuman.reading import MANY, Reading, ShapeCodes, evidence_of
 from selftrack.tracker.results.texture import clip_texture
 from selftrack.tracker.results.track_file import Track
 
@@ -68,7 +68,7 @@ def find_character(track: Track) -> MakeHumanCharacter:
         raise UserError(f"{track.clip}: was tracked with another face model; track it with the bundled head")
     sliders, codes = Sliders.load(), ShapeCodes(head)
     pictures = min(int(track.ok.sum()), MANY)
-    evidence = evidence_of(track.identity.astype(float), pictures, codes, sliders)
+    evidence = evidence_of(track.identity.astype(float), Reading.load(pictures), codes, sliders)
     return MakeHumanCharacter(fit_sliders(sliders, evidence), *colours(track), pictures)
 
 

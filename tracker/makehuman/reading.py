@@ -6,12 +6,13 @@ sliders are known (`python -m selftrack.eval.characters`): the identity that is 
     gain x true shape + offset + errors of a covariance,
 
 all as codes of the bundled head's identity, for one picture and for many. Frames in between lie in between, by their
-inverse number.
+inverse number. Real people are tracked elsewhere than drawn ones, and are farther from each other: for them the offset
+is the one with which some real people are the average, and the errors are as many times larger as these say.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,9 @@ from selftrack.tracker.makehuman.fit import Evidence, similarities
 ASSET = Path(__file__).parents[1] / "assets" / "makehuman.npz"
 MANY = 12
 """Pictures of one person from which on more say nothing new."""
+PARTS = ("gain", "offset", "covariance", "shift", "factor")
+"""In the file, of one picture and of many: what a `Reading` of drawn people has, and by how much the offset and the
+covariance of real people are others."""
 _ROUGH = 0.001
 """Metres, standard deviation of a coordinate of a head's points from the nearest that codes can make."""
 
@@ -41,12 +45,13 @@ class Reading:
     """(N,N) of the errors."""
 
     @classmethod
-    def load(cls, pictures: int) -> Reading:
-        """Read what was measured, for so many pictures of a person."""
+    def load(cls, pictures: int, drawn: bool = False) -> Reading:
+        """Read what was measured, for so many pictures of a person, who is real or drawn."""
         share = (1 / min(max(pictures, 1), MANY) - 1 / MANY) / (1 - 1 / MANY)
         with np.load(ASSET, allow_pickle=False) as data:
-            one, many = ([data[f"{of}_{part.name}"].astype(float) for part in fields(cls)] for of in ("one", "many"))
-        return cls(*(share * a + (1 - share) * b for a, b in zip(one, many, strict=True)))
+            one, many = ({part: data[f"{of}_{part}"].astype(float) for part in PARTS} for of in ("one", "many"))
+        gain, offset, covariance, shift, factor = (share * one[part] + (1 - share) * many[part] for part in PARTS)
+        return cls(gain, offset, covariance) if drawn else cls(gain, offset + shift, factor * covariance)
 
 
 class ShapeCodes:
@@ -84,9 +89,8 @@ class ShapeCodes:
         return moved.reshape(*moved.shape[:-2], -1) @ self._nearest.T
 
 
-def evidence_of(identity: np.ndarray, pictures: int, codes: ShapeCodes, sliders: Sliders) -> Evidence:
-    """Tell what a tracked identity (N,), found by so many pictures, says."""
-    reading = Reading.load(pictures)
+def evidence_of(identity: np.ndarray, reading: Reading, codes: ShapeCodes, sliders: Sliders) -> Evidence:
+    """Tell what a tracked identity (N,) says."""
     base, targets = codes.of_sliders(sliders)
     said = reading.gain @ base + reading.offset
     return Evidence(identity, np.linalg.inv(reading.covariance), said, targets @ reading.gain.T)
