@@ -82,11 +82,23 @@ def test_codes_are_those_of_the_head(codes: ShapeCodes) -> None:
     assert np.sqrt((left**2).mean()) < 5e-4
 
 
-def test_more_pictures_say_more(sliders: Sliders, codes: ShapeCodes) -> None:
-    usual = np.sqrt(population()[1].diagonal())
-    one, many = (fit_sliders(sliders, evidence_of(np.zeros(60), n, codes, sliders)).deviations for n in (1, MANY))
-    assert many.mean() < one.mean() < usual.mean()
-    assert (one < usual + 1e-9).all()
+@pytest.mark.parametrize("drawn", [False, True])
+def test_more_pictures_say_more(sliders: Sliders, codes: ShapeCodes, drawn: bool) -> None:
+    usual, found = np.sqrt(population()[1].diagonal()), []
+    for pictures in (1, MANY):
+        reading = Reading.load(pictures, drawn)
+        average = reading.gain @ codes.nearest(codes.points(sliders.vertices(population()[0]))) + reading.offset
+        found.append(fit_sliders(sliders, evidence_of(average, reading, codes, sliders)))
+    one, many = found
+    assert many.deviations.mean() < one.deviations.mean() < usual.mean()
+    assert (one.deviations < usual + 1e-9).all()
+    np.testing.assert_allclose(many.values, population()[0], atol=0.1)  # nobody is more usual
+
+
+def test_real_people_are_known_less_well() -> None:
+    real, drawn = Reading.load(MANY), Reading.load(MANY, drawn=True)
+    assert real.covariance.trace() > drawn.covariance.trace()
+    np.testing.assert_array_equal(real.gain, drawn.gain)
 
 
 @pytest.mark.parametrize("pictures", [1, 3, MANY, 1000])
