@@ -16,7 +16,7 @@ from selftrack.decoders.rigs.shaped import ShapedMesh
 from selftrack.errors import UserError
 from selftrack.io import json_text
 from selftrack.tracker.characters.placing import head_mesh
-from selftrack.tracker.makehuman.colours import colours, eye_material
+from selftrack.tracker.makehuman.colours import Colours, colours, eye_material
 from selftrack.tracker.makehuman.fit import Fitted, fit_sliders
 from selftrack.tracker.makehuman.portrait import portrait
 from selftrack.tracker.makehuman.reading import MANY, Reading, ShapeCodes, evidence_of
@@ -35,10 +35,8 @@ class MakeHumanCharacter:
 
     fitted: Fitted
     """The sliders."""
-    skin: np.ndarray | None
-    """(3,) sRGB 0..255; None: not visible."""
-    eyes: np.ndarray | None
-    """The same of the irises."""
+    colours: Colours
+    """Of skin and eyes."""
     pictures: int
     """Frames that count as independent."""
 
@@ -69,7 +67,7 @@ def find_character(track: Track) -> MakeHumanCharacter:
     sliders, codes = Sliders.load(), ShapeCodes(head)
     pictures = min(int(track.ok.sum()), MANY)
     evidence = evidence_of(track.identity.astype(float), Reading.load(pictures), codes, sliders)
-    return MakeHumanCharacter(fit_sliders(sliders, evidence), *colours(track), pictures)
+    return MakeHumanCharacter(fit_sliders(sliders, evidence), colours(track), pictures)
 
 
 def character_mesh(head: Head, sliders: Sliders, values: np.ndarray, texture: np.ndarray) -> ShapedMesh:
@@ -82,14 +80,15 @@ def write_character(character: MakeHumanCharacter, track: Track, name: str, fold
     head, sliders = load_head(), Sliders.load()
     texture = (255 * clip_texture(track).clamp(0, 1)).round().byte().permute(1, 2, 0).numpy()
     mesh = character_mesh(head, sliders, character.fitted.values, texture)
-    material = eye_material(character.eyes) if character.eyes is not None else None
+    skin, irises, whites = character.colours
+    material = None if irises is None else eye_material(irises, whites)
     facts = {
         "name": name,
         "clip": track.clip,
         "pictures": character.pictures,
         "sliders": character.table(),
-        "skin": {"colour": _hex(character.skin)},
-        "eyes": {"colour": _hex(character.eyes), "material": material or NOT_VISIBLE},
+        "skin": {"colour": _hex(skin)},
+        "eyes": {"colour": _hex(irises), "material": material or NOT_VISIBLE},
     }
     json_file, mhm, glb, png = (folder / file for file in FILES)
     json_file.write_text(json_text(facts), encoding="utf-8")

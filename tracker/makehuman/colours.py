@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -23,8 +24,14 @@ _RING = (0.5, 0.85)
 """Of an iris's radius, where it is neither pupil nor rim."""
 _SIDEWAYS = 0.9
 """Radians from the horizontal, beyond which the lids and what they reflect are near."""
+_OUTSIDE, _INSIDE = 1.2, 0.8
+"""Where an eye is white: from so many radii of its iris on, up to that share of the way to a corner."""
 _LEAST = 20
-"""Pixels of an iris at least."""
+"""Pixels at least that make a colour."""
+_WHITE = 230.0
+"""sRGB of the white of an eye in white light."""
+_BRIGHT = 75
+"""Percentile of the pixels beside the irises that is their white: some of them are in the lids' shadow."""
 EYE_COLOURS = {
     "brown": (74, 48, 33),
     "brownlight": (128, 88, 52),
@@ -36,43 +43,71 @@ EYE_COLOURS = {
 """sRGB of MakeHuman's own eyes, about."""
 
 
-def colours(track: Track) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Find the colour of the skin and of the irises, (3,) sRGB 0..255 each: the median over pixels and frames.
+class Colours(NamedTuple):
+    """What a clip shows, (3,) sRGB 0..255 each; None where no frame shows it."""
 
-    None where no frame shows it: the detector has no such points, or irises are hidden or too small.
+    skin: np.ndarray | None
+    irises: np.ndarray | None
+    whites: np.ndarray | None
+    """Of the eyes, beside the irises."""
+
+
+def colours(track: Track) -> Colours:
+    """Find the colours of a person: the median over pixels and frames.
+
+    Of a detector without such points there are none; irises may be hidden or too small.
     """
     if track.landmarks.shape[1] != POINTS:
-        return None, None
-    skin, irises = [np.zeros((0, 3))], [np.zeros((0, 3))]
+        return Colours(None, None, None)
+    skin, irises, whites = ([np.zeros((0, 3))] for _ in range(3))
     for frame in read_rows(track, set(evenly(np.flatnonzero(track.ok), FRAMES).tolist())):
         points = track.landmarks[frame.index].astype(float)
         skin.append(_sampled(frame.image, points[list(_SKIN)]))
         if visible_gaze(points, ObservationConfig()) == 1:
-            irises += [_sampled(frame.image, _ring(points, first)) for first in (RIGHT_IRIS, LEFT_IRIS)]
-    return _median(skin, 1), _median(irises, _LEAST)
+            for first in (RIGHT_IRIS, LEFT_IRIS):
+                irises.append(_sampled(frame.image, _ring(points, first)))
+                whites.append(_sampled(frame.image, _beside(points, first)))
+    return Colours(_typical(skin, 1), _typical(irises, _LEAST), _typical(whites, _LEAST, _BRIGHT))
 
 
-def eye_material(colour: np.ndarray) -> str:
-    """Choose MakeHuman's material of eyes whose colour is nearest to sRGB (3,) 0..255, by CIE L*a*b*, where how light
-    it is counts half."""
+def eye_material(irises: np.ndarray, whites: np.ndarray | None = None) -> str:
+    """Choose MakeHuman's material of eyes that is nearest to irises' sRGB (3,) 0..255 in the light in which the whites
+    of the eyes are white, by CIE L*a*b*, where how light it is counts half."""
+    lit = irises if whites is None else (irises / np.maximum(whites, 1) * _WHITE).clip(0, 255)
     names, references = zip(*EYE_COLOURS.items(), strict=True)
-    lab = cv2.cvtColor((np.array([[colour, *references]]) / 255).astype(np.float32), cv2.COLOR_RGB2LAB)[0]
+    lab = cv2.cvtColor((np.array([[lit, *references]]) / 255).astype(np.float32), cv2.COLOR_RGB2LAB)[0]
     return str(names[int(np.linalg.norm((lab[1:] - lab[0]) * [0.5, 1, 1], axis=1).argmin())])
 
 
 def _ring(points: np.ndarray, first: int) -> np.ndarray:
     """Pixels (N,2) of an iris beside its pupil, of points (478,2); none where it is too small."""
-    centre, radius = points[first], np.linalg.norm(points[first + 1 : first + 5] - points[first], axis=1).mean()
+    centre, radius, corners = _eye(points, first)
     if radius < _SMALLEST:
         return np.zeros((0, 2))
-    corners = points[list(EYE_CORNERS)]
-    own = corners[np.argsort(np.linalg.norm(corners - centre, axis=1))[:2]]
-    across = (own[1] - own[0]) / np.linalg.norm(own[1] - own[0])
+    across = (corners[1] - corners[0]) / np.linalg.norm(corners[1] - corners[0])
     down = np.array([-across[1], across[0]])
     angles = np.linspace(-_SIDEWAYS, _SIDEWAYS, 9)
     angles = np.concatenate([angles, angles + np.pi])
     around = np.outer(np.cos(angles), across) + np.outer(np.sin(angles), down)
     return (centre + radius * np.linspace(*_RING, 4)[:, None, None] * around).reshape(-1, 2)
+
+
+def _beside(points: np.ndarray, first: int) -> np.ndarray:
+    """Pixels (N,2) between an iris and the corners of its eye, as far as there is room, of points (478,2)."""
+    centre, radius, corners = _eye(points, first)
+    if radius < _SMALLEST:
+        return np.zeros((0, 2))
+    ways = corners - centre
+    far = np.linalg.norm(ways, axis=1, keepdims=True)
+    reach = np.linspace(_OUTSIDE * radius / far, _INSIDE, 4)  # (4,2,1)
+    return (centre + reach * ways)[:, far[:, 0] * _INSIDE > _OUTSIDE * radius].reshape(-1, 2)
+
+
+def _eye(points: np.ndarray, first: int) -> tuple[np.ndarray, float, np.ndarray]:
+    """An iris's centre (2,) and radius, and the corners of its eye (2,2)."""
+    centre, corners = points[first], points[list(EYE_CORNERS)]
+    radius = float(np.linalg.norm(points[first + 1 : first + 5] - centre, axis=1).mean())
+    return centre, radius, corners[np.argsort(np.linalg.norm(corners - centre, axis=1))[:2]]
 
 
 def _sampled(image: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -82,6 +117,6 @@ def _sampled(image: np.ndarray, points: np.ndarray) -> np.ndarray:
     return image[rows[inside], columns[inside]].astype(float)
 
 
-def _median(pixels: Iterable[np.ndarray], least: int) -> np.ndarray | None:
+def _typical(pixels: Iterable[np.ndarray], least: int, percentile: float = 50) -> np.ndarray | None:
     every = np.concatenate(list(pixels))
-    return np.median(every, axis=0) if len(every) >= least else None
+    return np.percentile(every, percentile, axis=0) if len(every) >= least else None

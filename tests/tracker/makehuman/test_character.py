@@ -23,7 +23,8 @@ from selftrack.tracker.makehuman.character import FILES, character_mesh, find_ch
 from selftrack.tracker.makehuman.colours import colours, eye_material
 from selftrack.tracker.results.track_file import Track
 
-SKIN, IRIS = (200, 150, 120), (90, 120, 150)
+SKIN, IRIS, WHITE = (200, 150, 120), (80, 81, 63), (200, 160, 100)
+"""Blue eyes in yellow light."""
 
 
 def drawn_track(make_track: Callable[..., Track], folder: Path, scale: float = 7.5) -> Track:
@@ -37,21 +38,23 @@ def drawn_track(make_track: Callable[..., Track], folder: Path, scale: float = 7
         image = np.full((360, 640, 3), SKIN, np.uint8)
         for first in (RIGHT_IRIS, LEFT_IRIS):
             radius = np.linalg.norm(points[row, first + 1 : first + 5] - points[row, first], axis=1).mean()
-            cv2.circle(image, points[row, first].round().astype(int).tolist(), round(1.2 * radius), IRIS, -1)
+            centre = points[row, first].round().astype(int).tolist()
+            cv2.circle(image, centre, round(3 * radius), WHITE, -1)
+            cv2.circle(image, centre, round(1.1 * radius), IRIS, -1)
         cv2.imwrite(str(folder / f"img{row}.png"), image[..., ::-1])
     return replace(track, landmarks=points, clip=str(folder), clip_hash="")
 
 
 def test_colours_are_those_of_the_pixels(make_track: Callable[..., Track], tmp_path: Path) -> None:
-    skin, eyes = colours(drawn_track(make_track, tmp_path / "shot"))
-    assert skin is not None and eyes is not None
-    np.testing.assert_allclose(skin, SKIN, atol=1)
-    np.testing.assert_allclose(eyes, IRIS, atol=1)
+    found = colours(drawn_track(make_track, tmp_path / "shot"))
+    for colour, painted in zip(found, (SKIN, IRIS, WHITE), strict=True):
+        assert colour is not None
+        np.testing.assert_allclose(colour, painted, atol=1)
 
 
 def test_small_irises_have_no_colour(make_track: Callable[..., Track], tmp_path: Path) -> None:
-    skin, eyes = colours(drawn_track(make_track, tmp_path / "shot", scale=5.0))
-    assert skin is not None and eyes is None
+    found = colours(drawn_track(make_track, tmp_path / "shot", scale=5.0))
+    assert found.skin is not None and found.irises is None and found.whites is None
 
 
 @pytest.mark.parametrize(
@@ -60,6 +63,8 @@ def test_small_irises_have_no_colour(make_track: Callable[..., Track], tmp_path:
 )
 def test_eyes_get_the_nearest_material(colour: tuple[int, ...], material: str) -> None:
     assert eye_material(np.array(colour, float)) == material
+    light = np.array([1.0, 0.8, 0.5])
+    assert eye_material(0.7 * light * colour, 0.7 * light * 230) == material
 
 
 def test_the_files_hold_one_character(make_track: Callable[..., Track], tmp_path: Path) -> None:
