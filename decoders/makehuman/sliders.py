@@ -140,11 +140,6 @@ class Sliders:
             return cls(data["base"].astype(float), targets, tuple(json.loads(str(data["names"]))))
 
     @cached_property
-    def names(self) -> tuple[str, ...]:
-        """The sliders' names."""
-        return tuple(slider.name for slider in SLIDERS)
-
-    @cached_property
     def defaults(self) -> np.ndarray:
         """(K,) MakeHuman's own."""
         return np.array([slider.default for slider in SLIDERS])
