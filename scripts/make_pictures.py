@@ -31,12 +31,14 @@ from selftrack.synthetic.rigs.ict import read_ict
 from selftrack.synthetic.rigs.rig import Rig
 from selftrack.synthetic.studio import Studio
 from selftrack.tracker import load
+from selftrack.tracker.clips.config import TrackConfig
 from selftrack.tracker.export import export
 from selftrack.tracker.export.presets import read_presets
 from selftrack.tracker.export.reenact._marking import TAG
 from selftrack.tracker.export.reenact._painter import PhotoPainter
 from selftrack.tracker.export.reenact._photo import read_photo
 from selftrack.tracker.geometry.pose import project
+from selftrack.tracker.makehuman.run import make_character
 from selftrack.tracker.model import Model
 from selftrack.tracker.results.overlay import burnt_in
 from selftrack.tracker.results.painter import MeshPainter, OverlayConfig
@@ -164,6 +166,14 @@ def viewer_pictures(folder: Path, plain: Path, edited: Path, seconds: float = 1.
     driver.quit()
 
 
+def character_strip(folder: Path) -> np.ndarray:
+    """The MakeHuman character of a track's person beside a frame, RGB."""
+    with tempfile.TemporaryDirectory() as work:
+        make_character(folder, work, TrackConfig())
+        picture = cv2.cvtColor(cv2.imread(f"{work}/character.png"), cv2.COLOR_BGR2RGB)
+    return cv2.resize(picture, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+
+
 def main(folder: Path, rig: Path, out: Path = Path("docs/images")) -> None:
     """Write overlay.png (frames, the mesh, the curves on another rig) and the pictures of the other functions here."""
     out.mkdir(parents=True, exist_ok=True)
@@ -179,6 +189,7 @@ def main(folder: Path, rig: Path, out: Path = Path("docs/images")) -> None:
     small = [cv2.IMWRITE_PNG_COMPRESSION, 9]
     cv2.imwrite(str(out / "presets.png"), cv2.cvtColor(presets_sheet(), cv2.COLOR_RGB2BGR), small)
     cv2.imwrite(str(out / "reenact.png"), cv2.cvtColor(photo_strip(CLIP), cv2.COLOR_RGB2BGR), small)
+    cv2.imwrite(str(out / "character.png"), cv2.cvtColor(character_strip(folder), cv2.COLOR_RGB2BGR), small)
     viewer_pictures(folder, out / "viewer.png", out / "editing.png")
 
 

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from selftrack.cli import batch, curve_range, evaluate, export, track, train
+from selftrack.cli import batch, curve_range, evaluate, export, rig, track, train
 
 MAINS = {
     "track": track.main,
     "track-batch": batch.main,
+    "track-character": rig.main_character,
     "track-eval": evaluate.main,
     "track-export": export.main,
     "track-range": curve_range.main,
