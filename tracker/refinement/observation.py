@@ -178,15 +178,14 @@ class FacePoints:
         """Tell from points (L,2) how well the irises can be seen, 0..1."""
         return visible_gaze(points, self.config)
 
-    def openings(self, points: np.ndarray, scale: float) -> tuple[float, float]:
-        """Measure by points (L,2), of a face of so many pixels per metre, the mean height of the eyes and the gap of
-        the lips, inter-ocular distances; 0 for a detector that finds few points of them."""
-        if len(points) < POINTS:
-            return 0.0, 0.0
+    def eye_height(self, points: np.ndarray, scale: float) -> float:
+        """Measure by points (L,2), of a face of so many pixels per metre, how far the eyes are open on average, in
+        inter-ocular distances; 0 for a detector that finds few points of them."""
+        if not len(self.irises):
+            return 0.0
         _, _, left, right = np.array(LIDS).T
         widths = np.linalg.norm(points[right] - points[left], axis=1)
-        eyes, lips = float((_openings(points) * widths).mean()), lip_gap(points)
-        return eyes / (self.iod * scale), lips / (self.iod * scale)
+        return float((_openings(points) * widths).mean()) / (self.iod * scale)
 
     def shut_eyes(self, points: np.ndarray) -> np.ndarray:
         """Tell from points (L,2) how surely the lids of the right and of the left eye touch (2,), 0..1; 0 for a
@@ -204,7 +203,7 @@ class FacePoints:
         if len(points) < POINTS:
             return 0.0
         least, full = self.config.touching
-        return float(np.clip((full - self.openings(points, scale)[1]) / (full - least), 0, 1))
+        return float(np.clip((full - lip_gap(points) / (self.iod * scale)) / (full - least), 0, 1))
 
     def bitten(self, teeth: Teeth, scale: float) -> tuple[float, float]:
         """Tell from teeth of a face of so many pixels per metre how far the jaw is open beyond their bite, in units of

@@ -40,9 +40,8 @@ REST = 40.0
 """How many times more the curves of a face that is surely at rest are held at 0."""
 ACTIVE = 2.0
 """Sum of the curves, but the eyes', of a face that is hardly at rest."""
-WIDE, PARTED = 0.03, 0.1
-"""Inter-ocular distances by which eyes are wider open than usual, and lips parted, where that counts as much as a curve
-of 1."""
+WIDE = 0.02
+"""Inter-ocular distances by which eyes are wider open than usual where that counts as much as a curve of 1."""
 DOUBTFUL = 0.05
 """Where no frame shows a face at rest more surely, none does."""
 VARIED = 0.5
@@ -168,8 +167,8 @@ def fit_person(
     finds = Person._fields if known is None else ("inverse_distance",)
     if neutral is None:
         said = np.array([shot.network.controls for shot in shots])
-        eyes, lips = np.array([refiner.openings(shot.points, np.exp(shot.network.pose[0])) for shot in shots]).T
-        rest = at_rest(said, eyes, lips)
+        eyes = np.array([refiner.eye_height(shot.points, float(np.exp(shot.network.pose[0]))) for shot in shots])
+        rest = at_rest(said, eyes)
     else:
         rest = neutral.astype(float)
     for _ in range(ROUNDS if shots else 0):
@@ -200,21 +199,17 @@ def _left_at_rest(found: np.ndarray, rest: np.ndarray, surely: bool) -> np.ndarr
     return controls.to_curves(sure * mean) * RESTING
 
 
-def at_rest(said: np.ndarray, eyes: np.ndarray, lips: np.ndarray) -> np.ndarray:
+def at_rest(said: np.ndarray, eyes: np.ndarray) -> np.ndarray:
     """Tell how surely each of N frames shows a face at rest (N,), 0..1: the least active of a clip do, if they are not
     very active, and others are more so.
 
     Args:
         said: (N,47) what the network says of their controls.
-        eyes: (N,) heights of the eyes in inter-ocular distances; eyes that are wider open than in a quarter of the
-            frames act.
-        lips: (N,) gaps of the lips, the same; lips that are parted by more than in the least of the frames act.
+        eyes: (N,) heights of the eyes, inter-ocular distances; eyes that are wider open than in half of the frames act.
     """
     if not len(said):
         return np.zeros(0)
-    wide = (eyes - np.quantile(eyes, 0.25)).clip(0) / WIDE
-    parted = (lips - np.quantile(lips, 0.05)).clip(0) / PARTED
-    activity = said @ _ACTS + wide + parted
+    activity = said @ _ACTS + (eyes - np.median(eyes)).clip(0) / WIDE
     least, varied = _extent(activity)
     rest = varied * np.exp(-(((activity - least).clip(0) / 0.25) ** 2) - (least / ACTIVE) ** 2)
     return rest if rest.max() > DOUBTFUL else np.zeros(len(rest))

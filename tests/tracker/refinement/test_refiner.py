@@ -377,15 +377,25 @@ def test_what_a_face_has_at_rest_is_no_act(head: Head, refiner: Refiner) -> None
     assert found[[3, 4, 7], strong].min() > 0.6
 
 
-def test_wide_eyes_and_parted_lips_are_no_rest() -> None:
-    """Of frames whose curves the network sees alike; of lips that are never shut the least parted are at rest."""
-    said, few = np.zeros((20, controls.COUNT)), np.arange(20) < 8
-    said[~few, controls.PARTED] = 0.2
-    same = np.full(20, 0.1)
-    for eyes, lips in ((np.where(few, 0.1, 0.14), same), (same, np.where(few, 0.0, 0.12)), (same, 0.08 + 0.1 * ~few)):
-        rest = at_rest(said, eyes, lips)
-        assert rest[few].min() > 0.9 and rest[~few].max() < 0.05
-    assert not at_rest(said * 0, same, same).any()
+def test_wide_eyes_are_no_rest() -> None:
+    """Of frames whose curves the network sees nearly alike."""
+    said, half = np.zeros((20, controls.COUNT)), np.arange(20) < 12
+    said[half, controls.PARTED] = 0.1
+    rest = at_rest(said, np.where(half, 0.1, 0.14))
+    assert rest[half].min() > 0.8 and rest[~half].max() < 0.05
+    assert not at_rest(said, np.full(20, 0.1)).any(), "where all frames are alike none is sure"
+
+
+@pytest.mark.parametrize("yaw", [0.0, 0.5])
+def test_how_far_eyes_are_open(head: Head, refiner: Refiner, yaw: float) -> None:
+    """Half of what it is with half of a blink, however the head is turned, to a tenth."""
+    pose = POSE + np.array([0, 0, yaw + 0.3, 0, 0, 0])
+    scale = float(np.exp(POSE[0]))
+    rest = refiner.eye_height(points_of(head, controls.to_curves(controls_of()), POSE), scale)
+    lids = refiner.mean[[159, 145, 386, 374], 1]
+    assert rest == pytest.approx((lids[1] - lids[0] + lids[3] - lids[2]) / 2 / refiner.iod, rel=0.1)
+    half = controls.to_curves(controls_of(eyeBlinkLeft=0.5, eyeBlinkRight=0.5))
+    assert refiner.eye_height(points_of(head, half, pose), scale) == pytest.approx(rest / 2, rel=0.1)
 
 
 def test_a_face_that_smiles_throughout_still_smiles(head: Head, refiner: Refiner) -> None:
