@@ -77,6 +77,9 @@ class RefineConfig(ObservationConfig):
 ADAPTED = RefineConfig(error=0.01, prior=2.0, pose=(0.02, 0.05, 0.05, 0.03, 0.03, 0.03), act=4.0)
 """A network that has been adapted to the clip knows its points' errors: it is nearer to the face than they are."""
 
+KEYED = RefineConfig(error=0.01, prior=0.8, act=5.0)
+"""Beside key frames the skin tells where the face is, and the points and what is expected of acts count less."""
+
 STEP = 1 / 30
 """Seconds between the frames for which deviations from one frame to the next are said."""
 LEAST_SECONDS = 1e-3
@@ -125,8 +128,15 @@ class Refiner(FacePoints):
 
     def adapted(self) -> Refiner:
         """Return the refiner for a network that has been adapted to the clip."""
+        return self._with(ADAPTED)
+
+    def keyed(self) -> Refiner:
+        """Return the refiner for a network that has not, in a clip of which there are key frames."""
+        return self._with(KEYED)
+
+    def _with(self, config: RefineConfig) -> Refiner:
         other = copy.copy(self)
-        other._expect(ADAPTED)
+        other._expect(config)
         return other
 
     @classmethod
