@@ -269,7 +269,7 @@ def test_key_frames_alone_help_and_are_kept_in_the_file(
 
 
 def test_key_frames_that_lie_beside_the_face_are_refused(
-    smile: Path, brief: AdaptConfig, bundled: Model, whole: Reading, monkeypatch: pytest.MonkeyPatch
+    smile: Path, brief: AdaptConfig, bundled: Model, part: Reading, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each by pixels of its own: the skin would jump between them."""
     made, generator = Trainer._key_frames, np.random.default_rng(0)
@@ -277,11 +277,11 @@ def test_key_frames_that_lie_beside_the_face_are_refused(
     def beside(*args: object) -> KeyFrames:
         keys = made(*args)
         off = generator.normal(0, 3, (len(keys), 1, 2)).astype(np.float32)
-        return keys._replace(placed=keys.placed + off)
+        return KeyFrames(*keys[:-1], keys.placed + off)
 
     monkeypatch.setattr(Trainer, "_key_frames", beside)
-    with open_source(smile) as source:
-        model, verdict = adapt(bundled, source, replace(brief, rate=1e-9), reading=whole)
+    with open_source(smile, duration=1.2) as source:
+        model, verdict = adapt(bundled, source, replace(brief, rate=1e-9), reading=part)
     assert model is bundled and not verdict.kept and not verdict.trained and verdict.against
 
 
