@@ -7,11 +7,11 @@ import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from importlib.resources import files
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
 import torch
 import yaml
 
@@ -69,7 +69,7 @@ class Reading:
 
     clip: Clip
     windows: list[Window]
-    """Skin points of the held-out frames."""
+    """Skin points of all frames, see `skin_windows`."""
     subject: Subject | None
     """Who is seen; None for a model that is not refined."""
     number: int
@@ -176,7 +176,7 @@ def read(
         who = find_face(source, model, tracking, person, during("identity"))
         face, number = who.followed, who.number
     clip = read_clip(source, model, tracking, config.clip, during("read"), face.places if face else None)
-    windows = held_out_windows(source, clip)
+    windows = skin_windows(source, clip)
     subject = None
     if model.refiner is not None:  # as the un-adapted tracker sees the person, or the verdict would compare two people
         if known is None:
@@ -198,7 +198,9 @@ def _adapted(model: Model, run: Adaptation, used: Tracked, verdict: Verdict, fac
     # the verdict is on frames that are no key frames; now all may be
     keys = run.trainer.key_frames(used)
     clip_hash = verdict.settings["clip"]
-    fit = ClipFit(clip_hash, face, used.subject, tuple(run.windows), keys, verdict.trained)
+    held = set(run.trainer.clip.split.held.tolist())
+    windows = tuple(window for window in run.windows if window.start in held)
+    fit = ClipFit(clip_hash, face, used.subject, windows, keys, verdict.trained)
     return model.adapted(heads, fit)
 
 
@@ -215,17 +217,16 @@ def _unpack(result: dict[str, Any], model: Model, settings: dict[str, Any]) -> t
     return checkpoints.unpack_model(result["model"], model) if verdict.kept else model, verdict
 
 
-def held_out_windows(source: FrameSource, clip: Clip) -> list[Window]:
-    """Skin points of the held-out frames, followed in the clip itself."""
-    held = set(np.concatenate([clip.split.select, clip.split.report]).tolist()) & set(clip.rows.tolist())
-    if not held:
-        return []
+def skin_windows(source: FrameSource, clip: Clip) -> list[Window]:
+    """Skin points of all frames, followed in the clip itself; no window has both held-out frames and others."""
+    held, step = set(clip.split.held.tolist()), frame_step(clip.times)
     place, landmarks = {row: at for at, row in enumerate(clip.rows.tolist())}, clip.points.cpu().numpy()
     seen = (
         (frame.index, cv2.cvtColor(frame.image, cv2.COLOR_RGB2GRAY), landmarks[place[frame.index]])
-        for frame in source.frames(only=held)
+        for frame in source.frames(only=set(place))
     )
-    return find_windows(seen, frame_step(clip.times))
+    parts = groupby(seen, key=lambda one: one[0] in held)
+    return [window for _, part in parts for window in find_windows(part, step)]
 
 
 def _cores() -> int:

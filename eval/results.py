@@ -92,8 +92,7 @@ def _table(rows: dict[str, dict[str, Figures]], metrics: list[Metric], more: dic
     lines = []
     for clip, variants in rows.items():
         for variant, row in variants.items():
-            label = f"{variant}, not kept" if row[KEPT] == 0 else variant
-            lines.append([clip, label, *(_cell(row[name], name) for name in names)])
+            lines.append([clip, label(variant, row), *(_cell(row[name], name) for name in names)])
     if len(rows) > 1:
         for variant in VARIANTS:
             values = [[variants[variant][name] for variants in rows.values()] for name in names]
@@ -102,6 +101,11 @@ def _table(rows: dict[str, dict[str, Figures]], metrics: list[Metric], more: dic
             )
     header = [*(f"{metric.label}, {metric.unit}" for metric in metrics), *more.values()]
     return markdown_table(["clip", "track", *header], lines)
+
+
+def label(variant: str, figures: Figures) -> str:
+    """Name a track; one whose adaptation was not kept is the un-adapted one again."""
+    return f"{variant}, not kept" if figures[KEPT] == 0 else variant
 
 
 def _cell(value: float, name: str) -> str:

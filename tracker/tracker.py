@@ -113,9 +113,12 @@ class Tracker:
             self._known, rest = torch.from_numpy(person.identity).float(), person.rest.astype(np.float32)
         self._pool = SubjectPool(model.unadapted().network)
         self._refiner = model.refiner
-        if self._refiner is not None and fit is not None and self._adapted and fit.trained:
-            self._refiner = self._refiner.adapted()
         self._keys = fit.keys if fit is not None and self._adapted else None
+        if self._refiner is not None and fit is not None and self._adapted:
+            if fit.trained:
+                self._refiner = self._refiner.adapted()
+            elif self._keys is not None:
+                self._refiner = self._refiner.keyed()
         self._person: PersonFit | None = None
         self._person_time = -np.inf
         self._follower = model.landmarks.follower(self.config.detect, places)

@@ -121,7 +121,7 @@ class Clip:
     points: Tensor  # (T,L,2) detected, image pixels
     iod: Tensor  # (T,) pixels
     transform: Tensor  # (T,2,3) image -> crop
-    grey: np.ndarray  # (T,256,256) uint8, the crops
+    views: list[View]  # T, the crops
     levels: list[Tensor]  # per level what the frozen streams say: (T,N) compressed, or (T,C,s,s) half, the maps
     pixels: Pixels
     size: tuple[int, int]  # width, height of the frame
@@ -217,7 +217,7 @@ class _Kept:
         self._times: list[float] = []
         self._points: list[np.ndarray] = []
         self._transforms: list[np.ndarray] = []
-        self._grey: list[np.ndarray] = []
+        self._views: list[View] = []
         self._levels: list[list[Tensor]] = []
         self._pending: list[tuple[np.ndarray, np.ndarray]] = []
 
@@ -232,7 +232,7 @@ class _Kept:
         self._transforms.append(transform)
         self._pixels.add(frame.image, points, float(inter_ocular(points)), self._config)
         picture = crops.warp(frame.image, transform)
-        self._grey.append(View.of(picture, transform, points).grey)
+        self._views.append(View.of(picture, transform, points))
         self._pending.append((picture, crops.apply(transform, points)))
         if len(self._pending) == BATCH:
             self._perceive()
@@ -262,7 +262,7 @@ class _Kept:
             points=at.to(device),
             iod=torch.from_numpy(inter_ocular(at.numpy())).to(device),
             transform=torch.from_numpy(np.stack(self._transforms)).float().to(device),
-            grey=np.stack(self._grey),
+            views=self._views,
             levels=[torch.cat(level) for level in zip(*self._levels, strict=True)],
             pixels=self._pixels.to(device),
             size=size,

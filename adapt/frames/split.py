@@ -20,6 +20,11 @@ class Split(NamedTuple):
     select: np.ndarray
     report: np.ndarray
 
+    @property
+    def held(self) -> np.ndarray:
+        """All that are held out, in order."""
+        return np.union1d(self.select, self.report)
+
 
 def block_length(step: float) -> int:
     """Frames of a block, in a clip of frames `step` seconds apart: 16 at 30 frames/s."""

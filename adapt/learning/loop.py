@@ -28,7 +28,7 @@ class Adaptation:
     """The loop: minimises Eq. 5, evaluates on the held-out frames now and then, and keeps the best state."""
 
     def __init__(self, trainer: Trainer, windows: list[Window]) -> None:
-        """`windows` are the skin points of held-out frames, by their rows in the clip."""
+        """`windows` are the skin points of the clip's frames, by their rows in it."""
         self.trainer, self.windows, self.config = trainer, windows, trainer.config
         model, config = trainer.model, trainer.config
         heads = [p for p in model.heads.parameters() if p.requires_grad]

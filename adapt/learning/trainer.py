@@ -23,8 +23,7 @@ from selftrack.errors import TooLittleError, UserError
 from selftrack.io import flat, nested
 from selftrack.tracker.geometry.pose import through
 from selftrack.tracker.network.i2znet import I2ZNet
-from selftrack.tracker.refinement.flow import View
-from selftrack.tracker.refinement.keys import KeyFrames
+from selftrack.tracker.refinement.keys import KeyConfig, KeyFrames
 from selftrack.tracker.refinement.observation import Refined
 from selftrack.tracker.refinement.refiner import Refiner
 from selftrack.tracker.refinement.sequence import Refinement
@@ -35,6 +34,8 @@ KEYS = 120
 """Key frames, at most."""
 ROUNDS = 2
 """Times that key frames are made and followed from."""
+AFAR = 0.3
+"""Seconds to the nearest key frames by which frames are judged: nearly a window of skin points."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,8 @@ class AdaptConfig:
     """States whose held-out errors differ by less than this share are equally good."""
     worse: float = 0.1
     """Share by which skin or texture may be worse in the verdict if the other has gained more."""
+    away: float = 0.5
+    """Share by which the landmarks may be farther from the detected ones in the verdict."""
     seed: int = 0
     """Seed of all that is random."""
 
@@ -96,19 +99,24 @@ class AdaptConfig:
 
 
 def refine(
-    clip: Clip, said: Prediction, decoder: Decoder, refiner: Refiner, keys: KeyFrames | None = None
+    clip: Clip,
+    said: Prediction,
+    decoder: Decoder,
+    refiner: Refiner,
+    keys: KeyFrames | None = None,
+    following: KeyConfig | None = None,
 ) -> Prediction:
     """Refine what a network says as a tracker does: one frame after the other, anew after a gap."""
-    refinement = Refinement(refiner, keys)
+    refinement = Refinement(refiner, keys, following)
     identity = said.z[0, decoder.identity].double().cpu().numpy()
     curves, poses = (part.cpu().numpy() for part in (said.z[:, decoder.expression], said.pose_image))
-    points, transforms = clip.points.cpu().numpy(), clip.transform.cpu().numpy()
+    points = clip.points.cpu().numpy()
     found = []
     for row, time in enumerate(clip.times):
         if row and clip.rows[row] > clip.rows[row - 1] + 1:
             refinement.reset()
-        view = View(clip.grey[row], transforms[row].astype(float))
-        found.append(refinement(points[row], Refined.of(curves[row], poses[row]), identity, float(time), view))
+        frame = Refined.of(curves[row], poses[row])
+        found.append(refinement(points[row], frame, identity, float(time), clip.views[row]))
     z, pose = said.z.clone(), torch.from_numpy(np.stack([frame.pose for frame in found])).to(said.z)
     z[:, decoder.expression] = torch.from_numpy(np.stack([frame.curves for frame in found])).to(z)
     return Prediction(z, through(pose, clip.transform), pose)
@@ -155,12 +163,13 @@ class Trainer:
         self.face, self.refiner = Face(decoder, clip.points.shape[1], config.texture, str(self.device)), refiner
         self.model = Adapted(network, subject, refiner is not None, config.clip.maps).to(self.device)
         subject, said = self.model.subject(), self.model.predict_all(clip)
+        self._said = said  # by the un-adapted network, unrefined
         self.unadapted = self.keyed = Tracked(said, subject)
         """What the tracker says without adaptation; and the same with key frames, the reference of the terms."""
         if refiner is not None:
             through = refiner.through(subject.inverse_distance)
             self.unadapted = Tracked(refine(clip, said, self.face.decoder, through), subject)
-            self.keyed = self._with_keys(said, self.unadapted, through)
+            self.keyed = self._with_keys(said, self.unadapted, through.keyed())
         self.context = ClipContext(clip, self.face, self.model, config, self.keyed.said, self.train_rows)
         self.sampler = Sampler(groups, len(self.face.skin), len(self.face.vertices), config, self.device)
         used = [name for name, weight in config.weights.items() if weight]
@@ -171,9 +180,9 @@ class Trainer:
         self.terms = {name: TERMS[name].prepare(self.context, config.terms.get(name)) for name in used}
 
     @property
-    def held_rows(self) -> Tensor:
-        """Positions of all held-out frames, in order."""
-        return torch.cat([self.select_rows, self.report_rows]).sort().values
+    def all_rows(self) -> Tensor:
+        """Positions of all frames."""
+        return torch.arange(len(self.clip), device=self.device)
 
     def _positions(self, rows: np.ndarray) -> Tensor:
         """Positions in the clip of those of the frames `rows` that show a face."""
@@ -201,6 +210,15 @@ class Trainer:
             tracked = tracked._replace(said=refine(self.clip, said, self.face.decoder, refiner, keys), keys=keys)
         return tracked
 
+    def keyed_from_afar(self) -> Tracked:
+        """What the tracker says with key frames alone, of all frames, each by key frames that are `AFAR`."""
+        keys, subject = self.key_frames(self.keyed), self.keyed.subject
+        if keys is None or self.refiner is None:
+            return self.keyed
+        refiner = self.refiner.keyed().through(subject.inverse_distance)
+        said = refine(self.clip, self._said, self.face.decoder, refiner, keys, KeyConfig(apart=AFAR))
+        return Tracked(said, subject, keys)
+
     def key_frames(self, tracked: Tracked) -> KeyFrames | None:
         """Make key frames of all frames; None for what has none, as a personal model."""
         if tracked.keys is None or self.refiner is None:
@@ -217,7 +235,7 @@ class Trainer:
         placed = [refiner.place(Refined.of(curves[row], poses[row]), face) for row in chosen]
         return KeyFrames(
             clip.times[chosen],
-            clip.grey[chosen],
+            np.stack([clip.views[row].grey for row in chosen]),
             clip.transform.cpu().numpy()[chosen],
             clip.points.cpu().numpy()[chosen],
             np.stack(placed).astype(np.float32),

@@ -16,7 +16,7 @@ from selftrack.eval.metrics.subject import TrackedClip
 from selftrack.synthetic.people import face_vertices
 from selftrack.tracker.geometry.crop import inter_ocular
 from selftrack.tracker.geometry.pose import rotation
-from selftrack.tracker.results.skin_points import skin_error
+from selftrack.tracker.results.skin_points import SkinPointConfig, frame_step, skin_error
 
 IRISES = {"eye_left": LEFT_IRIS, "eye_right": RIGHT_IRIS}
 
@@ -54,6 +54,25 @@ def curve_error(curves: np.ndarray, truth: np.ndarray, ok: np.ndarray) -> Ratio:
     """Average the absolute error of curves (T,C), in their own unit (0..1)."""
     assert curves.shape == truth.shape, f"got {curves.shape} and {truth.shape}"
     return _mean(np.abs(curves[ok].astype(np.float64) - truth[ok]))
+
+
+def slide_error(points: np.ndarray, truth: np.ndarray, iod: np.ndarray, ok: np.ndarray, length: int) -> Ratio:
+    """Average by how much the way of points since the first of `length` frames differs from the true way, % IOD.
+
+    Args:
+        points, truth: (T,V,2) pixels.
+        iod: (T,) pixels.
+        ok: (T,) bool; a stretch counts where all of it is.
+        length: frames of a stretch.
+    """
+    assert points.shape == truth.shape and points.shape[2:] == (2,), f"got {points.shape} and {truth.shape}"
+    total = Ratio()
+    for start in range(0, len(points) - length + 1, length):
+        rows = slice(start, start + length)
+        if ok[rows].all():
+            off = (points[rows] - points[start]) - (truth[rows] - truth[start])
+            total += _mean(100 * np.linalg.norm(off[1:], axis=-1) / iod[start])
+    return total
 
 
 def scaled(vertices: np.ndarray, truth: np.ndarray, ok: np.ndarray) -> np.ndarray:
@@ -127,6 +146,24 @@ def image(clip: TrackedClip) -> np.ndarray:
     iod = inter_ocular(clip.track.model().landmarks478(torch.from_numpy(true))[..., :2].numpy())
     apart = np.linalg.norm(clip.track.vertices()[:, face, :2] - true[:, face, :2], axis=-1).mean(1)
     return np.where(clip.mesh.ok, 100 * apart / iod, np.nan)
+
+
+@metric(
+    "truth.slide",
+    "Slide over the true skin",
+    "% IOD",
+    "The way of the face's vertices in the image within 0.4 s against the true one: the skin-point error without the "
+    "points' own.",
+    headline=False,
+    needs=("track", "truth"),
+)
+def slide(clip: TrackedClip) -> Ratio:
+    """Measure ways."""
+    assert clip.track is not None and clip.truth is not None
+    track, face, true = clip.track, shapes(clip).face, clip.truth.in_image()
+    iod = inter_ocular(track.model().landmarks478(torch.from_numpy(true))[..., :2].numpy())
+    length = SkinPointConfig().length(frame_step(track.times))
+    return slide_error(track.vertices()[:, face, :2], true[:, face, :2], iod, clip.mesh.ok, length)
 
 
 @metric(

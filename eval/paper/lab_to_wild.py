@@ -23,7 +23,7 @@ import typer
 from selftrack.adapt.frames.clip import ClipConfig, read_clip
 from selftrack.adapt.learning.loop import Adaptation
 from selftrack.adapt.learning.trainer import AdaptConfig, Trainer
-from selftrack.adapt.run import for_personal_model, held_out_windows, load_preset
+from selftrack.adapt.run import for_personal_model, load_preset, skin_windows
 from selftrack.command import run
 from selftrack.decoders.base import Decoder
 from selftrack.decoders.capture import open_capture
@@ -124,7 +124,7 @@ def adapted(
     with open_clip(clip_path, config) as source:
         clip = read_clip(source, model, config, ClipConfig())
         trainer = Trainer(clip, model.network, settings, model.decoder, model.refiner)
-        run = Adaptation(trainer, held_out_windows(source, clip))
+        run = Adaptation(trainer, skin_windows(source, clip))
     run(lambda step, steps, errors: report(f"adapt {step}/{steps} {errors}") if errors else None, None, {})
     fit = ClipFit(file_hash(clip_path), 0, trainer.model.subject())
     track_clip(clip_path, folder, config, overwrite=True, model=model.adapted(trainer.model.heads, fit))

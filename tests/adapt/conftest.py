@@ -93,7 +93,7 @@ def clip(network: I2ZNet, truth: Truth) -> Clip:
         points=points,
         iod=torch.from_numpy(inter_ocular(points.numpy())),
         transform=torch.from_numpy(np.stack(transforms)).float(),
-        grey=np.stack([View.of(*seen).grey for seen in zip(pictures, transforms, strict=True)]),
+        views=[View.of(*seen) for seen in zip(pictures, transforms, points.numpy(), strict=True)],
         levels=compressed,
         pixels=pixels,
         size=SIZE[::-1],

@@ -19,6 +19,7 @@ from selftrack.tracker.clips.subjects import PersonConfig, find_in_clip
 from selftrack.tracker.model import Model
 from selftrack.tracker.network.i2znet import I2ZNet
 from selftrack.tracker.network.weights import ClipFit, save_heads
+from selftrack.tracker.refinement.keys import KeyFrames
 from selftrack.tracker.results.track_file import Track
 from selftrack.tracker.sources.opening import open_source
 from selftrack.tracker.tracker import Tracker, TrackerConfig
@@ -265,6 +266,34 @@ def test_key_frames_alone_help_and_are_kept_in_the_file(
     np.testing.assert_array_equal(tracked(loaded, smile).z, after.z)
     assert np.abs(after.z - tracked(model, smile).z).max() > 1e-3
     assert loaded.elsewhere().fit is None
+
+
+def test_key_frames_that_lie_beside_the_face_are_refused(
+    smile: Path, brief: AdaptConfig, bundled: Model, part: Reading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each by pixels of its own: the skin would jump between them."""
+    made, generator = Trainer._key_frames, np.random.default_rng(0)
+
+    def beside(*args: object) -> KeyFrames:
+        keys = made(*args)
+        off = generator.normal(0, 3, (len(keys), 1, 2)).astype(np.float32)
+        return KeyFrames(*keys[:-1], keys.placed + off)
+
+    monkeypatch.setattr(Trainer, "_key_frames", beside)
+    with open_source(smile, duration=1.2) as source:
+        model, verdict = adapt(bundled, source, replace(brief, rate=1e-9), reading=part)
+    assert model is bundled and not verdict.kept and not verdict.trained and verdict.against
+
+
+def test_skin_points_are_of_all_frames_and_none_of_both_kinds(whole: Reading) -> None:
+    """Of held-out frames and of others."""
+    held, rows = (
+        set(whole.clip.split.held.tolist()),
+        [set(range(window.start, window.start + window.paths.shape[1])) for window in whole.windows],
+    )
+    assert all(some <= held or not some & held for some in rows)
+    assert any(some <= held for some in rows) and any(not some & held for some in rows)
+    assert len(set.union(*rows)) == sum(map(len, rows)) > 0.5 * len(whole.clip)
 
 
 def test_held_out_frames_are_no_key_frames(quick: AdaptConfig, bundled: Model, part: Reading) -> None:

@@ -36,8 +36,9 @@ def test_adaptation_helped_if_better_on_average_and_neither_much_worse(
 def ended(monkeypatch: pytest.MonkeyPatch, errors: dict[str, HeldOut], unadapted: Tracked, keyed: Tracked) -> object:
     """A run that has ended; errors are by what is said of the frames."""
     monkeypatch.setattr(verdict, "held_out_error", lambda trainer, rows, windows, tracked: errors[tracked.said])
-    rows = dict.fromkeys(("select_rows", "report_rows", "held_rows"))
-    trainer = SimpleNamespace(unadapted=unadapted, keyed=keyed, **rows)
+    rows = dict.fromkeys(("select_rows", "report_rows", "all_rows"))
+    afar = keyed._replace(said="afar") if keyed.keys else keyed
+    trainer = SimpleNamespace(unadapted=unadapted, keyed=keyed, keyed_from_afar=lambda: afar, **rows)
     return SimpleNamespace(trainer=trainer, windows=[], best_step=50, step=100, config=AdaptConfig(worse=0.1))
 
 
@@ -53,9 +54,30 @@ def ended(monkeypatch: pytest.MonkeyPatch, errors: dict[str, HeldOut], unadapted
 def test_the_network_is_used_where_it_gains_on_key_frames(
     monkeypatch: pytest.MonkeyPatch, network: HeldOut, trained: bool, kept: bool
 ) -> None:
-    keyed = HeldOut(0.4, 0.01, 1.0)
-    errors = {"before": BEFORE, "keyed": keyed, "network": network}
+    keyed, afar = HeldOut(0.4, 0.01, 1.0), HeldOut(0.42, 0.01, 1.0)
+    errors = {"before": BEFORE, "keyed": keyed, "network": network, "afar": afar}
     after = ended(monkeypatch, errors, Tracked("before", None), Tracked("keyed", None, "keys"))
     judged = verdict.judge(after, Tracked("network", None, "keys"))
     assert judged.trained is trained and judged.kept is kept
-    assert judged.after is (network if trained else keyed)
+    assert judged.after is (network if trained else afar)
+
+
+@pytest.mark.parametrize(
+    ("afar", "against"),
+    [
+        (HeldOut(0.35, 0.01, 1.0), ""),  # a tie in one of them is no loss
+        (HeldOut(0.35, 0.01, 1.4), ""),  # landmarks are followed less
+        (HeldOut(0.35, 0.01, 2.0), "landmarks are worse by 100 %"),
+        (HeldOut(0.55, 0.0085, 1.0), "skin is worse by 10 %"),
+        (HeldOut(0.5, 0.01, 0.5), "skin and texture are no better on average"),
+    ],
+)
+def test_key_frames_alone_are_judged_by_those_far_away_and_the_line_has_the_reason(
+    monkeypatch: pytest.MonkeyPatch, afar: HeldOut, against: str
+) -> None:
+    """Whatever the few held-out frames say."""
+    errors = {"before": BEFORE, "keyed": HeldOut(0.9, 0.02, 3.0), "network": HeldOut(0.9, 0.02, 3.0), "afar": afar}
+    after = ended(monkeypatch, errors, Tracked("before", None), Tracked("keyed", None, "keys"))
+    judged = verdict.judge(after, Tracked("network", None, "keys"))
+    assert judged.kept == (not against) and judged.report()["against"] == against
+    assert str(judged).endswith(f"; {against}, so the un-adapted tracker is kept" if against else "as it was")

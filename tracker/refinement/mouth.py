@@ -37,6 +37,8 @@ class MouthConfig:
     """Samples along and across the opening."""
     red: float = 0.7
     """Teeth are brighter than either lip, and less red for their brightness than either by this factor."""
+    colourless: float = 0.04
+    """Lips less red than this have no colour by which teeth could be told from them."""
     dark: float = 0.8
     """What is less bright than the lips by this factor is the hollow of the mouth, not the lower lip's edge."""
     deep: float = 0.75
@@ -74,7 +76,8 @@ def see_teeth(picture: np.ndarray, points: np.ndarray, config: MouthConfig | Non
     between = upper + (lower - upper) * np.linspace(0, 1, c.rows)[:, None, None]
     luma, red = _colour(_sample(picture, between))
     lip_luma, lip_red = (np.median(part, 1) for part in _colour(_sample(picture, lips)))
-    teeth = (luma > lip_luma.max()) & (red < c.red * lip_red.min())
+    limit = c.red * lip_red.min() if lip_red.min() > c.colourless else -np.inf
+    teeth = (luma > lip_luma.max()) & (red < limit)
     above, below = np.maximum.accumulate(teeth), np.maximum.accumulate(teeth[::-1])[::-1]
     hollow = ~teeth & ((above & below) | (luma < c.dark * np.median(lip_luma)))
     height = np.linalg.norm(lower - upper, axis=1)

@@ -47,7 +47,7 @@ _GAZE = np.arange(controls.COUNT)[controls.GAZE]
 JAW = np.array([controls.PARTED, controls.BEHIND])
 """With the lips, and behind them."""
 PARTING = np.array(
-    [controls.PARTED]
+    [controls.PARTED, controls.NAMES.index("mouthFunnel")]
     + [controls.NAMES.index(f"mouth{act}{side}") for act in ("UpperUp", "LowerDown") for side in ("Left", "Right")]
 )
 """What parts the lips."""
@@ -80,16 +80,19 @@ class RefineConfig(ObservationConfig):
     """Standard deviation of eyeBlink around 1 where the lids are surely shut."""
     held: float = 0.03
     """Standard deviation of the gaze around the last one seen, while the lids hide it."""
-    together: float = 0.015
+    together: float = 0.01
     """Standard deviation of what parts the lips around 0 where they surely touch."""
-    jaw: float = 0.015
+    jaw: float = 0.012
     """Standard deviation of the jaw where teeth show how far it is open."""
-    clenched: float = 0.08
+    clenched: float = 0.07
     """How far it is open, in its own units, where shut teeth are seen: edges that meet are not yet a bite."""
 
 
 ADAPTED = RefineConfig(error=0.01, prior=2.0, pose=(0.02, 0.05, 0.05, 0.03, 0.03, 0.03), act=4.0)
 """A network that has been adapted to the clip knows its points' errors: it is nearer to the face than they are."""
+
+KEYED = RefineConfig(error=0.01, prior=0.8, act=5.0)
+"""Beside key frames the skin tells where the face is, and the points and what is expected of acts count less."""
 
 STEP = 1 / 30
 """Seconds between the frames for which deviations from one frame to the next are said."""
@@ -139,8 +142,15 @@ class Refiner(FacePoints):
 
     def adapted(self) -> Refiner:
         """Return the refiner for a network that has been adapted to the clip."""
+        return self._with(ADAPTED)
+
+    def keyed(self) -> Refiner:
+        """Return the refiner for a network that has not, in a clip of which there are key frames."""
+        return self._with(KEYED)
+
+    def _with(self, config: RefineConfig) -> Refiner:
         other = copy.copy(self)
-        other._expect(ADAPTED)
+        other._expect(config)
         return other
 
     @classmethod

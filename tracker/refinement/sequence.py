@@ -10,7 +10,7 @@ import numpy as np
 
 from selftrack.tracker.refinement import controls
 from selftrack.tracker.refinement.flow import FlowConfig, Followed, View, follow, skin_rows
-from selftrack.tracker.refinement.keys import KeyFollower, KeyFrames, merged
+from selftrack.tracker.refinement.keys import KeyConfig, KeyFollower, KeyFrames, merged
 from selftrack.tracker.refinement.observation import Refined
 from selftrack.tracker.refinement.refiner import LEAST_SECONDS, STEP, Before, Refiner
 
@@ -44,13 +44,19 @@ class _Seen(NamedTuple):
 class Refinement:
     """Refines frames one after the other; all memory is here."""
 
-    def __init__(self, refiner: Refiner, keys: KeyFrames | None = None, recent: RecentConfig | None = None) -> None:
-        """`keys` are key frames of the same clip, from which the skin is followed, too."""
+    def __init__(
+        self,
+        refiner: Refiner,
+        keys: KeyFrames | None = None,
+        following: KeyConfig | None = None,
+        recent: RecentConfig | None = None,
+    ) -> None:
+        """`keys` are key frames of the same clip, from which the skin is followed, too, as `following` says."""
         self._refiner, self._recent = refiner, recent or RecentConfig()
         self._stiffness = 1 / (1 + (refiner.motion() / self._recent.stiff) ** 2)
         self._time, self._identity, self._face = -np.inf, np.zeros(0), refiner.mean
         self._skin = skin_rows(len(refiner.mean))
-        self._keys = KeyFollower(keys, self._skin) if keys is not None and len(self._skin) else None
+        self._keys = KeyFollower(keys, self._skin, following) if keys is not None and len(self._skin) else None
         self.reset()
 
     def reset(self) -> None:

@@ -15,7 +15,7 @@ from selftrack.tracker.geometry.pose import mirrored_pose
 from selftrack.tracker.network.i2znet import Features, I2ZNet
 from selftrack.tracker.refinement import controls
 from selftrack.tracker.refinement.observation import RESTING, Refined
-from selftrack.tracker.refinement.refiner import Refiner
+from selftrack.tracker.refinement.refiner import PARTING, Refiner
 
 _ACTS = np.array([not name.startswith(("eye", "gaze", "vergence")) for name in controls.NAMES], float)
 """(47,) 1 for what is not of the eyes."""
@@ -195,6 +195,7 @@ def _left_at_rest(found: np.ndarray, rest: np.ndarray, surely: bool) -> np.ndarr
     They are the person's as far as that is sure: a face that is active throughout, or the same throughout, may act.
     """
     mean = (rest / rest.sum() @ found) * _ACTS
+    mean[PARTING] = 0  # of a face at rest the lips touch
     sure = 1.0 if surely else np.exp(-((mean.sum() / ACTIVE) ** 2)) * _extent(found @ _ACTS)[1]
     return controls.to_curves(sure * mean) * RESTING
 

@@ -13,14 +13,14 @@ import torch
 from selftrack.decoders.head.model import load_head
 from selftrack.eval.metrics import TrackedClip, measure
 from selftrack.eval.metrics.registry import Ratio
-from selftrack.eval.metrics.truth import curve_error, gaze, gaze_error, pose_error, scaled, vertex_error
+from selftrack.eval.metrics.truth import curve_error, gaze, gaze_error, pose_error, scaled, slide_error, vertex_error
 from selftrack.synthetic.truth import Truth
 from selftrack.tracker.geometry.pose import project, rotation
 from selftrack.tracker.results.track_file import Track
 
 OK = np.ones(4, bool)
 HEAD = load_head()
-T, SCALE, FAR = 6, 900.0, 400.0  # pixels per metre; a camera so far away that perspective is weak
+T, SCALE, FAR = 12, 900.0, 400.0  # pixels per metre; a camera so far away that perspective is weak
 
 
 def turns(angles: list[list[float]]) -> np.ndarray:
@@ -81,6 +81,16 @@ def test_curves() -> None:
     assert curve_error(said, truth, np.array([True, True, False, True])).value() == pytest.approx(0.1)
 
 
+def test_a_slide_is_what_the_way_adds_to_the_true_one() -> None:
+    """Points that drift by half a pixel a frame are off by it 1, 2 and 3 times in the frames after the first of four; a
+    constant distance is none, and a stretch without a face counts nothing."""
+    truth = np.random.default_rng(0).normal(0, 9, (12, 5, 2))
+    drift = np.zeros((12, 1, 2))
+    drift[:4, 0, 1], drift[4:8] = 0.5 * np.arange(4), 7
+    ok = np.arange(12) < 11
+    assert slide_error(truth + drift, truth, np.full(12, 50.0), ok, 4).value() == pytest.approx((1 + 2 + 3) / 6)
+
+
 @pytest.fixture(scope="module")
 def scene() -> tuple[Track, Truth]:
     """A head that turns and opens its mouth, and its perfect track."""
@@ -118,7 +128,7 @@ def figures(track: Track, truth: Truth) -> dict[str, float]:
 def test_a_perfect_track_has_no_error(scene: tuple[Track, Truth]) -> None:
     row = figures(*scene)
     assert row["vertices"] < 1e-2 and row["image"] < 0.05 and row["pose"] < 0.01 and row["curves"] < 1e-6
-    assert row["gaze"] < 1e-3 and measure(clip(*scene))["landmarks.mean"] < 0.01
+    assert row["slide"] < 0.01 and row["gaze"] < 1e-3 and measure(clip(*scene))["landmarks.mean"] < 0.01
 
 
 def test_each_mistake_shows_in_its_own_figure(scene: tuple[Track, Truth]) -> None:

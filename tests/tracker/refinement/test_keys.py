@@ -9,7 +9,7 @@ import pytest
 from selftrack.decoders.head.model import load_head
 from selftrack.tracker.refinement import controls
 from selftrack.tracker.refinement.flow import Followed, View, skin_rows
-from selftrack.tracker.refinement.keys import KeyFollower, KeyFrames, merged
+from selftrack.tracker.refinement.keys import KeyConfig, KeyFollower, KeyFrames, merged
 from selftrack.tracker.refinement.observation import Refined
 from selftrack.tracker.refinement.refiner import Refiner
 from selftrack.tracker.refinement.sequence import Refinement
@@ -65,6 +65,17 @@ def test_what_is_near_in_time_or_looks_otherwise_counts_nothing(points: np.ndarr
     assert follow(key(grimace, points), points, 1.0).weight.sum() < 0.1 * usual
 
 
+def test_a_lamp_that_has_moved_moves_no_skin(points: np.ndarray) -> None:
+    """The key frame was lit from one side, the frame is from the other."""
+    across = np.linspace(0.4, 1.0, 256)
+    was, now = ((noise() * share).astype(np.uint8) for share in (across, across[::-1]))
+    follower = KeyFollower(key(points, points + RIGHT, picture=was), skin_rows(len(points)))
+    found = follower(points, View(now, IN_CROP), 1.0, points, 0.003)
+    sure = found.weight > 0.5 * found.weight.max()
+    assert sure.sum() > 0.9 * len(skin_rows(len(points)))
+    np.testing.assert_allclose(found.points[sure], points[sure] + RIGHT, atol=0.1)
+
+
 def test_both_are_weighed() -> None:
     a = Followed(np.array([[0.0, 0], [1, 1], [5, 5]]), np.array([1.0, 0, 0]))
     b = Followed(np.array([[3.0, 0], [2, 2], [9, 9]]), np.array([2.0, 1, 0]))
@@ -79,10 +90,12 @@ def test_a_face_goes_back_to_the_skin_that_it_lay_on(refiner: Refiner, points: n
     said = Refined(np.zeros(controls.COUNT), PLACE)
     view = View(noise(), IN_CROP)
 
-    def place(keys: KeyFrames | None) -> float:
-        found = Refinement(refiner, keys)(points + RIGHT, said, np.zeros(refiner.people.shape[1]), 1.0, view)
+    def place(keys: KeyFrames | None, following: KeyConfig | None = None) -> float:
+        found = Refinement(refiner, keys, following)(points + RIGHT, said, np.zeros(refiner.people.shape[1]), 1.0, view)
         return float(found.pose[4] - PLACE[4])
 
     assert place(None) == pytest.approx(1.0, abs=0.1)
     assert place(key(points, points)) < 0.5
     assert place(key(points, points, time=0.95)) == place(None)
+    assert place(key(points, points, time=0.5), KeyConfig(apart=0.4)) < 0.5
+    assert place(key(points, points, time=0.5), KeyConfig(apart=0.6)) == place(None)

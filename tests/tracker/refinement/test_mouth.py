@@ -80,6 +80,13 @@ def test_without_teeth_none_are_seen(picture: np.ndarray) -> None:
     assert see_teeth(picture, mouth()).share == 0
 
 
+@pytest.mark.parametrize("tint", [(1.0, 1.0, 1.0), (1.06, 1.0, 0.9), (0.7, 0.95, 1.1)], ids=["grey", "warm", "cold"])
+def test_without_colours_none_are_seen(tint: tuple[float, float, float]) -> None:
+    grey = drawn((110, 141, TEETH)) @ np.array([0.299, 0.587, 0.114])
+    picture = (grey[:, :, None] * tint).clip(0, 255).astype(np.uint8)
+    assert see_teeth(picture, mouth()).share == 0
+
+
 def test_a_lip_that_is_lit_brighter_than_the_other_is_no_teeth() -> None:
     """The lower one from above; the detector takes its upper part for the opening's."""
     picture = drawn((0, 120, (90, 35, 35)), (120, 256, (190, 100, 95)), (112, 120, DARK))

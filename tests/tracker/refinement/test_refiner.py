@@ -13,7 +13,7 @@ from selftrack.decoders.head.model import Head, load_head
 from selftrack.decoders.landmarks import EYE_CORNERS, IRISES
 from selftrack.tracker.geometry.pose import project
 from selftrack.tracker.refinement import controls
-from selftrack.tracker.refinement.flow import View
+from selftrack.tracker.refinement.flow import Followed, View, skin_rows
 from selftrack.tracker.refinement.mouth import LOWER_LIP_MIDDLE, UPPER_LIP_MIDDLE, Teeth
 from selftrack.tracker.refinement.observation import Refined
 from selftrack.tracker.refinement.refiner import Before, RefineConfig, Refiner
@@ -433,6 +433,14 @@ def test_an_adapted_network_is_believed_more(head: Head, refiner: Refiner) -> No
     said = Refined(ACT, POSE)
     free, held = (by(points, said, by.mean).pose[2] - POSE[2] for by in (refiner, refiner.adapted()))
     assert 0.09 < free < 0.11 and 0.2 * free < held < free - 0.001
+
+
+def test_beside_key_frames_points_count_less_against_the_skin(head: Head, refiner: Refiner) -> None:
+    """Points that have slid by a pixel over skin that is followed to where it was."""
+    said, there = Refined(ACT, POSE), points_of(head, controls.to_curves(ACT), POSE)
+    skin = Followed(there, np.where(np.isin(np.arange(len(there)), skin_rows(len(there))), 1.0, 0.0))
+    slid = [by(there + [1.0, 0.0], said, by.mean, followed=skin).pose[4] - POSE[4] for by in (refiner, refiner.keyed())]
+    assert 0 < slid[1] < 0.8 * slid[0]
 
 
 @pytest.mark.parametrize("inverse_distance", [0.0, 0.8, 2.0])

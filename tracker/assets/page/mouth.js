@@ -15,10 +15,11 @@ export const seeTeeth = (crop, side, points, about) => {
   });
   const luma = lips.map((lip) => quantile(lip.map((colour) => colour.luma), 0.5));
   const red = Math.min(...lips.map((lip) => quantile(lip.map((colour) => colour.red), 0.5)));
+  const limit = red > about.colourless ? about.red * red : -Infinity;
   const bright = Math.max(...luma), dark = about.dark * (luma[0] + luma[1]) / 2, shares = [], gaps = [], heights = [];
   for (let column = 0; column < columns; column++) {
     const places = Array.from({length: rows}, (_, row) => between(upper[column], lower[column], row / (rows - 1)));
-    const seen = colours(crop, side, places), teeth = seen.map((c) => c.luma > bright && c.red < about.red * red);
+    const seen = colours(crop, side, places), teeth = seen.map((c) => c.luma > bright && c.red < limit);
     const first = teeth.indexOf(true), last = teeth.lastIndexOf(true), height = distance(upper[column], lower[column]);
     const hollow = seen.filter((c, row) => !teeth[row] && ((first >= 0 && first < row && row < last) || c.luma < dark));
     shares.push(teeth.filter(Boolean).length / rows);

@@ -49,10 +49,10 @@ export class Tracker {
       this.last = null;
       return null;
     }
-    const crop = this.crop.next(face.points, time), points = apply(crop, face.points), {inputs} = this;
+    const crop = this.crop.next(face.points, time), points = apply(crop, face.points), {inputs, about} = this;
     inputs.points.data.set(points);
     inputs.crop.data.set(crop);
-    inputs.teeth.data.set(seeTeeth(warp(picture, crop, CROP), CROP, points, this.about.mouth));
+    inputs.teeth.data.set(seeTeeth(warp(picture, crop, about.crop.size), about.crop.size, points, about.mouth));
     inputs.seconds.data[0] = this.last === null ? 0 : time - this.last;
     const found = await run(this.step, inputs);
     inputs.frame_state.data.set(found.next_frame_state);

@@ -1,0 +1,58 @@
+"""The command that says what a lamp that moves costs, end to end on short clips."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from selftrack.eval import light, results
+from selftrack.synthetic.truth import load_truth
+from selftrack.tracker.clips.config import TrackConfig
+from selftrack.tracker.clips.subjects import PersonConfig
+from selftrack.tracker.sources.opening import open_source
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the command has written of a performance of a second, with two steps of adaptation."""
+    folder = tmp_path_factory.mktemp("light")
+    plain = {name: replace(config, exposures=1, occluder=0) for name, config in light.LIGHTS.items()}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(light, "LIGHTS", plain)
+        patch.setattr(results, "TrackConfig", partial(TrackConfig, person=PersonConfig(samples=2)))
+        light.main(folder, clips=1, frames=32, steps=2)
+    return folder
+
+
+def test_the_performance_is_the_same_and_the_light_is_not(out: Path) -> None:
+    truths = [load_truth(out / "clips" / f"{name}0.truth.npz") for name in light.LIGHTS]
+    for name in ("vertices", "angles", "position", "curves", "identity"):
+        np.testing.assert_allclose(*(getattr(truth, name) for truth in truths), atol=1e-6)
+    pictures = []
+    for name in light.LIGHTS:
+        with open_source(out / "clips" / f"{name}0.mp4") as source:
+            pictures.append(np.stack([frame.image.astype(float) for frame in source]))
+    constant, moving = (np.log(sides(picture)) for picture in pictures)
+    assert np.ptp(moving - constant) > 0.05  # from one side to the other
+
+
+def sides(pictures: np.ndarray) -> np.ndarray:
+    """How much brighter the left half of the middle of pictures (T,H,W,3) is than the right one (T,)."""
+    height, width = pictures.shape[1:3]
+    middle = pictures[:, height // 3 : -height // 3]
+    return middle[:, :, width // 3 : width // 2].mean((1, 2, 3)) / middle[:, :, width // 2 : -width // 3].mean(
+        (1, 2, 3)
+    )
+
+
+def test_the_page_has_every_track_and_what_moving_light_changes(out: Path) -> None:
+    page = (out / "light.md").read_text()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("| ")]
+    names = [row[0] for row in rows[1:]]
+    assert names == 2 * ["constant0"] + 2 * ["moving0"] + 2 * ["**moving over constant**"]
+    (constant, moving, ratio) = (np.array([float(x) for x in rows[i][2:]]) for i in (1, 3, 5))
+    np.testing.assert_allclose(ratio, moving / constant, atol=0.02)
