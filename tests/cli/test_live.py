@@ -186,6 +186,13 @@ def test_ctrl_c_ends_it_and_keeps_the_recording(run: Callable, smile: Path, monk
         (["--play", "no.jsonl", "--send", "ws=127.0.0.1"], "can be sent to osc and vmc alone"),
         (["--play", "no.jsonl", "--send", "osc=127.0.0.1", "--camera", "0"], "--play sends what was tracked before"),
         (["--play", "no.jsonl", "--send", "osc=127.0.0.1", "--rest", "0"], "--play sends what was tracked before"),
+        (["--source", "CLIP", "-o", "rec", "--rest", "-1"], "rest must be seconds, 0 or more; got -1.0"),
+        (["--source", "CLIP", "-o", "rec", "--rest", "inf"], "rest must be seconds, 0 or more; got inf"),
+        (
+            ["--source", "CLIP", "-o", "rec", "--set", "live.recalibration=nan"],
+            "recalibration must be seconds, 0 or more",
+        ),
+        (["--source", "none/*.png", "-o", "rec"], "--source none/*.png: no such file; name a video"),
         (["--source", "CLIP", "-o", "full"], "full: has a file track.npz that this program did not write"),
     ],
 )
