@@ -158,10 +158,8 @@ FRAMED = "<iframe src=v.html style='{style}; height: 400px'></iframe><script>win
 
 
 @pytest.mark.parametrize("style", ["width: 320px", "display: none"])
-def test_where_the_plot_has_no_room(
-    browser: Any, make_track: Callable[..., Track], tmp_path: Path, style: str
-) -> None:
-    """In a narrow or hidden frame of another page the head moves all the same, and there is a plot once there is room."""
+def test_where_the_plot_has_no_room(browser: Any, make_track: Callable[..., Track], tmp_path: Path, style: str) -> None:
+    """In a narrow or hidden frame of another page the head moves all the same; the plot comes once there is room."""
     write(make_track(np.arange(3) / 25, {"jawOpen": 0.3}), "viewer", tmp_path / "v.html")
     (tmp_path / "around.html").write_text(FRAMED.format(style=style))
     browser.open(tmp_path / "around.html", "framed")
