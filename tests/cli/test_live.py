@@ -94,6 +94,13 @@ def test_at_its_own_speed_and_smoothed(run: Callable, smile: Path, receiver: Rec
     assert run("track", smile, "--config", "rec/config.yaml", "-o", "tracked", "--duration", "0.1")[0] == 0
 
 
+def test_settings_of_several_faces(run: Callable, smile: Path) -> None:
+    """A stream follows one face: what of a config.yaml is of several is nothing to it."""
+    Path("mine.yaml").write_text("faces: all\ntrack: {duration: 0.1}\n")
+    assert run("track", "live", "--source", smile, "--config", "mine.yaml", "-o", "rec")[0] == 0
+    assert len(load("rec")) == 3
+
+
 def test_the_rest_of_the_first_seconds(run: Callable, smile: Path) -> None:
     """The bundled clip begins at rest: half a second of that is taken, said, and kept with the track."""
     status, _, err = run("track", "live", "--source", smile, "--rest", "0.5", "--duration", "0.8", "-o", "rec")
