@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from selftrack.errors import UserError
 from selftrack.io import PRIVATE
-from selftrack.tracker.sources.names import NUMBER, SUFFIXES, is_picture, is_video, place_of, sequence_name
+from selftrack.tracker.sources.names import is_pattern, is_picture, is_video, place_of, sequence_name
 
 
 @dataclass(frozen=True)
@@ -64,12 +64,7 @@ def find_clips(inputs: Sequence[str], leave_out: Path | None = None) -> list[Cli
 def _name(path: Path, root: Path) -> str:
     """What the results of a clip below a root are called."""
     place = path.relative_to(root)
-    return (place if path.exists() or not _is_pattern(place) else place.parent / sequence_name(path)).as_posix()
-
-
-def _is_pattern(path: Path) -> bool:
-    """Whether that names pictures by a number or a wildcard."""
-    return path.suffix.lower() in SUFFIXES and bool(NUMBER.search(path.name) or glob.has_magic(path.name))
+    return (place if path.exists() or not is_pattern(place) else place.parent / sequence_name(path)).as_posix()
 
 
 def _expanded(text: str, leave_out: Path | None, listed: bool = False) -> Iterator[_Found]:
@@ -85,7 +80,7 @@ def _expanded(text: str, leave_out: Path | None, listed: bool = False) -> Iterat
     elif text.startswith("@") and not listed:
         for line in _lines(Path(text[1:])):
             yield from _expanded(line, leave_out, listed=True)
-    elif _is_pattern(path) and path.parent.is_dir():
+    elif is_pattern(path) and path.parent.is_dir():
         yield _Found(path.parent, path)
     elif glob.has_magic(text):
         matches = sorted(glob.glob(str(path), recursive=True))

@@ -13,18 +13,18 @@ import typer
 from selftrack.cli.progress import Stages
 from selftrack.cli.settings import (
     ROOTS,
+    ExportOption,
     Given,
+    Learning,
     NoOverlayOption,
-    PresetOption,
     changed,
-    check_adapted,
     check_roots,
     listed,
     under,
 )
 from selftrack.command import quiet, run
 from selftrack.errors import UserError
-from selftrack.tracker.export import FORMATS, known, require
+from selftrack.tracker.export import known, require, require_said
 
 if TYPE_CHECKING:
     from selftrack.batch.clips import Clip
@@ -32,8 +32,10 @@ if TYPE_CHECKING:
     from selftrack.batch.run import Tally
     from selftrack.batch.worker import Launch, Outcome, Worker
 
-_FORMATS = ", ".join(sorted(FORMATS))
-_PATHS = ("track.weights", "track.decoder", "track.streams", "track.person.calibration")
+_PATHS = (
+    *("track.weights", "track.decoder", "track.streams", "track.character"),
+    *("track.person.calibration", "track.person.photo"),
+)
 _FAILED = 1
 """Exit status where some clips have failed, or their results are those of something else."""
 
@@ -42,38 +44,36 @@ _FAILED = 1
 class _Doing:
     """What is done with each clip."""
 
-    adapt: Annotated[
-        bool | None,
-        typer.Option("--adapt/--no-adapt", help="Fine-tune the tracker on each clip first (default: no)."),
-    ] = None
-    preset: PresetOption = None
     no_overlay: NoOverlayOption = False
     report: Annotated[bool, typer.Option("--report", help="Write report.html of each clip, too (default: no).")] = False
-    export: Annotated[
-        list[str] | None,
-        typer.Option(help=f"Write these formats, too, such as livelink,glb (default: none). Known are {_FORMATS}."),
-    ] = None
+    export: ExportOption = None
 
-    def job(self, given: Given) -> Job:
+    def job(self, given: Given, learning: Learning) -> Job:
         """By settings of a file, of --set and of these options. Raises UserError where they cannot be."""
-        from_file, assigned = given.from_file(), given.assigned()
+        from_file, assigned = given.from_file("live"), given.assigned()
+        if from_file.pop("faces", None) is not None:
+            raise UserError(f"faces: track-batch tracks one face of each clip; take that out of {given.config}")
         changes = _absolute({**from_file, **assigned, **({"track.overlay": False} if self.no_overlay else {})})
         check_roots(changes, ROOTS)
         exports = known(listed(changes.get("export") if self.export is None else self.export))
-        adapts = bool(under(from_file, "adapt")) if self.adapt is None else self.adapt
-        check_adapted(adapts, self.preset, bool(under(assigned, "adapt")))
-        from selftrack.adapt.run import load_preset
-        from selftrack.batch.job import Job
-        from selftrack.decoders.registry import load_decoder
+        preset = learning.of(from_file, assigned)
         from selftrack.tracker.clips.config import TrackConfig
 
         track = changed(TrackConfig(), under(changes, "track"), "track.")
+        require_said(exports, track.export_options())
+        from selftrack.adapt.run import load_preset
+        from selftrack.batch.job import Job
+        from selftrack.decoders.registry import load_decoder
+        from selftrack.decoders.rigs.character import Character
+
+        if track.character:
+            Character.load(track.character)
         decoder = load_decoder(track.decoder) if track.decoder else None
         if decoder:
-            require(exports, decoder)
+            require(exports, decoder, track.export_options())
         settings = None
-        if adapts:
-            settings = changed(load_preset(self.preset or "fast", decoder), under(changes, "adapt"), "adapt.")
+        if preset:
+            settings = changed(load_preset(preset, decoder), under(changes, "adapt"), "adapt.")
         return Job(track, settings, tuple(exports), self.report)
 
 
@@ -158,6 +158,7 @@ def batch(
         Path | None, typer.Option("-o", "--output", help="Folder of the results, one below it for each clip.")
     ] = None,
     *,
+    learning: Learning,
     doing: _Doing,
     given: Given,
     running: _Running,
@@ -178,7 +179,7 @@ def batch(
     if not inputs or output is None:
         raise UserError("needs clips and a folder for the results; see: track-batch --help")
     running.check()
-    job = doing.job(given)
+    job = doing.job(given, learning)
     from selftrack.batch.clips import Shard, find_clips
     from selftrack.batch.worker import Worker
 

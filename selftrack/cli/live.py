@@ -15,11 +15,9 @@ import typer
 
 from selftrack.cli.settings import (
     CalibrationOption,
-    DecoderOption,
-    DeviceOption,
     Given,
+    Models,
     OverwriteOption,
-    WeightsOption,
     changed,
     check_roots,
     said,
@@ -28,7 +26,7 @@ from selftrack.cli.settings import (
 )
 from selftrack.command import quiet, run
 from selftrack.errors import UserError
-from selftrack.tracker.sources.names import place_of
+from selftrack.tracker.sources.names import check_there, place_of
 
 if TYPE_CHECKING:
     from selftrack.adapt.live.background import BackgroundAdaptation
@@ -40,7 +38,7 @@ if TYPE_CHECKING:
     from selftrack.tracker.live.statistics import Figures
 
 _ROOTS = ("track", "live")
-_OTHERS = ("adapt", "export")  # of the config.yaml of a result; a stream has none of them
+_OTHERS = ("adapt", "export", "faces")  # of the config.yaml of a result; a stream has none of them
 
 
 @dataclass(frozen=True)
@@ -73,11 +71,7 @@ class _Source:
         place = place_of(self.source)
         if isinstance(place, int):
             raise UserError(f"--source {self.source}: no such file; a camera is named with --camera {self.source}")
-        pattern = any(sign in place.name for sign in "%*?[")
-        if not place.exists() and not (pattern and place.parent.is_dir()):
-            raise UserError(
-                f"--source {self.source}: no such file; name a video, a folder of pictures or a pattern of their names"
-            )
+        check_there(place, f"--source {self.source}")
         return place
 
 
@@ -137,7 +131,7 @@ class _Take:
     )
 
     def settings(self) -> dict[str, Any]:
-        """The settings that this stands for."""
+        """The settings of the take, by name."""
         return said(
             {
                 "track.duration": self.duration,
@@ -149,31 +143,12 @@ class _Take:
         )
 
 
-@dataclass(frozen=True)
-class _Reading:
-    """How the face is read."""
-
-    weights: WeightsOption = None
-    decoder: DecoderOption = None
-    device: DeviceOption = None
-
-    def settings(self) -> dict[str, Any]:
-        """Likewise."""
-        return said(
-            {
-                "track.weights": None if self.weights is None else str(self.weights),
-                "track.decoder": text_of(self.decoder),
-                "track.device": self.device,
-            }
-        )
-
-
 def live(
     *,
     source: _Source,
     targets: _Targets,
     take: _Take,
-    reading: _Reading,
+    models: Models,
     given: Given,
     overwrite: OverwriteOption = False,
 ) -> None:
@@ -187,20 +162,19 @@ def live(
     if targets.play is not None:
         others = (
             targets.output,
-            *(value for group in (source, take, reading, given) for value in vars(group).values()),
+            *(value for group in (source, take, models, given) for value in vars(group).values()),
         )
         if any(value is not None and value is not False and value != [] for value in (*others, overwrite)):
             raise UserError("--play sends what was tracked before, and takes --send alone; leave the other options out")
         _play(targets.play, targets.send or [])
         return
-    changes = _changed(given, take.settings() | reading.settings(), take.adapt_in_background)
+    changes = _changed(given, take.settings() | models.settings(), take.adapt_in_background)
     _run(source, targets, take, changes, overwrite)
 
 
 def _changed(given: Given, options: dict[str, Any], adapts: bool) -> dict[str, Any]:
     """Settings of a file, of --set and of options. Raises UserError where a stream has none of such a name."""
-    from_file = {name: value for name, value in given.from_file().items() if name.split(".")[0] not in _OTHERS}
-    assigned = given.assigned()
+    from_file, assigned = given.from_file(*_OTHERS), given.assigned()
     for name in assigned:
         if name.startswith("track.overlay"):
             raise UserError(f"--set {name}: a stream's pictures are not kept, so there is no overlay; leave that out")

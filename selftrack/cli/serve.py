@@ -9,16 +9,13 @@ from typing import Annotated
 import typer
 
 from selftrack.cli.settings import (
-    ConfigOption,
     DecoderOption,
     DeviceOption,
+    Given,
     NoOverlayOption,
-    SetOption,
     WeightsOption,
     changed,
     check_roots,
-    read_assignments,
-    read_config,
     said,
     under,
 )
@@ -57,8 +54,8 @@ def serve(
     decoder: DecoderOption = None,
     device: DeviceOption = None,
     no_overlay: NoOverlayOption = False,
-    config: ConfigOption = None,
-    set: SetOption = None,
+    *,
+    given: Given,
 ) -> None:
     """Serve tracking over HTTP: clips as jobs, one after the other, and streams of pictures by WebSocket.
 
@@ -72,9 +69,8 @@ def serve(
         "track.device": device,
         "track.overlay": False if no_overlay else None,
     }
-    from_file = {name: value for name, value in read_config(config).items() if name.split(".")[0] not in _OTHERS}
-    from_file = {name: value for name, value in from_file.items() if name not in _OF_JOBS}
-    assigned = read_assignments(set)
+    from_file = {name: value for name, value in given.from_file(*_OTHERS).items() if name not in _OF_JOBS}
+    assigned = given.assigned()
     for name in assigned:
         if name in _OF_JOBS:
             raise UserError(f"--set {name}: each job says that for itself; leave it out")

@@ -14,6 +14,7 @@ import yaml
 
 from selftrack.errors import UserError
 from selftrack.io import flat, nested
+from selftrack.tracker.export import FORMATS
 
 Settings = TypeVar("Settings")
 
@@ -24,7 +25,8 @@ ConfigOption = Annotated[
     typer.Option(
         "--config",
         metavar="FILE",
-        help="Take settings from a YAML file, such as the config.yaml of a result, or from a preset (default: none).",
+        help="Take settings from a YAML file, such as the config.yaml beside a track.npz, or from a preset (default: "
+        "none).",
     ),
 ]
 SetOption = Annotated[
@@ -61,6 +63,11 @@ NoOverlayOption = Annotated[
 OverwriteOption = Annotated[
     bool, typer.Option("--overwrite", help="Replace the results of an earlier run (default: no).")
 ]
+_FORMATS = ", ".join(sorted(name for name, format_ in FORMATS.items() if not format_.asks))
+ExportOption = Annotated[
+    list[str] | None,
+    typer.Option(help=f"Write these formats, too, such as livelink,glb (default: none). Known are {_FORMATS}."),
+]
 
 
 @dataclass(frozen=True)
@@ -70,13 +77,67 @@ class Given:
     config: ConfigOption = None
     set: SetOption = None
 
-    def from_file(self) -> dict[str, Any]:
-        """Those of the file. Raises UserError as `read_config`."""
-        return read_config(self.config)
+    def from_file(self, *others: str) -> dict[str, Any]:
+        """Those of the file, without those of other commands, whose names begin with one of `others`: the config.yaml
+        of a result has such. Raises UserError as `read_config`."""
+        return {name: value for name, value in read_config(self.config).items() if name.split(".")[0] not in others}
 
     def assigned(self) -> dict[str, Any]:
         """Those given one by one. Raises UserError as `read_assignments`."""
         return read_assignments(self.set)
+
+
+@dataclass(frozen=True)
+class Models:
+    """The models that read faces, and what computes them."""
+
+    weights: WeightsOption = None
+    decoder: DecoderOption = None
+    device: DeviceOption = None
+
+    def settings(self) -> dict[str, Any]:
+        """The settings of models and device that were given, by name."""
+        return said(
+            {
+                "track.weights": None if self.weights is None else str(self.weights),
+                "track.decoder": text_of(self.decoder),
+                "track.device": self.device,
+            }
+        )
+
+
+@dataclass(frozen=True)
+class Learning:
+    """Whether a clip is learned from first."""
+
+    adapt: Annotated[
+        bool | None,
+        typer.Option("--adapt/--no-adapt", help="Fine-tune the tracker on the clip itself first (default: no)."),
+    ] = None
+    preset: PresetOption = None
+
+    def of(self, from_file: Mapping[str, Any], assigned: Mapping[str, Any]) -> str | None:
+        """The preset of the adaptation, None where there is none.
+
+        Args:
+            from_file: settings by name, of which those of an adaptation ask for one.
+            assigned: those given one by one, which do not.
+
+        Raises:
+            UserError: a preset or single settings are of an adaptation that was not asked for, or an expression is
+                given for a preset.
+        """
+        adapts = bool(under(from_file, "adapt")) if self.adapt is None else self.adapt
+        if self.preset is not None and "=" in self.preset:
+            raise UserError(
+                f"--preset is fast or thorough here, settings of --adapt; an expression is laid over a track by: "
+                f"track-export DIR --to FORMAT --preset {self.preset}"
+            )
+        changes = bool(under(assigned, "adapt"))
+        for given, words in ((changes, "--set changes"), (self.preset is not None, "--preset chooses settings of")):
+            if given and not adapts:
+                raise UserError(f"{words} the adaptation, but there is none; add --adapt")
+        return (self.preset or "fast") if adapts else None
 
 
 def said(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -202,18 +263,6 @@ def _check_name(key: str, known: Mapping[str, Any], root: str) -> None:
     else:
         hint = f"there are {', '.join(dict.fromkeys(root + name.partition('.')[0] for name in known))}"
     raise UserError(f"there is no setting {root}{key}; {hint}")
-
-
-def check_adapted(adapts: bool, preset: str | None, sets: bool) -> None:
-    """Refuse a preset, or single settings, of an adaptation that was not asked for; and an expression for a preset."""
-    if preset is not None and "=" in preset:
-        raise UserError(
-            f"--preset is fast or thorough here, settings of --adapt; an expression is laid over a track by: "
-            f"track-export DIR --to FORMAT --preset {preset}"
-        )
-    for given, words in ((sets, "--set changes"), (preset is not None, "--preset chooses settings of")):
-        if given and not adapts:
-            raise UserError(f"{words} the adaptation, but there is none; add --adapt")
 
 
 def listed(value: object) -> list[str]:

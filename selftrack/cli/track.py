@@ -17,31 +17,27 @@ from selftrack.cli.evaluate import print_report
 from selftrack.cli.settings import (
     ROOTS,
     CalibrationOption,
-    DecoderOption,
-    DeviceOption,
+    ExportOption,
     Given,
+    Learning,
+    Models,
     NoOverlayOption,
     OverwriteOption,
-    PresetOption,
-    WeightsOption,
-    check_adapted,
     check_roots,
     listed,
     said,
     text_of,
-    under,
 )
 from selftrack.cli.tracking import Order, show, track_one, track_several
 from selftrack.command import run, verbose
 from selftrack.errors import UserError
 from selftrack.tracker.clips.choice import check_choice, face_or_photo
-from selftrack.tracker.export import FORMATS, GROUPS, known
-from selftrack.tracker.sources.names import place_of
+from selftrack.tracker.export import GROUPS, known
+from selftrack.tracker.sources.names import check_there, place_of
 
 _ROOTS = (*ROOTS, "faces")
 _FACE, _PHOTO = "track.detect.face", "track.person.photo"
 _STYLE = "track.overlay_style."
-_FORMATS = ", ".join(sorted(name for name, format_ in FORMATS.items() if not format_.asks))
 
 
 @dataclass(frozen=True)
@@ -67,7 +63,7 @@ class _Part:
     ] = None
 
     def settings(self) -> dict[str, Any]:
-        """The settings that this stands for."""
+        """The settings of what is read, by name."""
         return said({f"track.{name}": value for name, value in vars(self).items()})
 
 
@@ -98,7 +94,7 @@ class _Who:
     ] = False
 
     def settings(self) -> dict[str, Any]:
-        """Likewise; `--face` is a number or a photo, each of which ends the other one."""
+        """The settings of who is tracked; `--face` is a number or a photo, each of which ends the other one."""
         settings = said({"faces": self.faces})
         if self.face is None:
             return settings
@@ -122,7 +118,6 @@ class _Reading:
         typer.Option(help="The face is at rest at this second of the clip (default: where it is least active)."),
     ] = None
     calibration: CalibrationOption = None
-    weights: WeightsOption = None
     streams: Annotated[
         Path | None,
         typer.Option(
@@ -130,40 +125,18 @@ class _Reading:
             "libraries keep them)."
         ),
     ] = None
-    decoder: DecoderOption = None
-    device: DeviceOption = None
 
     def settings(self) -> dict[str, Any]:
-        """Likewise."""
+        """The settings of how faces are read, by name."""
         return said(
             {
                 "track.landmarks": self.landmarks,
                 "track.identity": self.identity,
                 "track.person.neutral": self.neutral,
                 "track.person.calibration": text_of(self.calibration),
-                "track.weights": None if self.weights is None else str(self.weights),
                 "track.streams": text_of(self.streams),
-                "track.decoder": text_of(self.decoder),
-                "track.device": self.device,
             }
         )
-
-
-@dataclass(frozen=True)
-class _Learning:
-    """Whether the clip is learned from first."""
-
-    adapt: Annotated[
-        bool | None,
-        typer.Option("--adapt/--no-adapt", help="Fine-tune the tracker on this very clip first (default: no)."),
-    ] = None
-    preset: PresetOption = None
-
-    def of(self, from_file: Mapping[str, Any], assigned: Mapping[str, Any]) -> str | None:
-        """The preset of the adaptation, None where there is none. Raises UserError where settings are for none."""
-        adapts = bool(under(from_file, "adapt")) if self.adapt is None else self.adapt
-        check_adapted(adapts, self.preset, bool(under(assigned, "adapt")))
-        return (self.preset or "fast") if adapts else None
 
 
 @dataclass(frozen=True)
@@ -187,7 +160,7 @@ class _Drawing:
     ] = False
 
     def settings(self) -> dict[str, Any]:
-        """Likewise."""
+        """The settings of the overlay, by name."""
         return said(
             {
                 "track.overlay": False if self.no_overlay else True if self.overlay else None,
@@ -212,10 +185,7 @@ class _Files:
     report: Annotated[
         bool, typer.Option("--report", help="Write report.html, too, as track-eval does (default: no).")
     ] = False
-    export: Annotated[
-        list[str] | None,
-        typer.Option(help=f"Write these formats, too, such as livelink,glb (default: none). Known are {_FORMATS}."),
-    ] = None
+    export: ExportOption = None
     character: Annotated[
         Path | None,
         typer.Option(
@@ -226,7 +196,7 @@ class _Files:
     ] = None
 
     def settings(self) -> dict[str, Any]:
-        """Likewise."""
+        """The settings of those files, by name."""
         return said({"track.character": text_of(self.character)})
 
     def formats(self, changes: Mapping[str, Any]) -> tuple[str, ...]:
@@ -255,7 +225,8 @@ def track(
     part: _Part,
     who: _Who,
     reading: _Reading,
-    learning: _Learning,
+    models: Models,
+    learning: Learning,
     drawing: _Drawing,
     files: _Files,
     given: Given,
@@ -266,12 +237,11 @@ def track(
     From a camera to other programs, frame by frame: track live, see track live --help. As a service over HTTP: track
     serve, see track serve --help.
     """
-    groups = (part, who, reading, drawing, files)
+    groups = (part, who, reading, models, drawing, files)
     _check_clip(video)
     if reading.calibration is not None:
         _check_clip(str(reading.calibration))
-    from_file, assigned = given.from_file(), given.assigned()
-    from_file = {name: value for name, value in from_file.items() if not name.startswith("live.")}  # of `track live`
+    from_file, assigned = given.from_file("live"), given.assigned()
     changes = _one_or_several(from_file, reduce(or_, (group.settings() for group in groups), assigned))
     check_roots(changes, _ROOTS)
     exports, preset = files.formats(changes), learning.of(from_file, assigned)
@@ -314,10 +284,8 @@ def _one_or_several(from_file: Mapping[str, Any], given: Mapping[str, Any]) -> d
 
 def _check_clip(video: str) -> None:
     """Refuse a clip that is not there before anything is loaded: that takes seconds."""
-    place_of(video)
-    pattern = any(sign in Path(video).name for sign in "%*?[")
-    if not Path(video).exists() and not (pattern and Path(video).parent.is_dir()):
-        raise UserError(f"{video}: no such file; name a video, a folder of pictures or a pattern of their names")
+    place_of(video)  # refuses a URL
+    check_there(Path(video), video)
 
 
 def main() -> None:

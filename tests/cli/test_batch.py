@@ -55,6 +55,10 @@ def test_a_corpus_is_tracked_and_tracked_once(run: Callable, corpus: Path) -> No
         (["corpus", "-o", "out", "--shard", "3/2"], "I from 1 to N"),
         (["corpus", "-o", "out", "--jobs", "0"], "greater than or equal to 1"),
         (["corpus", "-o", "out", "--export", "gif"], "unknown format 'gif'"),
+        (["corpus", "-o", "out", "--export", "flame"], "format flame needs --flame FILE and --flame-landmarks FILE"),
+        (["corpus", "-o", "out", "--export", "csv,character"], "format character-csv needs --character FILE"),
+        (["corpus", "-o", "out", "--set", "track.character=gone.rig"], "cwd/gone.rig: no such file"),
+        (["corpus", "-o", "out", "--config", "corpus/several.yaml"], "faces: track-batch tracks one face of each clip"),
         (["corpus", "-o", "out", "--preset", "fast"], "add --adapt"),
         (["corpus", "-o", "out", "--set", "track.size=3"], "there is no setting track.size"),
         (["corpus", "-o", "out", "--set", "track.weights=gone"], "cwd/gone: cannot be read"),
@@ -68,9 +72,25 @@ def test_a_corpus_is_tracked_and_tracked_once(run: Callable, corpus: Path) -> No
     ],
 )
 def test_bad_input_is_one_line(run: Callable, corpus: Path, arguments: list[str], words: str) -> None:
+    Path("corpus/several.yaml").write_text("faces: all\ntrack: {duration: 0.1}\n")
     status, out, err = run("track-batch", *arguments)
     assert status == 2 and out == "" and len(err.splitlines()) == 1 and words in err
     assert not Path("out").exists()
+
+
+def test_help_lists_the_formats_that_a_batch_can_write(run: Callable) -> None:
+    listed = run("track-batch", "--help")[1].split("Known are")[1].split(".")[0]
+    names = {name.strip() for name in listed.split(",")}
+    assert "livelink" in names and not names & {"flame", "reenact", "character-csv", "character-glb"}
+
+
+def test_settings_of_a_recorded_stream(run: Callable, corpus: Path) -> None:
+    """What is of the stream alone, and of one face in place of several, is nothing to a batch."""
+    Path("mine.yaml").write_text("faces: null\nlive: {rest: 2.0}\ntrack: {duration: 0.1, overlay: false}\n")
+    Path("corpus/broken.mp4").unlink()
+    shutil.rmtree("corpus/b")
+    assert run("track-batch", "corpus", "-o", "out", "--jobs", 1, "--config", "mine.yaml")[0] == 0
+    assert len(load("out/smile.mp4")) == 3
 
 
 def test_shards_share_a_corpus_out(run: Callable, corpus: Path) -> None:

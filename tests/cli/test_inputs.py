@@ -18,6 +18,15 @@ def test_a_url_is_refused_in_one_line(run: Callable, smile: Path, arguments: lis
     assert err.strip() == "track: https://host/a.mp4: URLs are not read; download the file and name it"
 
 
+@pytest.mark.parametrize("pattern", ["gone*.mp4", "gone%04d", "none/img*.png", "img?.txt"])
+def test_a_pattern_of_no_pictures_is_no_clip(run: Callable, pattern: str) -> None:
+    """Pictures alone are named by a pattern, in a folder that is there."""
+    status, _, err = run("track", pattern)
+    assert status == 2 and not list(Path().iterdir())
+    why = "no such file; name a video, a folder of pictures or a pattern of their names"
+    assert err.strip() == f"track: {pattern}: {why}"
+
+
 def test_one_of_several_videos(run: Callable, smile: Path, tmp_path: Path) -> None:
     """A small video is the default one; the face is in the other, and the overlay is made of that."""
     clip = tmp_path / "several.mkv"

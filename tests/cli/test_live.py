@@ -94,6 +94,13 @@ def test_at_its_own_speed_and_smoothed(run: Callable, smile: Path, receiver: Rec
     assert run("track", smile, "--config", "rec/config.yaml", "-o", "tracked", "--duration", "0.1")[0] == 0
 
 
+def test_settings_of_several_faces(run: Callable, smile: Path) -> None:
+    """A stream follows one face: what of a config.yaml is of several is nothing to it."""
+    Path("mine.yaml").write_text("faces: all\ntrack: {duration: 0.1}\n")
+    assert run("track", "live", "--source", smile, "--config", "mine.yaml", "-o", "rec")[0] == 0
+    assert len(load("rec")) == 3
+
+
 def test_the_rest_of_the_first_seconds(run: Callable, smile: Path) -> None:
     """The bundled clip begins at rest: half a second of that is taken, said, and kept with the track."""
     status, _, err = run("track", "live", "--source", smile, "--rest", "0.5", "--duration", "0.8", "-o", "rec")
@@ -186,6 +193,13 @@ def test_ctrl_c_ends_it_and_keeps_the_recording(run: Callable, smile: Path, monk
         (["--play", "no.jsonl", "--send", "ws=127.0.0.1"], "can be sent to osc and vmc alone"),
         (["--play", "no.jsonl", "--send", "osc=127.0.0.1", "--camera", "0"], "--play sends what was tracked before"),
         (["--play", "no.jsonl", "--send", "osc=127.0.0.1", "--rest", "0"], "--play sends what was tracked before"),
+        (["--source", "CLIP", "-o", "rec", "--rest", "-1"], "rest must be seconds, 0 or more; got -1.0"),
+        (["--source", "CLIP", "-o", "rec", "--rest", "inf"], "rest must be seconds, 0 or more; got inf"),
+        (
+            ["--source", "CLIP", "-o", "rec", "--set", "live.recalibration=nan"],
+            "recalibration must be seconds, 0 or more",
+        ),
+        (["--source", "none/*.png", "-o", "rec"], "--source none/*.png: no such file; name a video"),
         (["--source", "CLIP", "-o", "full"], "full: has a file track.npz that this program did not write"),
     ],
 )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from selftrack.errors import UserError
 from selftrack.tracker.frame_result import FrameResult
 from selftrack.tracker.live.calibration import Calibration, can_rest
 from selftrack.tracker.live.capture import Feed, Shot
@@ -36,6 +38,11 @@ class LiveConfig:
     """Seconds without a frame after which a camera is opened again."""
     subject: str = "selftrack"
     """What receivers that know several people call this one."""
+
+    def __post_init__(self) -> None:
+        for name, seconds in {"rest": self.rest, "recalibration": self.recalibration}.items():
+            if seconds is not None and not (math.isfinite(seconds) and seconds >= 0):
+                raise UserError(f"{name} must be seconds, 0 or more; got {seconds}")
 
 
 class LiveSession:

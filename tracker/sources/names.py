@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import re
 from pathlib import Path
 
@@ -51,6 +52,22 @@ def is_sequence(path: Path) -> bool:
 def is_picture(path: Path) -> bool:
     """Whether a file's name is that of a picture."""
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+
+
+def is_pattern(path: Path) -> bool:
+    """Whether a file's name stands for pictures by a number or a wildcard."""
+    return path.suffix.lower() in SUFFIXES and bool(NUMBER.search(path.name) or glob.has_magic(path.name))
+
+
+def check_there(path: Path, given: str) -> None:
+    """Refuse a clip that is not there, before anything is loaded: that takes seconds. Pictures of a pattern are not
+    looked for, only their folder.
+
+    Raises:
+        UserError: it is not there; `given` is what the user has given.
+    """
+    if not path.exists() and not (is_pattern(path) and path.parent.is_dir()):
+        raise UserError(f"{given}: no such file; name a video, a folder of pictures or a pattern of their names")
 
 
 def is_video(path: Path) -> bool:

@@ -23,10 +23,10 @@ function makeHistory(edits, name, troubled) {
     trouble = done || !edits.any() ? "" : "full";
   }
 
-  // What another tab of this page keeps is under the same name.
+  // What another tab of this page keeps is under the same name; what it discards is its own alone.
   addEventListener("storage", (event) => {
-    if (event.key !== name) return;
-    trouble = "twice";
+    if (event.key !== name && event.key !== null) return; // null: all was cleared
+    if (kept((storage) => storage.getItem(name)) === null) keep(); else trouble = "twice";
     troubled();
   });
 

@@ -11,11 +11,17 @@ function makePlot(canvas, times, ok) {
   const y = (value) => pad.top + (1 - value) * height;
   let drawn = []; // the keys
 
+  /** Not in a narrow window, nor in a hidden frame of another page; browsers refuse to draw an empty canvas. */
+  const hasRoom = () => canvas.width > 0 && canvas.height > 0;
+
   /** lines: { colour, dashed, at(time, row) }; keys: { name, row, colour, value }, on the axis where value is null. */
   function draw(lines, keys) {
-    [width, height] = [canvas.clientWidth - pad.left - pad.right, canvas.clientHeight - pad.top - pad.bottom];
+    width = Math.max(canvas.clientWidth - pad.left - pad.right, 1);
+    height = Math.max(canvas.clientHeight - pad.top - pad.bottom, 1);
     ground.width = canvas.width = canvas.clientWidth * devicePixelRatio;
     ground.height = canvas.height = canvas.clientHeight * devicePixelRatio;
+    drawn = keys;
+    if (!hasRoom()) return;
     pen.scale(devicePixelRatio, devicePixelRatio);
     pen.font = "11px system-ui, sans-serif";
     pen.lineJoin = "round";
@@ -27,7 +33,6 @@ function makePlot(canvas, times, ok) {
       stroke(seen(Array.from(times, (time, row) => [x(time), y(at(time, row))])));
     }
     pen.setLineDash([]);
-    drawn = keys;
     for (const key of keys) drawKey(key);
   }
 
@@ -48,6 +53,7 @@ function makePlot(canvas, times, ok) {
 
   /** Shows what was drawn, with the cursor at a row. */
   function show(row) {
+    if (!hasRoom()) return;
     const brush = canvas.getContext("2d");
     brush.clearRect(0, 0, canvas.width, canvas.height);
     brush.drawImage(ground, 0, 0);

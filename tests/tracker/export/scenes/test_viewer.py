@@ -154,6 +154,38 @@ def test_fits_a_small_screen(browser: Any, page: Path) -> None:
     assert all(np.ptp(h) > 120 for h in head) and np.abs(head[0] - head[1]).max() > 60
 
 
+FRAMED = "<iframe src=v.html style='{style}; height: 400px'></iframe><script>window.framed = true</script>"
+
+
+@pytest.mark.parametrize("style", ["width: 320px", "display: none"])
+def test_where_the_plot_has_no_room(browser: Any, make_track: Callable[..., Track], tmp_path: Path, style: str) -> None:
+    """In a narrow or hidden frame of another page the head moves all the same; the plot comes once there is room."""
+    write(make_track(np.arange(3) / 25, {"jawOpen": 0.3}), "viewer", tmp_path / "v.html")
+    (tmp_path / "around.html").write_text(FRAMED.format(style=style))
+    browser.open(tmp_path / "around.html", "framed")
+    frame = browser.driver.find_element("tag name", "iframe")
+    browser.driver.switch_to.frame(frame)
+    browser.until(lambda: browser.run("return !!window.viewer"))
+    browser.seek(0.04)
+    assert browser.run("return document.getElementById('plot').width") == 0
+    browser.driver.switch_to.default_content()
+    browser.run("arguments[0].style.display = 'block'; arguments[0].style.width = '900px'", frame)
+    browser.driver.switch_to.frame(frame)
+    drawn = "const c = document.getElementById('plot'); return c.getContext('2d').getImageData(0, 0, c.width, c.height)"
+    browser.until(lambda: browser.run("return document.getElementById('plot').width > 0"))
+    assert browser.run(f"{drawn}.data.some((value) => value > 0)")
+    assert browser.run("return viewer.weights().jawOpen") == pytest.approx(0.3, abs=1e-6)
+    assert browser.errors() == []
+    browser.driver.switch_to.default_content()
+
+
+def test_in_a_narrow_window(browser: Any, make_track: Callable[..., Track], tmp_path: Path) -> None:
+    browser.size(320, 640)
+    browser.open(write(make_track(np.arange(3) / 25), "viewer", tmp_path / "v.html"))
+    browser.seek(0.08)
+    assert browser.run("return viewer.time()") == pytest.approx(0.08, abs=1e-6) and browser.errors() == []
+
+
 def test_the_plate_lies_behind_the_head(browser: Any, track: Track, page: Path) -> None:
     """The clip's own frame, where the camera has it: around the head the panel shows the clip, in place and in size."""
     browser.open(page)

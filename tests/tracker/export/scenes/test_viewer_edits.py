@@ -275,6 +275,26 @@ def test_a_second_tab_that_edits_the_same_is_told_of(editor: Any, tmp_path: Path
     assert editor.errors() == []
 
 
+def test_what_a_second_tab_discards_is_kept_by_the_first(editor: Any, tmp_path: Path) -> None:
+    """Its own changes are there at its next visit, as it says."""
+    editor.change("jawOpen", 0.4)
+    edited, first = state(editor), editor.driver.current_window_handle
+    editor.driver.switch_to.new_window("tab")
+    try:
+        editor.size(1280, 720)
+        editor.open(tmp_path / "v.html")
+        editor.change("jawOpen", 0.6)
+        editor.click("discard")
+        assert not editor.find("edited").is_displayed()
+    finally:
+        editor.driver.close()
+        editor.driver.switch_to.window(first)
+    editor.until(lambda: editor.find("edited").text == "edited")
+    assert editor.find("edited").get_attribute("title") == "Your changes are there at your next visit, too"
+    editor.open(tmp_path / "v.html")
+    assert state(editor) == edited and editor.errors() == []
+
+
 def test_a_number_that_is_nearly_0_has_no_minus(browser: Any, make_track: Callable[..., Track], tmp_path: Path) -> None:
     track = make_track([0.0, 0.1], rx=1e-5, ry=-1e-5, rz=np.array([-1e-5, 1e-5]))
     browser.open(write(track, "viewer", tmp_path / "v.html"))
