@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from selftrack.decoders.head.model import Head, load_head
+from selftrack.decoders.landmarks import POINTS
 from selftrack.decoders.makehuman.mhm import SUFFIX, mhm_text
 from selftrack.decoders.makehuman.sliders import SLIDERS, Sliders, population
 from selftrack.decoders.rigs.rebuilt import shaped_glb
@@ -16,6 +17,7 @@ from selftrack.decoders.rigs.shaped import ShapedMesh
 from selftrack.errors import UserError
 from selftrack.io import json_text
 from selftrack.tracker.characters.placing import head_mesh
+from selftrack.tracker.clips.notes import check_face
 from selftrack.tracker.makehuman.colours import Colours, colours, eye_material
 from selftrack.tracker.makehuman.fit import Fitted, fit_sliders
 from selftrack.tracker.makehuman.portrait import portrait
@@ -59,11 +61,16 @@ def find_character(track: Track) -> MakeHumanCharacter:
     """Find the sliders and the colours of the person of a track, whose clip is read for the colours.
 
     Raises:
-        UserError: a track by another decoder than the bundled head, or whose clip cannot be read.
+        UserError: a track by another decoder than the bundled head or with fewer points, without a face, or whose clip
+            is gone or another.
     """
     head = load_head()
     if track.decoder_hash != head.hash:
         raise UserError(f"{track.clip}: was tracked with another face model; track it with the bundled head")
+    if track.landmarks.shape[1] != POINTS:
+        points = f"{track.landmarks.shape[1]} points of the face"
+        raise UserError(f"{track.clip}: was tracked by {points}; a character needs all {POINTS}: --landmarks mediapipe")
+    check_face(track, track.clip)
     sliders, codes = Sliders.load(), ShapeCodes(head)
     pictures = min(int(track.ok.sum()), MANY)
     evidence = evidence_of(track.identity.astype(float), Reading.load(pictures), codes, sliders)

@@ -30,9 +30,12 @@ def portrait(track: Track, mesh: ShapedMesh, face: np.ndarray) -> np.ndarray:
         track: whose clip is read.
         mesh: of the character, with ARKit's shapes, head frame.
         face: (V,) bool, the vertices by which it is placed on the tracked head.
+
+    Raises:
+        UserError: as `read_rows`.
     """
     row = best_row(track)
-    (frame,) = read_rows(track, {row})
+    (frame,) = read_rows(track, {row}, verify=True)
     crop = Crop(track.landmarks[row].astype(float), frame.image, SIDE, _MARGIN)
     decoder = track.model()
     with torch.no_grad():

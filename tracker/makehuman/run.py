@@ -13,7 +13,6 @@ from selftrack.io import OutputFolder
 from selftrack.tracker.clips.choice import listed
 from selftrack.tracker.clips.config import TrackConfig, of_face, open_clip
 from selftrack.tracker.clips.following import follow, load_for, prepare
-from selftrack.tracker.clips.notes import check_face
 from selftrack.tracker.clips.subjects import find_face
 from selftrack.tracker.makehuman.character import FILES, MakeHumanCharacter, find_character, write_character
 from selftrack.tracker.results.track_file import NAME, Track, load
@@ -71,5 +70,4 @@ def _tracked(path: Path | str, config: TrackConfig, face: int | None, progress: 
             raise UserError(f"{source.info.name}: {faces}; name the one with --face N")
         prepared = prepare(source, model, config, who)
         (followed,) = follow(source, [prepared], Path(scratch), Stopwatch(), partial(progress, "track"))
-        check_face(followed.track, path)
         yield followed.track

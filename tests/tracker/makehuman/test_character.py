@@ -22,6 +22,7 @@ from selftrack.tracker.geometry.pose import project
 from selftrack.tracker.makehuman.character import FILES, character_mesh, find_character, write_character
 from selftrack.tracker.makehuman.colours import colours, eye_material
 from selftrack.tracker.results.track_file import Track
+from selftrack.tracker.sources.opening import source_hash
 
 SKIN, IRIS, WHITE = (200, 150, 120), (80, 81, 63), (200, 160, 100)
 """Blue eyes in yellow light."""
@@ -42,7 +43,7 @@ def drawn_track(make_track: Callable[..., Track], folder: Path, scale: float = 7
             cv2.circle(image, centre, round(3 * radius), WHITE, -1)
             cv2.circle(image, centre, round(1.1 * radius), IRIS, -1)
         cv2.imwrite(str(folder / f"img{row}.png"), image[..., ::-1])
-    return replace(track, landmarks=points, clip=str(folder), clip_hash="")
+    return replace(track, landmarks=points, clip=str(folder), clip_hash=source_hash(folder))
 
 
 def test_colours_are_those_of_the_pixels(make_track: Callable[..., Track], tmp_path: Path) -> None:
@@ -104,3 +105,16 @@ def test_the_head_is_that_of_the_sliders_with_arkits_shapes(tmp_path: Path) -> N
 def test_a_track_of_another_face_model_is_refused(make_track: Callable[..., Track]) -> None:
     with pytest.raises(UserError, match="another face model"):
         find_character(replace(make_track(), decoder_hash="other"))
+
+
+def test_another_clip_in_its_place_is_refused(make_track: Callable[..., Track], tmp_path: Path) -> None:
+    track = drawn_track(make_track, tmp_path / "shot")
+    cv2.imwrite(str(tmp_path / "shot" / "img0.png"), np.zeros((360, 640, 3), np.uint8))
+    with pytest.raises(UserError, match="is not the clip that was tracked"):
+        find_character(track)
+
+
+def test_a_track_of_68_points_is_refused(make_track: Callable[..., Track], tmp_path: Path) -> None:
+    track = drawn_track(make_track, tmp_path / "shot")
+    with pytest.raises(UserError, match="68 points"):
+        find_character(replace(track, landmarks=track.landmarks[:, :68]))
