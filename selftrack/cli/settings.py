@@ -14,6 +14,7 @@ import yaml
 
 from selftrack.errors import UserError
 from selftrack.io import flat, nested
+from selftrack.tracker.sources.names import place_of
 
 Settings = TypeVar("Settings")
 
@@ -221,3 +222,11 @@ def listed(value: object) -> list[str]:
     if value is None:
         return []
     return [str(one) for one in value] if isinstance(value, list) else [str(value)]
+
+
+def check_clip(video: str) -> None:
+    """Refuse a clip that is not there before anything is loaded: that takes seconds."""
+    place_of(video)
+    pattern = any(sign in Path(video).name for sign in "%*?[")
+    if not Path(video).exists() and not (pattern and Path(video).parent.is_dir()):
+        raise UserError(f"{video}: no such file; name a video, a folder of pictures or a pattern of their names")

@@ -25,6 +25,7 @@ from selftrack.cli.settings import (
     PresetOption,
     WeightsOption,
     check_adapted,
+    check_clip,
     check_roots,
     listed,
     said,
@@ -36,7 +37,6 @@ from selftrack.command import run, verbose
 from selftrack.errors import UserError
 from selftrack.tracker.clips.choice import check_choice, face_or_photo
 from selftrack.tracker.export import FORMATS, GROUPS, known
-from selftrack.tracker.sources.names import place_of
 
 _ROOTS = (*ROOTS, "faces")
 _FACE, _PHOTO = "track.detect.face", "track.person.photo"
@@ -267,9 +267,9 @@ def track(
     serve, see track serve --help.
     """
     groups = (part, who, reading, drawing, files)
-    _check_clip(video)
+    check_clip(video)
     if reading.calibration is not None:
-        _check_clip(str(reading.calibration))
+        check_clip(str(reading.calibration))
     from_file, assigned = given.from_file(), given.assigned()
     from_file = {name: value for name, value in from_file.items() if not name.startswith("live.")}  # of `track live`
     changes = _one_or_several(from_file, reduce(or_, (group.settings() for group in groups), assigned))
@@ -310,14 +310,6 @@ def _one_or_several(from_file: Mapping[str, Any], given: Mapping[str, Any]) -> d
         changes["faces"] = check_choice(changes["faces"])
         changes[_FACE] = 0
     return changes
-
-
-def _check_clip(video: str) -> None:
-    """Refuse a clip that is not there before anything is loaded: that takes seconds."""
-    place_of(video)
-    pattern = any(sign in Path(video).name for sign in "%*?[")
-    if not Path(video).exists() and not (pattern and Path(video).parent.is_dir()):
-        raise UserError(f"{video}: no such file; name a video, a folder of pictures or a pattern of their names")
 
 
 def main() -> None:

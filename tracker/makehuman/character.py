@@ -10,7 +10,7 @@ import numpy as np
 
 from selftrack.decoders.head.model import Head, load_head
 from selftrack.decoders.landmarks import POINTS
-from selftrack.decoders.makehuman.mhm import SUFFIX, mhm_text
+from selftrack.decoders.makehuman.mhm import mhm_text
 from selftrack.decoders.makehuman.sliders import SLIDERS, Sliders, population
 from selftrack.decoders.rigs.rebuilt import shaped_glb
 from selftrack.decoders.rigs.shaped import ShapedMesh
@@ -19,13 +19,13 @@ from selftrack.io import json_text
 from selftrack.tracker.characters.placing import head_mesh
 from selftrack.tracker.clips.notes import check_face
 from selftrack.tracker.makehuman.colours import Colours, colours, eye_material
+from selftrack.tracker.makehuman.files import FILES
 from selftrack.tracker.makehuman.fit import Fitted, fit_sliders
 from selftrack.tracker.makehuman.portrait import portrait
 from selftrack.tracker.makehuman.reading import MANY, Reading, ShapeCodes, evidence_of
 from selftrack.tracker.results.texture import clip_texture
 from selftrack.tracker.results.track_file import Track
 
-FILES = tuple(f"character{suffix}" for suffix in (".json", SUFFIX, ".glb", ".png"))
 SEEN = 0.9
 """A slider whose deviation is more than that share of the population's was not seen."""
 NOT_VISIBLE = "not visible"

@@ -19,8 +19,9 @@ from selftrack.decoders.makehuman.sliders import SLIDERS, Sliders, draw_sliders
 from selftrack.decoders.rigs.gltf import read_gltf
 from selftrack.errors import UserError
 from selftrack.tracker.geometry.pose import project
-from selftrack.tracker.makehuman.character import FILES, character_mesh, find_character, write_character
+from selftrack.tracker.makehuman.character import character_mesh, find_character, write_character
 from selftrack.tracker.makehuman.colours import colours, eye_material
+from selftrack.tracker.makehuman.files import FILES
 from selftrack.tracker.results.track_file import Track
 from selftrack.tracker.sources.opening import source_hash
 
@@ -72,16 +73,16 @@ def test_the_files_hold_one_character(make_track: Callable[..., Track], tmp_path
     track = drawn_track(make_track, tmp_path / "shot")
     character = find_character(track)
     write_character(character, track, "somebody", tmp_path)
-    assert sorted(file.name for file in tmp_path.glob("character.*")) == sorted(FILES)
-    facts = json.loads((tmp_path / "character.json").read_text())
+    assert sorted(file.name for file in tmp_path.glob("makehuman.*")) == sorted(FILES)
+    facts = json.loads((tmp_path / "makehuman.json").read_text())
     assert list(facts["sliders"]) == [slider.name for slider in SLIDERS]
     assert facts["pictures"] == 3 and facts["eyes"]["material"] == "blue" and facts["skin"]["colour"] == "#c89678"
-    values = read_mhm((tmp_path / "character.mhm").read_text(), "character.mhm")
+    values = read_mhm((tmp_path / "makehuman.mhm").read_text(), "makehuman.mhm")
     np.testing.assert_allclose(values, character.fitted.values, atol=1e-6)
     for slider, value in zip(SLIDERS, values, strict=True):
         row = facts["sliders"][slider.name]
         assert row["value"] == pytest.approx(value, abs=1e-4) and 0 < row["deviation"] <= row["population"] + 1e-4
-    picture = cv2.imread(str(tmp_path / "character.png"))
+    picture = cv2.imread(str(tmp_path / "makehuman.png"))
     assert picture.shape[1] == 4 * picture.shape[0]
     assert all(part.std() > 5 for part in np.split(picture, 4, 1)[1:])
 
@@ -92,7 +93,7 @@ def test_the_head_is_that_of_the_sliders_with_arkits_shapes(tmp_path: Path) -> N
     head, sliders = load_head(), Sliders.load()
     values = draw_sliders(np.random.default_rng(0))
     mesh = character_mesh(head, sliders, values, np.full((8, 8, 3), 128, np.uint8))
-    path = tmp_path / "character.glb"
+    path = tmp_path / "makehuman.glb"
     path.write_bytes(shaped_glb(mesh))
     read = read_gltf(path)
     assert tuple(read.names) == ARKIT_NAMES
