@@ -21,8 +21,9 @@ from selftrack.tracker.clips.notes import check_face
 from selftrack.tracker.makehuman.colours import Colours, colours, eye_material
 from selftrack.tracker.makehuman.files import FILES
 from selftrack.tracker.makehuman.fit import Fitted, fit_sliders
+from selftrack.tracker.makehuman.pictures import pictures
 from selftrack.tracker.makehuman.portrait import portrait
-from selftrack.tracker.makehuman.reading import MANY, Reading, ShapeCodes, evidence_of
+from selftrack.tracker.makehuman.reading import Reading, ShapeCodes, evidence_of
 from selftrack.tracker.results.texture import clip_texture
 from selftrack.tracker.results.track_file import Track
 
@@ -40,7 +41,7 @@ class MakeHumanCharacter:
     colours: Colours
     """Of skin and eyes."""
     pictures: int
-    """Frames that count as independent."""
+    """That were counted, see `pictures`."""
 
     def table(self) -> dict[str, dict[str, float | bool]]:
         """Tell of each slider the value, its standard deviation, the population's, and whether it was seen."""
@@ -72,9 +73,9 @@ def find_character(track: Track) -> MakeHumanCharacter:
         raise UserError(f"{track.clip}: was tracked by {points}; a character needs all {POINTS}: --landmarks mediapipe")
     check_face(track, track.clip)
     sliders, codes = Sliders.load(), ShapeCodes(head)
-    pictures = min(int(track.ok.sum()), MANY)
-    evidence = evidence_of(track.identity.astype(float), Reading.load(pictures), codes, sliders)
-    return MakeHumanCharacter(fit_sliders(sliders, evidence), colours(track), pictures)
+    count = pictures(track)
+    evidence = evidence_of(track.identity.astype(float), Reading.load(count), codes, sliders)
+    return MakeHumanCharacter(fit_sliders(sliders, evidence), colours(track), count)
 
 
 def character_mesh(head: Head, sliders: Sliders, values: np.ndarray, texture: np.ndarray) -> ShapedMesh:

@@ -9,6 +9,7 @@ from selftrack.decoders.rigs.shaped import ShapedMesh
 from selftrack.tracker.characters.similarity import moved, similarity
 from selftrack.tracker.characters.views import flat, picture, seen
 from selftrack.tracker.geometry.pose import project
+from selftrack.tracker.makehuman.pictures import expression
 from selftrack.tracker.results.clip import read_rows
 from selftrack.tracker.results.painter import Crop
 from selftrack.tracker.results.track_file import Track
@@ -55,9 +56,7 @@ def best_row(track: Track) -> int:
     """Choose the row of a face to look at: trusted, large, from the front, and at rest."""
     pose = track.pose()
     turned = np.abs(pose["yaw"]) + np.abs(pose["pitch"])
-    acts = np.array([not name.startswith("eyeLook") for name in track.curve_names])
-    active = track.curve_values[:, acts].sum(1)
-    worth = 2 * track.confidence - turned / 30 - active / 4 + np.log(pose["scale"])
+    worth = 2 * track.confidence - turned / 30 - expression(track).sum(1) / 4 + np.log(pose["scale"])
     return int(np.where(track.ok, worth, -np.inf).argmax())
 
 

@@ -106,3 +106,17 @@ def test_errors_have_a_covariance(pictures: int) -> None:
     reading = Reading.load(pictures)
     assert reading.gain.shape == reading.covariance.shape == (60, 60)
     np.linalg.cholesky(reading.covariance)
+
+
+@pytest.mark.parametrize("drawn", [False, True])
+def test_no_slider_is_known_less_well_with_more_pictures(sliders: Sliders, codes: ShapeCodes, drawn: bool) -> None:
+    base, targets = codes.of_sliders(sliders)
+    mean, covariance = population()
+    slopes, before = sliders.slopes(mean) @ targets, np.sqrt(covariance.diagonal())
+    for pictures in range(1, MANY + 1):
+        reading = Reading.load(pictures, drawn)
+        told = slopes @ reading.gain.T
+        known = told @ np.linalg.inv(reading.covariance) @ told.T
+        deviations = np.sqrt(np.linalg.inv(known + np.linalg.inv(covariance)).diagonal())
+        assert (deviations <= before * 1.0005).all()
+        before = deviations
