@@ -23,7 +23,7 @@ from selftrack.decoders.head.model import Head
 from selftrack.decoders.landmarks import OUTER_EYE_CORNERS
 from selftrack.decoders.makehuman.sliders import Sliders
 from selftrack.decoders.rigs.character import Places
-from selftrack.tracker.makehuman.fit import Evidence, similarities
+from selftrack.tracker.makehuman.fit import ShapeEvidence, similarities
 
 ASSET = Path(__file__).parents[1] / "assets" / "makehuman.npz"
 MANY = 12
@@ -92,8 +92,8 @@ class ShapeCodes:
         return moved.reshape(*moved.shape[:-2], -1) @ self._nearest.T
 
 
-def evidence_of(identity: np.ndarray, reading: Reading, codes: ShapeCodes, sliders: Sliders) -> Evidence:
+def evidence_of(identity: np.ndarray, reading: Reading, codes: ShapeCodes, sliders: Sliders) -> ShapeEvidence:
     """Tell what a tracked identity (N,) says."""
     base, targets = codes.of_sliders(sliders)
     said = reading.gain @ base + reading.offset
-    return Evidence(identity, np.linalg.inv(reading.covariance), said, targets @ reading.gain.T)
+    return ShapeEvidence(identity, np.linalg.inv(reading.covariance), said, targets @ reading.gain.T)
