@@ -32,7 +32,7 @@ from selftrack.tracker.geometry.crop import face_crop
 from selftrack.tracker.identity.descriptor import Sample
 from selftrack.tracker.landmarks.search import DetectConfig
 from selftrack.tracker.makehuman.character import SEEN
-from selftrack.tracker.makehuman.fit import Evidence, Fitted, fit_sliders, of_points
+from selftrack.tracker.makehuman.fit import Fitted, ShapeEvidence, fit_sliders, of_points
 from selftrack.tracker.makehuman.reading import MANY, PARTS, Reading, ShapeCodes, evidence_of
 from selftrack.tracker.model import Crops, Model
 from selftrack.tracker.sources.opening import open_source
@@ -44,6 +44,9 @@ STREAM = 905_114
 """Second word of the seeds here, so that nobody trained a network."""
 FIRST_MEASURED = 100
 """Seeds below are of people who are checked."""
+LEAST_MEASURED = 60
+"""As many drawn people as there are codes of a shape."""
+_LEAST_REAL = 2
 _SINGLE = (0, 5)
 """Pictures that are read by themselves, too."""
 _RIDGES = (3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
@@ -146,7 +149,7 @@ def read_again(people: Sequence[Drawn], sliders: Sliders, codes: ShapeCodes) -> 
     return found
 
 
-def true_points(sliders: Sliders, codes: ShapeCodes, values: np.ndarray, rng: np.random.Generator) -> Evidence:
+def true_points(sliders: Sliders, codes: ShapeCodes, values: np.ndarray, rng: np.random.Generator) -> ShapeEvidence:
     """Tell what the detector's points of a head by sliders (K,) say, where each has an error of `_NOISE`."""
     deviation = _NOISE * codes.iod
     points = codes.points(sliders.vertices(values))
@@ -158,8 +161,13 @@ def main(
     folder: Annotated[Path, typer.Argument(help="Folder of the results.", metavar="OUT")],
     people: Annotated[int, typer.Option(help="Draw so many people to check.", min=2, max=FIRST_MEASURED)] = 20,
     measured: Annotated[
-        int, typer.Option("--measure", help="Draw so many others, and measure by them how pictures tell of shapes.")
-    ] = 0,
+        int | None,
+        typer.Option(
+            "--measure",
+            help="Draw so many others, and measure by them how pictures tell of shapes (default: do not).",
+            min=LEAST_MEASURED,
+        ),
+    ] = None,
     real: Annotated[
         list[Path] | None,
         typer.Option(
@@ -170,13 +178,16 @@ def main(
     """Check the deviations of characters on drawn people whose sliders are known."""
     if measured and not real:
         raise UserError("--measure needs photos and clips of real people, too; name them with --real")
+    if real and not measured:
+        raise UserError("--real is what --measure compares drawn people with; add --measure N, or leave --real out")
     head, sliders = load_head(), Sliders.load()
     model, codes = Model.load(device="cpu"), ShapeCodes(head)
     studio = Studio(head, STUDIO, MakeHumanPopulation(head, sliders))
     folder.mkdir(parents=True, exist_ok=True)
-    if real:
-        others = _drawn(model, studio, range(FIRST_MEASURED, FIRST_MEASURED + measured))
+    if real and measured:
         seen = [one for path in real for one in read_real(model, path)]
+        check_real(seen)
+        others = _drawn(model, studio, range(FIRST_MEASURED, FIRST_MEASURED + measured))
         save_readings(others, seen, sliders, codes, folder / "makehuman.npz")
     drawn = _drawn(model, studio, range(people))
     true = np.array([one.sliders for one in drawn])
@@ -200,6 +211,16 @@ def read_real(model: Model, path: Path) -> list[Real]:
         single = [_identity(model, [face.samples[row]]) for row in rows]
         found.append(Real(np.stack(single), _identity(model, face.samples) if len(face.samples) >= MANY else None))
     return found
+
+
+def check_real(seen: Sequence[Real]) -> None:
+    """Make sure that there are real people enough to differ from each other. Raises UserError where there are not."""
+    many = sum(one.many is not None for one in seen)
+    if many < _LEAST_REAL:
+        raise UserError(
+            f"--real: {many} of {len(seen)} people are seen in {MANY} frames or more; it takes {_LEAST_REAL} to tell "
+            "how real people differ; name more clips"
+        )
 
 
 def save_readings(
@@ -233,7 +254,7 @@ def gap(reading: Reading, true: np.ndarray, tracked: np.ndarray) -> tuple[np.nda
     Args:
         reading: of drawn people.
         true: (M,N) codes of drawn people.
-        tracked: (P,N) identities of real ones.
+        tracked: (P,N) identities of real ones, two at least.
     """
     count = len(tracked)
     shapes = reading.gain @ np.cov(true.T) @ reading.gain.T

@@ -38,6 +38,7 @@ from selftrack.tracker.export.reenact._marking import TAG
 from selftrack.tracker.export.reenact._painter import PhotoPainter
 from selftrack.tracker.export.reenact._photo import read_photo
 from selftrack.tracker.geometry.pose import project
+from selftrack.tracker.makehuman.files import PICTURE
 from selftrack.tracker.makehuman.run import make_character
 from selftrack.tracker.model import Model
 from selftrack.tracker.results.overlay import burnt_in
@@ -170,7 +171,7 @@ def character_strip(folder: Path) -> np.ndarray:
     """The MakeHuman character of a track's person beside a frame, RGB."""
     with tempfile.TemporaryDirectory() as work:
         make_character(folder, work, TrackConfig())
-        picture = cv2.cvtColor(cv2.imread(f"{work}/character.png"), cv2.COLOR_BGR2RGB)
+        picture = cv2.cvtColor(cv2.imread(f"{work}/{PICTURE}"), cv2.COLOR_BGR2RGB)
     return cv2.resize(picture, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
 
 

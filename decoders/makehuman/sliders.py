@@ -169,9 +169,11 @@ class Sliders:
 
     def slopes(self, values: np.ndarray) -> np.ndarray:
         """Compute by how much a unit of each slider changes the weights (K,T), at sliders (K,): where it goes from one
-        end to the other, the mean of both ways. Weights are linear in each slider, so that differences are exact."""
-        steps = _STEP * np.eye(len(values))
-        return np.array([self.weights(values + step) - self.weights(values - step) for step in steps]) / (2 * _STEP)
+        end to the other, the mean of both ways, and at its least value the way up. Weights are linear in each
+        slider, so that differences are exact."""
+        ahead, behind = values + _STEP * np.eye(len(values)), np.maximum(values - _STEP * np.eye(len(values)), self.low)
+        changes = np.array([self.weights(one) - self.weights(other) for one, other in zip(ahead, behind, strict=True)])
+        return changes / (ahead - behind).diagonal()[:, None]
 
     def vertices(self, values: np.ndarray) -> np.ndarray:
         """Compute the head (V,3) of sliders (K,), metres, head frame."""

@@ -1,5 +1,5 @@
-"""`track-rig`: characters of the user's own, for `track --character` and `track-export --to character`; and
-`track-character`: MakeHuman characters of people."""
+"""Rigs of the user's own: `track-rig`, for `track --character` and `track-export --to character`; and `track-range`,
+the file of ranges that `track-export --range` takes, from moments of a take."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from typing import Annotated
 
 import typer
 
-from selftrack.cli.progress import Stages
-from selftrack.cli.settings import DeviceOption, OverwriteOption
 from selftrack.command import quiet, run
 from selftrack.errors import UserError
+from selftrack.tracker.export.curve_range import learn_ranges, write_ranges
 
 _ABOUT = "Characters of your own, which a track moves: track-rig add hero.glb -o hero.rig."
 
@@ -80,44 +79,31 @@ def show(character: Annotated[Path, typer.Argument(help="A .rig file of track-ri
         print(read.licence)
 
 
-def character(
-    source: Annotated[
-        str,
-        typer.Argument(
-            help="A picture or a video of the person, a folder or pattern of pictures, or a folder that track has "
-            "written.",
-            metavar="PHOTO|CLIP",
-        ),
-    ],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the results.")],
-    face: Annotated[
-        int | None, typer.Option(help="Of several people, take the face of this number, see track --thumbnails.", min=0)
+def learn(
+    folder: Annotated[Path, typer.Argument(help="Folder that `track` has written.", metavar="DIR")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The .json file to write.")],
+    rest: Annotated[
+        float | None, typer.Option(help="Second at which the face rests; its curves become 0 (default: none).")
     ] = None,
-    start: Annotated[float, typer.Option(help="Begin at this second of the clip.")] = 0.0,
-    duration: Annotated[float | None, typer.Option(help="Look at so many seconds (default: to the end).")] = None,
-    device: DeviceOption = None,
-    overwrite: OverwriteOption = False,
+    full: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="CURVE=SECOND",
+            help="Second at which a curve is what the rig's 1 is; without Left or Right it is for both sides. May be "
+            "given several times.",
+        ),
+    ] = None,
 ) -> None:
-    """Find the sliders of a MakeHuman character that looks like a person, and how sure each is.
+    """Learn the range of a rig from a take: when the face rests, the rig's 0, and when it acts fully, its 1."""
+    moments = dict(_moment(one) for one in full or ())
+    if rest is None and not moments:
+        raise UserError("nothing to learn from; say --rest SECOND, or --full CURVE=SECOND, or both")
+    if output.suffix != ".json":
+        raise UserError(f"{output}: the file of ranges is JSON; let its name end with .json")
+    from selftrack.tracker.results.track_file import load
 
-    Writes character.json, character.mhm for MakeHuman and MPFB, character.glb with ARKit's shapes, and character.png
-    beside the person.
-    """
-    from selftrack.tracker.clips.config import TrackConfig
-    from selftrack.tracker.makehuman.run import make_character
-
-    config = TrackConfig(start=start, duration=duration, device=device or "auto", overlay=False)
-    with Stages() as stages:
-        made = make_character(source, output, config, face, overwrite, stages.show)
-    if quiet():
-        return
-    rows = made.table()
-    seen = [name for name, row in rows.items() if row["seen"]]
-    print(f"sliders  {len(seen)} of {len(rows)} were seen; of the others the character has the most usual value")
-    surest = sorted(seen, key=lambda name: rows[name]["deviation"] / rows[name]["population"])
-    for name in surest[:5]:
-        print(f"         {name} {rows[name]['value']:.2f} ± {rows[name]['deviation']:.2f}")
-    print(f"results  {output}: character.json, character.mhm, character.glb, character.png")
+    write_ranges(learn_ranges(load(folder), rest, moments), output)
+    print(output)
 
 
 def _read_text(path: Path | None) -> str:
@@ -139,11 +125,19 @@ def _read_names(path: Path | None) -> dict[str, str | None]:
     return read
 
 
+def _moment(text: str) -> tuple[str, float]:
+    name, _, second = text.partition("=")
+    try:
+        return name.strip(), float(second)
+    except ValueError as error:
+        raise UserError(f"--full takes CURVE=SECOND, such as jawOpen=3.2; got {text!r}") from error
+
+
 def main() -> None:
     """Run the console script `track-rig`."""
     run("track-rig", _ABOUT, add=add, show=show)
 
 
-def main_character() -> None:
-    """Run the console script `track-character`."""
-    run("track-character", character=character)
+def main_range() -> None:
+    """Run the console script `track-range`."""
+    run("track-range", learn=learn)

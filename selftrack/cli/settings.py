@@ -15,6 +15,7 @@ import yaml
 from selftrack.errors import UserError
 from selftrack.io import flat, nested
 from selftrack.tracker.export import FORMATS
+from selftrack.tracker.sources.names import check_there, place_of
 
 Settings = TypeVar("Settings")
 
@@ -270,3 +271,9 @@ def listed(value: object) -> list[str]:
     if value is None:
         return []
     return [str(one) for one in value] if isinstance(value, list) else [str(value)]
+
+
+def check_clip(video: str) -> None:
+    """Refuse a clip that is not there before anything is loaded: that takes seconds."""
+    place_of(video)  # refuses a URL
+    check_there(Path(video), video)

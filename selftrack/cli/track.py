@@ -23,6 +23,7 @@ from selftrack.cli.settings import (
     Models,
     NoOverlayOption,
     OverwriteOption,
+    check_clip,
     check_roots,
     listed,
     said,
@@ -33,7 +34,6 @@ from selftrack.command import run, verbose
 from selftrack.errors import UserError
 from selftrack.tracker.clips.choice import check_choice, face_or_photo
 from selftrack.tracker.export import GROUPS, known
-from selftrack.tracker.sources.names import check_there, place_of
 
 _ROOTS = (*ROOTS, "faces")
 _FACE, _PHOTO = "track.detect.face", "track.person.photo"
@@ -238,9 +238,9 @@ def track(
     serve, see track serve --help.
     """
     groups = (part, who, reading, models, drawing, files)
-    _check_clip(video)
+    check_clip(video)
     if reading.calibration is not None:
-        _check_clip(str(reading.calibration))
+        check_clip(str(reading.calibration))
     from_file, assigned = given.from_file("live"), given.assigned()
     changes = _one_or_several(from_file, reduce(or_, (group.settings() for group in groups), assigned))
     check_roots(changes, _ROOTS)
@@ -280,12 +280,6 @@ def _one_or_several(from_file: Mapping[str, Any], given: Mapping[str, Any]) -> d
         changes["faces"] = check_choice(changes["faces"])
         changes[_FACE] = 0
     return changes
-
-
-def _check_clip(video: str) -> None:
-    """Refuse a clip that is not there before anything is loaded: that takes seconds."""
-    place_of(video)  # refuses a URL
-    check_there(Path(video), video)
 
 
 def main() -> None:

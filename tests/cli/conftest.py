@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from selftrack.cli import batch, curve_range, evaluate, export, rig, track, train
+from selftrack.cli import batch, character, evaluate, export, rig, track, train
 
 MAINS = {
     "track": track.main,
     "track-batch": batch.main,
-    "track-character": rig.main_character,
+    "track-character": character.main,
     "track-eval": evaluate.main,
     "track-export": export.main,
-    "track-range": curve_range.main,
+    "track-range": rig.main_range,
     "track-train": train.main,
 }
 

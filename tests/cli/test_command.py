@@ -16,20 +16,21 @@ import pytest
 import typer
 
 import selftrack
-from selftrack.cli import curve_range, evaluate, export, progress, track, train
+from selftrack.cli import character, evaluate, export, progress, rig, track, train
 from selftrack.cli.progress import Stages
 from selftrack.command import parameters
 from selftrack.command import run as run_command
 from selftrack.errors import UserError
 from selftrack.tracker.export import FORMATS, taking
 
-COMMANDS = ("track", "track-eval", "track-export", "track-range", "track-train")
+COMMANDS = ("track", "track-character", "track-eval", "track-export", "track-range", "track-train")
 NO_FILE = "track: missing.mp4: no such file; name a video, a folder of pictures or a pattern of their names\n"
 HELPED = {
     ("track",): track.track,
+    ("track-character",): character.character,
     ("track-eval",): evaluate.evaluate,
     ("track-export",): export.export,
-    ("track-range",): curve_range.learn,
+    ("track-range",): rig.learn,
 } | {
     ("track-train", f.__name__): f
     for f in (train.captures, train.streams, train.i2znet, train.studio, train.dam, train.export, train.page)

@@ -2,18 +2,21 @@
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
+from selftrack.command import run
 from selftrack.decoders.head.model import load_head
 from selftrack.decoders.makehuman.sliders import SLIDERS, Sliders, population
-from selftrack.errors import UserError
-from selftrack.eval.characters import STUDIO, agreement, draw, gap, main, measure, read_real
+from selftrack.eval import characters
+from selftrack.eval.characters import STUDIO, Drawn, agreement, draw, gap, main, measure, read_real
 from selftrack.synthetic.rigs.makehuman import MakeHumanPopulation
 from selftrack.synthetic.studio import Studio
 from selftrack.tracker.makehuman.fit import Fitted
 from selftrack.tracker.makehuman.reading import Reading
 from selftrack.tracker.model import Model
+from selftrack.tracker.sources.opening import open_source
 
 SIZE = 5
 
@@ -65,20 +68,45 @@ def test_agreement_of_errors_as_they_are_said() -> None:
     assert found.seen == len(SLIDERS)
 
 
-def test_drawn_people_are_seen_from_the_front(model: Model) -> None:
+@pytest.fixture(scope="module")
+def drawn(model: Model) -> Drawn:
     head, sliders = load_head(), Sliders.load()
     one = draw(model, Studio(head, STUDIO, MakeHumanPopulation(head, sliders)), seed=0)
     assert one is not None
-    assert one.sliders.shape == (len(SLIDERS),) and one.single.shape == (2, 60) and one.many.shape == (60,)
-    assert np.linalg.norm(one.many) > 0
+    return one
 
 
-def test_a_clip_is_one_real_person(model: Model, smile: Path) -> None:
+def test_drawn_people_are_seen_from_the_front(drawn: Drawn) -> None:
+    assert drawn.sliders.shape == (len(SLIDERS),) and drawn.single.shape == (2, 60) and drawn.many.shape == (60,)
+    assert np.linalg.norm(drawn.many) > 0
+
+
+def test_a_clip_is_one_real_person(model: Model, drawn: Drawn, smile: Path) -> None:
     (one,) = read_real(model, smile)
     assert one.single.shape == (2, 60) and one.many is not None
-    assert np.linalg.norm(one.single[0] - one.single[1]) < np.linalg.norm(one.many)
+    own, others = (np.linalg.norm(who.single - one.many, axis=1) for who in (one, drawn))
+    assert own.max() < others.min()
 
 
-def test_real_people_are_needed_to_measure(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="--real"):
-        main(tmp_path, measured=10)
+MISTAKES = {
+    "no real people": (("--measure", "60"), "name them with --real"),
+    "nothing measured": (("--real", "photo.png"), "add --measure N"),
+    "too few drawn": (("--measure", "3", "--real", "photo.png"), "greater than or equal to 60"),
+    "too few real": (("--measure", "60", "--real", "photo.png"), "name more clips"),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_mistakes_are_found_before_people_are_drawn(
+    smile: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, name: str
+) -> None:
+    arguments, words = MISTAKES[name]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(characters, "draw", lambda *_: pytest.fail("drew somebody"))
+    with open_source(smile) as source:
+        (frame,) = source.frames(only={0})
+    cv2.imwrite("photo.png", frame.image[..., ::-1])
+    with pytest.raises(SystemExit) as stop:
+        run("characters", None, ["out", *arguments], main=main)
+    err = capsys.readouterr().err
+    assert stop.value.code == 2 and words in err and len(err.strip().splitlines()) == 1

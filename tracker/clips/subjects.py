@@ -17,7 +17,7 @@ from selftrack.tracker.identity.photo import describe_photo, distances
 from selftrack.tracker.landmarks.cast import SAMPLES, CastFace, find_cast
 from selftrack.tracker.model import Crops, Model
 from selftrack.tracker.refinement.subject import Person, Subject
-from selftrack.tracker.results.track_file import NAME, load
+from selftrack.tracker.results.track_file import is_track, load
 from selftrack.tracker.sources.base import FrameSource
 from selftrack.tracker.sources.opening import open_source
 from selftrack.tracker.tracker import TrackerConfig
@@ -188,7 +188,7 @@ def known_person(path: Path, model: Model, tracking: TrackerConfig, config: Pers
     Raises:
         UserError: it cannot be read, shows no face, or is of another face model than the one in use.
     """
-    if path.suffix == ".npz" or (path / NAME).is_file():
+    if is_track(path):
         track = load(path)
         if track.decoder_hash != model.decoder.hash:
             raise UserError(f"{path}: tracked with another face model; calibrate with a track by the one in use")

@@ -9,21 +9,24 @@ import cv2
 import numpy as np
 
 from selftrack.decoders.head.model import Head, load_head
-from selftrack.decoders.makehuman.mhm import SUFFIX, mhm_text
+from selftrack.decoders.landmarks import POINTS
+from selftrack.decoders.makehuman.mhm import mhm_text
 from selftrack.decoders.makehuman.sliders import SLIDERS, Sliders, population
 from selftrack.decoders.rigs.rebuilt import shaped_glb
 from selftrack.decoders.rigs.shaped import ShapedMesh
 from selftrack.errors import UserError
 from selftrack.io import json_text
 from selftrack.tracker.characters.placing import head_mesh
+from selftrack.tracker.clips.notes import check_face
 from selftrack.tracker.makehuman.colours import Colours, colours, eye_material
+from selftrack.tracker.makehuman.files import FILES
 from selftrack.tracker.makehuman.fit import Fitted, fit_sliders
+from selftrack.tracker.makehuman.pictures import pictures
 from selftrack.tracker.makehuman.portrait import portrait
-from selftrack.tracker.makehuman.reading import MANY, Reading, ShapeCodes, evidence_of
+from selftrack.tracker.makehuman.reading import Reading, ShapeCodes, evidence_of
 from selftrack.tracker.results.texture import clip_texture
 from selftrack.tracker.results.track_file import Track
 
-FILES = tuple(f"character{suffix}" for suffix in (".json", SUFFIX, ".glb", ".png"))
 SEEN = 0.9
 """A slider whose deviation is more than that share of the population's was not seen."""
 NOT_VISIBLE = "not visible"
@@ -38,7 +41,7 @@ class MakeHumanCharacter:
     colours: Colours
     """Of skin and eyes."""
     pictures: int
-    """Frames that count as independent."""
+    """That were counted, see `pictures`."""
 
     def table(self) -> dict[str, dict[str, float | bool]]:
         """Tell of each slider the value, its standard deviation, the population's, and whether it was seen."""
@@ -59,15 +62,20 @@ def find_character(track: Track) -> MakeHumanCharacter:
     """Find the sliders and the colours of the person of a track, whose clip is read for the colours.
 
     Raises:
-        UserError: a track by another decoder than the bundled head, or whose clip cannot be read.
+        UserError: a track by another decoder than the bundled head or with fewer points, without a face, or whose clip
+            is gone or another.
     """
     head = load_head()
     if track.decoder_hash != head.hash:
         raise UserError(f"{track.clip}: was tracked with another face model; track it with the bundled head")
+    if track.landmarks.shape[1] != POINTS:
+        points = f"{track.landmarks.shape[1]} points of the face"
+        raise UserError(f"{track.clip}: was tracked by {points}; a character needs all {POINTS}: --landmarks mediapipe")
+    check_face(track, track.clip)
     sliders, codes = Sliders.load(), ShapeCodes(head)
-    pictures = min(int(track.ok.sum()), MANY)
-    evidence = evidence_of(track.identity.astype(float), Reading.load(pictures), codes, sliders)
-    return MakeHumanCharacter(fit_sliders(sliders, evidence), colours(track), pictures)
+    count = pictures(track)
+    evidence = evidence_of(track.identity.astype(float), Reading.load(count), codes, sliders)
+    return MakeHumanCharacter(fit_sliders(sliders, evidence), colours(track), count)
 
 
 def character_mesh(head: Head, sliders: Sliders, values: np.ndarray, texture: np.ndarray) -> ShapedMesh:

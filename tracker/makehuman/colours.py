@@ -8,7 +8,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from selftrack.decoders.landmarks import EYE_CORNERS, LEFT_IRIS, POINTS, RIGHT_IRIS
+from selftrack.decoders.landmarks import EYE_CORNERS, LEFT_IRIS, RIGHT_IRIS
 from selftrack.tracker.refinement.observation import ObservationConfig, visible_gaze
 from selftrack.tracker.results.clip import read_rows
 from selftrack.tracker.results.texture import evenly
@@ -55,12 +55,10 @@ class Colours(NamedTuple):
 def colours(track: Track) -> Colours:
     """Find the colours of a person: the median over pixels and frames.
 
-    Of a detector without such points there are none; irises may be hidden or too small.
+    Irises may be hidden or too small. Takes a track of 478 points; raises UserError where its clip is gone or another.
     """
-    if track.landmarks.shape[1] != POINTS:
-        return Colours(None, None, None)
     skin, irises, whites = ([np.zeros((0, 3))] for _ in range(3))
-    for frame in read_rows(track, set(evenly(np.flatnonzero(track.ok), FRAMES).tolist())):
+    for frame in read_rows(track, set(evenly(np.flatnonzero(track.ok), FRAMES).tolist()), verify=True):
         points = track.landmarks[frame.index].astype(float)
         skin.append(_sampled(frame.image, points[list(_SKIN)]))
         if visible_gaze(points, ObservationConfig()) == 1:

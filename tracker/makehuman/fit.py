@@ -27,7 +27,7 @@ _SHORTEST = 1 / 64
 
 
 @dataclass(frozen=True)
-class Evidence:
+class ShapeEvidence:
     """What is known of a head's shape."""
 
     known: np.ndarray
@@ -54,7 +54,7 @@ class Fitted(NamedTuple):
         return np.sqrt(self.covariance.diagonal())
 
 
-def fit_sliders(sliders: Sliders, evidence: Evidence) -> Fitted:
+def fit_sliders(sliders: Sliders, evidence: ShapeEvidence) -> Fitted:
     """Find the sliders of a head."""
     mean, covariance = population()
     prior = np.linalg.inv(covariance)
@@ -86,7 +86,7 @@ def fit_sliders(sliders: Sliders, evidence: Evidence) -> Fitted:
     return Fitted(values, np.linalg.inv(normal(values)[0]))
 
 
-def of_points(points: np.ndarray, base: np.ndarray, targets: np.ndarray, deviation: float) -> Evidence:
+def of_points(points: np.ndarray, base: np.ndarray, targets: np.ndarray, deviation: float) -> ShapeEvidence:
     """Tell what points of a head say whose place, turn and size are not known.
 
     Args:
@@ -98,7 +98,7 @@ def of_points(points: np.ndarray, base: np.ndarray, targets: np.ndarray, deviati
     # around the base, not around the points: else a smaller head would have smaller errors
     unit, _ = np.linalg.qr(similarities(base).reshape(7, -1).T)
     precision = (np.eye(points.size) - unit @ unit.T) / deviation**2
-    return Evidence(points.ravel(), precision, base.ravel(), targets.reshape(len(targets), -1))
+    return ShapeEvidence(points.ravel(), precision, base.ravel(), targets.reshape(len(targets), -1))
 
 
 def similarities(points: np.ndarray) -> np.ndarray:

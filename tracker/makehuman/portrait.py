@@ -9,6 +9,7 @@ from selftrack.decoders.rigs.shaped import ShapedMesh
 from selftrack.tracker.characters.similarity import moved, similarity
 from selftrack.tracker.characters.views import flat, picture, seen
 from selftrack.tracker.geometry.pose import project
+from selftrack.tracker.makehuman.pictures import expression
 from selftrack.tracker.results.clip import read_rows
 from selftrack.tracker.results.painter import Crop
 from selftrack.tracker.results.track_file import Track
@@ -30,9 +31,12 @@ def portrait(track: Track, mesh: ShapedMesh, face: np.ndarray) -> np.ndarray:
         track: whose clip is read.
         mesh: of the character, with ARKit's shapes, head frame.
         face: (V,) bool, the vertices by which it is placed on the tracked head.
+
+    Raises:
+        UserError: as `read_rows`.
     """
     row = best_row(track)
-    (frame,) = read_rows(track, {row})
+    (frame,) = read_rows(track, {row}, verify=True)
     crop = Crop(track.landmarks[row].astype(float), frame.image, SIDE, _MARGIN)
     decoder = track.model()
     with torch.no_grad():
@@ -52,9 +56,7 @@ def best_row(track: Track) -> int:
     """Choose the row of a face to look at: trusted, large, from the front, and at rest."""
     pose = track.pose()
     turned = np.abs(pose["yaw"]) + np.abs(pose["pitch"])
-    acts = np.array([not name.startswith("eyeLook") for name in track.curve_names])
-    active = track.curve_values[:, acts].sum(1)
-    worth = 2 * track.confidence - turned / 30 - active / 4 + np.log(pose["scale"])
+    worth = 2 * track.confidence - turned / 30 - expression(track).sum(1) / 4 + np.log(pose["scale"])
     return int(np.where(track.ok, worth, -np.inf).argmax())
 
 

@@ -5,9 +5,11 @@ sliders are known (`python -m selftrack.eval.characters`): the identity that is 
 
     gain x true shape + offset + errors of a covariance,
 
-all as codes of the bundled head's identity, for one picture and for many. Frames in between lie in between, by their
-inverse number. Real people are tracked elsewhere than drawn ones, and are farther from each other: for them the offset
-is the one with which some real people are the average, and the errors are as many times larger as these say.
+all as codes of the bundled head's identity, for one picture and for many. Numbers in between lie in between, by their
+inverse. Real people are tracked elsewhere than drawn ones, and are farther from each other: for them the offset is the
+one with which some real people are the average, and there are errors more, as large as those with many pictures say.
+More pictures do not make these smaller, so that one picture has them, too: it cannot say more than many among which it
+is.
 """
 
 from __future__ import annotations
@@ -21,14 +23,14 @@ from selftrack.decoders.head.model import Head
 from selftrack.decoders.landmarks import OUTER_EYE_CORNERS
 from selftrack.decoders.makehuman.sliders import Sliders
 from selftrack.decoders.rigs.character import Places
-from selftrack.tracker.makehuman.fit import Evidence, similarities
+from selftrack.tracker.makehuman.fit import ShapeEvidence, similarities
 
 ASSET = Path(__file__).parents[1] / "assets" / "makehuman.npz"
 MANY = 12
 """Pictures of one person from which on more say nothing new."""
 PARTS = ("gain", "offset", "covariance", "shift", "factor")
-"""In the file, of one picture and of many: what a `Reading` of drawn people has, and by how much the offset and the
-covariance of real people are others."""
+"""In the file, of one picture and of many: what a `Reading` of drawn people has, by how much the offset of real people
+is another, and how many times larger their covariance is; that of one picture is not used."""
 _ROUGH = 0.001
 """Metres, standard deviation of a coordinate of a head's points from the nearest that codes can make."""
 
@@ -50,8 +52,9 @@ class Reading:
         share = (1 / min(max(pictures, 1), MANY) - 1 / MANY) / (1 - 1 / MANY)
         with np.load(ASSET, allow_pickle=False) as data:
             one, many = ({part: data[f"{of}_{part}"].astype(float) for part in PARTS} for of in ("one", "many"))
-        gain, offset, covariance, shift, factor = (share * one[part] + (1 - share) * many[part] for part in PARTS)
-        return cls(gain, offset, covariance) if drawn else cls(gain, offset + shift, factor * covariance)
+        gain, offset, covariance, shift = (share * one[part] + (1 - share) * many[part] for part in PARTS[:4])
+        more = (many["factor"] - 1) * many["covariance"]
+        return cls(gain, offset, covariance) if drawn else cls(gain, offset + shift, covariance + more)
 
 
 class ShapeCodes:
@@ -89,8 +92,8 @@ class ShapeCodes:
         return moved.reshape(*moved.shape[:-2], -1) @ self._nearest.T
 
 
-def evidence_of(identity: np.ndarray, reading: Reading, codes: ShapeCodes, sliders: Sliders) -> Evidence:
+def evidence_of(identity: np.ndarray, reading: Reading, codes: ShapeCodes, sliders: Sliders) -> ShapeEvidence:
     """Tell what a tracked identity (N,) says."""
     base, targets = codes.of_sliders(sliders)
     said = reading.gain @ base + reading.offset
-    return Evidence(identity, np.linalg.inv(reading.covariance), said, targets @ reading.gain.T)
+    return ShapeEvidence(identity, np.linalg.inv(reading.covariance), said, targets @ reading.gain.T)

@@ -13,10 +13,10 @@ from selftrack.io import OutputFolder
 from selftrack.tracker.clips.choice import listed
 from selftrack.tracker.clips.config import TrackConfig, of_face, open_clip
 from selftrack.tracker.clips.following import follow, load_for, prepare
-from selftrack.tracker.clips.notes import check_face
 from selftrack.tracker.clips.subjects import find_face
-from selftrack.tracker.makehuman.character import FILES, MakeHumanCharacter, find_character, write_character
-from selftrack.tracker.results.track_file import NAME, Track, load
+from selftrack.tracker.makehuman.character import MakeHumanCharacter, find_character, write_character
+from selftrack.tracker.makehuman.files import FILES
+from selftrack.tracker.results.track_file import NAME, Track, is_track, load
 from selftrack.tracker.sources.names import source_name
 from selftrack.tracker.stopwatch import Stopwatch
 from selftrack.tracker.threads import threads
@@ -35,10 +35,10 @@ def make_character(
     """Find the character of a person and write its files into a folder, when all of them are complete.
 
     Args:
-        path: a picture, a clip, or a folder that `track` has written.
+        path: a picture, a clip, or what `track` has written: a folder or its track.npz.
         folder: of the results.
-        config: settings of the tracking.
-        face: of several people the number of the one; None where there is one.
+        config: settings of the tracking of a clip.
+        face: of several people in a clip the number of the one; None where there is one.
         overwrite: replace the results of an earlier run.
         progress: called as progress(stage, done, total).
 
@@ -50,16 +50,20 @@ def make_character(
     with OutputFolder(folder).writing(FILES, overwrite) as results, threads(config.threads):
         with _tracked(path, config, face, progress) as track:
             character = find_character(track)
-            write_character(character, track, Path(source_name(str(path))).name, results)
+            write_character(character, track, _name(path), results)
     return character
+
+
+def _name(path: Path | str) -> str:
+    """What the character of a clip or a track is called."""
+    path = Path(path)
+    return Path(source_name(str(path.absolute().parent if path.name == NAME else path))).name
 
 
 @contextmanager
 def _tracked(path: Path | str, config: TrackConfig, face: int | None, progress: Progress) -> Iterator[Track]:
     """The track of a person: read, or made."""
-    if (Path(path) / NAME).is_file():
-        if face is not None:
-            raise UserError(f"--face {face}: {path} is a track, of one face; leave that out")
+    if is_track(path):
         yield load(path)
         return
     with open_clip(path, config) as source, tempfile.TemporaryDirectory() as scratch:
@@ -71,5 +75,4 @@ def _tracked(path: Path | str, config: TrackConfig, face: int | None, progress: 
             raise UserError(f"{source.info.name}: {faces}; name the one with --face N")
         prepared = prepare(source, model, config, who)
         (followed,) = follow(source, [prepared], Path(scratch), Stopwatch(), partial(progress, "track"))
-        check_face(followed.track, path)
         yield followed.track

@@ -178,6 +178,12 @@ class Track:
         return angles | {"scale": np.exp(f), "tx": tx, "ty": ty}
 
 
+def is_track(path: Path | str) -> bool:
+    """Whether that is a track for `load`: its file or folder; or the folder of several faces', which that refuses."""
+    path = Path(path)
+    return path.suffix == ".npz" or (path / NAME).is_file() or any(path.glob(f"face*/{NAME}"))
+
+
 def load(path: Path | str) -> Track:
     """Read a track from its folder or its file. Its landmarks stay in the file and are not to be changed.
 

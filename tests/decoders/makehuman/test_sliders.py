@@ -74,6 +74,15 @@ def test_slopes_are_those_of_the_vertices(sliders: Sliders) -> None:
     np.testing.assert_allclose(step @ sliders.slopes(values), change, atol=1e-7)
 
 
+def test_slopes_at_the_least_values_are_those_of_the_way_up(sliders: Sliders) -> None:
+    one_way = np.flatnonzero((sliders.low == 0) & (sliders.defaults == 0))
+    assert len(one_way) == 7
+    slopes = sliders.slopes(sliders.defaults)
+    for row in one_way:
+        up = sliders.defaults + np.eye(len(SLIDERS))[row]
+        np.testing.assert_allclose(slopes[row], sliders.weights(up) - sliders.weights(sliders.defaults), atol=1e-7)
+
+
 def test_drawn_people_are_as_the_population_says() -> None:
     rng = np.random.default_rng(5)
     drawn = np.array([draw_sliders(rng) for _ in range(2000)])

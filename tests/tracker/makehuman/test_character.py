@@ -19,9 +19,11 @@ from selftrack.decoders.makehuman.sliders import SLIDERS, Sliders, draw_sliders
 from selftrack.decoders.rigs.gltf import read_gltf
 from selftrack.errors import UserError
 from selftrack.tracker.geometry.pose import project
-from selftrack.tracker.makehuman.character import FILES, character_mesh, find_character, write_character
+from selftrack.tracker.makehuman.character import character_mesh, find_character, write_character
 from selftrack.tracker.makehuman.colours import colours, eye_material
+from selftrack.tracker.makehuman.files import FILES
 from selftrack.tracker.results.track_file import Track
+from selftrack.tracker.sources.opening import source_hash
 
 SKIN, IRIS, WHITE = (200, 150, 120), (80, 81, 63), (200, 160, 100)
 """Blue eyes in yellow light."""
@@ -42,7 +44,7 @@ def drawn_track(make_track: Callable[..., Track], folder: Path, scale: float = 7
             cv2.circle(image, centre, round(3 * radius), WHITE, -1)
             cv2.circle(image, centre, round(1.1 * radius), IRIS, -1)
         cv2.imwrite(str(folder / f"img{row}.png"), image[..., ::-1])
-    return replace(track, landmarks=points, clip=str(folder), clip_hash="")
+    return replace(track, landmarks=points, clip=str(folder), clip_hash=source_hash(folder))
 
 
 def test_colours_are_those_of_the_pixels(make_track: Callable[..., Track], tmp_path: Path) -> None:
@@ -71,16 +73,16 @@ def test_the_files_hold_one_character(make_track: Callable[..., Track], tmp_path
     track = drawn_track(make_track, tmp_path / "shot")
     character = find_character(track)
     write_character(character, track, "somebody", tmp_path)
-    assert sorted(file.name for file in tmp_path.glob("character.*")) == sorted(FILES)
-    facts = json.loads((tmp_path / "character.json").read_text())
+    assert sorted(file.name for file in tmp_path.glob("makehuman.*")) == sorted(FILES)
+    facts = json.loads((tmp_path / "makehuman.json").read_text())
     assert list(facts["sliders"]) == [slider.name for slider in SLIDERS]
-    assert facts["pictures"] == 3 and facts["eyes"]["material"] == "blue" and facts["skin"]["colour"] == "#c89678"
-    values = read_mhm((tmp_path / "character.mhm").read_text(), "character.mhm")
+    assert facts["pictures"] == 1 and facts["eyes"]["material"] == "blue" and facts["skin"]["colour"] == "#c89678"
+    values = read_mhm((tmp_path / "makehuman.mhm").read_text(), "makehuman.mhm")
     np.testing.assert_allclose(values, character.fitted.values, atol=1e-6)
     for slider, value in zip(SLIDERS, values, strict=True):
         row = facts["sliders"][slider.name]
         assert row["value"] == pytest.approx(value, abs=1e-4) and 0 < row["deviation"] <= row["population"] + 1e-4
-    picture = cv2.imread(str(tmp_path / "character.png"))
+    picture = cv2.imread(str(tmp_path / "makehuman.png"))
     assert picture.shape[1] == 4 * picture.shape[0]
     assert all(part.std() > 5 for part in np.split(picture, 4, 1)[1:])
 
@@ -91,7 +93,7 @@ def test_the_head_is_that_of_the_sliders_with_arkits_shapes(tmp_path: Path) -> N
     head, sliders = load_head(), Sliders.load()
     values = draw_sliders(np.random.default_rng(0))
     mesh = character_mesh(head, sliders, values, np.full((8, 8, 3), 128, np.uint8))
-    path = tmp_path / "character.glb"
+    path = tmp_path / "makehuman.glb"
     path.write_bytes(shaped_glb(mesh))
     read = read_gltf(path)
     assert tuple(read.names) == ARKIT_NAMES
@@ -104,3 +106,16 @@ def test_the_head_is_that_of_the_sliders_with_arkits_shapes(tmp_path: Path) -> N
 def test_a_track_of_another_face_model_is_refused(make_track: Callable[..., Track]) -> None:
     with pytest.raises(UserError, match="another face model"):
         find_character(replace(make_track(), decoder_hash="other"))
+
+
+def test_another_clip_in_its_place_is_refused(make_track: Callable[..., Track], tmp_path: Path) -> None:
+    track = drawn_track(make_track, tmp_path / "shot")
+    cv2.imwrite(str(tmp_path / "shot" / "img0.png"), np.zeros((360, 640, 3), np.uint8))
+    with pytest.raises(UserError, match="is not the clip that was tracked"):
+        find_character(track)
+
+
+def test_a_track_of_68_points_is_refused(make_track: Callable[..., Track], tmp_path: Path) -> None:
+    track = drawn_track(make_track, tmp_path / "shot")
+    with pytest.raises(UserError, match="68 points"):
+        find_character(replace(track, landmarks=track.landmarks[:, :68]))

@@ -5,7 +5,7 @@ import pytest
 
 from selftrack.decoders.head.model import load_head
 from selftrack.decoders.makehuman.sliders import SLIDERS, Sliders, draw_sliders, population
-from selftrack.tracker.makehuman.fit import Evidence, fit_sliders, of_points, similarities
+from selftrack.tracker.makehuman.fit import ShapeEvidence, fit_sliders, of_points, similarities
 from selftrack.tracker.makehuman.reading import MANY, Reading, ShapeCodes, evidence_of
 
 
@@ -20,7 +20,7 @@ def codes() -> ShapeCodes:
 
 
 def test_nothing_known_leaves_the_population(sliders: Sliders) -> None:
-    nothing = Evidence(np.zeros(1), np.zeros((1, 1)), np.zeros(1), np.zeros((len(sliders.targets), 1)))
+    nothing = ShapeEvidence(np.zeros(1), np.zeros((1, 1)), np.zeros(1), np.zeros((len(sliders.targets), 1)))
     found = fit_sliders(sliders, nothing)
     mean, covariance = population()
     np.testing.assert_allclose(found.values, mean, atol=1e-9)
@@ -33,7 +33,7 @@ def test_one_slider_is_a_weighted_mean(sliders: Sliders) -> None:
     more = int(np.flatnonzero(sliders.slopes(sliders.defaults + 0.1 * np.eye(len(SLIDERS))[row])[row])[0])
     targets = np.zeros((len(sliders.targets), 1))
     targets[more] = 2.0
-    found = fit_sliders(sliders, Evidence(np.array([1.0]), np.array([[1 / 0.3**2]]), np.zeros(1), targets))
+    found = fit_sliders(sliders, ShapeEvidence(np.array([1.0]), np.array([[1 / 0.3**2]]), np.zeros(1), targets))
     known, usual = (2 / 0.3) ** 2, SLIDERS[row].deviation ** -2
     assert found.values[row] == pytest.approx(known * 0.5 / (known + usual), abs=1e-5)
     assert found.deviations[row] == pytest.approx((known + usual) ** -0.5, rel=1e-5)
@@ -41,7 +41,7 @@ def test_one_slider_is_a_weighted_mean(sliders: Sliders) -> None:
 
 def test_sliders_stay_within_their_ends(sliders: Sliders, codes: ShapeCodes) -> None:
     base, targets = codes.of_sliders(sliders)
-    far = Evidence(np.full(60, 20.0), 1e4 * np.eye(60), base, targets)
+    far = ShapeEvidence(np.full(60, 20.0), 1e4 * np.eye(60), base, targets)
     found = fit_sliders(sliders, far)
     assert (found.values >= sliders.low).all() and (found.values <= sliders.high).all()
 
@@ -106,3 +106,17 @@ def test_errors_have_a_covariance(pictures: int) -> None:
     reading = Reading.load(pictures)
     assert reading.gain.shape == reading.covariance.shape == (60, 60)
     np.linalg.cholesky(reading.covariance)
+
+
+@pytest.mark.parametrize("drawn", [False, True])
+def test_no_slider_is_known_less_well_with_more_pictures(sliders: Sliders, codes: ShapeCodes, drawn: bool) -> None:
+    base, targets = codes.of_sliders(sliders)
+    mean, covariance = population()
+    slopes, before = sliders.slopes(mean) @ targets, np.sqrt(covariance.diagonal())
+    for pictures in range(1, MANY + 1):
+        reading = Reading.load(pictures, drawn)
+        told = slopes @ reading.gain.T
+        known = told @ np.linalg.inv(reading.covariance) @ told.T
+        deviations = np.sqrt(np.linalg.inv(known + np.linalg.inv(covariance)).diagonal())
+        assert (deviations <= before * 1.0005).all()
+        before = deviations
