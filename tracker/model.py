@@ -21,7 +21,7 @@ from selftrack.tracker.landmarks.base import LandmarkSource, landmark_source, lo
 from selftrack.tracker.network.i2znet import Heads, I2ZNet, to_tensor
 from selftrack.tracker.network.weights import BUNDLED, ClipFit, load_weights, network_beside, save_adapted
 from selftrack.tracker.refinement.refiner import Refiner
-from selftrack.tracker.refinement.subject import Person, Subject, find_subject
+from selftrack.tracker.refinement.subject import Person, Subject, find_subject, shows_rest
 
 
 @dataclass(frozen=True)
@@ -164,6 +164,11 @@ class Model:
         features = network.features(*self.tensors(faces))
         mirrored = network.features(*self.tensors(faces.mirrored())) if self.refiner else None
         return find_subject(network, self.refiner, features, mirrored, neutral, known)
+
+    def shows_rest(self, faces: Crops) -> bool:
+        """Whether some of the crops of one person may show the face at rest; True for a model that is not refined."""
+        network = self.unadapted().network
+        return self.refiner is None or shows_rest(network, network.features(*self.tensors(faces)))
 
     @torch.no_grad()
     def landmark_distance(self, faces: Crops, subject: Subject) -> float:

@@ -107,7 +107,7 @@ def test_an_adaptation_waits_for_its_clip_to_be_tracked(
     run: Callable, smile: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same command goes on with tracking at once, says so, and gives what an uninterrupted run gives."""
-    command = ("track", smile, "--adapt", "--duration", 0.8, "--no-overlay", *QUICK)
+    command = ("track", smile, "--adapt", "--duration", 1.2, "--no-overlay", *QUICK)
     status, out, _ = run(*command, "-o", "whole")
     assert status == 0 and "resuming" not in out and " s of adaptation" in out
     with monkeypatch.context() as patch:

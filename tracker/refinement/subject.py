@@ -42,6 +42,9 @@ ACTIVE = 2.0
 """Sum of the curves, but the eyes', of a face that is hardly at rest."""
 WIDE = 0.02
 """Inter-ocular distances by which eyes are wider open than usual where that counts as much as a curve of 1."""
+RESTLESS = 1.9
+"""The same sum of a face that is at rest in no frame: the least active tenths of six clips have 0.8 to 1.4, of grins 2.5
+to 3."""
 DOUBTFUL = 0.05
 """Where no frame shows a face at rest more surely, none does."""
 VARIED = 0.5
@@ -214,6 +217,14 @@ def at_rest(said: np.ndarray, eyes: np.ndarray) -> np.ndarray:
     least, varied = _extent(activity)
     rest = varied * np.exp(-(((activity - least).clip(0) / 0.25) ** 2) - (least / ACTIVE) ** 2)
     return rest if rest.max() > DOUBTFUL else np.zeros(len(rest))
+
+
+@torch.no_grad()
+def shows_rest(network: I2ZNet, features: Features) -> bool:
+    """Tell whether a tenth of N frames of one person show a face that may be at rest, by what the un-adapted network
+    says."""
+    curves = _answers(network, features)[1].double().cpu().numpy()
+    return _extent(np.array([controls.to_controls(curve) for curve in curves]) @ _ACTS)[0] < RESTLESS
 
 
 def _extent(activity: np.ndarray) -> tuple[float, float]:

@@ -10,8 +10,9 @@ import pytest
 from selftrack.decoders.arkit import ARKIT_NAMES
 from selftrack.errors import UserError
 from selftrack.tracker.clips.config import TrackConfig
+from selftrack.tracker.clips.following import prepare
 from selftrack.tracker.clips.single import track_clip
-from selftrack.tracker.clips.subjects import PersonConfig, find_in_clip
+from selftrack.tracker.clips.subjects import PersonConfig, find_face, find_in_clip
 from selftrack.tracker.model import Model
 from selftrack.tracker.results.track_file import Track, load
 from selftrack.tracker.sources.opening import open_source
@@ -37,6 +38,18 @@ def at_smile(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Track:
 
 def test_what_is_said_to_be_the_rest_is_no_act(at_smile: Track) -> None:
     assert at_smile.rest.any() and at_smile.curve_values[0, ACTS].max() < 0.1
+
+
+def test_a_clip_without_a_rest_says_so(model: Model, at_smile: Track) -> None:
+    """The smile alone, but not the whole clip, and not where the rest is said."""
+
+    def notes(**window: float) -> tuple[str, ...]:
+        with open_source(CLIP, **window) as source:
+            return prepare(source, model, TRACKING, find_face(source, model, TRACKING, TRACKING.person)).notes
+
+    (note,) = notes(start=1.0, duration=0.4)
+    assert "hardly at rest" in note and "--neutral" in note and "--calibration" in note
+    assert notes() == at_smile.notes == ()
 
 
 def test_curves_on_top_of_the_rest_are_the_mesh(at_smile: Track) -> None:
