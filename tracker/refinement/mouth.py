@@ -51,7 +51,7 @@ class Teeth(NamedTuple):
     share: float = 0.0
     """Of the opening's height that teeth fill."""
     gap: float = 0.0
-    """Height of what is between and below them and is neither teeth nor lip, pixels of the picture."""
+    """Height of what is seen between the lips and is neither teeth nor lip, pixels of the picture."""
     opening: float = 0.0
     """Height between the lips, pixels of the picture."""
 
