@@ -26,7 +26,9 @@ from selftrack.tracker.refinement.refiner import (
     JAW,
     LEAST_SECONDS,
     PARTING,
+    PUFF,
     STEP,
+    WIDE,
     Refiner,
 )
 
@@ -142,6 +144,8 @@ class RefineStep(nn.Module):
             "pace": np.concatenate([refiner.pace, c.head_pace]),
             "blinks": np.eye(N)[BLINKS],  # (2,47)
             "parting": np.eye(N)[PARTING].sum(0),  # (47,) what parts the lips
+            "puff": np.eye(N)[PUFF].sum(0),  # (47,) what parted lips let out
+            "wider": 1 + (c.wide - 1) * np.eye(N)[WIDE].sum(0),  # (47,) times what the network says
             "jaw": np.eye(N)[JAW],  # (2,47) with the lips, and behind them
             "cost": np.pad(c.act * CURVES, (0, N + POSE - len(CURVES))),
             "anchor": np.array(c.pose) ** -2.0,
@@ -229,15 +233,16 @@ class RefineStep(nn.Module):
         alone = ((full - openings) / (full - least)).clamp(0, 1)
         return ((full - openings + self.config.beside * alone.flip(0)) / (full - least)).clamp(0, 1)
 
-    def _touching_lips(self, points: Tensor, scale: Tensor) -> Tensor:
-        """How surely the lips touch, () in 0..1; see `Refiner.touching_lips`."""
+    def _lips(self, points: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+        """How surely the lips touch (), and are apart (), in 0..1; see `Refiner.lips`."""
         if self.points < POINTS:
-            return constant(np.zeros(()), points)
-        least, full = self.config.touching
+            none = constant(np.zeros(()), points)
+            return none, none
         across = points[308] - points[78]
         gap = (points[LOWER_LIP_MIDDLE] - points[UPPER_LIP_MIDDLE]).mean(0)
         gap = (across[0] * gap[1] - across[1] * gap[0]) / across.square().sum().sqrt().clamp(min=1e-6)
-        return ((full - gap / (self.iod * scale)) / (full - least)).clamp(0, 1)
+        gap, (shut, ajar), (near, far) = gap / (self.iod * scale), self.config.touching, self.config.apart
+        return ((ajar - gap) / (ajar - shut)).clamp(0, 1), ((gap - near) / (far - near)).clamp(0, 1)
 
     def _bitten(self, mouth: Mouth, scale: Tensor) -> tuple[Tensor, Tensor]:
         """How far the jaw is open beyond the teeth's bite (), and how surely they show it, () in 0..1; see
@@ -252,15 +257,18 @@ class RefineStep(nn.Module):
         """Precision (53,53) and mean (47,) of the controls, see `Refiner`."""
         scale, c = network.pose[0].exp(), self.config
         shut = self._shut_eyes(points) @ self.blinks
-        touching = self._touching_lips(points, scale) * self.parting
+        touch, apart = self._lips(points, scale)
+        touching, puffed = touch * self.parting, apart * self.puff
         open_by, shown = self._bitten(mouth, scale)
         hidden = (1 - self.visible_gaze(points)) * last.follows
         held = hidden * constant(np.arange(N) >= controls.SIDE, points)
-        mean = network.controls + shut * (1 - network.controls)
-        mean = mean * (1 - touching)
+        mean = torch.minimum(network.controls * self.wider, self.upper[:N])
+        mean = mean + shut * (1 - mean)
+        mean = mean * (1 - touching - puffed)
         mean = mean + shown * ((c.clenched + open_by) * self.jaw[0] - self.jaw.sum(0) * mean)
         mean = mean + held * (beside(controls.SIDE, last.gaze, 0) - mean)
-        more = shut / c.blink**2 + touching / c.together**2 + shown * self.jaw.sum(0) / c.jaw**2 + held / c.held**2
+        more = shut / c.blink**2 + touching / c.together**2 + puffed / c.puffed**2
+        more = more + shown * self.jaw.sum(0) / c.jaw**2 + held / c.held**2
         return self.precision + spread(beside(0, more, POSE)), mean
 
     def _inertia(self, now: Guess, last: Last) -> tuple[Tensor, Tensor]:

@@ -73,7 +73,9 @@ class ObservationConfig:
     shut: tuple[float, float] = (0.10, 0.16)
     """The same at which its lids are surely shut, and surely not: detectors leave a slit between lids that touch."""
     touching: tuple[float, float] = (0.012, 0.03)
-    """Height between the lips' inner edges at which they surely touch, and surely not, in inter-ocular distances."""
+    """Height between the lips' inner edges at which they surely touch, and not surely, in inter-ocular distances."""
+    apart: tuple[float, float] = (0.03, 0.08)
+    """The same at which they are not surely apart, and surely: detectors part lips that touch."""
     teeth: tuple[float, float] = (0.3, 0.45)
     """Share of the opening between the lips that teeth fill at which they tell nothing of the jaw, and all they can."""
     bite: tuple[float, float] = (0.02, 0.05)
@@ -197,13 +199,13 @@ class FacePoints:
         alone = ((full - openings) / (full - least)).clip(0, 1)
         return ((full - openings + self.config.beside * alone[::-1]) / (full - least)).clip(0, 1)
 
-    def touching_lips(self, points: np.ndarray, scale: float) -> float:
-        """Tell from points (L,2), of a face of so many pixels per metre, how surely the lips touch, 0..1; 0 for a
-        detector that finds few points of them."""
+    def lips(self, points: np.ndarray, scale: float) -> tuple[float, float]:
+        """Tell from points (L,2), of a face of so many pixels per metre, how surely the lips touch, and how surely they
+        are apart, 0..1; 0 for a detector that finds few points of them."""
         if len(points) < POINTS:
-            return 0.0
-        least, full = self.config.touching
-        return float(np.clip((full - lip_gap(points) / (self.iod * scale)) / (full - least), 0, 1))
+            return 0.0, 0.0
+        gap, touching, apart = lip_gap(points) / (self.iod * scale), self.config.touching, self.config.apart
+        return 1 - float(np.interp(gap, touching, (0, 1))), float(np.interp(gap, apart, (0, 1)))
 
     def bitten(self, teeth: Teeth, scale: float) -> tuple[float, float]:
         """Tell from teeth of a face of so many pixels per metre how far the jaw is open beyond their bite, in units of

@@ -43,6 +43,7 @@ from selftrack.tracker.refinement.observation import (
 _N = controls.COUNT
 _UNBOUNDED = 1e9
 BLINKS = np.array([controls.NAMES.index("eyeBlinkRight"), controls.NAMES.index("eyeBlinkLeft")])
+WIDE = np.array([controls.NAMES.index("eyeWideRight"), controls.NAMES.index("eyeWideLeft")])
 _GAZE = np.arange(controls.COUNT)[controls.GAZE]
 JAW = np.array([controls.PARTED, controls.BEHIND])
 """With the lips, and behind them."""
@@ -51,6 +52,8 @@ PARTING = np.array(
     + [controls.NAMES.index(f"mouth{act}{side}") for act in ("UpperUp", "LowerDown") for side in ("Left", "Right")]
 )
 """What parts the lips."""
+PUFF = np.array([controls.NAMES.index("cheekPuff")])
+"""What parted lips let out."""
 CURVES = controls.TURNS[: controls.SIDE].sum(1)
 """How many curves a unit of each control that is not of the gaze moves by one."""
 
@@ -76,19 +79,23 @@ class RefineConfig(ObservationConfig):
     recordings; of a Student distribution. Variances of changes add up in time, so that any rate damps alike."""
     head_pace: tuple[float, ...] = (0.09, 0.18, 0.18, 0.12, 0.12, 0.12)
     """The same of the pose per second: its logarithmic scale, angles (radians) and place (inter-ocular distances)."""
+    wide: float = 3.0
+    """How many times wider than the network says eyes are expected to be: in films with known curves five times."""
     blink: float = 0.025
     """Standard deviation of eyeBlink around 1 where the lids are surely shut."""
     held: float = 0.03
     """Standard deviation of the gaze around the last one seen, while the lids hide it."""
     together: float = 0.01
     """Standard deviation of what parts the lips around 0 where they surely touch."""
+    puffed: float = 0.02
+    """Standard deviation of cheekPuff around 0 where the lips are surely apart, as in recordings."""
     jaw: float = 0.012
     """Standard deviation of the jaw where teeth show how far it is open."""
     clenched: float = 0.07
     """How far it is open, in its own units, where shut teeth are seen: edges that meet are not yet a bite."""
 
 
-ADAPTED = RefineConfig(error=0.01, prior=2.0, pose=(0.02, 0.05, 0.05, 0.03, 0.03, 0.03), act=4.0)
+ADAPTED = RefineConfig(error=0.01, prior=2.0, pose=(0.02, 0.05, 0.05, 0.03, 0.03, 0.03), act=4.0, wide=1.0)
 """A network that has been adapted to the clip knows its points' errors: it is nearer to the face than they are."""
 
 KEYED = RefineConfig(error=0.01, prior=0.8, act=5.0)
@@ -226,7 +233,7 @@ class Refiner(FacePoints):
         jacobian = np.concatenate([self.jacobian(evidence, now), self.personal_jacobian(evidence)], 1)
         normal, right = normal_equations(jacobian, evidence)
         normal[:_N, :_N] += self.precision
-        right[:_N] += self.precision @ (network.controls - now.controls)
+        right[:_N] += self.precision @ (self._expected(network) - now.controls)
         right[: controls.SIDE] -= self.config.act * CURVES
         self._add_anchor(normal, right, now, network)
         tie = rest * self.at_rest
@@ -239,6 +246,12 @@ class Refiner(FacePoints):
         share = np.linalg.solve(normal[np.ix_(free, free)], normal[free, own]).T  # (K,F)
         return normal[own, own] - share @ normal[free, own], right[own] - share @ right[free]
 
+    def _expected(self, network: Refined) -> np.ndarray:
+        """The controls (47,) that are expected where the network says these."""
+        mean = network.controls.copy()
+        mean[WIDE] *= self.config.wide
+        return controls.within(mean)
+
     def _normal(self, evidence: Evidence, now: Refined) -> tuple[np.ndarray, np.ndarray]:
         """The normal equations (53,53) and (53,) of controls and pose."""
         return normal_equations(self.jacobian(evidence, now), evidence)
@@ -246,16 +259,18 @@ class Refiner(FacePoints):
     def _prior(
         self, points: np.ndarray, network: Refined, seen: float, before: Before | None, teeth: Teeth
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Precision (47,47) and mean (47,) of the controls: shut lids are a blink, nothing parts lips that touch, teeth
-        show the jaw, and a gaze that cannot be seen is held."""
-        mean, precision, scale = network.controls.copy(), self.precision.copy(), float(np.exp(network.pose[0]))
+        """Precision (47,47) and mean (47,) of the controls: shut lids are a blink, nothing parts lips that touch, lips
+        that are apart hold no air, teeth show the jaw, and a gaze that cannot be seen is held."""
+        mean, precision, scale = self._expected(network), self.precision.copy(), float(np.exp(network.pose[0]))
 
         def hold(rows: np.ndarray, value: np.ndarray | float, surely: np.ndarray | float, deviation: float) -> None:
             mean[rows] += surely * (value - mean[rows])
             precision[rows, rows] += surely / deviation**2
 
         hold(BLINKS, 1.0, self.shut_eyes(points), self.config.blink)
-        hold(PARTING, 0.0, self.touching_lips(points, scale), self.config.together)
+        touch, apart = self.lips(points, scale)
+        hold(PARTING, 0.0, touch, self.config.together)
+        hold(PUFF, 0.0, apart, self.config.puffed)
         open_by, shown = self.bitten(teeth, scale)
         hold(JAW, np.array([self.config.clenched + open_by, 0.0]), shown, self.config.jaw)
         if before is not None:

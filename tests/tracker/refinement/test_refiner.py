@@ -100,6 +100,31 @@ def test_nothing_parts_lips_that_touch(head: Head, refiner: Refiner) -> None:
     assert found[controls.BEHIND] > 0.15
 
 
+def test_eyes_are_wider_than_the_network_says(head: Head, refiner: Refiner) -> None:
+    """It says a fifth; one that has been adapted to the clip is believed. Eyes that are not wide stay so."""
+    column = controls.NAMES.index("eyeWideLeft")
+
+    def found(true: float, said: float, refiner: Refiner) -> float:
+        points = points_of(head, controls.to_curves(controls_of(eyeWideLeft=true, eyeWideRight=true)), POSE)
+        said_so = Refined(controls_of(eyeWideLeft=said, eyeWideRight=said), POSE)
+        return refiner(points, said_so, refiner.mean).controls[column]
+
+    believed = Refiner(head, config=RefineConfig(wide=1.0))
+    assert found(0.6, 0.12, believed) + 0.1 < found(0.6, 0.12, refiner) < 0.6
+    assert found(0.0, 0.02, refiner) < 0.03
+
+
+def test_lips_that_are_apart_hold_no_air(head: Head, refiner: Refiner) -> None:
+    """Points of puffed cheeks are believed where the lips touch only."""
+    column = controls.NAMES.index("cheekPuff")
+    puffed, ajar = controls_of(cheekPuff=0.6), controls_of(cheekPuff=0.6, jawWithLips=0.4)
+    shut = points_of(head, controls.to_curves(puffed), POSE)
+    shut[LOWER_LIP_MIDDLE] = shut[UPPER_LIP_MIDDLE]
+    apart = points_of(head, controls.to_curves(ajar), POSE)
+    assert refiner(shut, Refined(puffed, POSE), refiner.mean).controls[column] > 0.4
+    assert refiner(apart, Refined(ajar, POSE), refiner.mean).controls[column] < 0.1
+
+
 def test_teeth_tell_how_far_the_jaw_is_open(head: Head, refiner: Refiner) -> None:
     """A grin whose lips the jaw has parted, by its points: where shut teeth fill the opening the lips have parted
     themselves; a gap of the teeth is the jaw's; what is hardly legible says nothing."""
