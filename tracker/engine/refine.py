@@ -17,7 +17,7 @@ from selftrack.decoders.landmarks import POINTS
 from selftrack.tracker.engine.linear import BoundedSolver, constant, diagonal, inverse, spread, unit_matrix
 from selftrack.tracker.geometry.pose import rotation
 from selftrack.tracker.refinement import controls
-from selftrack.tracker.refinement.mouth import LOWER_LIP_MIDDLE, UPPER_LIP_MIDDLE
+from selftrack.tracker.refinement.mouth import lip_gap
 from selftrack.tracker.refinement.observation import IRIS_CORNERS, LIDS
 from selftrack.tracker.refinement.refiner import (
     BLINKS,
@@ -69,7 +69,7 @@ class Mouth(NamedTuple):
     gap: Tensor
     """() pixels of the image."""
     opening: Tensor
-    """() pixels of the image."""
+    """() pixels of the image, or of the crop where the face has fewer there."""
 
 
 class Normal(NamedTuple):
@@ -234,10 +234,7 @@ class RefineStep(nn.Module):
         if self.points < POINTS:
             return constant(np.zeros(()), points)
         least, full = self.config.touching
-        across = points[308] - points[78]
-        gap = (points[LOWER_LIP_MIDDLE] - points[UPPER_LIP_MIDDLE]).mean(0)
-        gap = (across[0] * gap[1] - across[1] * gap[0]) / across.square().sum().sqrt().clamp(min=1e-6)
-        return ((full - gap / (self.iod * scale)) / (full - least)).clamp(0, 1)
+        return ((full - lip_gap(points) / (self.iod * scale)) / (full - least)).clamp(0, 1)
 
     def _bitten(self, mouth: Mouth, scale: Tensor) -> tuple[Tensor, Tensor]:
         """How far the jaw is open beyond the teeth's bite (), and how surely they show it, () in 0..1; see
@@ -251,17 +248,19 @@ class RefineStep(nn.Module):
     def _prior(self, network: Guess, points: Tensor, last: Last, mouth: Mouth) -> tuple[Tensor, Tensor]:
         """Precision (53,53) and mean (47,) of the controls, see `Refiner`."""
         scale, c = network.pose[0].exp(), self.config
-        shut = self._shut_eyes(points) @ self.blinks
-        touching = self._touching_lips(points, scale) * self.parting
         open_by, shown = self._bitten(mouth, scale)
         hidden = (1 - self.visible_gaze(points)) * last.follows
-        held = hidden * constant(np.arange(N) >= controls.SIDE, points)
-        mean = network.controls + shut * (1 - network.controls)
-        mean = mean * (1 - touching)
-        mean = mean + shown * ((c.clenched + open_by) * self.jaw[0] - self.jaw.sum(0) * mean)
-        mean = mean + held * (beside(controls.SIDE, last.gaze, 0) - mean)
-        more = shut / c.blink**2 + touching / c.together**2 + shown * self.jaw.sum(0) / c.jaw**2 + held / c.held**2
-        return self.precision + spread(beside(0, more, POSE)), mean
+        holds = (  # what surely (47,) has which values, and how far it may be off
+            (self._shut_eyes(points) @ self.blinks, 1.0, c.blink),
+            (self._touching_lips(points, scale) * self.parting, 0.0, c.together),
+            (shown * self.jaw.sum(0), (c.clenched + open_by) * self.jaw[0], c.jaw),
+            (hidden * constant(np.arange(N) >= controls.SIDE, points), beside(controls.SIDE, last.gaze, 0), c.held),
+        )
+        mean, precision = network.controls, constant(np.zeros(N), points)
+        for surely, value, deviation in holds:
+            mean = mean + surely * (value - mean)
+            precision = precision + surely / deviation**2
+        return self.precision + spread(beside(0, precision, POSE)), mean
 
     def _inertia(self, now: Guess, last: Last) -> tuple[Tensor, Tensor]:
         """Weight (53,) of what has changed since the frame before, and that change (53,)."""
