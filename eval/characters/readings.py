@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.optimize import brentq
@@ -60,14 +61,14 @@ def save_readings(
     many = measure(true, np.array([one.many for one in people]))
     real_one = np.array([one.single.mean(0) for one in real])
     real_many = np.array([one.many for one in real if one.many is not None])
-    arrays = {
-        f"{of}_{part}": value
+    arrays: dict[str, Any] = {
+        f"{of}_{part}": np.asarray(value, np.float32)
         for of, reading, tracked in (("one", one, real_one), ("many", many, real_many))
         for part, value in zip(PARTS, (*vars(reading).values(), shift(reading, true, tracked)), strict=True)
     }
-    arrays[FACTOR] = np.array(larger(many, true, real_many))
+    arrays[FACTOR] = np.float32(larger(many, true, real_many))
     with atomic_path(path) as part:
-        np.savez_compressed(part, **{name: np.asarray(value, np.float32) for name, value in arrays.items()})
+        np.savez_compressed(part, **arrays)
 
 
 def shift(reading: Reading, true: np.ndarray, tracked: np.ndarray) -> np.ndarray:
