@@ -25,6 +25,8 @@ from selftrack.tracker.sources.opening import open_source
 from selftrack.tracker.tracker import Tracker, TrackerConfig
 
 FEW = PersonConfig(samples=4)
+BEGINNING = 1.2
+"""Seconds of the bundled clip that adaptations learn from."""
 
 
 @pytest.fixture(scope="module")
@@ -45,16 +47,9 @@ def bundled() -> Model:
 
 
 @pytest.fixture(scope="module")
-def whole(bundled: Model, smile: Path, quick: AdaptConfig) -> Reading:
-    """What an adaptation of that model takes from the bundled clip."""
-    with open_source(smile) as source:
-        return read(bundled, source, quick, TrackerConfig(), FEW)
-
-
-@pytest.fixture(scope="module")
 def part(bundled: Model, smile: Path, quick: AdaptConfig) -> Reading:
-    """The same of its first 36 frames."""
-    with open_source(smile, duration=1.2) as source:
+    """What an adaptation of that model takes from the beginning of the bundled clip."""
+    with open_source(smile, duration=BEGINNING) as source:
         return read(bundled, source, quick, TrackerConfig(), FEW)
 
 
@@ -83,7 +78,8 @@ def off(network: I2ZNet, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def reading_off(off: Path, smile: Path, quick: AdaptConfig) -> Reading:
-    """What an adaptation of the network of those weights takes from the bundled clip."""
+    """What an adaptation of the network of those weights takes from the whole bundled clip, whose held-out frames are
+    enough for skin points."""
     with open_source(smile) as source:
         return read(Model.load(off, device="cpu"), source, quick, TrackerConfig(), FEW)
 
@@ -97,7 +93,7 @@ def test_the_model_that_it_is_made_from_stays(
     off = write_off(with_streams, tmp_path)
     model = replace(Model.load(off, device="cpu"), refiner=None)  # it would take the head back to its place
     weights, before = copy.deepcopy(model.network.state_dict()), tracked(model, smile)
-    with open_source(smile, duration=1.2) as source:
+    with open_source(smile, duration=BEGINNING) as source:
         adapted, verdict = adapt(model, source, replace(quick, clip=ClipConfig(maps=maps)), person=FEW)
     compress = adapted.network.heads.levels[0].compress[0].weight
     assert torch.equal(compress, weights["heads.levels.0.compress.0.weight"]) != maps
@@ -124,7 +120,7 @@ def test_where_it_diverges_the_network_is_left_as_it_was(
     """Without a refinement there is nothing else to gain by, and the model is returned itself."""
     model, reading = (bundled, part) if refined else (replace(bundled, refiner=None), replace(part, subject=None))
     config = replace(quick, rate=1.0, rate_clip=1.0, steps=10, evaluate=5)
-    with open_source(smile, duration=1.2) as source:
+    with open_source(smile, duration=BEGINNING) as source:
         result, verdict = adapt(model, source, config, reading=reading)
     heads = result.network.heads.state_dict().items()
     assert all(torch.equal(value, model.network.heads.state_dict()[name]) for name, value in heads)
@@ -190,6 +186,7 @@ def test_ctrl_c_before_the_verdict_loses_no_adaptation(
     smile: Path, quick: AdaptConfig, bundled: Model, part: Reading, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Once the steps have ended, by themselves or by Ctrl-C, the next run takes none."""
+    model, reading = replace(bundled, refiner=None), replace(part, subject=None)
     said, steps, checkpoint = list[str](), list[int](), tmp_path / "c"
 
     def stop(stage: str, done: int, total: int, figures: dict[str, float]) -> None:
@@ -199,8 +196,8 @@ def test_ctrl_c_before_the_verdict_loses_no_adaptation(
                 raise KeyboardInterrupt
 
     def run() -> Verdict:
-        with open_source(smile, duration=1.2) as source:
-            return adapt(bundled, source, quick, None, stop, checkpoint, say=said.append, reading=part)[1]
+        with open_source(smile, duration=BEGINNING) as source:
+            return adapt(model, source, quick, None, stop, checkpoint, say=said.append, reading=reading)[1]
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr("selftrack.adapt.run.judge", press)
@@ -247,17 +244,17 @@ def test_the_tracker_places_the_face_as_the_adaptation_does(
 
 
 def test_key_frames_alone_help_and_are_kept_in_the_file(
-    smile: Path, brief: AdaptConfig, bundled: Model, whole: Reading, tmp_path: Path
+    smile: Path, brief: AdaptConfig, bundled: Model, part: Reading, tmp_path: Path
 ) -> None:
     """Where training gains nothing: the network is the un-adapted one, and the file gives the same track again."""
     model = bundled
-    with open_source(smile) as source:
-        adapted, verdict = adapt(model, source, replace(brief, rate=1e-9), reading=whole)
+    with open_source(smile, duration=BEGINNING) as source:
+        adapted, verdict = adapt(model, source, replace(brief, rate=1e-9), reading=part)
     assert verdict.kept and not verdict.trained and verdict.after.skin < verdict.before.skin
     heads, before = adapted.network.heads.state_dict(), model.network.heads.state_dict()
     assert all(torch.equal(value, before[name]) for name, value in heads.items())
-    assert 40 < len(adapted.fit.keys) <= KEYS
-    with open_source(smile) as source:
+    assert 15 < len(adapted.fit.keys) <= KEYS
+    with open_source(smile, duration=BEGINNING) as source:
         subject, _ = find_in_clip(source, model, TrackerConfig(), FEW)
     assert torch.equal(adapted.fit.subject.identity, subject.identity)  # nor is it that of the training
     loaded = Model.load(adapted.save(tmp_path / "adapted.safetensors"), device="cpu")
@@ -280,20 +277,20 @@ def test_key_frames_that_lie_beside_the_face_are_refused(
         return KeyFrames(*keys[:-1], keys.placed + off)
 
     monkeypatch.setattr(Trainer, "_key_frames", beside)
-    with open_source(smile, duration=1.2) as source:
+    with open_source(smile, duration=BEGINNING) as source:
         model, verdict = adapt(bundled, source, replace(brief, rate=1e-9), reading=part)
     assert model is bundled and not verdict.kept and not verdict.trained and verdict.against
 
 
-def test_skin_points_are_of_all_frames_and_none_of_both_kinds(whole: Reading) -> None:
+def test_skin_points_are_of_all_frames_and_none_of_both_kinds(reading_off: Reading) -> None:
     """Of held-out frames and of others."""
     held, rows = (
-        set(whole.clip.split.held.tolist()),
-        [set(range(window.start, window.start + window.paths.shape[1])) for window in whole.windows],
+        set(reading_off.clip.split.held.tolist()),
+        [set(range(window.start, window.start + window.paths.shape[1])) for window in reading_off.windows],
     )
     assert all(some <= held or not some & held for some in rows)
     assert any(some <= held for some in rows) and any(not some & held for some in rows)
-    assert len(set.union(*rows)) == sum(map(len, rows)) > 0.5 * len(whole.clip)
+    assert len(set.union(*rows)) == sum(map(len, rows)) > 0.5 * len(reading_off.clip)
 
 
 def test_held_out_frames_are_no_key_frames(quick: AdaptConfig, bundled: Model, part: Reading) -> None:

@@ -35,9 +35,12 @@ Run = Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]
 
 @pytest.fixture(scope="module")
 def files(model: Model, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """One in each precision."""
-    folder = tmp_path_factory.mktemp("engine")
-    return {name: export_tracker(model, folder / f"{name}.onnx", name) for name in PRECISIONS}
+    """One in each precision, of the model traced once."""
+    folder, step = tmp_path_factory.mktemp("engine"), TrackStep(model).eval()
+    made = onnx_file.traced(step, step.start()._asdict(), StepOutputs._fields, OPSET)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(onnx_file, "traced", lambda *_: copy.deepcopy(made))
+        return {name: export_tracker(model, folder / f"{name}.onnx", name) for name in PRECISIONS}
 
 
 @pytest.fixture
