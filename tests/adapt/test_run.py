@@ -25,8 +25,8 @@ from selftrack.tracker.sources.opening import open_source
 from selftrack.tracker.tracker import Tracker, TrackerConfig
 
 FEW = PersonConfig(samples=4)
-BEGINNING = 1.2
-"""Seconds of the bundled clip that adaptations learn from."""
+SHORT, LONGER = 0.8, 1.2
+"""Seconds of the bundled clip: enough to learn from, and for skin points."""
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def bundled() -> Model:
 @pytest.fixture(scope="module")
 def part(bundled: Model, smile: Path, quick: AdaptConfig) -> Reading:
     """What an adaptation of that model takes from the beginning of the bundled clip."""
-    with open_source(smile, duration=BEGINNING) as source:
+    with open_source(smile, duration=SHORT) as source:
         return read(bundled, source, quick, TrackerConfig(), FEW)
 
 
@@ -93,7 +93,7 @@ def test_the_model_that_it_is_made_from_stays(
     off = write_off(with_streams, tmp_path)
     model = replace(Model.load(off, device="cpu"), refiner=None)  # it would take the head back to its place
     weights, before = copy.deepcopy(model.network.state_dict()), tracked(model, smile)
-    with open_source(smile, duration=BEGINNING) as source:
+    with open_source(smile, duration=LONGER) as source:
         adapted, verdict = adapt(model, source, replace(quick, clip=ClipConfig(maps=maps)), person=FEW)
     compress = adapted.network.heads.levels[0].compress[0].weight
     assert torch.equal(compress, weights["heads.levels.0.compress.0.weight"]) != maps
@@ -120,7 +120,7 @@ def test_where_it_diverges_the_network_is_left_as_it_was(
     """Without a refinement there is nothing else to gain by, and the model is returned itself."""
     model, reading = (bundled, part) if refined else (replace(bundled, refiner=None), replace(part, subject=None))
     config = replace(quick, rate=1.0, rate_clip=1.0, steps=10, evaluate=5)
-    with open_source(smile, duration=BEGINNING) as source:
+    with open_source(smile, duration=SHORT) as source:
         result, verdict = adapt(model, source, config, reading=reading)
     heads = result.network.heads.state_dict().items()
     assert all(torch.equal(value, model.network.heads.state_dict()[name]) for name, value in heads)
@@ -172,7 +172,7 @@ def test_a_clip_may_be_read_elsewhere(
 ) -> None:
     """In another process, say; the adaptation is the same."""
     model = replace(bundled, refiner=None)
-    with open_source(smile, duration=0.8) as source:
+    with open_source(smile, duration=SHORT) as source:
         reading = pickle.loads(pickle.dumps(read(model, source, brief, TrackerConfig(), FEW)))
         here, verdict = adapt(model, source, brief, person=FEW)
         monkeypatch.setattr("selftrack.adapt.run.read_clip", lambda *_: pytest.fail("reads it"))
@@ -196,7 +196,7 @@ def test_ctrl_c_before_the_verdict_loses_no_adaptation(
                 raise KeyboardInterrupt
 
     def run() -> Verdict:
-        with open_source(smile, duration=BEGINNING) as source:
+        with open_source(smile, duration=SHORT) as source:
             return adapt(model, source, quick, None, stop, checkpoint, say=said.append, reading=reading)[1]
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
@@ -244,17 +244,17 @@ def test_the_tracker_places_the_face_as_the_adaptation_does(
 
 
 def test_key_frames_alone_help_and_are_kept_in_the_file(
-    smile: Path, brief: AdaptConfig, bundled: Model, part: Reading, tmp_path: Path
+    smile: Path, brief: AdaptConfig, bundled: Model, tmp_path: Path
 ) -> None:
     """Where training gains nothing: the network is the un-adapted one, and the file gives the same track again."""
     model = bundled
-    with open_source(smile, duration=BEGINNING) as source:
-        adapted, verdict = adapt(model, source, replace(brief, rate=1e-9), reading=part)
+    with open_source(smile, duration=LONGER) as source:
+        adapted, verdict = adapt(model, source, replace(brief, rate=1e-9), person=FEW)
     assert verdict.kept and not verdict.trained and verdict.after.skin < verdict.before.skin
     heads, before = adapted.network.heads.state_dict(), model.network.heads.state_dict()
     assert all(torch.equal(value, before[name]) for name, value in heads.items())
     assert 15 < len(adapted.fit.keys) <= KEYS
-    with open_source(smile, duration=BEGINNING) as source:
+    with open_source(smile, duration=LONGER) as source:
         subject, _ = find_in_clip(source, model, TrackerConfig(), FEW)
     assert torch.equal(adapted.fit.subject.identity, subject.identity)  # nor is it that of the training
     loaded = Model.load(adapted.save(tmp_path / "adapted.safetensors"), device="cpu")
@@ -277,7 +277,7 @@ def test_key_frames_that_lie_beside_the_face_are_refused(
         return KeyFrames(*keys[:-1], keys.placed + off)
 
     monkeypatch.setattr(Trainer, "_key_frames", beside)
-    with open_source(smile, duration=BEGINNING) as source:
+    with open_source(smile, duration=SHORT) as source:
         model, verdict = adapt(bundled, source, replace(brief, rate=1e-9), reading=part)
     assert model is bundled and not verdict.kept and not verdict.trained and verdict.against
 

@@ -199,6 +199,7 @@ def test_table_1_end_to_end(tmp_path: Path, short_clip: Path, monkeypatch: pytes
 
 def test_figure_10_end_to_end(tmp_path: Path, short_clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resolution, "TrackConfig", TWO_SAMPLES)
+    monkeypatch.setattr(Refiner, "of", lambda *_: None)
     tables.figure10(tmp_path, 1, short_clip, 0)
     text = (tmp_path / "figure10.md").read_text()
     rows = {line.split("|")[1].strip(): line.split("|")[2:-1] for line in text.splitlines() if line}
