@@ -54,8 +54,7 @@ class View(NamedTuple):
 
     def teeth_in_image(self) -> Teeth:
         """What is seen between the lips, in pixels of the image; see `Teeth.scaled`."""
-        scale = float(np.sqrt(abs(np.linalg.det(self.transform[:, :2]))))
-        return self.teeth.scaled(1 / scale)
+        return self.teeth.scaled(1 / crops.scale_of(self.transform))
 
 
 class Followed(NamedTuple):
