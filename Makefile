@@ -7,7 +7,7 @@ demo: .venv/installed  ## install into .venv and track the bundled clip
 	@echo "Open demo_track/overlay.mp4; the curves are in demo_track/curves.csv."
 
 test: lint  ## lint, check the types and the floors, run all tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/installed  ## ruff, then types and floors (what the pre-commit hook runs)
 	$(BIN)/ruff check .

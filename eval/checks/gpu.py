@@ -165,10 +165,11 @@ def step_checks(a: Step, b: Step) -> list[Check]:
 
 def steps_per_second(clip: Clip, model: Model, config: AdaptConfig) -> float:
     """Time an adaptation of `config.steps` steps, after one to warm up, with one evaluation of held-out frames."""
+    trainer = Trainer(clip, model.network, config, model.decoder, model.refiner)
     with tempfile.TemporaryDirectory() as folder:
         for steps in (1, config.steps):
-            settings = replace(config, steps=steps, evaluate=steps)
-            run = Adaptation(Trainer(clip, model.network, settings, model.decoder, model.refiner), [])
+            trainer.config = replace(config, steps=steps, evaluate=steps)
+            run = Adaptation(trainer, [])
             began = time.perf_counter()
             run(lambda step, steps, figures: None, Path(folder) / "checkpoint", {"steps": steps})
     return config.steps / (time.perf_counter() - began)

@@ -49,19 +49,11 @@ def evaluate(
     needed where there is no folder. An adapted clip is tracked again without adaptation, unless --before names that.
     """
     alone = len(paths) == 1 and paths[0].is_dir()
-    for name, value, for_one in (
-        ("--before", before, True),
-        ("--annotate", annotate, True),
-        ("--filters", filters, False),
-        ("--json", json, False),
-    ):
-        if value and for_one != alone:
-            raise UserError(
-                f"{name} goes with {'one folder of `track`' if for_one else 'several tracks'}; leave it out, or name "
-                f"{'one folder' if for_one else 'them'}"
-            )
-    for name, value in (("--before", before), ("--points", points)):
-        if value and annotate:
+    of_one = {"--before": before is not None, "--annotate": annotate}
+    of_several = {"--filters": filters, "--json": json is not None}
+    _check_together(alone, of_one, of_several)
+    for name, given in (("--before", before), ("--points", points)):
+        if given and annotate:
             raise UserError(f"{name} is for a report, and --annotate writes none; leave one of them out")
     for path in paths:
         if not path.exists():
@@ -75,6 +67,14 @@ def evaluate(
         print_report(paths[0], before, points)
     else:
         _compare(paths, points, filters, json)
+
+
+def _check_together(alone: bool, of_one: dict[str, bool], of_several: dict[str, bool]) -> None:
+    """Refuse options, which are given or not, of one folder with several tracks, and the other way round."""
+    wrong = [name for name, given in (of_several if alone else of_one).items() if given]
+    if wrong:
+        goes, instead = ("several tracks", "them") if alone else ("one folder of `track`", "one folder")
+        raise UserError(f"{wrong[0]} goes with {goes}; leave it out, or name {instead}")
 
 
 def _compare(paths: list[Path], points: Path | None, filters: bool, json: Path | None) -> None:

@@ -25,6 +25,8 @@ from selftrack.tracker.sources.opening import open_source
 from selftrack.tracker.tracker import Tracker, TrackerConfig
 
 FEW = PersonConfig(samples=4)
+SHORT, LONGER = 0.8, 1.2
+"""Seconds of the bundled clip: enough to learn from, and for skin points."""
 
 
 @pytest.fixture(scope="module")
@@ -45,16 +47,9 @@ def bundled() -> Model:
 
 
 @pytest.fixture(scope="module")
-def whole(bundled: Model, smile: Path, quick: AdaptConfig) -> Reading:
-    """What an adaptation of that model takes from the bundled clip."""
-    with open_source(smile) as source:
-        return read(bundled, source, quick, TrackerConfig(), FEW)
-
-
-@pytest.fixture(scope="module")
 def part(bundled: Model, smile: Path, quick: AdaptConfig) -> Reading:
-    """The same of its first 36 frames."""
-    with open_source(smile, duration=1.2) as source:
+    """What an adaptation of that model takes from the beginning of the bundled clip."""
+    with open_source(smile, duration=SHORT) as source:
         return read(bundled, source, quick, TrackerConfig(), FEW)
 
 
@@ -83,7 +78,8 @@ def off(network: I2ZNet, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def reading_off(off: Path, smile: Path, quick: AdaptConfig) -> Reading:
-    """What an adaptation of the network of those weights takes from the bundled clip."""
+    """What an adaptation of the network of those weights takes from the whole bundled clip, whose held-out frames are
+    enough for skin points."""
     with open_source(smile) as source:
         return read(Model.load(off, device="cpu"), source, quick, TrackerConfig(), FEW)
 
@@ -97,7 +93,7 @@ def test_the_model_that_it_is_made_from_stays(
     off = write_off(with_streams, tmp_path)
     model = replace(Model.load(off, device="cpu"), refiner=None)  # it would take the head back to its place
     weights, before = copy.deepcopy(model.network.state_dict()), tracked(model, smile)
-    with open_source(smile, duration=1.2) as source:
+    with open_source(smile, duration=LONGER) as source:
         adapted, verdict = adapt(model, source, replace(quick, clip=ClipConfig(maps=maps)), person=FEW)
     compress = adapted.network.heads.levels[0].compress[0].weight
     assert torch.equal(compress, weights["heads.levels.0.compress.0.weight"]) != maps
@@ -124,7 +120,7 @@ def test_where_it_diverges_the_network_is_left_as_it_was(
     """Without a refinement there is nothing else to gain by, and the model is returned itself."""
     model, reading = (bundled, part) if refined else (replace(bundled, refiner=None), replace(part, subject=None))
     config = replace(quick, rate=1.0, rate_clip=1.0, steps=10, evaluate=5)
-    with open_source(smile, duration=1.2) as source:
+    with open_source(smile, duration=SHORT) as source:
         result, verdict = adapt(model, source, config, reading=reading)
     heads = result.network.heads.state_dict().items()
     assert all(torch.equal(value, model.network.heads.state_dict()[name]) for name, value in heads)
@@ -147,14 +143,18 @@ def test_a_result_is_kept_until_it_is_used(
     """The next run with the same settings reads no clip and returns the same; with others it adapts anew."""
     model = Model.load(off, device="cpu")
     model = model if refined else replace(model, refiner=None)
-    reading = reading_off if refined else replace(reading_off, subject=None)
+    reading, duration = replace(reading_off, subject=None), None
+    if refined:  # key frames help soon
+        duration = LONGER
+        with open_source(smile, duration=duration) as source:
+            reading = read(model, source, quick, TrackerConfig(), FEW)
     config = replace(quick, rate=rate, steps=steps, evaluate=steps // 2)
     checkpoint, said = tmp_path / "a" / "c", list[str]()
-    with open_source(smile) as source:
+    with open_source(smile, duration=duration) as source:
         first, verdict = adapt(model, source, config, checkpoint=checkpoint, say=said.append, reading=reading)
     assert said == [] and verdict.kept == (rate < 1) and (verdict.trained and verdict.kept) == (rate == 4e-4)
     monkeypatch.setattr("selftrack.adapt.run.read_clip", lambda *_: pytest.fail("adapts anew"))
-    with open_source(smile) as source:
+    with open_source(smile, duration=duration) as source:
         again, same = adapt(model, source, config, checkpoint=checkpoint, say=said.append)
         with pytest.raises(pytest.fail.Exception, match="adapts anew"):
             adapt(model, source, replace(config, seed=1), checkpoint=checkpoint)
@@ -165,7 +165,8 @@ def test_a_result_is_kept_until_it_is_used(
         assert torch.equal(a, b)
     np.testing.assert_array_equal(tracked(again, smile).z, tracked(first, smile).z)
     if verdict.kept:
-        assert len(first.fit.windows) == len(again.fit.windows) > 0 and again.unadapted() is model
+        assert len(first.fit.windows) == len(again.fit.windows) and again.unadapted() is model
+        assert refined or first.fit.windows
         for a, b in zip(first.fit.windows, again.fit.windows, strict=True):
             assert a.start == b.start and a.iod == b.iod and np.array_equal(a.paths, b.paths)
         assert checkpoint.stat().st_size < 1.1 * first.save(tmp_path / "adapted.safetensors").stat().st_size + 1e5
@@ -176,7 +177,7 @@ def test_a_clip_may_be_read_elsewhere(
 ) -> None:
     """In another process, say; the adaptation is the same."""
     model = replace(bundled, refiner=None)
-    with open_source(smile, duration=0.8) as source:
+    with open_source(smile, duration=SHORT) as source:
         reading = pickle.loads(pickle.dumps(read(model, source, brief, TrackerConfig(), FEW)))
         here, verdict = adapt(model, source, brief, person=FEW)
         monkeypatch.setattr("selftrack.adapt.run.read_clip", lambda *_: pytest.fail("reads it"))
@@ -190,6 +191,7 @@ def test_ctrl_c_before_the_verdict_loses_no_adaptation(
     smile: Path, quick: AdaptConfig, bundled: Model, part: Reading, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Once the steps have ended, by themselves or by Ctrl-C, the next run takes none."""
+    model, reading = replace(bundled, refiner=None), replace(part, subject=None)
     said, steps, checkpoint = list[str](), list[int](), tmp_path / "c"
 
     def stop(stage: str, done: int, total: int, figures: dict[str, float]) -> None:
@@ -199,8 +201,8 @@ def test_ctrl_c_before_the_verdict_loses_no_adaptation(
                 raise KeyboardInterrupt
 
     def run() -> Verdict:
-        with open_source(smile, duration=1.2) as source:
-            return adapt(bundled, source, quick, None, stop, checkpoint, say=said.append, reading=part)[1]
+        with open_source(smile, duration=SHORT) as source:
+            return adapt(model, source, quick, None, stop, checkpoint, say=said.append, reading=reading)[1]
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr("selftrack.adapt.run.judge", press)
@@ -247,17 +249,17 @@ def test_the_tracker_places_the_face_as_the_adaptation_does(
 
 
 def test_key_frames_alone_help_and_are_kept_in_the_file(
-    smile: Path, brief: AdaptConfig, bundled: Model, whole: Reading, tmp_path: Path
+    smile: Path, brief: AdaptConfig, bundled: Model, tmp_path: Path
 ) -> None:
     """Where training gains nothing: the network is the un-adapted one, and the file gives the same track again."""
     model = bundled
-    with open_source(smile) as source:
-        adapted, verdict = adapt(model, source, replace(brief, rate=1e-9), reading=whole)
+    with open_source(smile, duration=LONGER) as source:
+        adapted, verdict = adapt(model, source, replace(brief, rate=1e-9), person=FEW)
     assert verdict.kept and not verdict.trained and verdict.after.skin < verdict.before.skin
     heads, before = adapted.network.heads.state_dict(), model.network.heads.state_dict()
     assert all(torch.equal(value, before[name]) for name, value in heads.items())
-    assert 40 < len(adapted.fit.keys) <= KEYS
-    with open_source(smile) as source:
+    assert 15 < len(adapted.fit.keys) <= KEYS
+    with open_source(smile, duration=LONGER) as source:
         subject, _ = find_in_clip(source, model, TrackerConfig(), FEW)
     assert torch.equal(adapted.fit.subject.identity, subject.identity)  # nor is it that of the training
     loaded = Model.load(adapted.save(tmp_path / "adapted.safetensors"), device="cpu")
@@ -280,20 +282,20 @@ def test_key_frames_that_lie_beside_the_face_are_refused(
         return KeyFrames(*keys[:-1], keys.placed + off)
 
     monkeypatch.setattr(Trainer, "_key_frames", beside)
-    with open_source(smile, duration=1.2) as source:
+    with open_source(smile, duration=SHORT) as source:
         model, verdict = adapt(bundled, source, replace(brief, rate=1e-9), reading=part)
     assert model is bundled and not verdict.kept and not verdict.trained and verdict.against
 
 
-def test_skin_points_are_of_all_frames_and_none_of_both_kinds(whole: Reading) -> None:
+def test_skin_points_are_of_all_frames_and_none_of_both_kinds(reading_off: Reading) -> None:
     """Of held-out frames and of others."""
     held, rows = (
-        set(whole.clip.split.held.tolist()),
-        [set(range(window.start, window.start + window.paths.shape[1])) for window in whole.windows],
+        set(reading_off.clip.split.held.tolist()),
+        [set(range(window.start, window.start + window.paths.shape[1])) for window in reading_off.windows],
     )
     assert all(some <= held or not some & held for some in rows)
     assert any(some <= held for some in rows) and any(not some & held for some in rows)
-    assert len(set.union(*rows)) == sum(map(len, rows)) > 0.5 * len(whole.clip)
+    assert len(set.union(*rows)) == sum(map(len, rows)) > 0.5 * len(reading_off.clip)
 
 
 def test_held_out_frames_are_no_key_frames(quick: AdaptConfig, bundled: Model, part: Reading) -> None:

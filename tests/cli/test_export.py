@@ -93,10 +93,16 @@ def test_formats_are_named_in_any_way(run: Callable, smile: Path, given: list[st
     assert written == {"smile_livelink.csv", "smile.csv"} or (given[1] == "export=LIVELINK" and len(written) == 1)
 
 
-def test_where_the_focal_length_counts(wink: Track, tmp_path: Path) -> None:
+@pytest.fixture
+def half_wink(make_track: Callable[..., Track]) -> Track:
+    """Two frames, in the second of which the subject's left eye is shut."""
+    return make_track(np.arange(2) / 25, {"eyeBlinkLeft": np.array([0, 0.75])})
+
+
+def test_where_the_focal_length_counts(half_wink: Track, tmp_path: Path) -> None:
     """Where a format says so, files of two lenses differ; elsewhere they are the same."""
-    aside = wink.H_image + np.float32([0, 0, 0, 0, 20, 0])  # in the middle the line of sight is that of any lens
-    track = replace(wink, H_image=aside)
+    aside = half_wink.H_image + np.float32([0, 0, 0, 0, 20, 0])  # in the middle the line of sight is that of any lens
+    track = replace(half_wink, H_image=aside)
     for name, one in FORMATS.items():
         if one.package or one.asks:
             continue
@@ -108,13 +114,13 @@ def test_where_the_focal_length_counts(wink: Track, tmp_path: Path) -> None:
         assert (first != second) == one.focal, name
 
 
-def test_where_the_timecode_counts(wink: Track, tmp_path: Path) -> None:
+def test_where_the_timecode_counts(half_wink: Track, tmp_path: Path) -> None:
     """Where a format says so, files of two timecodes differ; elsewhere they are the same."""
     for name, one in FORMATS.items():
         if one.package or one.asks or name == "viewer":  # the .glb inside the page has it
             continue
         files = [
-            write(with_timecode(wink, code), name, tmp_path / f"{code[:2]}{Path(one.file).suffix}").read_bytes()
+            write(with_timecode(half_wink, code), name, tmp_path / f"{code[:2]}{Path(one.file).suffix}").read_bytes()
             for code in ("10:00:00:00", "11:00:00:00")
         ]
         assert (files[0] != files[1]) == one.timecode, name

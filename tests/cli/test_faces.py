@@ -43,6 +43,8 @@ def test_faces_are_shown_with_their_numbers(run: Callable, make_clip: MakeClip, 
     assert out.splitlines()[0].startswith("face 0   0.0 to 0.3 s") and "still as a picture" in out.splitlines()[1]
     assert [file.name for file in Path("two_track").iterdir() if file.is_file()] == ["faces.png"]
     assert cv2.imread("two_track/faces.png").shape == (2 * 188, 800, 3)
+    status, _, err = run("track", "two_track")
+    assert (status, err) == (2, "track: two_track: holds results (faces.png) and no footage; name the clip itself\n")
     status, out, _ = run("track", clip, "-o", "first", "--no-overlay")
     assert status == 0 and "2 faces were found; face 0" in out and "faces.png" in out
     first = load("first")

@@ -49,7 +49,7 @@ def test_bundled_clip(run: Callable, smile: Path) -> None:
 
 
 def test_smile_shows_in_the_curves(run: Callable, smile: Path) -> None:
-    assert run("track", smile, "-o", "out", "--no-overlay")[0] == 0
+    assert run("track", smile, "-o", "out", "--duration", 1.4, "--no-overlay")[0] == 0
     assert not Path("out/overlay.mp4").exists() and not Path("out/contact_sheet.png").exists()
     curves = load("out").curves()
     for name in ("mouthSmileLeft", "mouthSmileRight"):
@@ -172,7 +172,8 @@ def test_adapt_and_reuse(run: Callable, smile: Path, monkeypatch: pytest.MonkeyP
     in_place = ("track", smile, "-o", "a", "--duration", 0.4, "--weights", "a/adapted.safetensors", "--overwrite")
     assert run(*in_place)[0] == 0 and Path("a/adapted.safetensors").exists()
     lost = smile.with_name("lost.mp4")
-    assert run("track", lost, "-o", "c", "--weights", "a/adapted.safetensors", "--no-overlay")[0] == 0
+    short = ("--duration", 0.4, "--no-overlay")
+    assert run("track", lost, "-o", "c", "--weights", "a/adapted.safetensors", *short)[0] == 0
     assert load("c").inverse_distance == 0 and np.abs(load("c").identity - first.identity).max() > 0.1
 
 

@@ -103,6 +103,32 @@ def serve(models: ModuleType, tmp_path: Path) -> Iterator[Callable[..., Running]
         one.close()
 
 
+class _Here:
+    """Does in a thread of this process what a `Process` does in another one."""
+
+    died = ""
+
+    def __init__(self, worker: Callable[[Any], Any]) -> None:
+        self._worker = worker
+
+    def give(self, item: Any) -> None:
+        self._item = item
+
+    def take(self) -> Any:
+        return self._worker(self._item)
+
+    def stop(self) -> None:
+        """A short job ends by itself."""
+
+    end = stop
+
+
+@pytest.fixture
+def tracked_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Jobs run in this process: others would have to load everything first, and do the same."""
+    monkeypatch.setattr("selftrack.service.queue._Worker", _Here)
+
+
 @pytest.fixture
 def tiny(make_clip: Callable[..., Path]) -> Path:
     """Four frames of 120x100 at 25 frames/s that carry their numbers."""

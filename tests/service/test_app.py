@@ -34,6 +34,7 @@ def test_a_clip_is_tracked_and_its_results_are_sent(serve: Callable, tiny: Path,
     np.testing.assert_allclose(load(tmp_path / "unpacked").times, [0, 0.04, 0.08])
 
 
+@pytest.mark.usefixtures("tracked_here")
 def test_a_job_that_fails_says_why_in_the_users_words(serve: Callable, tiny: Path, tmp_path: Path) -> None:
     service = serve("load_blind")
     job = service.ended(service.post(tiny, "C:\\clips\\dark.mp4").json()["id"])
@@ -44,6 +45,7 @@ def test_a_job_that_fails_says_why_in_the_users_words(serve: Callable, tiny: Pat
     assert answer.status_code == 404 and answer.json() == {"error": "this job has no results; it is failed"}
 
 
+@pytest.mark.usefixtures("tracked_here")
 def test_jobs_are_listed_in_their_order(serve: Callable, tiny: Path) -> None:
     service = serve()
     ids = [service.post(tiny, f"{i}.mp4").json()["id"] for i in range(3)]
@@ -89,7 +91,7 @@ def test_nothing_but_results_can_be_reached(finished: tuple) -> None:
 
 
 @pytest.fixture
-def finished(serve: Callable, tiny: Path) -> tuple:
+def finished(tracked_here: None, serve: Callable, tiny: Path) -> tuple:
     """A service with a job that is done."""
     service = serve()
     id = service.post(tiny).json()["id"]

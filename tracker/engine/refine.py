@@ -17,7 +17,7 @@ from selftrack.decoders.landmarks import POINTS
 from selftrack.tracker.engine.linear import BoundedSolver, constant, diagonal, inverse, spread, unit_matrix
 from selftrack.tracker.geometry.pose import rotation
 from selftrack.tracker.refinement import controls
-from selftrack.tracker.refinement.mouth import LOWER_LIP_MIDDLE, UPPER_LIP_MIDDLE
+from selftrack.tracker.refinement.mouth import lip_gap
 from selftrack.tracker.refinement.observation import IRIS_CORNERS, LIDS
 from selftrack.tracker.refinement.refiner import (
     BLINKS,
@@ -71,7 +71,7 @@ class Mouth(NamedTuple):
     gap: Tensor
     """() pixels of the image."""
     opening: Tensor
-    """() pixels of the image."""
+    """() pixels of the image, or of the crop where the face has fewer there."""
 
 
 class Normal(NamedTuple):
@@ -238,10 +238,7 @@ class RefineStep(nn.Module):
         if self.points < POINTS:
             none = constant(np.zeros(()), points)
             return none, none
-        across = points[308] - points[78]
-        gap = (points[LOWER_LIP_MIDDLE] - points[UPPER_LIP_MIDDLE]).mean(0)
-        gap = (across[0] * gap[1] - across[1] * gap[0]) / across.square().sum().sqrt().clamp(min=1e-6)
-        gap, (shut, ajar), (near, far) = gap / (self.iod * scale), self.config.touching, self.config.apart
+        gap, (shut, ajar), (near, far) = lip_gap(points) / (self.iod * scale), self.config.touching, self.config.apart
         return ((ajar - gap) / (ajar - shut)).clamp(0, 1), ((gap - near) / (far - near)).clamp(0, 1)
 
     def _bitten(self, mouth: Mouth, scale: Tensor) -> tuple[Tensor, Tensor]:
@@ -256,20 +253,22 @@ class RefineStep(nn.Module):
     def _prior(self, network: Guess, points: Tensor, last: Last, mouth: Mouth) -> tuple[Tensor, Tensor]:
         """Precision (53,53) and mean (47,) of the controls, see `Refiner`."""
         scale, c = network.pose[0].exp(), self.config
-        shut = self._shut_eyes(points) @ self.blinks
         touch, apart = self._lips(points, scale)
-        touching, puffed = touch * self.parting, apart * self.puff
         open_by, shown = self._bitten(mouth, scale)
         hidden = (1 - self.visible_gaze(points)) * last.follows
-        held = hidden * constant(np.arange(N) >= controls.SIDE, points)
+        holds = (  # what surely (47,) has which values, and how far it may be off
+            (self._shut_eyes(points) @ self.blinks, 1.0, c.blink),
+            (touch * self.parting, 0.0, c.together),
+            (apart * self.puff, 0.0, c.puffed),
+            (shown * self.jaw.sum(0), (c.clenched + open_by) * self.jaw[0], c.jaw),
+            (hidden * constant(np.arange(N) >= controls.SIDE, points), beside(controls.SIDE, last.gaze, 0), c.held),
+        )
         mean = torch.minimum(network.controls * self.wider, self.upper[:N])
-        mean = mean + shut * (1 - mean)
-        mean = mean * (1 - touching - puffed)
-        mean = mean + shown * ((c.clenched + open_by) * self.jaw[0] - self.jaw.sum(0) * mean)
-        mean = mean + held * (beside(controls.SIDE, last.gaze, 0) - mean)
-        more = shut / c.blink**2 + touching / c.together**2 + puffed / c.puffed**2
-        more = more + shown * self.jaw.sum(0) / c.jaw**2 + held / c.held**2
-        return self.precision + spread(beside(0, more, POSE)), mean
+        precision = constant(np.zeros(N), points)
+        for surely, value, deviation in holds:
+            mean = mean + surely * (value - mean)
+            precision = precision + surely / deviation**2
+        return self.precision + spread(beside(0, precision, POSE)), mean
 
     def _inertia(self, now: Guess, last: Last) -> tuple[Tensor, Tensor]:
         """Weight (53,) of what has changed since the frame before, and that change (53,)."""

@@ -155,7 +155,7 @@ class TrackStep(nn.Module):
         last = Last(Guess(*before[:2]), before[2], seconds[0, 0], (seconds[0, 0] > 0).to(points))
         lens = inverse_distance[0, 0]
         larger = to_image[0, :, 0].square().sum().sqrt()
-        mouth = Mouth(teeth[0, 0], *(teeth[0, 1:] * larger).unbind())
+        mouth = Mouth(teeth[0, 0], teeth[0, 1] * larger, teeth[0, 2] * larger.clamp(max=1))
         found, covariance = self.refine(at, network, face, lens, last, mouth)
         state = self.person.add(state, at, network, found, face, own, lens, seconds[0])
         hidden = (last.follows > 0) & (self.refine.visible_gaze(at) < 1)

@@ -94,6 +94,11 @@ def apply(transform: np.ndarray, points: np.ndarray) -> np.ndarray:
     return points @ np.swapaxes(transform[..., :2], -1, -2) + transform[..., None, :, 2]
 
 
+def scale_of(transform: np.ndarray) -> float:
+    """Compute by how much a similarity (2, 3) makes things larger; it may mirror them."""
+    return float(np.sqrt(abs(np.linalg.det(transform[:, :2]))))
+
+
 def warp(frame: np.ndarray, transform: np.ndarray, size: int | tuple[int, int] = CROP_SIZE) -> np.ndarray:
     """Samples the crop, bilinear, averaged over areas beforehand where the crop makes the frame smaller.
 
@@ -119,7 +124,7 @@ def warp(frame: np.ndarray, transform: np.ndarray, size: int | tuple[int, int] =
         return np.zeros((height, width, 3), np.uint8)
     region = frame[low[1] : high[1], low[0] : high[0]]
     shrink = np.ones(2)
-    scale = np.sqrt(abs(np.linalg.det(transform[:, :2])))
+    scale = scale_of(transform)
     if scale < 1:
         small = np.maximum(np.rint((high - low) * scale), 1).astype(int)
         region = cv2.resize(region, (int(small[0]), int(small[1])), interpolation=cv2.INTER_AREA)

@@ -152,7 +152,7 @@ class FaceSearch:
 
     def _picture(self, frame: np.ndarray, region: np.ndarray) -> Tensor:
         """The picture (1, 3, 192, 192) of a region (2, 3) image -> crop."""
-        step = max(int(1 / (3 * _scale(region))), 1)  # of a huge face every step-th pixel says enough
+        step = max(int(1 / (3 * crop.scale_of(region))), 1)  # of a huge face every step-th pixel says enough
         picture = crop.warp(frame[::step, ::step], region * (step, step, 1), SIZE).astype(np.float32) / 255
         return torch.from_numpy(picture).to(self._net.device).permute(2, 0, 1)[None]
 
@@ -170,7 +170,7 @@ class FaceSearch:
         if confidence < min_presence:
             return None
         points = output.points[0].cpu().numpy()
-        flat, depth = crop.apply(crop.invert(region), points[:, :2]), points[:, 2] / _scale(region)
+        flat, depth = crop.apply(crop.invert(region), points[:, :2]), points[:, 2] / crop.scale_of(region)
         with torch.no_grad():
             hidden = self._visibility(output.maps)[0].sigmoid().cpu().numpy()
         visible = visible_at(hidden, points[:, :2], SIZE)
@@ -231,11 +231,6 @@ def _quarter_turns(quarters: int, side: int) -> np.ndarray:
     linear = np.array([[cos, sin], [-sin, cos]], float)
     centre = np.full(2, (side - 1) / 2)
     return np.concatenate([linear, (centre - linear @ centre)[:, None]], 1)
-
-
-def _scale(region: np.ndarray) -> float:
-    """Crop pixels per image pixel of a similarity (2, 3)."""
-    return float(np.sqrt(np.linalg.det(region[:, :2])))
 
 
 def _smaller(scale: float) -> np.ndarray:

@@ -28,9 +28,11 @@ from selftrack.tracker.makehuman.fit import ShapeEvidence, similarities
 ASSET = Path(__file__).parents[1] / "assets" / "makehuman.npz"
 MANY = 12
 """Pictures of one person from which on more say nothing new."""
-PARTS = ("gain", "offset", "covariance", "shift", "factor")
-"""In the file, of one picture and of many: what a `Reading` of drawn people has, by how much the offset of real people
-is another, and how many times larger their covariance is; that of one picture is not used."""
+PARTS = ("gain", "offset", "covariance", "shift")
+"""In the file, of one picture and of many: what a `Reading` of drawn people has, and by how much the offset of real
+people is another."""
+FACTOR = "many_factor"
+"""In the file: how many times larger the covariance of real people is, in many pictures."""
 _ROUGH = 0.001
 """Metres, standard deviation of a coordinate of a head's points from the nearest that codes can make."""
 
@@ -51,9 +53,10 @@ class Reading:
         """Read what was measured, for so many pictures of a person, who is real or drawn."""
         share = (1 / min(max(pictures, 1), MANY) - 1 / MANY) / (1 - 1 / MANY)
         with np.load(ASSET, allow_pickle=False) as data:
-            one, many = ({part: data[f"{of}_{part}"].astype(float) for part in PARTS} for of in ("one", "many"))
-        gain, offset, covariance, shift = (share * one[part] + (1 - share) * many[part] for part in PARTS[:4])
-        more = (many["factor"] - 1) * many["covariance"]
+            one, many = ([data[f"{of}_{part}"].astype(float) for part in PARTS] for of in ("one", "many"))
+            factor = float(data[FACTOR])
+        gain, offset, covariance, shift = (share * a + (1 - share) * b for a, b in zip(one, many, strict=True))
+        more = (factor - 1) * many[PARTS.index("covariance")]
         return cls(gain, offset, covariance) if drawn else cls(gain, offset + shift, covariance + more)
 
 

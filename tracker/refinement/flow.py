@@ -53,9 +53,8 @@ class View(NamedTuple):
         return cls(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.asarray(transform, float), teeth)
 
     def teeth_in_image(self) -> Teeth:
-        """What is seen between the lips, in pixels of the image."""
-        scale = float(np.sqrt(abs(np.linalg.det(self.transform[:, :2]))))
-        return self.teeth.scaled(1 / scale)
+        """What is seen between the lips, in pixels of the image; see `Teeth.scaled`."""
+        return self.teeth.scaled(1 / crops.scale_of(self.transform))
 
 
 class Followed(NamedTuple):

@@ -7,10 +7,11 @@ the lips tells them apart: teeth are brighter and less red than the lips around 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import cv2
 import numpy as np
+from torch import Tensor
 
 from selftrack.decoders.landmarks import POINTS
 
@@ -24,6 +25,8 @@ EDGES_OF_LIPS = {
 UPPER_LIP_MIDDLE, LOWER_LIP_MIDDLE = [82, 13, 312], [87, 14, 317]
 """Points of both edges that lie one above the other."""
 _LUMA = np.array([0.299, 0.587, 0.114])
+
+Array = TypeVar("Array", np.ndarray, Tensor)  # the engine's twin measures in torch
 
 
 @dataclass(frozen=True)
@@ -53,11 +56,11 @@ class Teeth(NamedTuple):
     gap: float = 0.0
     """Height of what is seen between the lips and is neither teeth nor lip, pixels of the picture."""
     opening: float = 0.0
-    """Height between the lips, pixels of the picture."""
+    """Height between the lips, pixels of the picture, or of the one that was looked at where that had fewer."""
 
     def scaled(self, factor: float) -> Teeth:
-        """The same in a picture that is larger by a factor."""
-        return Teeth(self.share, self.gap * factor, self.opening * factor)
+        """The same in a picture that is larger by a factor, in which no more of the opening has been seen."""
+        return Teeth(self.share, self.gap * factor, self.opening * min(factor, 1.0))
 
 
 def see_teeth(picture: np.ndarray, points: np.ndarray, config: MouthConfig | None = None) -> Teeth:
@@ -85,13 +88,13 @@ def see_teeth(picture: np.ndarray, points: np.ndarray, config: MouthConfig | Non
     return Teeth(float(np.median(teeth.mean(0))), float(gap), float(np.median(height)))
 
 
-def lip_gap(points: np.ndarray) -> float:
-    """Measure the height between the lips' inner edges in their middle, of points (478,2), in their unit; below 0 where
-    the edges overlap."""
-    upper, lower = points[UPPER_LIP_MIDDLE], points[LOWER_LIP_MIDDLE]
+def lip_gap(points: Array) -> Array:
+    """Measure the height () between the lips' inner edges in their middle, of points (478,2), in their unit; below 0
+    where the edges overlap."""
     across = points[308] - points[78]
-    down = np.array([-across[1], across[0]]) / max(float(np.linalg.norm(across)), 1e-6)
-    return float(((lower - upper) @ down).mean())
+    gap = (points[LOWER_LIP_MIDDLE] - points[UPPER_LIP_MIDDLE]).mean(0)
+    width = (across * across).sum() ** 0.5
+    return (across[0] * gap[1] - across[1] * gap[0]) / width.clip(min=1e-6)
 
 
 def _along(points: np.ndarray, edge: tuple[int, ...], config: MouthConfig) -> np.ndarray:

@@ -82,7 +82,8 @@ class ObservationConfig:
     """Gap of the teeth at which they surely show how far the jaw is open, and not at all, in inter-ocular distances: in
     a wide gap the lower teeth may be hidden."""
     legible: tuple[float, float] = (3.0, 6.0)
-    """Height of the opening in pixels at which teeth can be told from what is beside them not at all, and surely."""
+    """Height of the opening at which teeth can be told from what is beside them not at all, and surely: in pixels of
+    the image, or of the crop where the face has fewer there."""
     beside: float = 0.03
     """By how much more an eye may be open beside one that is surely shut: lids mostly shut together, and the detector
     errs at each eye on its own."""

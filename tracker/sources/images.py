@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from selftrack.errors import UserError
-from selftrack.io import file_hash
+from selftrack.io import OutputFolder, file_hash
 from selftrack.tracker.sources.base import Frame, FrameSource, SourceInfo, Window, check_size
 from selftrack.tracker.sources.exr import decode_exr, srgb
 from selftrack.tracker.sources.names import NUMBER, SUFFIXES, is_picture, sequence_name
@@ -188,7 +188,8 @@ def natural(name: str) -> tuple[list[int | str], str]:
 
 
 def find_pictures(path: Path) -> list[Path]:
-    """List the pictures of a folder or a pattern in natural order, or the one that is named.
+    """List the pictures of a folder or a pattern in natural order, or the one that is named. Of a folder, the tracker's
+    own results are left out.
 
     Raises:
         UserError: there are none, or a folder holds several kinds.
@@ -204,10 +205,20 @@ def find_pictures(path: Path) -> list[Path]:
         raise UserError(
             f"{path}: no pictures there ({', '.join(SUFFIXES)})" if path.is_dir() else f"{path}: no such file"
         )
+    results = _results_among(found, folder) if path.is_dir() else set()
+    found = [name for name in found if name not in results]
+    if not found:
+        raise UserError(f"{path}: holds results ({', '.join(sorted(results))}) and no footage; name the clip itself")
     kinds = sorted({Path(name).suffix.lower() for name in found})
     if len(kinds) > 1:
         raise UserError(f"{path}: has pictures of several kinds; choose one, such as {path / ('*' + kinds[0])}")
     return [folder / name for name in found]
+
+
+def _results_among(names: list[str], folder: Path) -> set[str]:
+    """Those of the names that are the tracker's own results, such as faces.png."""
+    output = OutputFolder(folder)
+    return {name for name in output.owned().keys() & set(names) if output.is_ours(name)}
 
 
 def _matcher(path: Path) -> Callable[[str], bool]:

@@ -159,7 +159,7 @@ def test_a_stream_adapts(
     monkeypatch.setattr(tempfile, "tempdir", None)
     off = Model.load(other)
     stream, quick = Stream(off, frames), job(other, steps=4, groups=2, texels=200, texture=64, refresh=2, evaluate=2)
-    with BackgroundAdaptation(quick, stream.session, stream.said.append, 1.0, beside.at_usual_priority) as adaptation:
+    with BackgroundAdaptation(quick, stream.session, stream.said.append, 0.5, beside.at_usual_priority) as adaptation:
         stream.run(adaptation, lambda: stream.said)
     (line,) = stream.said
     assert line.startswith("adapted in the background: held-out frames: ")

@@ -39,6 +39,7 @@ from selftrack.tracker.geometry.pose import project
 from selftrack.tracker.network.i2znet import Codes, I2ZNet
 from selftrack.tracker.network.streams import MeshTrunk, ScratchTrunk
 from selftrack.tracker.network.weights import load_network, save_heads
+from selftrack.tracker.refinement.refiner import Refiner
 
 HEAD = load_head()
 TWO_SAMPLES = partial(TrackConfig, person=PersonConfig(samples=2))
@@ -185,6 +186,7 @@ def test_tables_2_and_3_end_to_end(
 
 def test_table_1_end_to_end(tmp_path: Path, short_clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(benchmark, "TrackConfig", TWO_SAMPLES)
+    monkeypatch.setattr(Refiner, "of", lambda *_: None)  # of networks alone, to save time
     tables.table1(tmp_path, [short_clip], "fast", 1, False, 0)
     text = (tmp_path / "table1.md").read_text()
     assert "| short: full |" in text and "| PRNet | not run" in text
@@ -197,6 +199,7 @@ def test_table_1_end_to_end(tmp_path: Path, short_clip: Path, monkeypatch: pytes
 
 def test_figure_10_end_to_end(tmp_path: Path, short_clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resolution, "TrackConfig", TWO_SAMPLES)
+    monkeypatch.setattr(Refiner, "of", lambda *_: None)
     tables.figure10(tmp_path, 1, short_clip, 0)
     text = (tmp_path / "figure10.md").read_text()
     rows = {line.split("|")[1].strip(): line.split("|")[2:-1] for line in text.splitlines() if line}

@@ -35,9 +35,12 @@ Run = Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]
 
 @pytest.fixture(scope="module")
 def files(model: Model, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """One in each precision."""
-    folder = tmp_path_factory.mktemp("engine")
-    return {name: export_tracker(model, folder / f"{name}.onnx", name) for name in PRECISIONS}
+    """One in each precision, of the model traced once."""
+    folder, step = tmp_path_factory.mktemp("engine"), TrackStep(model).eval()
+    made = onnx_file.traced(step, step.start()._asdict(), StepOutputs._fields, OPSET)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(onnx_file, "traced", lambda *_: copy.deepcopy(made))
+        return {name: export_tracker(model, folder / f"{name}.onnx", name) for name in PRECISIONS}
 
 
 @pytest.fixture
@@ -137,6 +140,21 @@ def test_a_known_person_is_kept(model: Model, single: Path, frames: list[FrameRe
     above = looped(run, known | {"rest": rest}, frames, teeth)["curves"][:, smile]
     most = again["curves"][:, smile].argmax()
     assert 0.1 < again["curves"][most, smile] - above[most] < 0.4
+
+
+@pytest.mark.parametrize("larger, shown", [(4.0, False), (1.0, False), (1.0, True)])
+def test_an_opening_that_the_crop_hardly_shows_tells_nothing_of_the_jaw(
+    model: Model, frames: list[FrameResult], larger: float, shown: bool
+) -> None:
+    """However many pixels the image has of it."""
+    run, inputs = in_torch(model), start(model)
+    frame = frames[len(frames) // 2]
+    inputs["points"] = apply(frame.crop.astype(float), frame.landmarks.astype(float)).astype(np.float32)[None]
+    inputs["crop"] = frame.crop[None] / np.float32(larger * np.linalg.norm(frame.crop[0, :2]))
+    nothing = run(inputs)["curves"]
+    inputs["teeth"] = np.array([[0.8, 0.0, 20.0 if shown else 2.9]], np.float32)
+    changed = np.abs(run(inputs)["curves"] - nothing).max()
+    assert changed > 0.01 if shown else changed == 0
 
 
 def test_a_lost_face_is_not_followed(model: Model, single: Path, frames: list[FrameResult], teeth: np.ndarray) -> None:

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from selftrack.tracker.refinement.flow import View
 from selftrack.tracker.refinement.mouth import EDGES_OF_LIPS, Teeth, lip_gap, see_teeth
 
 SIDE = 256
@@ -66,9 +67,20 @@ def test_a_turned_and_larger_mouth_says_the_same() -> None:
     picture, points = drawn((110, 141, TEETH), (120, 132, DARK)), mouth()
     turn = cv2.getRotationMatrix2D((128, 125), 30, 1.5)
     there = see_teeth(cv2.warpAffine(picture, turn, (SIDE, SIDE)), points @ turn[:, :2].T + turn[:, 2])
-    here = see_teeth(picture, points).scaled(1.5)
-    np.testing.assert_allclose(there, here, atol=1.5)
+    here = see_teeth(picture, points)
     assert there.share == pytest.approx(here.share, abs=0.06)
+    assert there.gap == pytest.approx(here.scaled(1.5).gap, abs=1.5)
+    assert there.opening == pytest.approx(1.5 * here.opening, abs=1.5)
+
+
+@pytest.mark.parametrize("larger, opening", [(4.0, 5.0), (0.5, 2.5)])
+def test_of_crop_and_image_the_one_with_fewer_pixels_says_how_much_of_the_opening_is_seen(
+    larger: float, opening: float
+) -> None:
+    """A face that was made smaller for the crop shows no more than that; one that was enlarged no more than it had."""
+    transform = np.array([[1 / larger, 0, 0], [0, 1 / larger, 0]])
+    seen = View(np.zeros((SIDE, SIDE), np.uint8), transform, Teeth(0.8, 2.0, 5.0)).teeth_in_image()
+    assert seen == (0.8, pytest.approx(2 * larger), pytest.approx(opening))
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from selftrack.errors import UserError
+from selftrack.io import OutputFolder
 from selftrack.tracker.sources.images import ImageSequence, natural
 from selftrack.tracker.sources.names import sequence_name
 from selftrack.tracker.sources.video import VideoFile
@@ -60,6 +61,20 @@ def test_jpeg_is_close(smile: Path, tmp_path: Path) -> None:
             assert np.abs(one.image.astype(int) - other.image).mean() < 1.5
             assert np.corrcoef(one.image[..., 0].ravel(), other.image[..., 0].ravel())[0, 1] > 0.999
             assert np.corrcoef(one.image[..., 2].ravel(), other.image[..., 2].ravel())[0, 1] > 0.999
+
+
+def test_results_are_no_footage(tmp_path: Path) -> None:
+    """Of a folder: the tracker's own pictures are left out, those that somebody has put in their place are not."""
+    folder = tmp_path / "take"
+    with OutputFolder(folder).writing(["faces.png"]) as results:
+        save(results, [np.zeros((60, 80, 3), np.uint8)], ["faces.png"])
+    with pytest.raises(UserError, match=r"take: holds results \(faces.png\) and no footage; name the clip itself"):
+        ImageSequence(folder)
+    assert ImageSequence(folder / "faces.png").count() == 1, "it may be named itself"
+    save(folder, levels(2), ["a.png", "b.png"])
+    assert order(ImageSequence(folder)) == [0, 1]
+    save(folder, [20 + levels(1)[0]], ["faces.png"])
+    assert order(ImageSequence(folder)) == [0, 1, 2]
 
 
 def test_sixteen_bits_are_rounded(tmp_path: Path) -> None:
