@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from selftrack.decoders.base import Decoder
+from selftrack.decoders.landmarks import INNER_LIPS
 
 TEETH = ("teeth_upper", "teeth_lower")
 """The parts that are rows of teeth."""
@@ -29,6 +30,7 @@ _RIM = 0.2  # share of a row's height in which its edge lies
 _DEEP = 0.015  # metres behind the front teeth in which the light falls to 1/e
 _FRONT = 0.0025  # metres behind the foremost vertex of a row, in which its front teeth are
 _SHUT, _APART = 0.0025, 0.007  # metres between the rows: so little is none, and from there on it is what it is
+_SHOWN = 0.008  # metres of the lower teeth above the lip at most
 _BITE = 0.0008  # metres by which shut teeth overlap at least
 
 
@@ -54,6 +56,7 @@ def closed(head: Decoder, vertices: Tensor) -> Tensor:
     """Let the rows of teeth of heads (B,V,3), in any unit and turned in any way, meet where they nearly do.
 
     How far a jaw is open can be told to a few millimetres, and lips that are drawn apart look like one that is open.
+    No lower lip is so far down that the gum below the teeth is seen.
     """
     (down, back), way = _axes(head, vertices), _between(head, vertices)
     gap, behind = ((way * axis).sum(1, keepdim=True) / axis.square().sum(1, keepdim=True) for axis in (down, back))
@@ -61,6 +64,10 @@ def closed(head: Decoder, vertices: Tensor) -> Tensor:
     too_far = behind - (rest * rest_back).sum()
     share = 1 - ((gap - _SHUT) / (_APART - _SHUT)).clamp(0, 1)
     shift = share * ((gap + _BITE).clamp(min=0) * down + too_far.clamp(min=0) * back)
+    if head.has_landmarks:
+        lip = head.landmarks478.subset(INNER_LIPS[1:])(vertices)[:, 0]
+        shown = ((lip - vertices[:, front_teeth(head, TEETH[1])[0]].mean(1) + shift) * down).sum(1, keepdim=True)
+        shift = shift - (shown / down.square().sum(1, keepdim=True) - _SHOWN).clamp(min=0) * down
     moved = vertices.clone()
     moved[:, row_of(head, TEETH[1])] -= shift[:, None]
     return moved

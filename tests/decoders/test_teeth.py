@@ -76,6 +76,17 @@ def test_teeth_close_alike_in_every_picture() -> None:
     assert float(apart(HEAD, moved)) == pytest.approx(0.003, abs=1e-6)
 
 
+def test_no_lip_bares_the_gum_below_the_teeth() -> None:
+    z = torch.zeros(1, HEAD.size)
+    for name in ("mouthLowerDownLeft", "mouthLowerDownRight"):
+        z[0, HEAD.expression.start + ARKIT_NAMES.index(name)] = 1.5
+    bared = HEAD.geometry(z)
+    lip = HEAD.landmarks478(bared)[0, INNER_LIPS[1], 1]
+    edge = front_teeth(HEAD, "teeth_lower")[0]
+    before, after = (float(lip - mesh[0, edge, 1].mean()) for mesh in (bared, closed(HEAD, bared)))
+    assert before > 0.0095 and after == pytest.approx(0.008, abs=5e-4)  # along the teeth, which lean
+
+
 def test_a_face_at_rest_has_its_teeth_shut() -> None:
     rest = torch.zeros(len(ARKIT_NAMES))
     rest[ARKIT_NAMES.index("jawOpen")] = 0.15

@@ -30,8 +30,9 @@ SKIN, INNER = ("head", "neck"), ("cavity_left", "cavity_right", "mouth", "tongue
 EYES = ("eye_left", "eye_right")
 SHADE = ((EYES, 0.85), (INNER, 0.5))  # share of the skin's light that gets behind lids and lips
 _INNER_68 = (78, 82, 13, 312, 308, 317, 14, 87)  # the lips' inner edges, of the points that 300-W has
-_FACING = 0.01  # metres that count as much as turning by a radian
+_FACING = 0.004  # metres that count as much as turning by a radian
 _EDGE = 0.012  # metres around the edges of lids and lips, over which skin goes on to these
+_SOURCES = 48  # texels whose mean they take
 _RIMS = (*(point for eye in EYE_CONTOURS for point in eye), *INNER_LIP_CONTOUR)
 _BROWS = (105, 334)  # upper edges of the brows
 _TEETH, _DEEP = 0.016, 0.012  # metres behind the lips to which all light reaches, and then 1/e of it as much deeper
@@ -40,6 +41,7 @@ _LEAST_WHITE = 0.65  # of its lightest channel, which the darkest one of a tooth
 _WHITER = 0.3  # or so far from the skin's share to white
 _DIM = 0.6  # of the skin's brightness, which a tooth between the lips has at least
 _HOLLOW = (0.2, 1.3)  # share of the skin's light in an open mouth, at least and at most
+_SOFT = 0.02  # of an opening's width, within which a picture mixes it with the lips
 _SLIT = 0.08  # area between the lips over their width squared, from which on they are open
 _FEW, _MOST = 30, 2000  # pixels of teeth by which their colour is told, and of a frame that are looked at
 _IVORY, _TINT = (1.2, 1.14, 1.03), 0.25  # colour of teeth in white light, and how far they take the skin's
@@ -176,13 +178,13 @@ def _observe(track: Track, rows: np.ndarray, texels: TexelMap, config: TextureCo
     for frame in read_rows(track, set(rows.tolist())):
         vertices = torch.from_numpy(track.vertices(slice(frame.index, frame.index + 1)))
         places, size = surface(vertices, texels)[..., :2], frame.image.shape[:2]
-        opening = torch.from_numpy(mouth_opening(size, track.landmarks[frame.index]))
+        opening = mouth_opening(size, track.landmarks[frame.index])
         x, y = places[0].round().long().unbind(1)
-        between = opening[y.clamp(0, size[0] - 1), x.clamp(0, size[1] - 1)]
+        between = torch.from_numpy(_widened(opening))[y.clamp(0, size[0] - 1), x.clamp(0, size[1] - 1)]
         image = torch.from_numpy(frame.image)
         colours.append(sample(image.permute(2, 0, 1)[None].float(), places)[0].round().byte())
         weights.append((confidence(vertices, head.faces, texels, size, config.least)[0] * ~between).half())
-        inside.append(between_lips(frame.image, opening.numpy()))
+        inside.append(between_lips(frame.image, opening))
         parted |= between
     return _Observed(torch.stack(colours), torch.stack(weights), parted, torch.cat(inside, 1))
 
@@ -205,10 +207,11 @@ def to_edges(head: Decoder, observed: Tensor, visible: Tensor, lost: Tensor) -> 
     known, wanted = visible[rows, columns] & near, lost[rows, columns] & ~visible[rows, columns] & near
     if not known.any():
         return observed, visible
-    _, nearest = cKDTree(places[known]).query(places[wanted])
-    at, source = skin.texel[wanted].T, skin.texel[known][nearest].T
+    count = range(1, 1 + min(_SOURCES, int(known.sum())))
+    _, nearest = cKDTree(places[known]).query(places[wanted], count)
+    at, source = skin.texel[wanted].T, skin.texel[known][nearest].permute(2, 0, 1)
     filled, seen = observed.clone(), visible.clone()
-    filled[:, at[0], at[1]], seen[at[0], at[1]] = observed[:, source[0], source[1]], True
+    filled[:, at[0], at[1]], seen[at[0], at[1]] = observed[:, source[0], source[1]].mean(-1), True
     return filled, seen
 
 
@@ -226,6 +229,15 @@ def _open(edges: np.ndarray) -> bool:
     """Whether lips with these inner edges (N,2) are apart: detectors leave a slit between those that touch."""
     side = np.ptp(edges, axis=0).max()
     return bool(cv2.contourArea(edges.astype(np.float32)) > _SLIT * side**2)
+
+
+def _widened(opening: np.ndarray) -> np.ndarray:
+    """An opening (H,W) bool with its edge, in which a picture mixes lips and what is between them."""
+    columns = np.flatnonzero(opening.any(0))
+    if not len(columns):
+        return opening
+    around = 2 * max(1, round(_SOFT * float(np.ptp(columns)))) + 1
+    return cv2.dilate(opening.astype(np.uint8), np.ones((around, around), np.uint8)) > 0
 
 
 def between_lips(image: np.ndarray, opening: np.ndarray) -> Tensor:
@@ -247,7 +259,7 @@ def tooth_colour(inside: Tensor, skin: Tensor) -> Tensor:
     All RGB in 0..1."""
     teeth = inside[:, are_teeth(inside, skin)]
     if teeth.shape[1] >= _FEW:
-        white, light = teeth.amin(0), teeth.mean(0).median()
+        white, light = teeth.amin(0), teeth.mean(0).quantile(3 / 4)
         colour = teeth[:, white >= white.quantile(2 / 3)].mean(1)
         return colour * (light / colour.mean()).clamp(max=1)
     tone = skin.kthvalue(1 + 3 * (skin.shape[1] - 1) // 4, dim=1).values  # the upper quartile
