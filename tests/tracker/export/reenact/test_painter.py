@@ -9,6 +9,7 @@ import torch
 
 from selftrack.decoders.head.model import load_head
 from selftrack.decoders.landmarks import INNER_LIP_CONTOUR
+from selftrack.decoders.teeth import apart
 from selftrack.tracker.export.reenact._painter import PhotoPainter
 from selftrack.tracker.export.reenact._photo import Photo
 from selftrack.tracker.export.reenact._skin import photo_texture, plain_skin
@@ -105,6 +106,13 @@ def test_teeth_are_like_those_that_a_photo_shows() -> None:
         assert np.allclose(teeth(colour), colour, atol=3)
     ivory = teeth([150, 60, 60])  # lips or a tongue, no tooth
     assert ivory.min() > 60 and ivory.max() / ivory.min() < 1.5
+
+
+def test_a_photo_whose_lips_are_a_little_apart_has_its_teeth_shut(photo: Callable[..., Photo]) -> None:
+    """What it has of the jaw counts as its rest: a performer's shut teeth stay shut on it."""
+    paint = PhotoPainter(photo({"jawOpen": 0.15}))
+    shut, open_ = (paint._geometry(with_curves(paint, jawOpen=value))[None] for value in (0.15, 0.75))
+    assert float(apart(HEAD, shut)) < 0 and float(apart(HEAD, open_)) > 0.012
 
 
 def test_plain_lids_have_the_colour_of_the_skin_around() -> None:
