@@ -94,7 +94,8 @@ class Decoder(nn.Module, ABC):
     name: ClassVar[str]
     """Of the kind, in files and messages."""
     hash: str = ""
-    """The first 16 hex digits of the SHA-256 of the decoder's file, if it is from one."""
+    """The first 16 hex digits of the SHA-256 of the decoder's file, if it is from one, or of an earlier one whose codes
+    mean the same."""
     size: int
     """Z, length of the code."""
     identity: slice

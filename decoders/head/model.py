@@ -24,6 +24,7 @@ from selftrack.errors import UserError
 
 ASSET = Path(__file__).parents[1] / "assets" / "head.npz"
 N_IDENTITY, N_APPEARANCE = 60, 16
+_OF_JAW = ("teeth_lower", "tongue")
 SYMMETRIC = 1e-4
 """Metres by which a vertex of the mean head may be off its mirror image."""
 
@@ -54,7 +55,8 @@ class Head(Decoder):
             asset = {k: data[k] for k in data.files}
         if tuple(asset["expression_names"]) != ARKIT_NAMES:
             raise UserError(f"{path}: expression names differ from ARKit's; rebuild it with scripts/build_head.py")
-        own_hash = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+        # a head that has been rebuilt with the same codes names the one before, by which networks and tracks know them
+        own_hash = str(asset.get("codes", hashlib.sha256(path.read_bytes()).hexdigest()[:16]))
         super().__init__(_topology(asset, own_hash))
         self.hash = own_hash
         shapes = np.concatenate([asset["identity"], asset["expression"]])
@@ -101,9 +103,14 @@ class Head(Decoder):
         return self._shapes
 
     def resting(self, rest: Tensor) -> Self:
-        """Return the head of a person whose face at rest has these expressions (52,), see `Decoder.resting`."""
+        """Return the head of a person whose face at rest has these expressions (52,), see `Decoder.resting`.
+
+        Its teeth are shut, whatever they say of the jaw: they are how that person's lips and chin are seen at rest.
+        """
         other = copy.copy(self)
         moved = torch.tensordot(rest.to(self._mean), self._shapes[self.expression], 1)
+        of_jaw = torch.tensor([name in _OF_JAW for name in self.part_names])[self.face_parts.cpu()]
+        moved[self.faces[of_jaw.to(self.faces.device)]] = 0
         other._buffers = self._buffers | {"_mean": self._mean + moved}
         return other
 

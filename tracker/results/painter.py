@@ -13,9 +13,10 @@ from selftrack.decoders.landmarks import CHIN, EARS, HAIRLINE, INNER_LIPS
 from selftrack.decoders.mesh.normals import vertex_normals
 from selftrack.decoders.mesh.rasterizer import Fragments, interpolate, rasterize
 from selftrack.decoders.mesh.shading import HEADLIGHT, lambert
+from selftrack.decoders.teeth import OF_MOUTH, TEETH, apart, closed, has_teeth, tooth_light
 from selftrack.errors import UserError
 from selftrack.tracker.results.regions import PARTS, POINTS_OF, doubtful
-from selftrack.tracker.results.texture import INNER, TEETH, TextureConfig, light_in_mouth
+from selftrack.tracker.results.texture import TextureConfig, light_in_mouth
 from selftrack.tracker.results.track_file import Track
 
 MODES = ("split", "mesh", "wire", "points", "texture")
@@ -27,6 +28,7 @@ _JAW_BULGE = 0.03  # metres by which the angle of the jaw lies behind the line f
 _WARNING = (1.0, 0.55, 0.1)  # RGB of a region that is not to be trusted
 _NEAR, _FAR = 0.006, 0.014  # metres from a region's landmarks, within which it is coloured fully, and not at all
 _DARK = 0.15  # share of the light that is left in a shut mouth
+_ROOM = 0.006  # metres between the rows of teeth, from which all of that gets behind them
 _OPEN = 0.12  # gap between the lips over the mouth's width from which its inside is lit as far as light reaches
 MOUTH = (*INNER_LIPS, 0, 17, 61, 291)  # inner edges, outer edges and corners of the lips
 _LINE, _SPACE = 1.0, 0.25  # width of a wire in pixels at most, and as a share of the usual edge
@@ -76,7 +78,7 @@ class MeshPainter:
         self.textured, self.wired = (self.config.mode == mode for mode in ("texture", "wire"))
         if self.textured and (texture is None or texture.ndim != 3):
             raise UserError(f"the mode texture needs a texture (3,T,T), got {getattr(texture, 'shape', None)}")
-        self.faces, self.uvs, self.uv_faces = head.faces, head.uvs, head.uv_faces
+        self.head, self.faces, self.uvs, self.uv_faces = head, head.faces, head.uvs, head.uv_faces
         skin = torch.tensor(self.config.colour)[:, None, None]
         own = functional.interpolate(head.mean_texture[None], head.skin_texels.shape, mode="bilinear")[0]
         plain = torch.where(head.skin_texels, skin, own)
@@ -91,15 +93,16 @@ class MeshPainter:
         if "neck" in head.part_names:
             self.weight[head.faces[head.face_parts == head.part_names.index("neck")]] = 0
         of_teeth, self.inside = (
-            torch.tensor([name in parts for name in head.part_names])[head.face_parts]
-            for parts in (TEETH, (*TEETH, *(part for part in INNER if not part.startswith("cavity"))))
+            torch.tensor([name in parts for name in head.part_names])[head.face_parts] for parts in (TEETH, OF_MOUTH)
         )
-        self.teeth = head.faces[of_teeth].unique()
+        self.drawn_teeth = has_teeth(head)
+        self.teeth, self.hollow = head.faces[of_teeth].unique(), self.inside & ~of_teeth
         self.weight[head.faces[self.inside]] = 1  # deep as it is, it is seen through the lips alone
         self.reached = torch.ones(len(head.mean))
         deep = head.faces[self.inside].unique()
         self.reached[deep] = light_in_mouth(head, head.mean[deep])
-        self.reached[self.teeth] **= 0.5  # they stand before the cheeks, where more light comes
+        if self.drawn_teeth:
+            self.reached[self.teeth] = 1  # `tooth_light` knows
         self.shown = self.weight[head.faces].amax(1) > 0
         self.extent = head.faces[self.shown].unique().numpy()
         self.diagonals = _diagonals(head.faces)
@@ -142,6 +145,8 @@ class MeshPainter:
         fine = _FINE * (vertices - np.array([*low, 0], np.float32))
         fine[:, :2] += (_FINE - 1) / 2  # pixel centres are integers, so a picture's edge lies at -0.5
         moved = torch.from_numpy(fine.astype(np.float32))[None]
+        if self.drawn_teeth:
+            moved = closed(self.head, moved)
         columns, rows = (_FINE * (high - low)).tolist()
         fragments = rasterize(moved, self.faces, (rows, columns))
         seen = fragments.face_index.flatten()
@@ -167,7 +172,10 @@ class MeshPainter:
         """Colour (N,3) in 0..1 and opacity (N,1) of N pixels, given as fragments (1,1,N) of vertices (1,V,3)."""
         uvs = interpolate(self.uvs, self.uv_faces, fragments)
         albedo = functional.grid_sample(self.texture, 2 * uvs - 1, align_corners=False)[0, :, 0].T
-        inside = self.inside[fragments.face_index[0, 0]][:, None]
+        inside, hollow = (own[fragments.face_index[0, 0]][:, None] for own in (self.inside, self.hollow))
+        if self.drawn_teeth:
+            albedo = self._tooth_light(vertices, fragments) * albedo
+            albedo = torch.where(hollow, light_behind_teeth(self.head, vertices) * albedo, albedo)
         if self.mouth is not None:
             albedo = torch.where(inside, light_between(self.mouth(vertices)[0]) * albedo, albedo)
         if self.textured:
@@ -184,6 +192,20 @@ class MeshPainter:
         brightness, weight, reached = interpolate(values, self.faces, fragments)[0, 0].split(1, dim=-1)
         brightness = torch.where(inside, reached * brightness, brightness)  # a clip's own texture has that in it
         return brightness * albedo, self.config.opacity * weight
+
+    def _tooth_light(self, vertices: torch.Tensor, fragments: Fragments) -> torch.Tensor:
+        """What tells one tooth from the next in N pixels, given as fragments (1,1,N) of vertices (1,V,3): factors (N,3)
+        of their colour, 1 beside teeth."""
+        part = self.head.face_parts[fragments.face_index[0, 0]]
+        light, heights = torch.ones(len(part), 3), (np.ptp(v[..., 1].numpy()) for v in (self.head.mean, vertices))
+        pixel = float(next(heights) / max(next(heights), 1e-6))
+        for name in TEETH:
+            own = torch.tensor([one == name for one in self.head.part_names])[part.long()].nonzero()[:, 0]
+            if len(own):
+                teeth = Fragments(*(values[:, :, own] for values in fragments))
+                points = interpolate(self.head.mean, self.faces, teeth)[0, 0]
+                light[own] = tooth_light(self.head, name, points, pixel)
+        return light
 
     def _wire(self, vertices: torch.Tensor, fragments: Fragments) -> torch.Tensor:
         """How much of N samples, given as fragments (1,1,N) of vertices (V,2), the edges of the mesh cover, (N,1)."""
@@ -231,7 +253,12 @@ def light_between(points: torch.Tensor) -> float:
     upper, lower, top, bottom, right, left = points
     down = functional.normalize((bottom - top)[:2], dim=0)
     gap, width = float((lower - upper)[:2] @ down), float((left - right).norm())
-    return _DARK + (1 - _DARK) * min(max(gap / max(width, 1e-6), 0) / _OPEN, 1) ** 2
+    return _DARK + (1 - _DARK) * min(max(gap / max(width, 1e-6), 0) / _OPEN, 1) ** 4
+
+
+def light_behind_teeth(head: Decoder, vertices: torch.Tensor) -> float:
+    """Compute the share of the light in a mouth that gets behind the teeth, of a head (1,V,3) in the picture."""
+    return _DARK + (1 - _DARK) * float((apart(head, vertices) / _ROOM).clamp(0, 1))
 
 
 def _diagonals(faces: torch.Tensor) -> torch.Tensor:

@@ -7,6 +7,7 @@ texture, in the colours of the clip.
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -15,19 +16,35 @@ from torch import Tensor
 from torch.nn import functional
 
 from selftrack.decoders.base import Decoder
-from selftrack.decoders.landmarks import INNER_LIPS, OUTER_EYE_CORNERS
+from selftrack.decoders.landmarks import EYE_CONTOURS, IBUG_68, INNER_LIP_CONTOUR, INNER_LIPS, OUTER_EYE_CORNERS
+from selftrack.decoders.mesh.normals import vertex_normals
+from selftrack.decoders.mesh.rasterizer import rasterize_numba
 from selftrack.decoders.mesh.unwrap import TexelMap, confidence, sample, scatter, surface, texel_map
+from selftrack.decoders.teeth import TEETH
 from selftrack.tracker.geometry.pose import view_of
 from selftrack.tracker.results.clip import read_rows
 from selftrack.tracker.results.track_file import Track
 
 NAME = "texture.png"
 SKIN, INNER = ("head", "neck"), ("cavity_left", "cavity_right", "mouth", "tongue")
-EYES, TEETH = ("eye_left", "eye_right"), ("teeth_upper", "teeth_lower")
-SHADE = ((EYES, 0.85), (TEETH, 0.75), (INNER, 0.5))  # share of the skin's light that gets behind lids and lips
+EYES = ("eye_left", "eye_right")
+SHADE = ((EYES, 0.85), (INNER, 0.5))  # share of the skin's light that gets behind lids and lips
+_INNER_68 = (78, 82, 13, 312, 308, 317, 14, 87)  # the lips' inner edges, of the points that 300-W has
+_FACING = 0.004  # metres that count as much as turning by a radian
+_EDGE = 0.012  # metres around the edges of lids and lips, over which skin goes on to these
+_SOURCES = 48  # texels whose mean they take
+_RIMS = (*(point for eye in EYE_CONTOURS for point in eye), *INNER_LIP_CONTOUR)
 _BROWS = (105, 334)  # upper edges of the brows
 _TEETH, _DEEP = 0.016, 0.012  # metres behind the lips to which all light reaches, and then 1/e of it as much deeper
 _CHUNK = 16384  # texels whose median is taken at a time
+_LEAST_WHITE = 0.65  # of its lightest channel, which the darkest one of a tooth has at least,
+_WHITER = 0.3  # or so far from the skin's share to white
+_DIM = 0.6  # of the skin's brightness, which a tooth between the lips has at least
+_HOLLOW = (0.2, 1.3)  # share of the skin's light in an open mouth, at least and at most
+_SOFT = 0.02  # of an opening's width, within which a picture mixes it with the lips
+_SLIT = 0.08  # area between the lips over their width squared, from which on they are open
+_FEW, _MOST = 30, 2000  # pixels of teeth by which their colour is told, and of a frame that are looked at
+_IVORY, _TINT = (1.2, 1.14, 1.03), 0.25  # colour of teeth in white light, and how far they take the skin's
 _VARIANCE = 0.15**2  # of a channel in the source at which contrast and exposure tell the gain alike
 
 
@@ -73,22 +90,24 @@ def clip_texture(track: Track, config: TextureConfig | None = None) -> Tensor:
     config, head = config or TextureConfig(), track.model()
     size = (config.size, config.size)
     generic = functional.interpolate(head.mean_texture[None], size, mode="bilinear", antialias=True)[0]
-    wanted = head.skin_texels | texels_of(head, EYES + TEETH, len(head.skin_texels))
+    wanted = head.skin_texels | texels_of(head, EYES, len(head.skin_texels))
     texels = texel_map(head, config.size, wanted)
     rows = evenly(np.flatnonzero(track.ok), config.frames)
     if len(rows) == 0:
         return generic
-    colours, weights = _observe(track, rows, texels, config)
-    median, best = confident_median(colours, weights, config.near_best)
-    observable, visible = (scatter(v[None, None].float(), texels)[0, 0] > 0 for v in (torch.ones_like(best), best))
-    observed = scatter(median[None], texels)[0]
+    seen = _observe(track, rows, texels, config)
+    median, best = confident_median(seen.colours, seen.weights, config.near_best)
+    observable, visible, parted = (
+        scatter(v[None, None].float(), texels)[0, 0] > 0 for v in (torch.ones_like(best), best, seen.parted)
+    )
+    observed, visible = to_edges(head, scatter(median[None], texels)[0], visible, parted | ~observable)
     skin = nearer(texels_of(head, SKIN, config.size), texels_of(head, EYES + TEETH + INNER, config.size))
     matched = match(generic, observed, visible & skin, skin)
     scalp, reach, seam = scalp_texels(head, config.size), config.reach * config.size, config.seam * config.size
     matched = carried_on(matched, observed, visible & skin, scalp, reach, seam)
-    for parts, share in SHADE:
-        matched = torch.where(texels_of(head, parts, config.size) & ~skin, share * matched, matched)
-    matched = matched * _texels_light(head, config.size)
+    known = visible & skin
+    lit = observed[:, known] if known.any() else generic[:, skin]
+    matched = _inner_parts(head, matched, seen.inside, lit)
     return blend(observed, visible, observable, matched, seam)
 
 
@@ -120,11 +139,10 @@ def _resized(mask: Tensor, size: int) -> Tensor:
 
 def texels_of(head: Decoder, parts: tuple[str, ...], size: int) -> Tensor:
     """Which texels (T,T) bool of a (size,size) texture lie on these parts of the head."""
-    every = texel_map(head, size, torch.ones(1, 1, dtype=torch.bool))
-    chosen = torch.tensor([i for i, name in enumerate(head.part_names) if name in parts])
-    own = torch.zeros(len(head.mean), dtype=torch.bool)
-    own[head.faces[torch.isin(head.face_parts, chosen)]] = True
-    return scatter(own[every.corners].all(1).float()[None, None], every)[0, 0] > 0
+    flat = torch.cat([head.uvs * size - 0.5, torch.zeros_like(head.uvs[:, :1])], -1)[None]
+    index = rasterize_numba(flat.float(), head.uv_faces, (size, size)).face_index[0]
+    chosen = torch.tensor([name in parts for name in head.part_names])
+    return (index >= 0) & chosen[head.face_parts[index.clamp(min=0)].long()]
 
 
 def nearer(one: Tensor, other: Tensor) -> Tensor:
@@ -140,17 +158,116 @@ def evenly(rows: np.ndarray, count: int) -> np.ndarray:
     return rows[np.unique(np.linspace(0, len(rows) - 1, min(count, len(rows))).round().astype(int))]
 
 
-def _observe(track: Track, rows: np.ndarray, texels: TexelMap, config: TextureConfig) -> tuple[Tensor, Tensor]:
-    """Colours (R,3,N) uint8 of the texels in R frames and their confidence (R,N) float16."""
-    head, colours, weights = track.model(), [], []
+class _Observed(NamedTuple):
+    """What R frames show."""
+
+    colours: Tensor
+    """(R,3,N) uint8 of N texels."""
+    weights: Tensor
+    """(R,N) float16, their confidence, 0 where another part of the face is seen there."""
+    parted: Tensor
+    """(N,) bool, which of them lie between the lips of some frame."""
+    inside: Tensor
+    """(3,M) in 0..1, colours from between the lips."""
+
+
+def _observe(track: Track, rows: np.ndarray, texels: TexelMap, config: TextureConfig) -> _Observed:
+    """Look at texels in some frames of a clip. No lip takes its colour from where these show teeth."""
+    head, colours, weights, inside = track.model(), [], [], []
+    parted = torch.zeros(len(texels.texel), dtype=torch.bool)
     for frame in read_rows(track, set(rows.tolist())):
         vertices = torch.from_numpy(track.vertices(slice(frame.index, frame.index + 1)))
-        image = torch.from_numpy(frame.image).permute(2, 0, 1)[None].float()
-        colour = sample(image, surface(vertices, texels)[..., :2])
-        weight = confidence(vertices, head.faces, texels, frame.image.shape[:2], config.least)
-        colours.append(colour[0].round().byte())
-        weights.append(weight[0].half())
-    return torch.stack(colours), torch.stack(weights)
+        places, size = surface(vertices, texels)[..., :2], frame.image.shape[:2]
+        opening = mouth_opening(size, track.landmarks[frame.index])
+        x, y = places[0].round().long().unbind(1)
+        between = torch.from_numpy(_widened(opening))[y.clamp(0, size[0] - 1), x.clamp(0, size[1] - 1)]
+        image = torch.from_numpy(frame.image)
+        colours.append(sample(image.permute(2, 0, 1)[None].float(), places)[0].round().byte())
+        weights.append((confidence(vertices, head.faces, texels, size, config.least)[0] * ~between).half())
+        inside.append(between_lips(frame.image, opening))
+        parted |= between
+    return _Observed(torch.stack(colours), torch.stack(weights), parted, torch.cat(inside, 1))
+
+
+def to_edges(head: Decoder, observed: Tensor, visible: Tensor, lost: Tensor) -> tuple[Tensor, Tensor]:
+    """The observed texture (3,T,T) and where it is visible (T,T) bool, carried on to the edges of lids and lips.
+
+    Skin that is `lost` (T,T) bool, since no frame is read there or all show teeth before it, takes the colour of
+    the nearest visible skin that faces the same way: across the mouth lies the other lip.
+    """
+    from scipy.spatial import cKDTree  # here, since it takes a while and most tracks need no texture
+
+    if not head.has_landmarks:
+        return observed, visible
+    size = len(visible)
+    skin = texel_map(head, size, texels_of(head, ("head",), size))
+    rims = head.landmarks478.subset(_RIMS)(head.mean[None])[0]
+    places = surface(torch.cat([head.mean, _FACING * vertex_normals(head.mean[None], head.faces)[0]], 1)[None], skin)[0]
+    near, (rows, columns) = torch.cdist(places[:, :3], rims).amin(1) < _EDGE, skin.texel.T
+    known, wanted = visible[rows, columns] & near, lost[rows, columns] & ~visible[rows, columns] & near
+    if not known.any():
+        return observed, visible
+    count = range(1, 1 + min(_SOURCES, int(known.sum())))
+    _, nearest = cKDTree(places[known]).query(places[wanted], count)
+    at, source = skin.texel[wanted].T, skin.texel[known][nearest].permute(2, 0, 1)
+    filled, seen = observed.clone(), visible.clone()
+    filled[:, at[0], at[1]], seen[at[0], at[1]] = observed[:, source[0], source[1]].mean(-1), True
+    return filled, seen
+
+
+def mouth_opening(size: tuple[int, int], points: np.ndarray) -> np.ndarray:
+    """Which pixels (H,W) bool lie between the lips' inner edges, of a detector's points (L,2); none where these are
+    shut or lost."""
+    lips = INNER_LIP_CONTOUR if len(points) > len(IBUG_68) else [IBUG_68.index(p) for p in _INNER_68]
+    edges, mask = points[list(lips)], np.zeros(size, np.uint8)
+    if np.isfinite(edges).all() and _open(edges):
+        cv2.fillPoly(mask, [edges.round().astype(np.int32)], 1)
+    return mask > 0
+
+
+def _open(edges: np.ndarray) -> bool:
+    """Whether lips with these inner edges (N,2) are apart: detectors leave a slit between those that touch."""
+    side = np.ptp(edges, axis=0).max()
+    return bool(cv2.contourArea(edges.astype(np.float32)) > _SLIT * side**2)
+
+
+def _widened(opening: np.ndarray) -> np.ndarray:
+    """An opening (H,W) bool with its edge, in which a picture mixes lips and what is between them."""
+    columns = np.flatnonzero(opening.any(0))
+    if not len(columns):
+        return opening
+    around = 2 * max(1, round(_SOFT * float(np.ptp(columns)))) + 1
+    return cv2.dilate(opening.astype(np.uint8), np.ones((around, around), np.uint8)) > 0
+
+
+def between_lips(image: np.ndarray, opening: np.ndarray) -> Tensor:
+    """Take colours (3,M) in 0..1 from an opening (H,W) bool of an image (H,W,3) uint8, evenly; at most `_MOST`."""
+    colours = image[opening]
+    return torch.from_numpy(colours[:: len(colours) // _MOST + 1]).T.float() / 255
+
+
+def are_teeth(inside: Tensor, skin: Tensor) -> Tensor:
+    """Which of the colours (3,M) from between the lips are of teeth, (M,) bool: bright, and less red than the skin, of
+    colours (3,N)."""
+    least = min(_LEAST_WHITE, _WHITER + (1 - _WHITER) * float((skin.amin(0) / skin.amax(0).clamp(min=1e-3)).mean()))
+    return (inside.amin(0) > least * inside.amax(0)) & (inside.mean(0) > _DIM * skin.mean())
+
+
+def tooth_colour(inside: Tensor, skin: Tensor) -> Tensor:
+    """Find the colour (3,) of teeth: of those among colours (3,M) from between the lips, in the tint of the whitest. If
+    these are few, it is ivory in the light on the skin, by colours (3,N) of it, but no lighter than what is seen there.
+    All RGB in 0..1."""
+    teeth = inside[:, are_teeth(inside, skin)]
+    if teeth.shape[1] >= _FEW:
+        white, light = teeth.amin(0), teeth.mean(0).quantile(3 / 4)
+        colour = teeth[:, white >= white.quantile(2 / 3)].mean(1)
+        return colour * (light / colour.mean()).clamp(max=1)
+    tone = skin.kthvalue(1 + 3 * (skin.shape[1] - 1) // 4, dim=1).values  # the upper quartile
+    tint = tone / tone.mean().clamp(min=1e-3)
+    ivory = (tone.mean() * ((1 - _TINT) * tone.new_tensor(_IVORY) + _TINT * tint)).clamp(0, 1)
+    if inside.shape[1] < _FEW:
+        return ivory
+    return ivory * (inside.mean(0).quantile(0.9) / ivory.mean()).clamp(max=1)
 
 
 def confident_median(colours: Tensor, weights: Tensor, near_best: float) -> tuple[Tensor, Tensor]:
@@ -237,11 +354,27 @@ def light_in_mouth(head: Decoder, points: Tensor) -> Tensor:
     return (-(points[:, 2] - lips - _TEETH).clamp(min=0) / _DEEP).exp()
 
 
-def _texels_light(head: Decoder, size: int) -> Tensor:
-    """The same of the texels (T,T) of mouth and tongue; 1 elsewhere."""
-    inside = texel_map(head, size, texels_of(head, ("mouth", "tongue"), size))
-    light = light_in_mouth(head, surface(head.mean[None], inside)[0])
-    return 1 - scatter((1 - light)[None, None], inside)[0, 0]
+def _inner_parts(head: Decoder, matched: Tensor, inside: Tensor, skin: Tensor) -> Tensor:
+    """The texture (3,T,T) with teeth, mouth and tongue as light as in colours (3,M) from between the lips, beside
+    colours (3,N) of the skin, and less light in sockets and throat. What lies beside a part's texels is like them:
+    pictures of its edge mix both."""
+    from scipy.ndimage import distance_transform_edt
+
+    size = matched.shape[-1]
+    factor = torch.ones(size, size)
+    for parts, share in SHADE:
+        factor[texels_of(head, parts, size)] = share
+    deep = texel_map(head, size, texels_of(head, ("mouth", "tongue"), size))
+    light, (rows, columns) = light_in_mouth(head, surface(head.mean[None], deep)[0]), deep.texel.T
+    mouth = matched[:, rows, columns].mean() * light.mean()
+    hollow = inside[:, ~are_teeth(inside, skin)].mean(0)
+    if len(hollow) >= _FEW:
+        factor[rows, columns] = float((hollow.median() / mouth).clamp(*_HOLLOW))
+    factor[rows, columns] *= light
+    own = texels_of(head, TEETH, size)
+    empty = ~texels_of(head, head.part_names, size).numpy()
+    nearest = tuple(distance_transform_edt(empty, return_distances=False, return_indices=True))
+    return torch.where(own[nearest], tooth_colour(inside, skin)[:, None, None], factor[nearest] * matched)
 
 
 def scalp_texels(head: Decoder, size: int) -> Tensor:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from selftrack.decoders.arkit import ARKIT_NAMES
-from selftrack.decoders.head.model import Head, load_head
+from selftrack.decoders.head.model import ASSET, Head, load_head
 
 LEFT_IRIS, RIGHT_IRIS = 473, 468  # the subject's own sides; the left is on the image's right
 LIDS = {"Left": (386, 374), "Right": (159, 145)}
@@ -109,6 +113,16 @@ def test_jaw_takes_lower_teeth_and_tongue_along(head: Head) -> None:
     assert part("teeth_upper").abs().max() < 2e-4
     assert part("tongue").mean() > 0.003
     assert landmarks(head, jawOpen=1.0)[152, 1] - landmarks(head)[152, 1] > 0.01
+
+
+def test_a_head_with_the_codes_of_an_earlier_one_has_its_hash(tmp_path: Path) -> None:
+    """Else neither its networks nor tracks that were made with it would be read."""
+    with np.load(ASSET) as data:
+        arrays = {name: data[name] for name in data.files if name != "codes"}
+    np.savez(tmp_path / "own.npz", **arrays)
+    np.savez(tmp_path / "same.npz", **arrays, codes=np.array("0123456789abcdef"))
+    assert Head(tmp_path / "same.npz").hash == "0123456789abcdef"
+    assert Head(tmp_path / "own.npz").hash == hashlib.sha256((tmp_path / "own.npz").read_bytes()).hexdigest()[:16]
 
 
 def test_smile_and_jaw_sides(head: Head) -> None:

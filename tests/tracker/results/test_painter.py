@@ -57,7 +57,7 @@ def test_the_teeth_of_a_smile_are_light() -> None:
     grinning = project(HEAD.geometry(smile), torch.tensor([[6.4, 0, 0, 0, 100, 100]]))
     upper, lower = HEAD.landmarks478(grinning)[0, [13, 14], :2].round().int().tolist()
     drawn = MeshPainter(HEAD)(np.zeros((200, 200, 3), np.uint8), grinning[0].numpy())
-    between = drawn[upper[1] + 1 : lower[1], upper[0]].astype(float)
+    between = drawn[upper[1] + 1 : lower[1], upper[0] + 2].astype(float)  # beside where two teeth meet
     teeth = HEAD.mean_texture[:, 200, 190].numpy()  # a texel of theirs
     light = 0.3 + 0.7 / np.linalg.norm([0.3, 0.5, 1])  # of a surface that faces the camera
     expected = 255 * OverlayConfig().opacity * light * teeth

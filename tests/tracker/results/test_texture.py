@@ -11,8 +11,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from selftrack.decoders.head.model import Head, load_head
+from selftrack.decoders.landmarks import IBUG_68, INNER_LIP_CONTOUR
 from selftrack.decoders.mesh.rasterizer import interpolate, rasterize
 from selftrack.decoders.mesh.unwrap import scatter, surface, texel_map
+from selftrack.decoders.teeth import TEETH
 from selftrack.io import file_hash
 from selftrack.tracker.geometry.pose import project
 from selftrack.tracker.results.overlay import write_overlay
@@ -29,9 +31,11 @@ from selftrack.tracker.results.texture import (
     confident_median,
     evenly,
     match,
+    mouth_opening,
     nearer,
     scalp_texels,
     texels_of,
+    tooth_colour,
     write_texture,
 )
 from selftrack.tracker.sources.opening import open_source
@@ -51,6 +55,7 @@ class Turning:
         self.H_image = self.poses.numpy()
         self.ok, self.clip, self.times = np.ones(frames, bool), "missing.mkv", np.arange(frames) / 25
         self.visible, self.confidence = np.ones((frames, 6)), np.ones(frames)
+        self.landmarks = HEAD.landmarks478(torch.from_numpy(self.vertices(slice(None))))[..., :2].numpy()
 
     def __len__(self) -> int:
         return len(self.poses)
@@ -196,6 +201,74 @@ def test_hair_goes_on_over_the_scalp_and_fades_out() -> None:
     torch.testing.assert_close(carried[0, 16, 16:], 0.6 - 0.4 * torch.exp(-((away / 16) ** 2)), atol=0.01, rtol=0)
     assert (carried[:, 32:] == 0.6).all()
     assert carried_on(skin, observed, known & False, scalp, reach=16, seam=4) is skin
+
+
+def test_teeth_that_no_frame_shows_are_ivory_in_the_light_on_the_skin(turning: Turning) -> None:
+    texture, light = clip_texture(turning, TextureConfig(size=256)), LIGHT[:, 0, 0]
+    teeth, skin = (texture[:, texels_of(HEAD, parts, 256)].mean(1) for parts in (TEETH, SKIN))
+    assert 0.8 < float(teeth.mean() / skin.mean()) < 1.8
+    assert float(teeth.min() / teeth.max()) > 0.7 > float(skin.min() / skin.max())
+    assert bool((teeth.diff() < 0).all()) and bool((light.diff() < 0).all())  # in a warm light they are warm
+
+
+def test_teeth_take_their_colour_from_between_the_lips_and_lips_take_none(
+    turning: Turning, make_clip: Callable[..., Path]
+) -> None:
+    """The lips in the pictures are farther apart than the mesh's: what is between them is not painted on these."""
+    white = np.array([225, 220, 200], np.uint8)
+    frames = [np.ascontiguousarray(render(v, LIGHT * HEAD.mean_texture)) for v in turning.vertices(slice(None))]
+    contour = list(INNER_LIP_CONTOUR)
+    for frame, points in zip(frames, turning.landmarks, strict=True):
+        middle = points[contour].mean(0)
+        around = np.linspace(0, 2 * np.pi, len(contour), endpoint=False)
+        points[contour] = middle + np.stack([-13 * np.cos(around), 5 * np.sin(around)], 1)
+        cv2.fillPoly(frame, [points[contour].round().astype(np.int32)], white.tolist())
+    turning.clip = str(make_clip("grin.mkv", frames, codec="ffv1", pix_fmt="bgr0"))
+    turning.clip_hash = file_hash(Path(turning.clip))
+    texture = clip_texture(turning, TextureConfig(size=256))
+    teeth = texels_of(HEAD, TEETH, 256)
+    assert (255 * texture[:, teeth] - torch.from_numpy(white).float()[:, None]).abs().max() < 2
+    lips = HEAD.landmarks478(HEAD.mean[None])[0, [13, 14]]
+    skin = texel_map(HEAD, 256, texels_of(HEAD, ("head",), 256))
+    near = torch.cdist(surface(HEAD.mean[None], skin)[0], lips).amin(1) < 0.008
+    row, column = skin.texel[near].T
+    error = (texture - LIGHT * HEAD.mean_texture)[:, row, column].abs().amax(0)
+    assert len(error) > 100 and error.quantile(0.95) < 0.15
+
+
+def test_the_colour_of_teeth_is_that_of_the_white_between_the_lips() -> None:
+    teeth, lips, hollow, skin = (
+        torch.tensor(c)[:, None].expand(3, n)
+        for c, n in (
+            ((0.8, 0.75, 0.65), 60),
+            ((0.7, 0.35, 0.35), 60),
+            ((0.1, 0.05, 0.05), 60),
+            ((0.8, 0.6, 0.5), 99),
+        )
+    )
+    found = tooth_colour(torch.cat([lips, teeth, hollow], 1), skin)
+    torch.testing.assert_close(found, teeth[:, 0])
+    dark = tooth_colour(hollow, skin)  # where an open mouth is dark, its teeth are
+    assert dark.max() < 0.15 and float(dark.min() / dark.max()) > 0.7
+    unknown = tooth_colour(torch.zeros(3, 0), skin)
+    assert 0.9 < float(unknown.mean() / skin[:, 0].mean()) < 1.4 and float(unknown.min() / unknown.max()) > 0.7
+
+
+@pytest.mark.parametrize("count", [478, 68])
+def test_a_mouth_is_open_between_its_inner_lips(count: int) -> None:
+    points = np.full((478, 2), 5.0, np.float32)
+    around = np.linspace(0, 2 * np.pi, len(INNER_LIP_CONTOUR), endpoint=False)
+    ellipse = np.stack([-20 * np.cos(around), 8 * np.sin(around)], 1) + [50, 40]
+    points[list(INNER_LIP_CONTOUR)] = ellipse
+    points = points if count == 478 else points[list(IBUG_68)]
+    grid = np.stack(np.meshgrid(np.arange(100), np.arange(80)), -1) - [50, 40]
+    radius = np.hypot(grid[..., 0] / 20, grid[..., 1] / 8)
+    opening = mouth_opening((80, 100), points)
+    assert opening[radius < 0.8].all() and not opening[radius > 1.15].any()
+    points[:, 1] = 40 + 0.1 * (points[:, 1] - 40)
+    assert not mouth_opening((80, 100), points).any(), "a slit"
+    points[:] = np.nan
+    assert not mouth_opening((80, 100), points).any(), "lost"
 
 
 def test_the_mouth_gets_darker_with_depth(turning: Turning) -> None:

@@ -153,8 +153,11 @@ def test_vertices_follow_the_projection_formula() -> None:
     about_x = np.array([[1, 0, 0], [0, np.cos(rx), -np.sin(rx)], [0, np.sin(rx), np.cos(rx)]])
     about_y = np.array([[np.cos(ry), 0, np.sin(ry)], [0, 1, 0], [-np.sin(ry), 0, np.cos(ry)]])
     about_z = np.array([[np.cos(rz), -np.sin(rz), 0], [np.sin(rz), np.cos(rz), 0], [0, 0, 1]])
-    code = track.z[1, :112].astype(float) + np.concatenate([np.zeros(60), track.rest])
-    shape = HEAD.mean.numpy() + np.tensordot(code, HEAD.shapes.numpy().astype(float), 1)
+    code, rest = (values.astype(float) for values in (track.z[1, :112], np.concatenate([np.zeros(60), track.rest])))
+    shape, at_rest = (np.tensordot(values, HEAD.shapes.numpy().astype(float), 1) for values in (code, rest))
+    of_jaw = [HEAD.part_names.index(name) for name in ("teeth_lower", "tongue")]
+    at_rest[HEAD.faces[np.isin(HEAD.face_parts, of_jaw)]] = 0  # a face at rest has its teeth shut
+    shape += HEAD.mean.numpy() + at_rest
     expected = np.exp(f) * shape @ (about_z @ about_y @ about_x).T + (tx, ty, 0)
     np.testing.assert_allclose(track.vertices()[1], expected, atol=1e-3)
     np.testing.assert_array_equal(track.vertices(slice(1, 3)), track.vertices()[1:3])

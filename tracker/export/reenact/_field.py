@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from selftrack.decoders.base import Decoder
-from selftrack.decoders.landmarks import BROWS, EYE_CONTOURS, FACE_OVAL, LIPS, NOSE_TIP
+from selftrack.decoders.landmarks import BROWS, EYE_CONTOURS, FACE_OVAL, INNER_LIPS, LIPS, NOSE_TIP
 from selftrack.decoders.mesh.normals import vertex_normals
 from selftrack.decoders.mesh.rasterizer import Fragments, interpolate, pixel_grid, rasterize
+from selftrack.decoders.teeth import OF_MOUTH, TEETH, front_teeth, row_of
 from selftrack.tracker.export.reenact._lattice import Harmonic, Lattice
-from selftrack.tracker.export.reenact._mouth import OF_MOUTH, biting_edge, seated, teeth
 from selftrack.tracker.geometry.pose import project, rotation
 from selftrack.tracker.results.painter import nearness
 from selftrack.tracker.results.texture import EYES
@@ -44,6 +44,7 @@ _SKIN, _UPPER, _LOWER = 0, 1, 2  # what nodes show: all else; eyes and upper tee
 _OWN = 0.009  # metres below the mesh's upper teeth, down to where what a photo shows is taken for upper teeth
 _LASHES = 0.001  # metres of the lids' edges, which keep their lashes
 _WHOLE, _TORN = 1.15, 1.5  # how much longer triangles may get of which the inside is shown fully, and not at all
+_PARTED = 0.001  # metres by which lips are farther apart than in the photo, from which on its lips are not between them
 _DRAWN_OUT = (1.5, 3.0)  # times the area, between which the skin of lids fades to its plain colour
 _PLAIN = 0.9  # how far it does
 _SPECK = 1e-3  # pixels^2, of a triangle that the photo does not show, at least
@@ -79,7 +80,7 @@ class Field:
         """
         self._pose = pose
         self._head, self._geometry, self._inverse_distance = head, geometry, inverse_distance
-        vertices = project(seated(head, geometry)[None], pose[None], inverse_distance)
+        vertices = project(geometry[None], pose[None], inverse_distance)
         self._photo = vertices[0, :, :2]
         least, most = self._photo.numpy().min(0), self._photo.numpy().max(0)
         self._unit = float((most - least)[1])
@@ -108,7 +109,7 @@ class Field:
         beside = seen.face_index[0] < 0
         places = interpolate(torch.from_numpy(self._nodes).float(), self._triangles, seen)[0]
         places = torch.where(beside[..., None], pixel_grid((rows, columns), places) + corner[:2], places)
-        kept = self._kept(nodes[:, :2])[seen.face_index[0].clamp(min=0)] * ~beside
+        kept = self._kept(nodes[:, :2], geometry)[seen.face_index[0].clamp(min=0)] * ~beside
         drawn_out = torch.zeros(rows, columns)
         vertices = project(geometry[None], pose[None], self._inverse_distance) - corner
         self._draw_edges(vertices, places, drawn_out)
@@ -167,14 +168,21 @@ class Field:
         smooth = cv2.GaussianBlur((thin[..., 0] * skin).numpy(), (0, 0), _SOFT * self._unit)
         drawn_out[box] = torch.from_numpy(smooth)
 
-    def _kept(self, nodes: Tensor) -> Tensor:
+    def _kept(self, nodes: Tensor, geometry: Tensor) -> Tensor:
         """How far the triangles (F,) can show what the photo has of eyes and the inside of the mouth, 0..1: not where
-        they are drawn out by nodes (N,2) that go apart."""
+        they are drawn out by nodes (N,2) that go apart, and not lips where those of a face (V,3) are farther apart."""
         own = torch.from_numpy(self._nodes).float()
         after, before = (
             (at[self._triangles] - at[self._triangles.roll(1, 1)]).norm(dim=-1).amax(1) for at in (nodes, own)
         )
-        return ((_TORN - after / before) / (_TORN - _WHOLE)).clamp(0, 1)
+        parted = self._gap(geometry) - self._gap(self._geometry)
+        lips = torch.from_numpy(self._lips)[self._triangles].all(1) * (1 - (-((parted / _PARTED) ** 2)).exp())
+        return ((_TORN - after / before) / (_TORN - _WHOLE)).clamp(0, 1) * (1 - lips)
+
+    def _gap(self, geometry: Tensor) -> Tensor:
+        """The height () between the lips of a face (V,3), metres."""
+        upper, lower = self._head.landmarks478.subset(INNER_LIPS)(geometry[None])[0]
+        return (upper - lower).norm()
 
     def _look(self, pose: Tensor, vertices: Tensor) -> None:
         """Find what each node shows, and how far it moves with the head of these vertices (1,V,3) in the photo."""
@@ -185,7 +193,9 @@ class Field:
         edge = np.minimum(self._nodes - self._lattice.low, self._lattice.high - self._nodes).min(1)
         self._end = _eased(np.minimum(edge / (_BORDER * self._unit), 1))
         self._inside = self._behind(part, pose)
-        self._upper_teeth, self._lower_teeth = teeth(self._head, "teeth_upper"), teeth(self._head, "teeth_lower")
+        size = tuple((self._lattice.high - self._lattice.low + 1).tolist()[::-1])
+        self._lips = self._within(LIPS, vertices, size) & (self._inside == _SKIN)
+        self._upper_teeth, self._lower_teeth = (row_of(self._head, name) for name in TEETH)
         # neck and background lie behind the face, whose chin and cheeks pass before them
         self._deeper = self._away + (1 - self._with + self._inside * _BEHIND) * self._unit
 
@@ -243,7 +253,7 @@ class Field:
 
     def _behind(self, part: np.ndarray, pose: Tensor) -> np.ndarray:
         """What nodes (N,) show, `_SKIN` and so on, that see these parts of the mesh."""
-        edge = biting_edge(self._head, seated(self._head, self._geometry))
+        edge = self._geometry[front_teeth(self._head, TEETH[0])[0]].mean(0)
         place = project(edge[None, None], pose[None], self._inverse_distance)[0, 0, :2].numpy()
         below = (self._nodes - place) @ rotation(pose[1:4])[:2, 1].numpy() > _OWN * float(pose[0].exp())
         mouth = np.isin(part, OF_MOUTH)

@@ -12,10 +12,10 @@ from torch.nn import functional
 from selftrack.decoders.base import Decoder
 from selftrack.decoders.landmarks import EYE_CONTOURS, LIPS
 from selftrack.decoders.mesh.rasterizer import Fragments, interpolate, rasterize
-from selftrack.tracker.export.reenact._mouth import OF_MOUTH, seated, tooth_light
+from selftrack.decoders.teeth import OF_MOUTH, TEETH, tooth_light
 from selftrack.tracker.geometry.pose import project
-from selftrack.tracker.results.painter import MOUTH, light_between
-from selftrack.tracker.results.texture import EYES, TEETH, light_in_mouth
+from selftrack.tracker.results.painter import MOUTH, light_behind_teeth, light_between
+from selftrack.tracker.results.texture import EYES, light_in_mouth
 
 _FINE = 2  # samples of a pixel in each direction
 _DARKEST = 0.25  # share of the light that there is in the depth of the mouth
@@ -55,8 +55,8 @@ class Interior:
         Returns:
             The picture, a copy.
         """
-        vertices = project(seated(self._head, geometry)[None], pose[None], inverse_distance)
-        light = light_between(self._mouth(vertices)[0])
+        vertices = project(geometry[None], pose[None], inverse_distance)
+        light = light_between(self._mouth(vertices)[0]) * light_behind_teeth(self._head, vertices)
         out = picture.copy()
         for region, same in zip(self._regions, (*gaze, 1.0), strict=True):
             place = _box(region(vertices)[0, :, :2].numpy(), picture.shape[:2])

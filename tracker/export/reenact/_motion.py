@@ -13,8 +13,6 @@ from selftrack.tracker.export.reenact._photo import Photo
 from selftrack.tracker.geometry.pose import angles_of, rotation
 from selftrack.tracker.results.track_file import Track
 
-_GAZE = tuple(name.startswith(("eyeLook", "eyeBlink")) for name in ARKIT_NAMES)
-
 
 @dataclass(frozen=True)
 class MotionConfig:
@@ -26,8 +24,6 @@ class MotionConfig:
     """Metres likewise, of the head's place in the picture."""
     zoom: tuple[float, float] = (0.1, 0.25)
     """Logarithms of the head's size likewise."""
-    rest: float = 0.2
-    """Of a curve that the photo shows, up to which it is taken for the face at rest: the performance comes on top."""
     keep_pose: bool = False
     """Whether the head stays as it is in the photo."""
 
@@ -54,9 +50,8 @@ def performance(
     config = config or MotionConfig()
     own, decoder = photo.track, photo.track.model()
     curves = np.stack([track.curves()[name] for name in ARKIT_NAMES], 1)
-    rest = np.minimum(own.curve_values[0], config.rest) * ~np.array(_GAZE)
     codes = np.repeat(own.z, len(track), 0)
-    codes[:, decoder.expression] = (curves + rest).clip(0, 1)
+    codes[:, decoder.expression] = (curves + photo.rest).clip(0, 1)
     pose = torch.from_numpy(own.H_image[0]).double()
     if config.keep_pose:
         poses = pose.expand(len(track), 6)

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from selftrack.decoders.landmarks import LEFT_IRIS, RIGHT_IRIS
+from selftrack.decoders.teeth import closed
 from selftrack.tracker.export.reenact._field import Field, Moved, resampled, sampled
 from selftrack.tracker.export.reenact._interior import Interior
-from selftrack.tracker.export.reenact._mouth import seated
 from selftrack.tracker.export.reenact._photo import Photo
 from selftrack.tracker.export.reenact._skin import photo_texture, plain_skin
 from selftrack.tracker.geometry.pose import project
@@ -25,13 +25,16 @@ class PhotoPainter:
     def __init__(self, photo: Photo) -> None:
         track = photo.track
         self._image, self._head, self._inverse_distance = photo.image, track.model(), track.inverse_distance
+        self._rest = torch.from_numpy(photo.rest).float()
+        self._resting = self._head.resting(self._rest)
         self.code, self.pose = torch.from_numpy(track.z[0]), torch.from_numpy(track.H_image[0])
         self._start = geometry = self._geometry(self.code)
         self._irises = self._head.landmarks478.subset((RIGHT_IRIS, LEFT_IRIS))
-        vertices = project(seated(self._head, geometry)[None], self.pose[None], self._inverse_distance)[0]
+        vertices = project(geometry[None], self.pose[None], self._inverse_distance)[0]
         self._field = Field(self._head, geometry, self.pose, self._inverse_distance, photo.image.shape[:2])
         self._plain = plain_skin(self._head, photo.image, vertices)
-        self._interior = Interior(self._head, photo_texture(self._head, photo.image, vertices.numpy()))
+        texture = photo_texture(self._head, photo.image, vertices.numpy(), track.landmarks[0])
+        self._interior = Interior(self._head, texture)
 
     def __call__(self, code: Tensor, pose: Tensor) -> np.ndarray:
         """Draw the photo (H,W,3) uint8 with the face of a code (Z,) under a pose (6,) in it."""
@@ -60,5 +63,8 @@ class PhotoPainter:
         return right, left
 
     def _geometry(self, code: Tensor) -> Tensor:
+        """The face (V,3) of a code (Z,), whose teeth are shut when the face is as the photo has it at rest."""
+        above = code[None].clone()
+        above[:, self._head.expression] -= self._rest
         with torch.no_grad():
-            return self._head.geometry(code[None])[0]
+            return closed(self._head, self._resting.geometry(above))[0]

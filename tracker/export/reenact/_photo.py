@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from selftrack.decoders.arkit import ARKIT_NAMES
 from selftrack.errors import NoFaceError, UserError
 from selftrack.tracker.clips.subjects import PersonConfig, find_subject
 from selftrack.tracker.landmarks.cast import find_cast
@@ -18,6 +19,9 @@ from selftrack.tracker.tracker import Tracker, TrackerConfig
 
 LEAST = 48
 """Pixels of a face's side at least: of a smaller one neither lids nor lips can be told."""
+_REST = 0.2
+"""Of a curve that the photo shows, up to which it is taken for the face at rest."""
+_GAZE = np.array([name.startswith(("eyeLook", "eyeBlink")) for name in ARKIT_NAMES])
 MOST = 16384
 """Pixels of the picture's sides at most: H.264's encoder takes no more."""
 
@@ -29,6 +33,11 @@ class Photo(NamedTuple):
     """(H,W,3) uint8 RGB."""
     track: Track
     """Of one frame."""
+
+    @property
+    def rest(self) -> np.ndarray:
+        """(52,) of its curves, what is taken for the face at rest, on which the performance comes on top."""
+        return np.minimum(self.track.curve_values[0], _REST) * ~_GAZE
 
 
 def read_photo(path: Path, model: Model) -> Photo:

@@ -12,7 +12,8 @@ from selftrack.decoders.base import Decoder
 from selftrack.decoders.landmarks import BROWS, EYE_CONTOURS, LEFT_IRIS, RIGHT_IRIS
 from selftrack.decoders.mesh.rasterizer import interpolate, rasterize
 from selftrack.decoders.mesh.unwrap import TexelMap, confidence, sample, scatter, surface, texel_map
-from selftrack.tracker.results.texture import EYES, SKIN, TEETH
+from selftrack.decoders.teeth import TEETH
+from selftrack.tracker.results.texture import EYES, SKIN, between_lips, mouth_opening, tooth_colour
 
 _SHADE = {"tongue": 0.9, "mouth": 0.6}
 """Share of the skin's light that falls on what is behind lips that are wide apart."""
@@ -24,15 +25,14 @@ _RIM = 0.0012  # metres from lids, within which a photo shows lashes and shadow
 _WIDTH = 0.0004  # metres, of a ring around the middle of an iris, of which each has a colour of its own
 _WHITE = 0.0075  # metres from the middle of an iris, beyond which all is as white as there: the corners lie in shadow
 _IRIS, _UNLIKE = 0.0068, 0.2  # metres from its middle, beyond which an eye is white; how far a colour may be off that
-_FEW = 30  # texels of a ring, or of teeth, that are seen at least
-_LEAST_WHITE = 0.65  # of its lightest channel, which the darkest one of a tooth that a photo shows has
-_IVORY, _TINT = (1.2, 1.14, 1.03), 0.25  # colour of teeth in white light, and how far they take the skin's
+_FEW = 30  # texels of a ring that are seen at least
 _CLEAR, _AROUND = 0.004, 0.02  # metres from lids and brows, between which lies the skin that lids are like
 _SPREAD = 0.008  # metres over which it is averaged
 
 
-def photo_texture(head: Decoder, image: np.ndarray, vertices: np.ndarray) -> Tensor:
-    """Make the texture of eyes, teeth and mouth by a photo (H,W,3) uint8, in whose pixels the vertices (V,3) are.
+def photo_texture(head: Decoder, image: np.ndarray, vertices: np.ndarray, points: np.ndarray) -> Tensor:
+    """Make the texture of eyes, teeth and mouth by a photo (H,W,3) uint8, in whose pixels the vertices (V,3) and a
+    detector's points (L,2) are.
 
     An eye is as the photo shows it; what is hidden of it is as what is seen at the same distance from its middle. Teeth
     have the colour of those that the photo shows, or of ivory in the light on the skin; tongue and mouth are the mean
@@ -49,12 +49,13 @@ def photo_texture(head: Decoder, image: np.ndarray, vertices: np.ndarray) -> Ten
     light = observed[:, lit].mean() / filled[:, lit].mean() if seen.any() else 1.0
     for name, share in _SHADE.items():
         filled[:, _of(part, head, (name,))] *= share * light
-    filled[:, teeth] = _teeth(observed, seen & teeth, observed[:, lit])[:, None]
-    inside = _within(seen & eyes, texels, _texel_size(head))
+    inside = between_lips(image, mouth_opening(image.shape[:2], points))
+    filled[:, teeth] = tooth_colour(inside, observed[:, lit])[:, None]
+    clear = _within(seen & eyes, texels, _texel_size(head))
     away = _from_middle(head, texels, part)
-    filled[:, eyes] = _ringed(filled, observed, away, eyes & (inside == 1))[:, eyes]
+    filled[:, eyes] = _ringed(filled, observed, away, eyes & (clear == 1))[:, eyes]
     off = (observed - filled).norm(dim=0) * (away > _IRIS)
-    keep = inside * eyes * (-(off / _UNLIKE).square()).exp()  # where the mesh's eye is wider open, the photo has skin
+    keep = clear * eyes * (-(off / _UNLIKE).square()).exp()  # where the mesh's eye is wider open, the photo has skin
     return _padded((filled + keep * (observed - filled)).clamp(0, 1), texels)
 
 
@@ -108,18 +109,6 @@ def _padded(colours: Tensor, texels: TexelMap) -> Tensor:
 def _of(part: Tensor, head: Decoder, names: tuple[str, ...]) -> Tensor:
     """Which texels (N,), of these parts (N,), are of the parts of these names."""
     return torch.tensor([name in names for name in head.part_names])[part]
-
-
-def _teeth(observed: Tensor, seen: Tensor, skin: Tensor) -> Tensor:
-    """The colour (3,) of teeth: of those that are observed (3,N), if enough are seen (N,), else by colours (3,M) of the
-    skin."""
-    light, dark = observed.amax(0), observed.amin(0)
-    white = seen & (dark > _LEAST_WHITE * light)
-    if white.sum() >= _FEW:
-        return observed[:, white & (light >= light[white].median())].mean(1)
-    tone = skin.kthvalue(1 + 3 * (skin.shape[1] - 1) // 4, dim=1).values  # the upper quartile
-    tint = tone / tone.mean().clamp(min=1e-3)
-    return (tone.mean() * ((1 - _TINT) * tone.new_tensor(_IVORY) + _TINT * tint)).clamp(0, 1)
 
 
 def _within(mask: Tensor, texels: TexelMap, size: float) -> Tensor:

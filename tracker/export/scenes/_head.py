@@ -15,8 +15,8 @@ from torch.nn import functional
 
 from selftrack.decoders.base import Decoder
 from selftrack.decoders.mesh.normals import vertex_normals
+from selftrack.decoders.teeth import TEETH
 from selftrack.tracker.geometry.camera import AXES, camera_pose
-from selftrack.tracker.results.texture import TEETH
 from selftrack.tracker.results.track_file import Track
 
 _CHUNK = 64  # frames decoded at a time

@@ -9,7 +9,7 @@ import torch
 
 from selftrack.decoders.head.model import load_head
 from selftrack.decoders.landmarks import INNER_LIP_CONTOUR
-from selftrack.tracker.export.reenact._mouth import seated, tooth_light
+from selftrack.decoders.teeth import apart
 from selftrack.tracker.export.reenact._painter import PhotoPainter
 from selftrack.tracker.export.reenact._photo import Photo
 from selftrack.tracker.export.reenact._skin import photo_texture, plain_skin
@@ -71,10 +71,11 @@ def test_an_eye_that_the_photo_half_hides_is_the_same_all_around() -> None:
     pose = torch.tensor([8.0, 0, 0, 0, 300.0, 300.0])
     vertices = project(HEAD.mean[None], pose[None])[0]
     grid = np.stack(np.meshgrid(np.arange(600), np.arange(600)), -1)
-    irises = HEAD.landmarks478.subset((468, 473))(vertices[None])[0, :, :2].numpy()
+    points = HEAD.landmarks478(vertices[None])[0, :, :2].numpy()
+    irises = points[[468, 473]]
     away = np.min([np.linalg.norm(grid - iris, axis=-1) for iris in irises], 0) / float(pose[0].exp())
     value = np.where(away < 0.006, 60, 200).astype(np.uint8)  # an iris of 6 mm, seen from the front
-    texture = photo_texture(HEAD, np.repeat(value[..., None], 3, 2), vertices.numpy())
+    texture = photo_texture(HEAD, np.repeat(value[..., None], 3, 2), vertices.numpy(), points)
     uvs, eye = HEAD.uvs[HEAD.uv_faces], HEAD.face_parts == HEAD.part_names.index("eye_left")
     middle = HEAD.landmarks478(HEAD.mean[None])[0, 473]
     points, places = HEAD.mean[HEAD.faces[eye]].mean(1), (1024 * uvs[eye].mean(1)).long()
@@ -90,26 +91,28 @@ def test_teeth_are_like_those_that_a_photo_shows() -> None:
     smiling = torch.zeros(1, HEAD.size)
     for name, value in {"jawOpen": 0.35, "mouthSmileLeft": 0.6, "mouthSmileRight": 0.6}.items():
         smiling[0, HEAD.expression.start + HEAD.expression_names.index(name)] = value
-    vertices = project(seated(HEAD, HEAD.geometry(smiling)), torch.tensor([[7.5, 0, 0, 0, 200.0, 200]]))[0]
-    row = HEAD.faces[HEAD.face_parts == HEAD.part_names.index("teeth_upper")]
-    places = (1024 * HEAD.uvs[HEAD.uv_faces[HEAD.face_parts == HEAD.part_names.index("teeth_upper")]].mean(1)).long()
-    assert len(row)
+    mesh = project(HEAD.geometry(smiling), torch.tensor([[7.5, 0, 0, 0, 200.0, 200]]))
+    points = HEAD.landmarks478(mesh)[0, :, :2].numpy()
+    row = HEAD.face_parts == HEAD.part_names.index("teeth_upper")
+    places = (1024 * HEAD.uvs[HEAD.uv_faces[row]].mean(1)).long()
+
+    def teeth(colour: list[int]) -> np.ndarray:
+        photo = np.full((400, 400, 3), [150, 100, 80], np.uint8)
+        cv2.fillPoly(photo, [points[list(INNER_LIP_CONTOUR)].round().astype(np.int32)], colour)
+        texture = photo_texture(HEAD, photo, mesh[0].numpy(), points)
+        return 255 * texture[:, places[:, 1], places[:, 0]].mean(1).numpy()
+
     for colour in ([240, 235, 220], [180, 170, 150]):
-        texture = photo_texture(HEAD, np.full((400, 400, 3), colour, np.uint8), vertices.numpy())
-        found = texture[:, places[:, 1], places[:, 0]].mean(1)
-        assert np.allclose(255 * found, colour, atol=3)
-    dark = photo_texture(HEAD, np.full((400, 400, 3), [90, 50, 40], np.uint8), vertices.numpy())
-    ivory = 255 * dark[:, places[:, 1], places[:, 0]].mean(1)
-    assert (ivory > torch.tensor([60, 60, 50])).all() and float(ivory.max() / ivory.min()) < 1.5  # no skin is a tooth
+        assert np.allclose(teeth(colour), colour, atol=3)
+    ivory = teeth([150, 60, 60])  # lips or a tongue, no tooth
+    assert ivory.min() > 60 and ivory.max() / ivory.min() < 1.5
 
 
-def test_teeth_meet_at_the_middle_and_have_gum_above() -> None:
-    heights = HEAD.mean[HEAD.faces[HEAD.face_parts == HEAD.part_names.index("teeth_upper")]][..., 1]
-    edge, front = float(heights.max()), -0.006
-    crown, gum = edge - 0.004, edge - 0.016
-    points = torch.tensor([[0.0, crown, front], [0.004, crown, front], [0.0085, crown, front], [0.004, gum, front]])
-    light = tooth_light(HEAD, "teeth_upper", points).mean(1)
-    assert light[0] < 0.97 * light[1] and light[2] < 0.97 * light[1] and light[3] < 0.8 * light[1]
+def test_a_photo_whose_lips_are_a_little_apart_has_its_teeth_shut(photo: Callable[..., Photo]) -> None:
+    """What it has of the jaw counts as its rest: a performer's shut teeth stay shut on it."""
+    paint = PhotoPainter(photo({"jawOpen": 0.15}))
+    shut, open_ = (paint._geometry(with_curves(paint, jawOpen=value))[None] for value in (0.15, 0.75))
+    assert float(apart(HEAD, shut)) < 0 and float(apart(HEAD, open_)) > 0.012
 
 
 def test_plain_lids_have_the_colour_of_the_skin_around() -> None:

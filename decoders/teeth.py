@@ -1,0 +1,131 @@
+"""Teeth of a head's mesh: where its rows are, when they meet, and what tells one tooth from the next.
+
+The mesh has a row of teeth as one band without a tooth of its own, so that its looks come from places on the mean head.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from selftrack.decoders.base import Decoder
+from selftrack.decoders.landmarks import INNER_LIPS
+
+TEETH = ("teeth_upper", "teeth_lower")
+"""The parts that are rows of teeth."""
+OF_MOUTH = ("mouth", "tongue", *TEETH)
+"""The parts that are seen between the lips alone."""
+_MEET = {"teeth_upper": (0.0, 8.5, 15.1, 22.8, 29.9, 36.6), "teeth_lower": (0.0, 5.3, 11.2, 18.1, 25.2, 32.3)}
+"""Millimetres along the row from its middle where teeth meet: usual widths (Nelson, Wheeler's Dental Anatomy)."""
+_CROWN = {"teeth_upper": 0.0105, "teeth_lower": 0.009}
+"""Metres of a front tooth's height."""
+_GUM = (0.72, 0.40, 0.38)  # what gum beyond has of the teeth's colour
+_GAP, _DARKER = 0.0005, 0.18  # metres of the line between two teeth, and how much darker it is
+_BEHIND = {"teeth_upper": 1.0, "teeth_lower": 0.92}
+"""Share of the light: lower teeth stand behind upper ones."""
+_BETWEEN = 0.003  # metres by which gum goes farther between two teeth
+_RIM = 0.2  # share of a row's height in which its edge lies
+_DEEP = 0.015  # metres behind the front teeth in which the light falls to 1/e
+_FRONT = 0.0025  # metres behind the foremost vertex of a row, in which its front teeth are
+_SHUT, _APART = 0.0025, 0.007  # metres between the rows: so little is none, and from there on it is what it is
+_SHOWN = 0.008  # metres of the lower teeth above the lip at most
+_BITE = 0.0008  # metres by which shut teeth overlap at least
+
+
+def has_teeth(head: Decoder) -> bool:
+    """Tell whether a decoder has rows of teeth whose looks are not its own, as those of one person's model are."""
+    return set(TEETH) <= set(head.part_names) and not head.paints_view
+
+
+def row_of(head: Decoder, name: str) -> Tensor:
+    """List the vertices of a row of teeth, of `TEETH`."""
+    return head.faces[head.face_parts == head.part_names.index(name)].unique()
+
+
+def front_teeth(head: Decoder, name: str) -> tuple[Tensor, Tensor]:
+    """List the vertices of the front teeth of a row: three of their edges, and three of where they end in the gum."""
+    row = row_of(head, name)
+    front = row[head.mean[row, 2] < head.mean[row, 2].min() + _FRONT]
+    down = front[head.mean[front, 1].argsort()]
+    return (down[-3:], down[:3]) if name == TEETH[0] else (down[:3], down[-3:])
+
+
+def closed(head: Decoder, vertices: Tensor) -> Tensor:
+    """Let the rows of teeth of heads (B,V,3), in any unit and turned in any way, meet where they nearly do.
+
+    How far a jaw is open can be told to a few millimetres, and lips that are drawn apart look like one that is open.
+    No lower lip is so far down that the gum below the teeth is seen.
+    """
+    (down, back), way = _axes(head, vertices), _between(head, vertices)
+    gap, behind = ((way * axis).sum(1, keepdim=True) / axis.square().sum(1, keepdim=True) for axis in (down, back))
+    (_, rest_back), rest = _axes(head, head.mean[None]), _between(head, head.mean[None])
+    too_far = behind - (rest * rest_back).sum()
+    share = 1 - ((gap - _SHUT) / (_APART - _SHUT)).clamp(0, 1)
+    shift = share * ((gap + _BITE).clamp(min=0) * down + too_far.clamp(min=0) * back)
+    if head.has_landmarks:
+        lip = head.landmarks478.subset(INNER_LIPS[1:])(vertices)[:, 0]
+        shown = ((lip - vertices[:, front_teeth(head, TEETH[1])[0]].mean(1) + shift) * down).sum(1, keepdim=True)
+        shift = shift - (shown / down.square().sum(1, keepdim=True) - _SHOWN).clamp(min=0) * down
+    moved = vertices.clone()
+    moved[:, row_of(head, TEETH[1])] -= shift[:, None]
+    return moved
+
+
+def apart(head: Decoder, vertices: Tensor) -> Tensor:
+    """Measure the gap (B,) in metres between the edges of the front teeth of heads (B,V,3) in any unit; negative where
+    they overlap."""
+    down, _ = _axes(head, vertices)
+    return (_between(head, vertices) * down).sum(1) / down.square().sum(1)
+
+
+def _between(head: Decoder, vertices: Tensor) -> Tensor:
+    """The way (B,3) from the edges of the upper front teeth of heads (B,V,3) to those of the lower ones."""
+    upper, lower = (vertices[:, front_teeth(head, name)[0]].mean(1) for name in TEETH)
+    return lower - upper
+
+
+def _axes(head: Decoder, vertices: Tensor) -> tuple[Tensor, Tensor]:
+    """The ways (B,3) that are a metre down and back in the mouths of heads (B,V,3), in the unit of these."""
+    (edge, root), row = front_teeth(head, TEETH[0]), row_of(head, TEETH[0])
+    last = row[head.mean[row, 2].topk(2).indices]
+
+    def ways(of: Tensor) -> tuple[Tensor, Tensor]:
+        down = of[:, edge].mean(1) - of[:, root].mean(1)
+        away = of[:, last].mean(1) - of[:, edge].mean(1)
+        return down, away - (away * down).sum(1, keepdim=True) / down.square().sum(1, keepdim=True) * down
+
+    (down, back), (down_of_mean, _) = ways(vertices), ways(head.mean[None])
+    unit = down.norm(dim=1, keepdim=True) / down_of_mean.norm()
+    return functional.normalize(down, dim=1) * unit, functional.normalize(back, dim=1) * unit
+
+
+def tooth_light(head: Decoder, name: str, points: Tensor, pixel: float = 0.0) -> Tensor:
+    """Factors (N,3) of the colour of teeth at points (N,3) of the mean head, on the row of that name.
+
+    They tell one tooth from the next and teeth from gum, and let the light fade towards the back. What is finer than a
+    `pixel`, metres, is as faint as a pixel has it.
+    """
+    row = head.mean[row_of(head, name)]
+    behind = (points[:, 2] - row[:, 2].min()).clamp(min=0)
+    along = (points[:, 0].square() + behind.square()).sqrt()
+    meeting = points.new_tensor(_MEET[name]) / 1000
+    from_gap = (along[:, None] - meeting).abs().amin(1)
+    height = (points[:, 1] - _edge(row, name, points[:, 2])).abs()
+    line = _GAP * (1 + 2 * (-height / 0.001).exp())  # corners of teeth are round
+    width = line.clamp(min=pixel)
+    light = (1 - _DARKER * line / width * (-(from_gap / width).square()).exp()) * (-behind / _DEEP).exp()
+    light = _BEHIND[name] * light
+    crown = _CROWN[name] - _BETWEEN * (-from_gap / 0.001).exp()
+    gum = ((height - crown) / 0.001 + 0.5).clamp(0, 1)[:, None]
+    return light[:, None] * (1 - gum + gum * points.new_tensor(_GUM))
+
+
+def _edge(row: Tensor, name: str, depth: Tensor) -> Tensor:
+    """Where the edge of a row (V,3) is at depths (N,), (N,): it rises towards the back."""
+    low, high = row[:, 1].min(), row[:, 1].max()
+    share = (row[:, 1] - low) / (high - low)
+    edge = row[share > 1 - _RIM if name == TEETH[0] else share < _RIM]
+    edge = edge[edge[:, 2].argsort()]
+    return torch.from_numpy(np.interp(depth.numpy(), edge[:, 2].numpy(), edge[:, 1].numpy())).to(depth)
