@@ -55,9 +55,6 @@ CalibrationOption = Annotated[
     Path | None,
     typer.Option(help="Take the person's face and rest from this clip or earlier track of the same person."),
 ]
-PresetOption = Annotated[
-    str | None, typer.Option(help="Settings of --adapt: fast or thorough (default fast).", show_default=False)
-]
 NoOverlayOption = Annotated[
     bool, typer.Option("--no-overlay", help="Write no overlay.mp4 and no contact_sheet.png (default: write them).")
 ]
@@ -115,7 +112,9 @@ class Learning:
         bool | None,
         typer.Option("--adapt/--no-adapt", help="Fine-tune the tracker on the clip itself first (default: no)."),
     ] = None
-    preset: PresetOption = None
+    thorough: Annotated[
+        bool, typer.Option("--thorough", help="With --adapt: learn in more steps, about twice as long (default: no).")
+    ] = False
 
     def of(self, from_file: Mapping[str, Any], assigned: Mapping[str, Any]) -> str | None:
         """The preset of the adaptation, None where there is none.
@@ -125,20 +124,14 @@ class Learning:
             assigned: those given one by one, which do not.
 
         Raises:
-            UserError: a preset or single settings are of an adaptation that was not asked for, or an expression is
-                given for a preset.
+            UserError: settings are of an adaptation that was not asked for.
         """
         adapts = bool(under(from_file, "adapt")) if self.adapt is None else self.adapt
-        if self.preset is not None and "=" in self.preset:
-            raise UserError(
-                f"--preset is fast or thorough here, settings of --adapt; an expression is laid over a track by: "
-                f"track-export DIR --to FORMAT --preset {self.preset}"
-            )
         changes = bool(under(assigned, "adapt"))
-        for given, words in ((changes, "--set changes"), (self.preset is not None, "--preset chooses settings of")):
+        for given, words in ((changes, "--set changes"), (self.thorough, "--thorough lengthens")):
             if given and not adapts:
                 raise UserError(f"{words} the adaptation, but there is none; add --adapt")
-        return (self.preset or "fast") if adapts else None
+        return ("thorough" if self.thorough else "fast") if adapts else None
 
 
 def said(values: Mapping[str, Any]) -> dict[str, Any]:

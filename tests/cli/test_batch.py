@@ -59,7 +59,7 @@ def test_a_corpus_is_tracked_and_tracked_once(run: Callable, corpus: Path) -> No
         (["corpus", "-o", "out", "--export", "csv,character"], "format character-csv needs --character FILE"),
         (["corpus", "-o", "out", "--set", "track.character=gone.rig"], "cwd/gone.rig: no such file"),
         (["corpus", "-o", "out", "--config", "corpus/several.yaml"], "faces: track-batch tracks one face of each clip"),
-        (["corpus", "-o", "out", "--preset", "fast"], "add --adapt"),
+        (["corpus", "-o", "out", "--thorough"], "add --adapt"),
         (["corpus", "-o", "out", "--set", "track.size=3"], "there is no setting track.size"),
         (["corpus", "-o", "out", "--set", "track.weights=gone"], "cwd/gone: cannot be read"),
         (["corpus", "-o", "corpus/broken.mp4"], "is not a folder"),

@@ -132,9 +132,8 @@ def test_an_adapted_result_is_reproduced_by_its_config(run: Callable, smile: Pat
     [
         (["--set", "adapt.steps=3"], "add --adapt"),
         (["--set", "adapt.steps=3", "--no-adapt"], "add --adapt"),
-        (["--preset", "thorough"], "add --adapt"),
-        (["--preset", "thorough", "--no-adapt"], "add --adapt"),
-        (["--preset", "slow", "--adapt"], "preset must be one of fast, thorough; got 'slow'"),
+        (["--thorough"], "--thorough lengthens the adaptation, but there is none; add --adapt"),
+        (["--thorough", "--no-adapt"], "add --adapt"),
         (["--overlay", "wire", "--no-overlay"], "--overlay wire is how the overlay is drawn, but there is none"),
         (["--burn-in", "--set", "track.overlay=false"], "--burn-in is how the overlay is drawn, but there is none"),
         (["--overlay", "lines"], 'unknown overlay mode "lines": choose one of split, mesh, wire, points, texture'),

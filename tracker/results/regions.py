@@ -77,6 +77,12 @@ def _part_of(name: str) -> tuple[str, ...]:
     return tuple(f"brow{end}" for end in side) if name.startswith("brow") else ("mouth",)
 
 
+def region_of(name: str) -> str:
+    """The one of the `REGIONS` that a curve of ARKit is read from."""
+    part = _part_of(name)[0]
+    return next(region for region, parts in _OF.items() if part in parts)
+
+
 _READ_FROM = np.array([[part in _part_of(name) for part in PARTS] for name in ARKIT_NAMES])
 """(52,6) the parts that a curve is read from."""
 

@@ -19,7 +19,6 @@ from selftrack.eval.compare.reference import skin_windows
 from selftrack.eval.metrics import TrackedClip, measure
 from selftrack.eval.metrics.landmarks import projected_landmarks
 from selftrack.eval.report.pictures import _Sheet, worst_frames
-from selftrack.eval.report.plots import most_active
 from selftrack.eval.report.report import _settings as settings_of
 from selftrack.eval.report.report import write_report
 from selftrack.tracker import load
@@ -205,13 +204,6 @@ def test_the_worst_frames_are_apart() -> None:
 
 def test_nothing_is_worst_without_a_face() -> None:
     assert worst_frames(np.full(9, np.nan), np.full(9, np.nan)) == []
-
-
-def test_the_most_active_curves(plain_folder: Path) -> None:
-    names = most_active(load(plain_folder), 9)
-    assert len(names) == 9 and names[0].startswith("mouthSmile")
-    bare = [name.removesuffix("Left").removesuffix("Right") for name in names]
-    assert len(set(bare)) == 9
 
 
 def test_swimming_shows_in_the_row_over_time(plain_folder: Path) -> None:
