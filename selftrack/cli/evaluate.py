@@ -18,8 +18,11 @@ def print_report(folder: Path, before: Path | None = None, points: Path | None =
     from selftrack.tracker.clips.files import REPORT
 
     with Stages() as stages:
-        verdict = write_report(folder, before, points, stages.show)
-    print(f"verdict  {verdict}\nreport   {folder / REPORT}")
+        judged = write_report(folder, before, points, stages.show)
+    print(f"verdict  {judged.verdict}")
+    for line in judged.table:
+        print(f"figure   {line}")
+    print(f"report   {folder / REPORT}")
 
 
 def evaluate(

@@ -35,6 +35,8 @@ def test_one_folder_gets_a_report(run: Callable, plain_folder: Path, tmp_path: P
     folder = Path(shutil.copytree(plain_folder, tmp_path / "track"))
     status, out, _ = run(folder)
     assert status == 0 and "verdict  This track was not adapted" in out and str(folder / "report.html") in out
+    figures = [line for line in out.splitlines() if line.startswith("figure ")]
+    assert len(figures) == 8 and all(" pixels " in line for line in figures[:5]) and "Weakest" in out
     assert {"report.html", "report.json"} <= {path.name for path in folder.iterdir()}
     assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == [".selftrack"]  # the manifest
 

@@ -51,8 +51,8 @@ def table(track: Track) -> dict[str, np.ndarray]:
 
 
 def by_motion(track: Track) -> list[str]:
-    """The names of the curves, those first that move most: by range over the frames with a face times mean confidence of
-    the region that a curve is read from, or of the frames where that is not known."""
+    """The names of the curves, those first that move most: by range over the frames with a face times mean confidence
+    of the region that a curve is read from, or of the frames where that is not known."""
     if not track.ok.any():
         return list(track.curve_names)
     trust = {region: float(values[track.ok].mean()) for region, values in track.regions().items()}
@@ -101,8 +101,8 @@ def write_pieces(
     text: Callable[[str, np.ndarray], list[str]],
     end: str = "\r\n",
 ) -> None:
-    """Write columns by name that come in pieces, some rows at a time and one piece at least, as CSV whose lines end with
-    `end`; `text(name, values)` makes texts of some values."""
+    """Write columns by name as CSV whose lines end with `end`; they come in pieces of some rows, one at
+    least. `text(name, values)` makes texts of some values."""
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator=end)
         for number, columns in enumerate(pieces):

@@ -62,9 +62,9 @@ def _rows(points: int) -> dict[str, tuple[int, ...]]:
     return {part: tuple(of_68[dense] for dense in rows if dense in of_68) for part, rows in POINTS_OF.items()}
 
 
-def points_of(region: str) -> list[int]:
-    """The dense detector's points of one of the `REGIONS`."""
-    return [row for part in _OF[region] for row in POINTS_OF[part]]
+def points_of(region: str, count: int = POINTS) -> list[int]:
+    """The points of one of the `REGIONS`, of the detector that has 478 or 68."""
+    return [row for part in _OF[region] for row in _rows(count)[part]]
 
 
 def _part_of(name: str) -> tuple[str, ...]:

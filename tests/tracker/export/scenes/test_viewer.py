@@ -137,7 +137,7 @@ def test_without_its_video_the_head_plays(
     assert browser.errors() == []
 
 
-def test_fits_a_small_screen(browser: Any, page: Path) -> None:
+def test_fits_a_small_screen(browser: Any, track: Track, page: Path) -> None:
     """Nothing is cut off, the head and the six curves that move most are drawn, and a curve can be chosen."""
     browser.open(page)
     extent = browser.run(
