@@ -125,7 +125,7 @@ def distances(clip: TrackedClip) -> np.ndarray:
     "Distance of the mesh from the detected points, mean over points and frames.",
     needs=("track",),
     decisive=True,
-    scale=(1.3, 2.2),
+    scale=(1.25, 2.2),
 )
 def mean(clip: TrackedClip) -> np.ndarray:
     """Average over points, frame by frame."""
@@ -164,7 +164,7 @@ def _register_feature(region: str, scale: tuple[float, float]) -> None:
         return by_region(clip)[region]
 
 
-for _region, _scale in zip(FEATURES, ((0.6, 1.2), (0.6, 1.2), (0.9, 1.4)), strict=True):
+for _region, _scale in zip(FEATURES, ((0.6, 1.3), (0.6, 1.3), (0.9, 1.4)), strict=True):
     _register_feature(_region, _scale)
 
 

@@ -52,7 +52,7 @@ def mean(clip: TrackedClip) -> Ratio:
     "% IOD",
     "The skin-point error that half of the frames stay under.",
     headline=False,
-    scale=(0.4, 0.8),
+    scale=(0.35, 0.8),
 )
 def median(clip: TrackedClip) -> float:
     """Take the median over frames."""

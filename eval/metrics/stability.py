@@ -164,7 +164,7 @@ def screen_mean(clip: TrackedClip) -> Ratio:
     "As stability in the image, with the rigid motion of the head removed.",
     decisive=True,
     over_time=lambda clip: of_clip(clip)[1].running_ratio(),
-    scale=(1.12, 1.4),
+    scale=(1.1, 1.4),
 )
 def local_ratio(clip: TrackedClip) -> Ratio:
     """Take the ratio of sums without the rigid motion."""

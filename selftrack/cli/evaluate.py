@@ -51,7 +51,10 @@ def evaluate(
     A TRACK is a folder of `track`, or an .npz with verts (T,V,3) in pixels and faces (F,3) of any tracker; CLIP is
     needed where there is no folder. An adapted clip is tracked again without adaptation, unless --before names that.
     """
-    alone = len(paths) == 1 and paths[0].is_dir()
+    from selftrack.tracker.results.track_file import folder_of
+
+    folder = folder_of(paths[0])
+    alone = len(paths) == 1 and folder.is_dir()
     for name, value, for_one in (
         ("--before", before, True),
         ("--annotate", annotate, True),
@@ -73,9 +76,9 @@ def evaluate(
         from selftrack.eval.annotate.page import write_page
 
         with Stages() as stages:
-            print(write_page(paths[0], stages.show))
+            print(write_page(folder, stages.show))
     elif alone:
-        print_report(paths[0], before, points)
+        print_report(folder, before, points)
     else:
         _compare(paths, points, filters, json)
 

@@ -26,8 +26,8 @@ ConfigOption = Annotated[
     typer.Option(
         "--config",
         metavar="FILE",
-        help="Take settings from a YAML file, such as the config.yaml beside a track.npz, or from a preset (default: "
-        "none).",
+        help="Take settings from a YAML file, such as the config.yaml beside a track.npz, or from a bundled one by "
+        "its name, such as adapt_thorough (default: none).",
     ),
 ]
 SetOption = Annotated[
@@ -145,17 +145,19 @@ def text_of(path: Path | None) -> str | None:
 
 
 def read_config(name: str | None) -> dict[str, Any]:
-    """Read settings by their full names, such as "track.crop.slack", from a YAML file or a preset.
+    """Read settings by their full names, such as "track.crop.slack", from a YAML file or a bundled one.
 
     Raises:
         UserError: there is none of that name, or it holds no settings.
     """
     if name is None:
         return {}
-    presets = {p.name.removesuffix(".yaml"): p for p in files("selftrack.configs").iterdir() if p.name.endswith("yaml")}
-    place = Path(name) if Path(name).is_file() else presets.get(name)
+    bundled = {p.name.removesuffix(".yaml"): p for p in files("selftrack.configs").iterdir() if p.name.endswith("yaml")}
+    place = Path(name) if Path(name).is_file() else bundled.get(name)
     if place is None:
-        raise UserError(f"{name}: no such file of settings, and no preset; presets are {', '.join(sorted(presets))}")
+        raise UserError(
+            f"{name}: neither a file of settings nor a bundled one; bundled are {', '.join(sorted(bundled))}"
+        )
     try:
         read = _read_yaml(place.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:

@@ -36,7 +36,7 @@ def test_a_corpus_is_tracked_and_tracked_once(run: Callable, corpus: Path) -> No
     assert Path("out/index.html").exists() and len(Path("out/summary.csv").read_text().splitlines()) == 4
     age = Path("out/smile.mp4/track.npz").stat().st_mtime_ns
     status, out, err = run(*command)
-    assert status == 1 and "clips    3: 2 there, 1 failed before" in out and "failed before broken.mp4: " in err
+    assert status == 1 and "clips    3: 2 done before, 1 failed before" in out and "failed before broken.mp4: " in err
     status, out, _ = run(*command[:3], "out", "--no-overlay")
     assert status == 1 and "2 differs" in out
     Path("corpus/broken.mp4").unlink()

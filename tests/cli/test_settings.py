@@ -94,7 +94,11 @@ def test_files_and_presets(tmp_path: Path) -> None:
     assert read_config(str(tmp_path / "mine.yaml")) == {"track.crop.slack": 0.4}
     (tmp_path / "list.yaml").write_text("- 1\n")
     (tmp_path / "broken.yaml").write_text("a: [\n")
-    for name, words in (("nosuch", "presets are .*adapt_fast"), ("list.yaml", "no settings"), ("broken.yaml", "YAML")):
+    for name, words in (
+        ("nosuch", "bundled are .*adapt_fast"),
+        ("list.yaml", "no settings"),
+        ("broken.yaml", "YAML"),
+    ):
         with pytest.raises(UserError, match=words):
             read_config(name if name == "nosuch" else str(tmp_path / name))
 

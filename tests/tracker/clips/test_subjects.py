@@ -92,7 +92,7 @@ def test_what_cannot_be_is_one_line(
         folder.mkdir()
         track.save(folder)
     wrong = {
-        "--neutral 90: .* of smile is 2.88 s long; name a second from 0.00 to 2.84": PersonConfig(neutral=90.0),
+        "--neutral 90: .* of smile is 2.40 s long; name a second from 0.00 to 2.37": PersonConfig(neutral=90.0),
         "--neutral -1: .* a second from 0.00": PersonConfig(neutral=-1.0),
         "nobody.mp4: no face was found; calibrate with": PersonConfig(calibration=str(nobody)),
         "other: tracked with another face model": PersonConfig(calibration=str(other)),
