@@ -139,7 +139,7 @@ def _length(vectors: np.ndarray) -> np.ndarray:
     "How much longer the paths of points over two frames are than the straight lines between their ends, in the image "
     "plane, as a ratio of sums (Yoon et al. 2019, Eq. 10).",
     decisive=True,
-    scale=(1.03, 1.07),
+    scale=(1.03, 1.08),
 )
 def screen_ratio(clip: TrackedClip) -> Ratio:
     """Take the ratio of sums in the image plane."""

@@ -62,9 +62,10 @@ def table(figures: Mapping[str, float], iod: float) -> list[str]:
         value = figures.get(metric.name, math.nan)
         if math.isfinite(value):
             size = pixels(value, metric.unit, iod)
-            known = f"{size:.1f} pixels" if math.isfinite(size) else ""
-            unit = metric.unit if known else ""
-            rows.append((metric.label, f"{value:.2f} {unit}", known, metric.word(value), f"({scale(metric)})"))
+            of_face = math.isfinite(size)
+            number = f"{value:.2f} {OF_FACE}" if of_face else f"{value:.2f}"
+            beside = f"{size:.1f} pixels" if of_face else metric.unit
+            rows.append((metric.label, number, beside, metric.word(value), f"({scale(metric)})"))
     wide = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(f"{text:<{width}}" for text, width in zip(row, wide, strict=True)).rstrip() for row in rows]
     if math.isfinite(iod):

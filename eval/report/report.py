@@ -283,7 +283,7 @@ def _table(rows: Mapping[str, Metric | HeldOut], values: dict[str, Figures], iod
         word, scale = (row.word(cells[-1]), judgement.scale(row)) if isinstance(row, Metric) else ("", "")
         size = judgement.pixels(cells[-1], row.unit, iod)
         known = {"word": word, "scale": scale, "pixels": f"{size:.1f}" if math.isfinite(size) else ""}
-        out.append({"row": row, "cells": text, "change": change, "better": better} | known)
+        out.append({"row": row, "cells": text, "change": change, "better": better, **known})
     return out
 
 

@@ -155,9 +155,7 @@ def read_config(name: str | None) -> dict[str, Any]:
     bundled = {p.name.removesuffix(".yaml"): p for p in files("selftrack.configs").iterdir() if p.name.endswith("yaml")}
     place = Path(name) if Path(name).is_file() else bundled.get(name)
     if place is None:
-        raise UserError(
-            f"{name}: neither a file of settings nor a bundled one; bundled are {', '.join(sorted(bundled))}"
-        )
+        raise UserError(f"{name}: no such file of settings; bundled are {', '.join(sorted(bundled))}")
     try:
         read = _read_yaml(place.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
