@@ -66,7 +66,8 @@ def render(rows: Sequence[Status], out: Path) -> str:
         states=Counter(row.state for row in rows),
         frames=sum(row.frames for row in done),
         trusted=sum(row.frames * row.trusted for row in done),
-        hours=sum(row.seconds for row in rows) / 3600,
+        texts=any(row.adaptation or row.error for row in rows),
+        minutes=sum(row.seconds for row in rows) / 60,
     )
 
 
