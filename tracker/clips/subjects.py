@@ -219,10 +219,13 @@ def _neutral_faces(
 
 
 def _check_neutral(source: FrameSource, time: float) -> None:
-    """Raise UserError where a neutral moment is not within the source."""
-    count = source.count() or 0
-    times = [frame.time for frame in source.glimpses({0, count - 1})] if count else []
-    if times and not times[0] - AROUND <= time <= times[-1] + AROUND:
+    """Raise UserError where a neutral moment is not within the source, as far as its ends can be read."""
+    count = source.count()
+    if not count:
+        return
+    ends = {0, count - 1}
+    times = [frame.time for frame in source.glimpses(ends)]
+    if len(times) == len(ends) and not times[0] - AROUND <= time <= times[-1] + AROUND:
         length = (times[-1] - times[0]) * count / max(count - 1, 1)
         raise UserError(
             f"--neutral {time:g}: what is tracked of {source.info.name} is {length:.2f} s long; name a second from "

@@ -104,6 +104,14 @@ def test_what_cannot_be_is_one_line(
                 find_in_clip(source, model, TRACKING, replace(config, samples=2))
 
 
+def test_a_neutral_moment_of_a_clip_whose_end_is_damaged(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last frame, which would tell how long it is, cannot be read."""
+    with open_source(CLIP) as source:
+        first = next(iter(source))
+        monkeypatch.setattr(source, "glimpses", lambda rows: iter([first] if rows == {0, 71} else source.frames(rows)))
+        assert find_in_clip(source, model, TRACKING, PersonConfig(neutral=0.2, samples=2))[0] is not None
+
+
 def test_what_would_not_count_is_refused(model: Model) -> None:
     """A face model without a rest, and an identity for each frame."""
     with open_source(CLIP) as source, pytest.raises(UserError, match="has no rest of its own"):
