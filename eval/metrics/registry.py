@@ -57,13 +57,17 @@ class Scale(NamedTuple):
     usual: float
 
     def word(self, value: float, better: Better) -> str:
-        """ "excellent", "usual" or "poor"; empty where the value is not known."""
+        """ "excellent", "usual" or "poor", by the two decimals that are shown; empty where the value is not known."""
         if not np.isfinite(value):
             return ""
-        off = abs(value) if better == "zero" else value
+        off = round(abs(value) if better == "zero" else value, 2)
         sign = -1 if better == "higher" else 1
         within = [sign * off <= sign * limit for limit in self]
         return "excellent" if within[0] else "usual" if within[1] else "poor"
+
+    def place(self, value: float) -> float:
+        """Where a value that should be low lies: up to 1 it is excellent, up to 2 usual, beyond that poor."""
+        return float(np.interp(value, [0, *self], [0, 1, 2])) + max(value / self.usual - 1, 0)
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,7 @@ def weakest(clip: TrackedClip) -> Weakest | None:
             continue
         assert limits is not None
         mean, sure, row = float(np.nanmean(errors)), float(trust[region][ok].mean()), int(np.nanargmax(errors))
-        badness = max(mean / limits.usual, 2 * (1 - sure))  # 1 where either begins to be poor
+        badness = max(limits.place(mean), 4 * (1 - sure))  # 2 where either begins to be poor
         where = Weakest(region, mean, float(errors[row]), row, float(clip.track.times[row]), sure)
         found.append((badness, where))
     return max(found)[1] if found else None

@@ -126,6 +126,15 @@ def test_a_scale_in_words(better: Better, values: dict[float, str]) -> None:
     assert scale.word(float("nan"), better) == ""
 
 
+def test_words_go_by_what_is_shown() -> None:
+    assert Scale(0.6, 1.3).word(0.604, "lower") == "excellent" and Scale(0.6, 1.3).word(0.606, "lower") == "usual"
+
+
+def test_a_place_on_a_scale() -> None:
+    scale = Scale(0.5, 1.5)
+    assert [scale.place(value) for value in (0, 0.25, 0.5, 1.0, 1.5, 3.0)] == pytest.approx([0, 0.5, 1, 1.5, 2, 3])
+
+
 def test_scales_go_the_way_that_is_better() -> None:
     for known in METRICS.values():
         if known.scale:

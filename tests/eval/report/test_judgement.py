@@ -35,6 +35,8 @@ def test_the_weakest_region_is_the_one_that_is_farthest_off_on_its_scale(make_tr
     assert found is not None
     assert (found.region, found.row, found.second) == ("brows", 7, pytest.approx(0.28))
     assert found.distance == pytest.approx(1.5 * 1.1, rel=1e-2) and found.worst == pytest.approx(3.0, rel=1e-2)
+    found = weakest(clip_of(make_track, {"brows": 0.65, "mouth": 1.5}))  # usual, and excellent of the mouth's own scale
+    assert found is not None and found.region == "brows"
     found = weakest(clip_of(make_track, {"brows": 0.2, "mouth": 2.0}))
     assert found is not None and found.region == "mouth"
 
@@ -62,13 +64,10 @@ def test_a_sentence_has_words_and_pixels() -> None:
 
 def test_the_table_says_how_good_each_figure_is() -> None:
     figures = {"skin.mean": 0.76, "landmarks.mouth": 2.0, "stability.screen.ratio": 1.02, "landmarks.eyes": np.nan}
-    *lines, last = table(figures, 200)
-    assert len(lines) == 3 and all(line.startswith(METRICS[name].label) for line, name in zip(lines, (
-        "skin.mean", "landmarks.mouth", "stability.screen.ratio"), strict=True))  # fmt: skip
-    assert lines[0].split()[2:] == "0.76 % IOD 1.5 pixels usual (excellent to 0.5, usual to 1)".split()
-    assert (
-        "4.0 pixels  poor" in lines[1] and "1.02" in lines[2] and "excellent" in lines[2] and "pixels" not in lines[2]
-    )
-    assert "is 2.0 pixels here" in last
+    skin, mouth, stability, last = (line.split() for line in table(figures, 200))
+    assert skin[1:] == "error 0.76 % IOD 1.5 pixels usual (excellent to 0.5, usual to 1)".split()
+    assert mouth[:9] == "Landmark distance, mouth 2.00 % IOD 4.0 pixels poor".split()
+    assert stability[:9] == "Stability in the image 1.02 1 is perfect excellent".split()
+    assert "is 2.0 pixels here" in " ".join(last)
     assert all(METRICS[name].scale for name in PLAIN)
     assert table({}, np.nan) == []
