@@ -6,6 +6,7 @@ import copy
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from importlib.resources import files
 from itertools import groupby
 from pathlib import Path
@@ -168,14 +169,14 @@ def read(
     Args and errors are those of `adapt`.
     """
 
-    def during(stage: str) -> Callable[[int, int], None]:
-        return lambda done, total: progress(stage, done, total, {})
+    def show(stage: str, done: int, total: int) -> None:
+        progress(stage, done, total, {})
 
     number = tracking.detect.face
     if face is None:
-        who = find_face(source, model, tracking, person, during("identity"))
+        who = find_face(source, model, tracking, person, show)
         face, number = who.followed, who.number
-    clip = read_clip(source, model, tracking, config.clip, during("read"), face.places if face else None)
+    clip = read_clip(source, model, tracking, config.clip, partial(show, "read"), face.places if face else None)
     windows = skin_windows(source, clip)
     subject = None
     if model.refiner is not None:  # as the un-adapted tracker sees the person, or the verdict would compare two people

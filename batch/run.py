@@ -27,7 +27,10 @@ class Tally:
 
     def __str__(self) -> str:
         """One line for the user."""
-        return f"{self.ends.total()}: " + ", ".join(f"{count} {end}" for end, count in self.ends.most_common())
+        words = {"there": "done before"}
+        return f"{self.ends.total()}: " + ", ".join(
+            f"{count} {words.get(end, end)}" for end, count in self.ends.most_common()
+        )
 
 
 def run_batch(

@@ -58,13 +58,16 @@ def render(rows: Sequence[Status], out: Path) -> str:
     template = (files("selftrack.batch") / "assets" / PAGE).read_text(encoding="utf-8")
     pages = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     done = [row for row in rows if row.state == "done"]
+    linked = [(row, _links(row, out)) for row in rows]
     return pages.from_string(template).render(
         title=out.resolve().name,
-        rows=[(row, _links(row, out)) for row in rows],
+        rows=linked,
+        pictures=any(links["sheet"] for _, links in linked),
         states=Counter(row.state for row in rows),
         frames=sum(row.frames for row in done),
         trusted=sum(row.frames * row.trusted for row in done),
-        hours=sum(row.seconds for row in rows) / 3600,
+        texts=any(row.adaptation or row.error for row in rows),
+        minutes=sum(row.seconds for row in rows) / 60,
     )
 
 

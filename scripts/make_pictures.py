@@ -50,7 +50,7 @@ SHOWN = ("mouthSmileLeft", "mouthSmileRight", "cheekSquintLeft", "jawOpen", "eye
 ACTED = (("surprised", 0.9, 0, -4), ("happy", 1.0, 14, 0), ("sad", 1.0, -8, 6), ("angry", 1.0, 0, 0))
 """Expressions of a photo, how strong, and degrees by which its head is turned and nods."""
 EDITS = {"yaw": 25, "gazeSide": 0.5, "surprised": 0.6}
-KEYED = "mouthSmileLeft"
+KEYED = "mouthSmileRight"
 CLICK = "document.querySelector(`[aria-label='Key of ${arguments[0]}']`).click()"
 SLIDE = """const slider = document.querySelector(`[aria-label="Change ${arguments[0]}"]`);
 slider.value = arguments[1];

@@ -96,7 +96,7 @@ def test_a_decoder(add: Callable[[str], None], make_track: Callable[..., Track],
     assert (columns.min(), columns.max(), rows.min(), rows.max()) == pytest.approx((269, 371, 135, 240), abs=1)
     header, *lines = write(track, "csv", tmp_path / "curves.csv").read_text().splitlines()
     column = header.split(",").index("drop")
-    assert [line.split(",")[column] for line in lines] == ["0", "1"]
+    assert [line.split(",")[column] for line in lines] == ["0.00000", "1.00000"]
     with pytest.raises(UserError, match="needs ARKit's curves"):
         write(track, "livelink", tmp_path / "no.csv")
 

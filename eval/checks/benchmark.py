@@ -111,13 +111,13 @@ def main(
     ],
     output: Annotated[Path, typer.Argument(help="Folder for tracks and tables.", metavar="OUT")],
     adapt: Annotated[bool, typer.Option("--adapt", help="Adapt to each clip, too.")] = False,
-    preset: Annotated[str, typer.Option(help="Preset of --adapt, fast or thorough (default fast).")] = "fast",
-    steps: Annotated[int | None, typer.Option(help="Steps of the adaptation (default: the preset's).", min=1)] = None,
+    thorough: Annotated[bool, typer.Option("--thorough", help="Adapt for longer (default: no).")] = False,
+    steps: Annotated[int | None, typer.Option(help="Steps of the adaptation (default: as --adapt).", min=1)] = None,
     first: Annotated[int | None, typer.Option(help="Number of clips (default: all).", min=1)] = None,
 ) -> None:
     """Track synthetic clips and print their errors against the truth."""
     torch.set_num_threads(1)
-    settings = load_preset(preset)
+    settings = load_preset("thorough" if thorough else "fast")
     settings = settings if steps is None else replace(settings, steps=steps)
     rows: dict[str, dict[str, Row]] = {}
     output.mkdir(parents=True, exist_ok=True)

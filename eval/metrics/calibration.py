@@ -73,6 +73,7 @@ def _mean(values: np.ndarray) -> float:
     better="higher",
     needs=("track",),
     headline=False,
+    scale=(0.95, 0.8),
 )
 def share(clip: TrackedClip) -> float:
     """Average over frames."""

@@ -102,6 +102,7 @@ def of_clip(clip: TrackedClip) -> Lag:
     "By how many frames the mesh follows after the pixels: 0 is none, positive is late.",
     better="zero",
     same=NOTICEABLE,
+    scale=(0.1, NOTICEABLE),
 )
 def frames(clip: TrackedClip) -> Lag:
     """Find the lag."""

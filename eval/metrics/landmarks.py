@@ -6,23 +6,41 @@ pixels, L 478 or 68; rows of lost frames are NaN and count nowhere.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from selftrack.decoders.landmarks import CHIN, INNER_LIPS, LEFT_EYE, MESH_POINTS, NOSE_TIP, POINTS, RIGHT_EYE
+from selftrack.decoders.landmarks import (
+    CHIN,
+    INNER_LIP_CONTOUR,
+    INNER_LIPS,
+    LEFT_EYE,
+    MESH_POINTS,
+    NOSE_TIP,
+    POINTS,
+    RIGHT_EYE,
+)
 from selftrack.eval.metrics.registry import metric, once
 from selftrack.eval.metrics.subject import TrackedClip
 from selftrack.tracker.geometry.crop import inter_ocular
 from selftrack.tracker.mapped import pieces
+from selftrack.tracker.results.regions import REGIONS, points_of
 from selftrack.tracker.results.track_file import Track
 
+WHOLE = "face"
+FEATURES = tuple(region for region in REGIONS if region != "pose")
+"""Eyes, brows and mouth."""
 
-def landmark_distance(projected: np.ndarray, detected: np.ndarray) -> np.ndarray:
-    """Average the distance of projected and detected points (T,L,2), irises left out: (T,) percent IOD."""
+
+def landmark_distance(
+    projected: np.ndarray, detected: np.ndarray, points: Sequence[int] | slice = slice(MESH_POINTS)
+) -> np.ndarray:
+    """Average the distance of projected and detected points (T,L,2), by default all but the irises: (T,) percent
+    IOD."""
     assert projected.shape == detected.shape, f"got {projected.shape} and {detected.shape}"
-    distance = np.linalg.norm(projected[:, :MESH_POINTS] - detected[:, :MESH_POINTS], axis=-1)
+    distance = np.linalg.norm(projected[:, points] - detected[:, points], axis=-1)
     return 100 * distance.mean(1) / inter_ocular(detected)
 
 
@@ -72,17 +90,32 @@ def projected_landmarks(track: Track, count: int = POINTS, rows: slice = slice(N
     return np.concatenate([embedding(torch.from_numpy(c))[..., :2].numpy() for c in chunks])
 
 
+def _feature_points(region: str, count: int) -> list[int]:
+    """The points of one of the `FEATURES`; of a mouth, with those of the inner lips where the detector has them."""
+    more = INNER_LIP_CONTOUR if region == "mouth" and count == POINTS else ()
+    return [*points_of(region, count), *more]
+
+
 @once
-def distances(clip: TrackedClip) -> np.ndarray:
-    """Measure every frame: (T,) percent IOD, NaN where lost; all NaN for a decoder that does not know the points."""
+def by_region(clip: TrackedClip) -> dict[str, np.ndarray]:
+    """Measure every frame: (T,) percent IOD of the whole face, by the name `WHOLE`, and of each of the `FEATURES`; NaN
+    where lost, and for a decoder that does not know the points."""
     assert clip.track is not None
-    if not clip.track.model().has_landmarks:
-        return np.full(len(clip.track), np.nan)
-    out = np.full(len(clip.track), np.nan)
-    for rows in pieces(clip.landmarks):
-        projected = projected_landmarks(clip.track, clip.landmarks.shape[1], rows)
-        out[rows] = landmark_distance(projected, clip.landmarks[rows].astype(np.float64))
-    return np.where(clip.mesh.ok, out, np.nan)
+    count = clip.landmarks.shape[1]
+    points: dict[str, Sequence[int] | slice] = {WHOLE: slice(MESH_POINTS)}
+    points |= {region: _feature_points(region, count) for region in FEATURES}
+    out = {part: np.full(len(clip.track), np.nan) for part in points}
+    for rows in pieces(clip.landmarks) if clip.track.model().has_landmarks else ():
+        projected, detected = projected_landmarks(clip.track, count, rows), clip.landmarks[rows].astype(np.float64)
+        for part, chosen in points.items():
+            found = landmark_distance(projected, detected, chosen)
+            out[part][rows] = np.where(clip.mesh.ok[rows], found, np.nan)
+    return out
+
+
+def distances(clip: TrackedClip) -> np.ndarray:
+    """Measure every frame: (T,) percent IOD, see `by_region`."""
+    return by_region(clip)[WHOLE]
 
 
 @metric(
@@ -92,6 +125,7 @@ def distances(clip: TrackedClip) -> np.ndarray:
     "Distance of the mesh from the detected points, mean over points and frames.",
     needs=("track",),
     decisive=True,
+    scale=(1.25, 2.2),
 )
 def mean(clip: TrackedClip) -> np.ndarray:
     """Average over points, frame by frame."""
@@ -105,11 +139,33 @@ def mean(clip: TrackedClip) -> np.ndarray:
     "Distance of the mesh from the detected points in the frame where it is largest.",
     needs=("track",),
     headline=False,
+    scale=(1.6, 3.0),
 )
 def worst(clip: TrackedClip) -> float:
     """Take the largest over frames."""
     known = distances(clip)[np.isfinite(distances(clip))]
     return float(known.max()) if len(known) else float("nan")
+
+
+def _register_feature(region: str, scale: tuple[float, float]) -> None:
+    """Register the metric of one of the `FEATURES`."""
+
+    @metric(
+        f"landmarks.{region}",
+        f"Landmark distance, {region}",
+        "% IOD",
+        f"Distance of the mesh from the detected points of the {region}, mean over points and frames.",
+        needs=("track",),
+        headline=False,
+        scale=scale,
+    )
+    def feature(clip: TrackedClip) -> np.ndarray:
+        """Average over points, frame by frame."""
+        return by_region(clip)[region]
+
+
+for _region, _scale in zip(FEATURES, ((0.6, 1.3), (0.6, 1.3), (0.9, 1.4)), strict=True):
+    _register_feature(_region, _scale)
 
 
 class Openings(NamedTuple):
@@ -156,6 +212,7 @@ def _curve(track: Track, *names: str) -> np.ndarray:
     better="higher",
     needs=("track",),
     headline=False,
+    scale=(0.99, 0.95),
 )
 def lips(clip: TrackedClip) -> float:
     """Correlate the gaps."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
-from typing import TYPE_CHECKING, Literal, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, Self, TypeVar
 
 import numpy as np
 
@@ -50,6 +50,26 @@ class Sums(Protocol):
 Measured = float | np.ndarray | Sums
 
 
+class Scale(NamedTuple):
+    """What values of a figure mean on people's clips: how far it is excellent and how far usual; beyond, it is poor."""
+
+    excellent: float
+    usual: float
+
+    def word(self, value: float, better: Better) -> str:
+        """ "excellent", "usual" or "poor", by the two decimals that are shown; empty where the value is not known."""
+        if not np.isfinite(value):
+            return ""
+        off = round(abs(value) if better == "zero" else value, 2)
+        sign = -1 if better == "higher" else 1
+        within = [sign * off <= sign * limit for limit in self]
+        return "excellent" if within[0] else "usual" if within[1] else "poor"
+
+    def place(self, value: float) -> float:
+        """Where a value that should be low lies: up to 1 it is excellent, up to 2 usual, beyond that poor."""
+        return float(np.interp(value, [0, *self], [0, 1, 2])) + max(value / self.usual - 1, 0)
+
+
 @dataclass(frozen=True)
 class Metric:
     """One figure of a tracked clip."""
@@ -74,6 +94,12 @@ class Metric:
     """Absolute changes up to this are none."""
     over_time: Callable[[TrackedClip], np.ndarray] | None = None
     """Values (T,) of the frames for a plot, where `measure` gives none."""
+    scale: Scale | None = None
+    """What values mean; None where that depends on the clip."""
+
+    def word(self, value: float) -> str:
+        """How good a value is; empty without a scale, or where it is not known."""
+        return self.scale.word(value, self.better) if self.scale else ""
 
     def possible(self, clip: TrackedClip) -> bool:
         """Whether the clip has what the metric needs."""
@@ -113,6 +139,7 @@ def metric(
     decisive: bool = False,
     same: float = 0.0,
     over_time: Callable[[TrackedClip], np.ndarray] | None = None,
+    scale: tuple[float, float] | None = None,
 ) -> Callable[[Callable[[TrackedClip], Measured]], Callable[[TrackedClip], Measured]]:
     """Register a function as a metric; the arguments are the fields of `Metric`.
 
@@ -123,7 +150,10 @@ def metric(
     def register(measure: Callable[[TrackedClip], Measured]) -> Callable[[TrackedClip], Measured]:
         if name in METRICS:
             raise ValueError(f"there is a metric {name!r} already")
-        METRICS[name] = Metric(name, label, unit, meaning, measure, better, needs, headline, decisive, same, over_time)
+        limits = Scale(*scale) if scale else None
+        METRICS[name] = Metric(
+            name, label, unit, meaning, measure, better, needs, headline, decisive, same, over_time, limits
+        )
         return measure
 
     return register

@@ -39,6 +39,7 @@ def percentile(values: np.ndarray, percent: float) -> float:
     "Distance of the mesh from corners of the skin that optical flow follows, mean over points.",
     decisive=True,
     over_time=frame_errors,
+    scale=(0.5, 1.0),
 )
 def mean(clip: TrackedClip) -> Ratio:
     """Average over points."""
@@ -51,6 +52,7 @@ def mean(clip: TrackedClip) -> Ratio:
     "% IOD",
     "The skin-point error that half of the frames stay under.",
     headline=False,
+    scale=(0.35, 0.8),
 )
 def median(clip: TrackedClip) -> float:
     """Take the median over frames."""
@@ -63,6 +65,7 @@ def median(clip: TrackedClip) -> float:
     "% IOD",
     "The skin-point error that nine tenths of the frames stay under.",
     headline=False,
+    scale=(0.7, 1.3),
 )
 def high(clip: TrackedClip) -> float:
     """Take the 90th percentile over frames."""

@@ -139,6 +139,7 @@ def _length(vectors: np.ndarray) -> np.ndarray:
     "How much longer the paths of points over two frames are than the straight lines between their ends, in the image "
     "plane, as a ratio of sums (Yoon et al. 2019, Eq. 10).",
     decisive=True,
+    scale=(1.03, 1.08),
 )
 def screen_ratio(clip: TrackedClip) -> Ratio:
     """Take the ratio of sums in the image plane."""
@@ -163,6 +164,7 @@ def screen_mean(clip: TrackedClip) -> Ratio:
     "As stability in the image, with the rigid motion of the head removed.",
     decisive=True,
     over_time=lambda clip: of_clip(clip)[1].running_ratio(),
+    scale=(1.1, 1.4),
 )
 def local_ratio(clip: TrackedClip) -> Ratio:
     """Take the ratio of sums without the rigid motion."""

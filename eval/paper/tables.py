@@ -128,8 +128,8 @@ def table1(
     clips: Annotated[
         list[Path], typer.Argument(help="Clips; the truth of a synthetic one lies beside it.", metavar="CLIP...")
     ],
-    preset: Annotated[str, typer.Option(help="Preset of the adaptation, fast or thorough (default fast).")] = "fast",
-    steps: Annotated[int | None, typer.Option(help="Steps of the adaptation (default: the preset's).", min=1)] = None,
+    thorough: Annotated[bool, typer.Option("--thorough", help="Adapt for longer (default: no).")] = False,
+    steps: Annotated[int | None, typer.Option(help="Steps of the adaptation (default: as --adapt).", min=1)] = None,
     parts: Annotated[
         bool, typer.Option("--parts", help="Leave out every part of our adaptation in turn, too.")
     ] = False,
@@ -137,7 +137,7 @@ def table1(
 ) -> None:
     """Adaptation: none, with landmarks only, full (Table 1)."""
     torch.set_num_threads(1)
-    settings = replace(load_preset(preset), seed=seed)
+    settings = replace(load_preset("thorough" if thorough else "fast"), seed=seed)
     settings = settings if steps is None else replace(settings, steps=steps)
     variants = ADAPTATIONS | (PARTS if parts else {})
     figures: dict[str, Rows] = {}

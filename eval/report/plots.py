@@ -14,6 +14,7 @@ from selftrack.eval.metrics import METRICS
 from selftrack.eval.metrics.calibration import Reliability, judged
 from selftrack.eval.metrics.subject import TrackedClip
 from selftrack.tracker.results.confidence import LIMIT
+from selftrack.tracker.results.curves import most_moving
 from selftrack.tracker.results.track_file import Track
 
 COLOURS = {"before": "#9a9a9a", "after": "#1b6ac9"}
@@ -74,7 +75,7 @@ def over_time(clips: dict[str, TrackedClip], held: np.ndarray) -> str:
 def curves(clips: dict[str, TrackedClip], count: int = 9) -> str:
     """Plot head pose and the most active curves, one plot each; the range of curves is 0..1."""
     last = _track(list(clips.values())[-1])
-    names = most_active(last, count)
+    names = most_moving(last, count)
     angles = ("yaw", "pitch", "roll")
     figure, axes = _figure(len(angles) + count, 1.0, columns=2)
     for name, clip in clips.items():
@@ -121,15 +122,6 @@ def reliability(clips: dict[str, TrackedClip]) -> str:
     axes[0].set(xlim=(-0.02, 1.02), ylim=(-0.05, 1.05))
     axes[0].set_title(f"share of frames under {LIMIT:g} % IOD")
     return _svg(figure, axes, label="confidence")
-
-
-def most_active(track: Track, count: int) -> list[str]:
-    """List the curves that vary most over the frames with a face, most first; one of a left and right pair only."""
-    spread = {name: float(values[track.ok].std()) for name, values in track.curves().items() if track.ok.any()}
-    chosen: dict[str, str] = {}
-    for name in sorted(spread, key=lambda name: spread[name], reverse=True):
-        chosen.setdefault(name.removesuffix("Left").removesuffix("Right"), name)
-    return list(chosen.values())[:count]
 
 
 def _track(clip: TrackedClip) -> Track:

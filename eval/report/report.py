@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jinja2
 import numpy as np
@@ -26,7 +26,7 @@ from selftrack.eval.compare.score import cell
 from selftrack.eval.metrics import METRICS, Metric, lag, landmarks, measure, skin
 from selftrack.eval.metrics.registry import Better
 from selftrack.eval.metrics.subject import TrackedClip, median_iod
-from selftrack.eval.report import pictures, plots
+from selftrack.eval.report import judgement, pictures, plots
 from selftrack.io import OutputFolder, json_text, nested
 from selftrack.tracker import load
 from selftrack.tracker.clips.config import TrackConfig
@@ -70,12 +70,20 @@ Figures = dict[str, float]
 """By the metrics' names."""
 
 
+class Judgement(NamedTuple):
+    """What a report comes to."""
+
+    verdict: str
+    table: list[str]
+    """A line for each of the plainest figures, see `judgement.table`."""
+
+
 def write_report(
     folder: Path,
     before: Path | None = None,
     points: Path | None = None,
     progress: Progress = no_progress,
-) -> str:
+) -> Judgement:
     """Write `report.html` and `report.json` into a folder that `track` has written.
 
     Args:
@@ -85,7 +93,7 @@ def write_report(
         progress: called as progress(stage, done, total).
 
     Returns:
-        The verdict.
+        The verdict, and a line for each of the plainest figures.
 
     Raises:
         UserError: no track there, a clip that is not where it was, tracks of different clips, marked points that do not
@@ -104,14 +112,15 @@ def write_report(
     reference = Reference.of(track, progress)
     clips = {name: reference.tracked(part, annotations=marks) for name, part in tracks.items()}
     values = {name: measure(clip) for name, clip in clips.items()}
-    figures = summary(track, values, adaptation) | {"caveats": caveats(clips["after"])}
+    weakest = judgement.weakest(clips["after"])
+    figures = summary(track, values, adaptation, weakest) | {"caveats": caveats(clips["after"])}
     worst = pictures.worst_frames(skin.frame_errors(clips["after"]), landmarks.distances(clips["after"]))
     shown = pictures.take(tracks, reference, worst, progress=lambda n, total: progress("pictures", n, total))
     figures["worst_frames"] = [{"frame": bad.row, "by": bad.why, "error": bad.error} for bad in worst]
     who = pictures.file_uri(folder / FACES)
     output.add(REPORT, render(clips, values, figures, adaptation, worst, shown, who))
     output.add(REPORT_DATA, json_text(figures))
-    return figures["verdict"]
+    return Judgement(figures["verdict"], judgement.table(values["after"], figures["iod_pixels"]))
 
 
 def unadapted(track: Track, folder: Path, progress: Progress = no_progress) -> Track:
@@ -129,8 +138,11 @@ def unadapted(track: Track, folder: Path, progress: Progress = no_progress) -> T
         return _same_clip(load(scratch), track, Path(track.clip))
 
 
-def summary(track: Track, values: dict[str, Figures], adaptation: Adaptation | None) -> dict[str, Any]:
+def summary(
+    track: Track, values: dict[str, Figures], adaptation: Adaptation | None, weakest: judgement.Weakest | None
+) -> dict[str, Any]:
     """Collect all figures, as `report.json` has them."""
+    iod = median_iod(track.landmarks)
     held_out = {name: adaptation[name] for name in ("kept", "before", "after")} if adaptation else None
     return {name: nested(figures) for name, figures in values.items()} | {
         "clip": track.clip,
@@ -141,10 +153,14 @@ def summary(track: Track, values: dict[str, Figures], adaptation: Adaptation | N
         "regions": _regions(track),
         "notes": list(track.notes),
         "seconds": float(track.times[-1] - track.times[0]),
-        "iod_pixels": median_iod(track.landmarks),
+        "iod_pixels": iod,
+        "words": {name: word for name, metric in METRICS.items() if (word := metric.word(values["after"][name]))},
+        "weakest": weakest._asdict() if weakest else None,
         "held_out": held_out,
         "settings": adaptation["settings"] if adaptation else track.settings(),
-        "verdict": verdict(track, values, adaptation),
+        "verdict": " ".join(
+            [verdict(track, values, adaptation), *([judgement.in_words(weakest, iod)] if weakest else [])]
+        ),
     }
 
 
@@ -176,7 +192,11 @@ def verdict(track: Track, values: dict[str, Figures], adaptation: Adaptation | N
     if "before" not in values:
         if math.isnan(after["skin.mean"]):
             return "This track was not adapted, and no skin could be followed to judge it by."
-        return f"This track was not adapted; on average it is {after['skin.mean']:.2f} % IOD off the skin's pixels."
+        off, iod = after["skin.mean"], median_iod(track.landmarks)
+        return (
+            f"This track was not adapted; on average it is {off:.2f} % IOD ({judgement.pixels(off, '% IOD', iod):.1f} "
+            f"pixels) off the skin's pixels, which is {METRICS['skin.mean'].word(off)}."
+        )
     doubts = [m.label.lower() for m in METRICS.values() if m.decisive and _worse(values["before"], after, m.name)]
     but = f" But on the whole clip these got worse: {', '.join(doubts)}." if doubts else ""
     if adaptation:
@@ -221,14 +241,15 @@ def render(
     pages = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     history = adaptation["history"] if adaptation else []
     rows = {metric.name: metric for metric in METRICS.values()}
+    iod = figures["iod_pixels"]
     return pages.get_template("report.html").render(
         css=(ASSETS / "report.css").read_text(encoding="utf-8"),
         figures=figures,
         names=list(clips),
         title=Path(after.clip).name,
-        rows=_table({name: metric for name, metric in rows.items() if metric.headline}, values),
-        more=_table({name: metric for name, metric in rows.items() if not metric.headline}, values),
-        held_out=_table({row.key: row for row in HELD_OUT}, _grey_levels(adaptation)) if adaptation else [],
+        rows=_table({name: metric for name, metric in rows.items() if metric.headline}, values, iod),
+        more=_table({name: metric for name, metric in rows.items() if not metric.headline}, values, iod),
+        held_out=_table({row.key: row for row in HELD_OUT}, _grey_levels(adaptation), iod) if adaptation else [],
         kept=adaptation["kept"] if adaptation else None,
         held_note=_held_note(len(after), frame_step(after.times)),
         over_time=plots.over_time(clips, _held(after) if adaptation else np.zeros(len(after), bool)),
@@ -245,8 +266,9 @@ def render(
     )
 
 
-def _table(rows: Mapping[str, Metric | HeldOut], values: dict[str, Figures]) -> list[dict[str, Any]]:
-    """What the page shows of figures by "before" and "after": those that could be measured."""
+def _table(rows: Mapping[str, Metric | HeldOut], values: dict[str, Figures], iod: float) -> list[dict[str, Any]]:
+    """What the page shows of figures by "before" and "after": those that could be measured, in words where they have a
+    scale, and in pixels of a face of that IOD."""
     out = []
     for key, row in rows.items():
         cells = [part.get(key, math.nan) for part in values.values()]
@@ -258,7 +280,10 @@ def _table(rows: Mapping[str, Metric | HeldOut], values: dict[str, Figures]) -> 
             better = _better(row, *cells)
             a, b = cells
             change = f"{100 * (b / a - 1):+.0f} %".replace("-", "−") if row.better != "zero" and a else ""
-        out.append({"row": row, "cells": text, "change": change, "better": better})
+        word, scale = (row.word(cells[-1]), judgement.scale(row)) if isinstance(row, Metric) else ("", "")
+        size = judgement.pixels(cells[-1], row.unit, iod)
+        known = {"word": word, "scale": scale, "pixels": f"{size:.1f}" if math.isfinite(size) else ""}
+        out.append({"row": row, "cells": text, "change": change, "better": better, **known})
     return out
 
 

@@ -56,7 +56,7 @@ def character(
     seen = sum(bool(row["seen"]) for row in rows.values())
     print(f"sliders  {seen} of {len(rows)} were seen; of the others the character has about the most usual value")
     for name in sorted(rows, key=lambda name: rows[name]["deviation"] / rows[name]["population"])[:5]:
-        print(f"surest   {name} {rows[name]['value']:.2f} ± {rows[name]['deviation']:.2f}")
+        print(f"surest   {name} {rows[name]['value']:.2f} ± {rows[name]['deviation']:.2f} (its error bar)")
     print(f"results  {output}: {', '.join(FILES)}")
 
 

@@ -18,8 +18,11 @@ def print_report(folder: Path, before: Path | None = None, points: Path | None =
     from selftrack.tracker.clips.files import REPORT
 
     with Stages() as stages:
-        verdict = write_report(folder, before, points, stages.show)
-    print(f"verdict  {verdict}\nreport   {folder / REPORT}")
+        judged = write_report(folder, before, points, stages.show)
+    print(f"verdict  {judged.verdict}")
+    for line in judged.table:
+        print(f"figure   {line}")
+    print(f"report   {folder / REPORT}")
 
 
 def evaluate(
@@ -48,7 +51,10 @@ def evaluate(
     A TRACK is a folder of `track`, or an .npz with verts (T,V,3) in pixels and faces (F,3) of any tracker; CLIP is
     needed where there is no folder. An adapted clip is tracked again without adaptation, unless --before names that.
     """
-    alone = len(paths) == 1 and paths[0].is_dir()
+    from selftrack.tracker.results.track_file import folder_of
+
+    folder = folder_of(paths[0])
+    alone = len(paths) == 1 and folder.is_dir()
     of_one = {"--before": before is not None, "--annotate": annotate}
     of_several = {"--filters": filters, "--json": json is not None}
     _check_together(alone, of_one, of_several)
@@ -62,9 +68,9 @@ def evaluate(
         from selftrack.eval.annotate.page import write_page
 
         with Stages() as stages:
-            print(write_page(paths[0], stages.show))
+            print(write_page(folder, stages.show))
     elif alone:
-        print_report(paths[0], before, points)
+        print_report(folder, before, points)
     else:
         _compare(paths, points, filters, json)
 

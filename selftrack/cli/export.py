@@ -207,7 +207,9 @@ def export(
     to: Annotated[
         list[str],
         typer.Option(
-            help=f"Write these formats, such as livelink,glb. Known are {', '.join(sorted((*FORMATS, *GROUPS)))}."
+            help="Write these formats, such as livelink,glb: livelink for Unreal, glb for Unity and three.js, blender, "
+            "maya, viewer for a browser; docs/exports.md describes them. Known are "
+            f"{', '.join(sorted((*FORMATS, *GROUPS)))}."
         ),
     ],
     *,
@@ -227,6 +229,8 @@ def export(
     formats = exports.known(to)
     if not formats or (output is not None and len(formats) > 1):
         raise UserError(f"--to names {len(formats)} formats; name one{' for the file of -o' if formats else ''}")
+    if output is not None:
+        _check_name(formats[0], output)
     place.check(formats)
     own = _said(glb, viewer, character, flame, maps, reenact)
     _check(formats, own)
@@ -263,6 +267,13 @@ def _intensities(texts: Sequence[str]) -> dict[str, float]:
         except ValueError as error:
             raise UserError(f"--preset takes NAME=INTENSITY, such as happy=0.7; got {text!r}") from error
     return intensities
+
+
+def _check_name(name: str, output: Path) -> None:
+    """Refuse a file whose name says that it is of another format."""
+    suffix, others = Path(FORMATS[name].file).suffix, {Path(known.file).suffix for known in FORMATS.values()}
+    if suffix and output.suffix.lower() in others - {suffix, ""}:
+        raise UserError(f"-o {output}: {name} is a {suffix} file; name it so, or another format with --to")
 
 
 def _check(formats: Sequence[str], options: Iterable[str]) -> None:

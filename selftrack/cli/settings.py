@@ -26,8 +26,8 @@ ConfigOption = Annotated[
     typer.Option(
         "--config",
         metavar="FILE",
-        help="Take settings from a YAML file, such as the config.yaml beside a track.npz, or from a preset (default: "
-        "none).",
+        help="Take settings from a YAML file, such as the config.yaml beside a track.npz, or from a bundled one by "
+        "its name, such as adapt_thorough (default: none).",
     ),
 ]
 SetOption = Annotated[
@@ -54,9 +54,6 @@ DeviceOption = Annotated[
 CalibrationOption = Annotated[
     Path | None,
     typer.Option(help="Take the person's face and rest from this clip or earlier track of the same person."),
-]
-PresetOption = Annotated[
-    str | None, typer.Option(help="Settings of --adapt: fast or thorough (default fast).", show_default=False)
 ]
 NoOverlayOption = Annotated[
     bool, typer.Option("--no-overlay", help="Write no overlay.mp4 and no contact_sheet.png (default: write them).")
@@ -115,7 +112,9 @@ class Learning:
         bool | None,
         typer.Option("--adapt/--no-adapt", help="Fine-tune the tracker on the clip itself first (default: no)."),
     ] = None
-    preset: PresetOption = None
+    thorough: Annotated[
+        bool, typer.Option("--thorough", help="With --adapt: learn in more steps, about twice as long (default: no).")
+    ] = False
 
     def of(self, from_file: Mapping[str, Any], assigned: Mapping[str, Any]) -> str | None:
         """The preset of the adaptation, None where there is none.
@@ -125,20 +124,14 @@ class Learning:
             assigned: those given one by one, which do not.
 
         Raises:
-            UserError: a preset or single settings are of an adaptation that was not asked for, or an expression is
-                given for a preset.
+            UserError: settings are of an adaptation that was not asked for.
         """
         adapts = bool(under(from_file, "adapt")) if self.adapt is None else self.adapt
-        if self.preset is not None and "=" in self.preset:
-            raise UserError(
-                f"--preset is fast or thorough here, settings of --adapt; an expression is laid over a track by: "
-                f"track-export DIR --to FORMAT --preset {self.preset}"
-            )
         changes = bool(under(assigned, "adapt"))
-        for given, words in ((changes, "--set changes"), (self.preset is not None, "--preset chooses settings of")):
+        for given, words in ((changes, "--set changes"), (self.thorough, "--thorough lengthens")):
             if given and not adapts:
                 raise UserError(f"{words} the adaptation, but there is none; add --adapt")
-        return (self.preset or "fast") if adapts else None
+        return ("thorough" if self.thorough else "fast") if adapts else None
 
 
 def said(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -152,17 +145,17 @@ def text_of(path: Path | None) -> str | None:
 
 
 def read_config(name: str | None) -> dict[str, Any]:
-    """Read settings by their full names, such as "track.crop.slack", from a YAML file or a preset.
+    """Read settings by their full names, such as "track.crop.slack", from a YAML file or a bundled one.
 
     Raises:
         UserError: there is none of that name, or it holds no settings.
     """
     if name is None:
         return {}
-    presets = {p.name.removesuffix(".yaml"): p for p in files("selftrack.configs").iterdir() if p.name.endswith("yaml")}
-    place = Path(name) if Path(name).is_file() else presets.get(name)
+    bundled = {p.name.removesuffix(".yaml"): p for p in files("selftrack.configs").iterdir() if p.name.endswith("yaml")}
+    place = Path(name) if Path(name).is_file() else bundled.get(name)
     if place is None:
-        raise UserError(f"{name}: no such file of settings, and no preset; presets are {', '.join(sorted(presets))}")
+        raise UserError(f"{name}: no such file of settings; bundled are {', '.join(sorted(bundled))}")
     try:
         read = _read_yaml(place.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:

@@ -222,20 +222,20 @@ def track(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Folder of the results (default: <clip>_track).")
     ] = None,
-    part: _Part,
-    who: _Who,
-    reading: _Reading,
-    models: Models,
-    learning: Learning,
-    drawing: _Drawing,
     files: _Files,
-    given: Given,
+    part: Annotated[_Part, "What of the clip is read"],
+    who: Annotated[_Who, "Who is tracked"],
+    reading: Annotated[_Reading, "How the face is read"],
+    drawing: Annotated[_Drawing, "What overlay.mp4 shows"],
+    learning: Annotated[Learning, "Adapting to the clip"],
+    models: Annotated[Models, "Other models, and where they are computed"],
+    given: Annotated[Given, "All settings by name, see docs/usage.md"],
     overwrite: OverwriteOption = False,
 ) -> None:
     """Track a face through a clip and write curves, pose, mesh and an overlay into a folder.
 
-    From a camera to other programs, frame by frame: track live, see track live --help. As a service over HTTP: track
-    serve, see track serve --help.
+    Look at overlay.mp4 first. Then: track-export brings the result into other programs, track-eval says how good it
+    is. From a camera to other programs, frame by frame: track live --help. As a service over HTTP: track serve --help.
     """
     groups = (part, who, reading, models, drawing, files)
     check_clip(video)

@@ -61,7 +61,7 @@ def show(video: str, output: Path | None, changes: Mapping[str, Any], overwrite:
 
     track, folder = _tracking(changes), _folder(video, output)
     with Stages() as stages:
-        faces = show_faces(video, folder, track, overwrite, lambda done, total: stages.show("faces", done, total))
+        faces = show_faces(video, folder, track, overwrite, stages.show)
     if not quiet():
         for number, face in enumerate(faces):
             print(f"face {number}   {face}")

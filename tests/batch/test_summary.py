@@ -68,6 +68,24 @@ def test_the_page_shows_every_clip_the_least_trusted_first(make_clips: MakeClips
         assert not re.match(r"[a-z]+:|/", link) and (worker.out / unquote(link)).exists()
 
 
+def test_an_empty_column_is_left_out(make_clips: MakeClips, make_worker: MakeWorker) -> None:
+    """A batch without overlays has no contact sheets, one without adaptation and errors nothing to say of
+    them; where one clip has it, all have the column."""
+    clips = make_clips("a.mp4", "b.mp4")
+    worker = make_worker()
+    for clip in clips:
+        worker(clip)
+    write_summary(worker.out)
+    plain = (worker.out / "index.html").read_text(encoding="utf-8")
+    assert (
+        'class="sheet"' not in plain and plain.count("<th") - plain.count("<thead") == 5 and plain.count("<td") == 2 * 5
+    )
+    (worker.out / "b.mp4" / "contact_sheet.png").write_bytes(b"")
+    write_summary(worker.out)
+    text = (worker.out / "index.html").read_text(encoding="utf-8")
+    assert text.count('<td class="sheet"') == 2 and text.count("<img") == 1 and text.count("<td") == 2 * 6
+
+
 def test_it_can_be_renewed_after_shards(make_clips: MakeClips, make_worker: MakeWorker) -> None:
     clips, worker = make_clips("a.mp4", "b.mp4"), make_worker()
     for count, clip in enumerate(clips, 1):

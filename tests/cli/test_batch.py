@@ -36,7 +36,7 @@ def test_a_corpus_is_tracked_and_tracked_once(run: Callable, corpus: Path) -> No
     assert Path("out/index.html").exists() and len(Path("out/summary.csv").read_text().splitlines()) == 4
     age = Path("out/smile.mp4/track.npz").stat().st_mtime_ns
     status, out, err = run(*command)
-    assert status == 1 and "clips    3: 2 there, 1 failed before" in out and "failed before broken.mp4: " in err
+    assert status == 1 and "clips    3: 2 done before, 1 failed before" in out and "failed before broken.mp4: " in err
     status, out, _ = run(*command[:3], "out", "--no-overlay")
     assert status == 1 and "2 differs" in out
     Path("corpus/broken.mp4").unlink()
@@ -59,7 +59,7 @@ def test_a_corpus_is_tracked_and_tracked_once(run: Callable, corpus: Path) -> No
         (["corpus", "-o", "out", "--export", "csv,character"], "format character-csv needs --character FILE"),
         (["corpus", "-o", "out", "--set", "track.character=gone.rig"], "cwd/gone.rig: no such file"),
         (["corpus", "-o", "out", "--config", "corpus/several.yaml"], "faces: track-batch tracks one face of each clip"),
-        (["corpus", "-o", "out", "--preset", "fast"], "add --adapt"),
+        (["corpus", "-o", "out", "--thorough"], "add --adapt"),
         (["corpus", "-o", "out", "--set", "track.size=3"], "there is no setting track.size"),
         (["corpus", "-o", "out", "--set", "track.weights=gone"], "cwd/gone: cannot be read"),
         (["corpus", "-o", "corpus/broken.mp4"], "is not a folder"),

@@ -19,7 +19,13 @@ def test_a_table_that_was_edited_comes_back(run: Callable, wink: Track) -> None:
     assert status == 0, err
     header, *written = (line.split(",") for line in Path("a.csv").read_text().splitlines())
     assert {float(row[header.index("jawOpen")]) for row in written} == {0.5}
-    assert [row[header.index("eyeBlinkLeft")] for row in written] == ["0", "0", "0.75", "0", "0"]
+    assert [row[header.index("eyeBlinkLeft")] for row in written] == [
+        "0.00000",
+        "0.00000",
+        "0.75000",
+        "0.00000",
+        "0.00000",
+    ]
 
 
 def test_bad_input_is_one_line(run: Callable, wink: Track) -> None:

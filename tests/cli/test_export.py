@@ -31,9 +31,19 @@ def test_into_the_folder_or_to_a_file(run: Callable, wink: Track) -> None:
     assert depths[1] == pytest.approx(2 * depths[0], rel=1e-4)
 
 
+def test_a_track_is_named_by_its_file_too(run: Callable, wink: Track) -> None:
+    """The export lies beside it, as with the folder."""
+    Path("take_track").mkdir()
+    wink.save(Path("take_track"))
+    status, out, err = run("track-export", "take_track/track.npz", "--to", "livelink")
+    assert (status, out) == (0, "take_track/take {1}_livelink.csv\n"), err
+
+
 @pytest.mark.parametrize(
     "arguments,words",
     [
+        (["--to", "fbxx"], "unknown format 'fbxx' (did you mean fbx?); known: "),
+        (["--to", "glb", "-o", "a.fbx"], "-o a.fbx: glb is a .glb file; name it so, or another format with --to"),
         (["--to", "mp3"], "unknown format 'mp3'; known: aftereffects, alembic"),
         (["--to", "csv", "--neutral-frame", "0"], "add --clean"),
         (["--to", "csv", "--focal", "900"], "leave it out, or write one of alembic, blender, fbx, flame, glb, maya"),

@@ -94,7 +94,11 @@ def test_files_and_presets(tmp_path: Path) -> None:
     assert read_config(str(tmp_path / "mine.yaml")) == {"track.crop.slack": 0.4}
     (tmp_path / "list.yaml").write_text("- 1\n")
     (tmp_path / "broken.yaml").write_text("a: [\n")
-    for name, words in (("nosuch", "presets are .*adapt_fast"), ("list.yaml", "no settings"), ("broken.yaml", "YAML")):
+    for name, words in (
+        ("nosuch", "bundled are .*adapt_fast"),
+        ("list.yaml", "no settings"),
+        ("broken.yaml", "YAML"),
+    ):
         with pytest.raises(UserError, match=words):
             read_config(name if name == "nosuch" else str(tmp_path / name))
 
@@ -132,9 +136,8 @@ def test_an_adapted_result_is_reproduced_by_its_config(run: Callable, smile: Pat
     [
         (["--set", "adapt.steps=3"], "add --adapt"),
         (["--set", "adapt.steps=3", "--no-adapt"], "add --adapt"),
-        (["--preset", "thorough"], "add --adapt"),
-        (["--preset", "thorough", "--no-adapt"], "add --adapt"),
-        (["--preset", "slow", "--adapt"], "preset must be one of fast, thorough; got 'slow'"),
+        (["--thorough"], "--thorough lengthens the adaptation, but there is none; add --adapt"),
+        (["--thorough", "--no-adapt"], "add --adapt"),
         (["--overlay", "wire", "--no-overlay"], "--overlay wire is how the overlay is drawn, but there is none"),
         (["--burn-in", "--set", "track.overlay=false"], "--burn-in is how the overlay is drawn, but there is none"),
         (["--overlay", "lines"], 'unknown overlay mode "lines": choose one of split, mesh, wire, points, texture'),

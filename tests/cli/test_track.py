@@ -123,6 +123,14 @@ def test_bad_input_is_one_line(run: Callable, make_clip: MakeClip, arguments: li
     assert [p.name for p in Path().iterdir()] == ["text.txt"]
 
 
+def test_a_folder_of_videos_is_for_track_batch(run: Callable) -> None:
+    Path("clips").mkdir()
+    Path("clips/a.MP4").write_bytes(b"")
+    status, _, err = run("track", "clips")
+    assert status == 2 and len(err.splitlines()) == 1
+    assert "no pictures there (.png, .jpg, .jpeg, .webp, .exr); track its videos with: track-batch" in err
+
+
 def test_a_network_for_other_landmarks_is_refused(run: Callable, make_clip: MakeClip) -> None:
     status, _, err = run("track", make_clip("clip.mp4", still()), "--landmarks", "fan", "--weights", WEIGHTS)
     assert status == 2 and "reads 478 landmarks, but fan gives 68" in err and len(err.splitlines()) == 1

@@ -35,8 +35,18 @@ def test_one_folder_gets_a_report(run: Callable, plain_folder: Path, tmp_path: P
     folder = Path(shutil.copytree(plain_folder, tmp_path / "track"))
     status, out, _ = run(folder)
     assert status == 0 and "verdict  This track was not adapted" in out and str(folder / "report.html") in out
+    figures = [line for line in out.splitlines() if line.startswith("figure ")]
+    assert len(figures) == 8 and all(" pixels " in line for line in figures[:5]) and "Weakest" in out
     assert {"report.html", "report.json"} <= {path.name for path in folder.iterdir()}
     assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == [".selftrack"]  # the manifest
+
+
+def test_a_track_named_by_its_file_gets_the_report_of_its_folder(
+    run: Callable, plain_folder: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(plain_folder, tmp_path / "track"))
+    status, out, _ = run(folder / "track.npz")
+    assert status == 0 and f"report   {folder / 'report.html'}" in out and (folder / "report.json").exists()
 
 
 def test_trackers_side_by_side(run: Callable, plain_folder: Path, smile: Path, tmp_path: Path) -> None:

@@ -124,7 +124,7 @@ def test_it_is_drawn(track: Track) -> None:
 
 def test_it_is_exported_as_far_as_it_goes(track: Track, tmp_path: Path) -> None:
     header, *rows = (line.strip().split(",") for line in write(track, "csv", tmp_path / "a.csv").open())
-    assert [row[header.index("drop")] for row in rows] == ["0", "1"]
+    assert [row[header.index("drop")] for row in rows] == ["0.00000", "1.00000"]
     with np.load(write(track, "vertices", tmp_path / "a.npz")) as data:
         np.testing.assert_allclose(data["verts"][..., :2], EXPECTED + [320, 180], atol=1e-3)
         np.testing.assert_array_equal(data["faces"], FACES)

@@ -68,8 +68,11 @@ class Run:
             (self.results / part).mkdir(exist_ok=True)
             with self.watch("write"):
                 track.save(self.results / part)
-        took = time.perf_counter() - self.began - self.watch.seconds.get("adapt", 0.0)
-        return len(next(iter(tracks.values()))) / took
+        return len(next(iter(tracks.values()))) / self.elapsed()
+
+    def elapsed(self) -> float:
+        """Seconds since the clip was opened, adaptations left out."""
+        return time.perf_counter() - self.began - self.watch.seconds.get("adapt", 0.0)
 
     def write_beside(self, face: TrackedFace, part: str = "", also: Writer | None = None) -> None:
         """Write what belongs to a face beside its track, which lies in that sub-folder, but for the overlay."""

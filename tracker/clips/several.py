@@ -58,7 +58,7 @@ def track_faces(
     _check_for_several(config)
     with running(path, folder, config, model, overwrite, exports, settings, progress) as run:
         with run.watch("identity"), threads(config.threads):
-            found, notes = find_faces(run.source, run.model, config, config.person, choice, run.stage("identity"))
+            found, notes = find_faces(run.source, run.model, config, config.person, choice, run.progress)
         for number in found:
             run.output.part(face_folder(number)).check((*OUTPUTS, *run.exports.values()), overwrite)
         models = {number: _adapted(run, number, who, adapter) for number, who in found.items()}
@@ -131,6 +131,7 @@ def _summary(run: Run, tracked: Mapping[int, TrackedFace], notes: Sequence[str],
         lost=sum(face.lost for face in faces.values()),
         trusted=fmean(face.trusted for face in faces.values()),
         fps=fps,
+        took=run.elapsed(),
         seconds=run.watch.seconds,
         notes=tuple(notes),
         names=tuple(sorted(entry.name for entry in run.results.iterdir() if entry != run.scratch)),

@@ -62,7 +62,7 @@ def track_clip(
 def _track(run: Run, path: Path | str, also: Writer | None) -> Summary:
     """Track the face and write its results."""
     with run.watch("identity"):
-        who = find_face(run.source, run.model, run.config, run.config.person, run.stage("identity"))
+        who = find_face(run.source, run.model, run.config, run.config.person, run.progress)
         prepared = prepare(run.source, run.model, of_face(run.config, who.number), who)
     (face,) = run.follow([prepared])
     track = face.track
@@ -74,4 +74,14 @@ def _track(run: Run, path: Path | str, also: Writer | None) -> Summary:
     run.write_beside(face, also=also)
     written = tuple(name for name in (*OUTPUTS, *run.exports.values()) if (run.results / name).exists())
     lost = int((~track.ok).sum())
-    return Summary(run.output.path, len(track), lost, track.trusted(), fps, run.watch.seconds, track.notes, written)
+    return Summary(
+        folder=run.output.path,
+        frames=len(track),
+        lost=lost,
+        trusted=track.trusted(),
+        fps=fps,
+        took=run.elapsed(),
+        seconds=run.watch.seconds,
+        notes=track.notes,
+        names=written,
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +13,7 @@ from selftrack.tracker.clips.choice import EVERYONE, Choice, check_choice, choos
 from selftrack.tracker.geometry.crop import face_crop
 from selftrack.tracker.identity.descriptor import Sample
 from selftrack.tracker.identity.photo import describe_photo, distances
-from selftrack.tracker.landmarks.cast import SAMPLES, CastFace, find_cast
+from selftrack.tracker.landmarks.cast import SAMPLES, CastFace, Progress, find_cast
 from selftrack.tracker.model import Crops, Model
 from selftrack.tracker.refinement.subject import Person, Subject
 from selftrack.tracker.results.track_file import is_track, load
@@ -24,8 +23,6 @@ from selftrack.tracker.tracker import TrackerConfig
 
 AROUND = 0.1
 """Seconds around a neutral moment in which the face is taken to be at rest."""
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -55,7 +52,7 @@ class Faces(NamedTuple):
     """Of the face to follow."""
 
 
-def no_progress(done: int, total: int) -> None:
+def no_progress(stage: str, done: int, total: int) -> None:
     """Report nothing."""
 
 
@@ -98,7 +95,7 @@ def find_faces(
         tracking: detection.
         config: how many samples are looked at.
         choice: who is followed, see `choice.choose`.
-        progress: called with frames that are done and the number of all.
+        progress: see `landmarks.cast.Progress`.
 
     Returns:
         By the number of each face to follow what `find_face` says of it; and notes on the clip for the user.
@@ -207,6 +204,7 @@ def _neutral_faces(
     source: FrameSource, model: Model, tracking: TrackerConfig, time: float, face: CastFace | None
 ) -> list[Sample]:
     """The face around a moment."""
+    _check_neutral(source, time)
     follower, found = model.landmarks.follower(tracking.detect, face.places if face else None), []
     for frame in source.frames():
         if frame.time > time + AROUND:
@@ -218,3 +216,18 @@ def _neutral_faces(
     if not found:
         raise UserError(f"--neutral {time:g}: no face was found at that second; name one at which the face is at rest")
     return found
+
+
+def _check_neutral(source: FrameSource, time: float) -> None:
+    """Raise UserError where a neutral moment is not within the source, as far as its ends can be read."""
+    count = source.count()
+    if not count:
+        return
+    ends = {0, count - 1}
+    times = [frame.time for frame in source.glimpses(ends)]
+    if len(times) == len(ends) and not times[0] - AROUND <= time <= times[-1] + AROUND:
+        length = (times[-1] - times[0]) * count / max(count - 1, 1)
+        raise UserError(
+            f"--neutral {time:g}: what is tracked of {source.info.name} is {length:.2f} s long; name a second from "
+            f"{times[0]:.2f} to {times[-1]:.2f}, at which the face is at rest"
+        )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from selftrack.tracker.results.overlay import NAME as OVERLAY
 from selftrack.tracker.results.track_file import NAME, Track
 
 
@@ -39,6 +40,8 @@ class Summary:
     """Share of the frames, 0..1, whose confidence is 0.5 or more; of several faces, the mean."""
     fps: float
     """Frames of the clip per second from file to all of track.npz, the model's loading included."""
+    took: float
+    """Seconds from file to all results, the overlay among them, adaptations left out."""
     seconds: dict[str, float]
     """Time by stage."""
     notes: tuple[str, ...]
@@ -53,11 +56,13 @@ class Summary:
     def __str__(self) -> str:
         """One screen for the user."""
         adapted = f", after {self.adaptation:.0f} s of adaptation" if self.adaptation >= 0.5 else ""
+        beside = f"{'the overlay and ' if OVERLAY in self.names else ''}all other files"
         of_all = " of all" if self.faces else ""
         each = [f"face {number:<3} {face.frames} frames, {_counts(face)}" for number, face in self.faces.items()]
         lines = [
             *(each or [f"frames   {self.frames}, {_counts(self)}"]),
-            f"speed    {self.fps:.1f} frames/s from file to {NAME}{of_all}{adapted}",
+            f"speed    {self.fps:.1f} frames/s from clip to {NAME}{of_all}, {self.frames / self.took:.1f} with {beside}"
+            f"{adapted}",
             f"results  {self.folder}: {', '.join(self.names)}",
             *(f"note     {note}" for note in self.notes),
             *(f"note     face {number}: {note}" for number, face in self.faces.items() for note in face.notes),

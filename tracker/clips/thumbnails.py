@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from selftrack.errors import NoFaceError
 from selftrack.io import OutputFolder
 from selftrack.tracker.clips.config import TrackConfig, open_clip
 from selftrack.tracker.landmarks.base import load_landmarks
-from selftrack.tracker.landmarks.cast import CastFace, find_cast
+from selftrack.tracker.landmarks.cast import CastFace, Progress, find_cast
 from selftrack.tracker.model import choose_device
 from selftrack.tracker.results import faces
 
@@ -19,7 +18,7 @@ def show_faces(
     folder: Path | str,
     config: TrackConfig,
     overwrite: bool = False,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = lambda stage, done, total: None,
 ) -> tuple[CastFace, ...]:
     """Write `faces.png` alone into a folder: the faces of a clip with their numbers, found in all frames.
 

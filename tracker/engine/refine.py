@@ -112,6 +112,8 @@ class RefineStep(nn.Module):
     pace: Tensor
     blinks: Tensor
     parting: Tensor
+    puff: Tensor
+    wider: Tensor
     jaw: Tensor
     cost: Tensor
     anchor: Tensor

@@ -114,10 +114,11 @@ def export(
         UserError: no track there, a file of the user's is in the way, no timecode at the clip's rate, or as `write`.
     """
     from selftrack.tracker.results.smoothing import clean
-    from selftrack.tracker.results.track_file import load
+    from selftrack.tracker.results.track_file import folder_of, load
 
     (to,) = known([to])
-    track, options = load(folder), replace(options or ExportOptions(), folder=Path(folder))
+    track, folder = load(folder), folder_of(folder)
+    options = replace(options or ExportOptions(), folder=folder)
     if timecode is not None:
         track = with_timecode(track, timecode)
     tracked = track

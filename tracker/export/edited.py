@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from selftrack.errors import UserError
-from selftrack.tracker.results.curves import OTHERS
+from selftrack.tracker.results.curves import OTHERS, TRACKED
 
 if TYPE_CHECKING:
     from selftrack.tracker.results.track_file import Track
@@ -32,7 +32,6 @@ _LEAST_SCALE, _MOST = 0.01, 1e6
 _POSE_ROUNDING, _CURVE_ROUNDING = 1e-3, 1e-5
 """By how much numbers of curves.csv may be off those of the track."""
 _SAME_TIME = 1e-3  # seconds
-_TRACKED = "_raw"  # ends names that tables of --to csv have beside those of curves.csv
 
 
 def with_table(track: Track, path: Path) -> Track:
@@ -111,7 +110,7 @@ def _known(path: Path, header: Sequence[str], track: Track) -> list[str]:
     read = ("time", *_POSE, *track.curve_names)
     allowed = {name.lower(): name for name in (*read, *OTHERS)}
     for name in filter(None, header):
-        if name not in allowed.values() and name.removesuffix(_TRACKED) not in allowed.values():
+        if name not in allowed.values() and name.removesuffix(TRACKED) not in allowed.values():
             close = difflib.get_close_matches(name.lower(), allowed, 1)
             hint = f"did you mean {allowed[close[0]]}?" if close else "leave it out"
             raise UserError(f"{path}: {name} is no column of curves.csv; {hint}")

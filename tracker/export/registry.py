@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
@@ -112,7 +113,9 @@ def known(names: Iterable[str]) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(one for name in single if name for one in GROUPS.get(name, (name,))))
     for name in names:
         if name not in FORMATS:
-            raise UserError(f"unknown format {name!r}; known: {', '.join(sorted((*FORMATS, *GROUPS)))}")
+            close = difflib.get_close_matches(name, (*FORMATS, *GROUPS), 1)
+            meant = f" (did you mean {close[0]}?)" if close else ""
+            raise UserError(f"unknown format {name!r}{meant}; known: {', '.join(sorted((*FORMATS, *GROUPS)))}")
         package = FORMATS[name].package
         if package and not find_spec(package):
             what = FORMATS[name].install or f"'selftrack[{name}]'"

@@ -65,7 +65,8 @@ _TOGETHER = 0.1
 _STILL = 0.004
 """Motion within a face, of its size, below which it is still, such as on a poster: people's is above 0.008."""
 
-Progress = Callable[[int, int], None]
+Progress = Callable[[str, int, int], None]
+"""Called with the name of the pass ("identity" over sampled frames, "everyone" over all), frames done and all."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def find_cast(
     source: FrameSource,
     landmarks: LandmarkSource,
     config: DetectConfig,
-    progress: Progress = lambda done, total: None,
+    progress: Progress = lambda stage, done, total: None,
     samples: int = SAMPLES,
     everyone: bool = False,
 ) -> tuple[CastFace, ...]:
@@ -106,24 +107,26 @@ def find_cast(
         source: the clip; nobody is found where it cannot be read twice.
         landmarks: what finds faces.
         config: detection.
-        progress: called with frames that are done and the number of all.
+        progress: see `Progress`.
         samples: frames to look at, spread over the clip.
-        everyone: follow all frames, also where sampled ones show one face at most.
+        everyone: follow all frames at once, without a look at sampled ones.
     """
     count = source.count()
     if not source.repeatable or not count:
         return ()
+    # in seconds, as if the clip's frames lay evenly
+    step = float(source.info.duration or count / source.info.rate) / count
+    if everyone:
+        return _numbered(_follow_all(source, landmarks, config, count, progress, samples, step), step)
     rows = np.unique(np.linspace(0, count - 1, samples + 2)[1:-1].round().astype(int))
-    alone, several = _Path(samples), everyone
+    alone, several = _Path(samples), False
     spread = source.glimpses(set(rows.tolist()))
     for done, (frame, faces, looks, *_) in enumerate(sightings(spread, landmarks, config), 1):
         for face, look in zip(faces[:1], looks, strict=False):
             several |= bool(alone.looks) and alone.suspects(_Finding(frame.image, face, look))
             alone.add(frame.time, frame.image, face, look)
         several |= len(faces) > 1
-        progress(done, len(rows))
-    # in seconds, as if the clip's frames lay evenly
-    step = float(source.info.duration or count / source.info.rate) / count
+        progress("identity", done, len(rows))
     if several:
         return _numbered(_follow_all(source, landmarks, config, count, progress, samples, step), step)
     return _numbered([alone] if alone.times else [], step * count / len(rows))
@@ -296,7 +299,7 @@ def _follow_all(
             for path in paths:
                 path.thin()
         done, before = done + len(passed) + 1, frame.time
-        progress(done, count)
+        progress("everyone", done, count)
     people = _joined(paths, same)
     return [path for path in people if len(path.times) * step >= _SHORTEST] or people
 

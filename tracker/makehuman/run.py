@@ -69,7 +69,7 @@ def _tracked(path: Path | str, config: TrackConfig, face: int | None, progress: 
     with open_clip(path, config) as source, tempfile.TemporaryDirectory() as scratch:
         model = load_for(source, config)
         config = of_face(config, face or 0)
-        who = find_face(source, model, config, config.person, partial(progress, "faces"))
+        who = find_face(source, model, config, config.person, progress)
         if face is None and len(who.everyone) > 1:
             faces = f"{len(who.everyone)} faces were found: {listed(who.everyone)}"
             raise UserError(f"{source.info.name}: {faces}; name the one with --face N")

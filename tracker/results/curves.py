@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from selftrack.tracker.results.regions import REGIONS
+from selftrack.decoders.arkit import ARKIT_NAMES
+from selftrack.tracker.results.regions import REGIONS, region_of
 
 if TYPE_CHECKING:
     from selftrack.tracker.results.track_file import Track
@@ -27,6 +28,8 @@ OTHERS = (
     *(f"held_{region}" for region in REGIONS if region != "pose"),
 )
 """Columns that are neither time nor pose nor curves."""
+TRACKED = "_raw"
+"""Ends the names of columns that hold what was tracked, beside what the clean-up made of it."""
 _CHUNK = 1000  # rows that are made into text at a time
 
 
@@ -47,23 +50,49 @@ def table(track: Track) -> dict[str, np.ndarray]:
     return columns | ({} if start is None else {"timecode": np.array([str(start.after(t)) for t in track.times])})
 
 
+def by_motion(track: Track) -> list[str]:
+    """The names of the curves, those first that move most: by range over the frames with a face times mean confidence
+    of the region that a curve is read from, or of the frames where that is not known."""
+    if not track.ok.any():
+        return list(track.curve_names)
+    trust = {region: float(values[track.ok].mean()) for region, values in track.regions().items()}
+    of_frames = float(track.confidence[track.ok].mean())
+    motion = {
+        name: float(np.ptp(values[track.ok])) * (trust[region_of(name)] if name in ARKIT_NAMES else of_frames)
+        for name, values in track.curves().items()
+    }
+    return sorted(motion, key=lambda name: motion[name], reverse=True)
+
+
+def most_moving(track: Track, count: int) -> list[str]:
+    """The curves that move most, see `by_motion`: of a left and a right one, or of several of one gaze, the first."""
+    chosen: dict[str, str] = {}
+    for name in by_motion(track):
+        chosen.setdefault(_act(name), name)
+    return list(chosen.values())[:count]
+
+
+def _act(name: str) -> str:
+    """What a curve is of: both sides of a face, and both eyes, mostly do the same."""
+    one = name.removesuffix("Left").removesuffix("Right")
+    return {"eyeLookIn": "eyeLookSide", "eyeLookOut": "eyeLookSide", "eyeLookDown": "eyeLookUp"}.get(one, one)
+
+
 def write_curves(track: Track, folder: Path) -> Path:
     """Write `curves.csv`, the columns of `table`, into a folder."""
     path = Path(folder) / NAME
-    write_columns(path, table(track), _text)
+    write_table(path, table(track))
     return path
 
 
-def write_columns(
-    path: Path, columns: Mapping[str, np.ndarray], text: Callable[[str, np.ndarray], list[str]], end: str = "\r\n"
-) -> None:
-    """Write columns (T,) by name as CSV whose lines end with `end`; `text(name, values)` makes texts of some values.
+def write_table(path: Path, columns: Mapping[str, np.ndarray]) -> None:
+    """Write columns (T,) by the names of `table` as CSV: curves to 5 decimals, pose to 3, confidences to 4, time to 6.
 
     It goes in pieces: as texts, all rows of an hour would take half a gigabyte.
     """
     count = len(next(iter(columns.values())))
     slices = (slice(first, first + _CHUNK) for first in range(0, count, _CHUNK))
-    write_pieces(path, ({name: values[rows] for name, values in columns.items()} for rows in slices), text, end)
+    write_pieces(path, ({name: values[rows] for name, values in columns.items()} for rows in slices), _text)
 
 
 def write_pieces(
@@ -72,7 +101,8 @@ def write_pieces(
     text: Callable[[str, np.ndarray], list[str]],
     end: str = "\r\n",
 ) -> None:
-    """As `write_columns`, of columns that come in pieces, some rows at a time; of one piece at least."""
+    """Write columns by name as CSV whose lines end with `end`; they come in pieces of some rows, one at
+    least. `text(name, values)` makes texts of some values."""
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator=end)
         for number, columns in enumerate(pieces):
@@ -84,4 +114,5 @@ def write_pieces(
 def _text(name: str, values: np.ndarray) -> list[str]:
     if values.dtype.kind in "iU":
         return [str(value) for value in values]
-    return [f"{value:.{_DECIMALS.get(name, _CURVE_DECIMALS)}f}" for value in values]
+    decimals = _DECIMALS.get(name.removesuffix(TRACKED), _CURVE_DECIMALS)
+    return [f"{value:.{decimals}f}" for value in values]

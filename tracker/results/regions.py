@@ -62,9 +62,9 @@ def _rows(points: int) -> dict[str, tuple[int, ...]]:
     return {part: tuple(of_68[dense] for dense in rows if dense in of_68) for part, rows in POINTS_OF.items()}
 
 
-def points_of(region: str) -> list[int]:
-    """The dense detector's points of one of the `REGIONS`."""
-    return [row for part in _OF[region] for row in POINTS_OF[part]]
+def points_of(region: str, count: int = POINTS) -> list[int]:
+    """The points of one of the `REGIONS`, of the detector that has 478 or 68."""
+    return [row for part in _OF[region] for row in _rows(count)[part]]
 
 
 def _part_of(name: str) -> tuple[str, ...]:
@@ -75,6 +75,12 @@ def _part_of(name: str) -> tuple[str, ...]:
     if name.startswith(("eye", "cheekSquint")):
         return tuple(f"eye{end}" for end in side)
     return tuple(f"brow{end}" for end in side) if name.startswith("brow") else ("mouth",)
+
+
+def region_of(name: str) -> str:
+    """The one of the `REGIONS` that a curve of ARKit is read from."""
+    part = _part_of(name)[0]
+    return next(region for region, parts in _OF.items() if part in parts)
 
 
 _READ_FROM = np.array([[part in _part_of(name) for part in PARTS] for name in ARKIT_NAMES])

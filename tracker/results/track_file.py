@@ -184,6 +184,12 @@ def is_track(path: Path | str) -> bool:
     return path.suffix == ".npz" or (path / NAME).is_file() or any(path.glob(f"face*/{NAME}"))
 
 
+def folder_of(path: Path | str) -> Path:
+    """The folder of a track that is named by that, or by its file."""
+    path = Path(path)
+    return path.parent if path.name == NAME and path.is_file() else path
+
+
 def load(path: Path | str) -> Track:
     """Read a track from its folder or its file. Its landmarks stay in the file and are not to be changed.
 

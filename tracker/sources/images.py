@@ -20,7 +20,7 @@ from selftrack.errors import UserError
 from selftrack.io import OutputFolder, file_hash
 from selftrack.tracker.sources.base import Frame, FrameSource, SourceInfo, Window, check_size
 from selftrack.tracker.sources.exr import decode_exr, srgb
-from selftrack.tracker.sources.names import NUMBER, SUFFIXES, is_picture, sequence_name
+from selftrack.tracker.sources.names import NUMBER, SUFFIXES, VIDEOS, is_picture, sequence_name
 
 MOST = 10_000  # pictures per second, beyond which times would be one
 FPS = 24.0
@@ -202,9 +202,11 @@ def find_pictures(path: Path) -> list[Path]:
     names = [file.name for file in folder.iterdir() if is_picture(file) and file.is_file()]
     found = sorted(filter(_matcher(path), names), key=natural)
     if not found:
-        raise UserError(
-            f"{path}: no pictures there ({', '.join(SUFFIXES)})" if path.is_dir() else f"{path}: no such file"
-        )
+        if not path.is_dir():
+            raise UserError(f"{path}: no such file")
+        clips = any(file.suffix.lower() in VIDEOS for file in folder.iterdir())
+        advice = "; track its videos with: track-batch FOLDER -o RESULTS" if clips else ""
+        raise UserError(f"{path}: no pictures there ({', '.join(SUFFIXES)}){advice}")
     results = _results_among(found, folder) if path.is_dir() else set()
     found = [name for name in found if name not in results]
     if not found:

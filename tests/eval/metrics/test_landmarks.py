@@ -9,8 +9,10 @@ from functools import partial
 import numpy as np
 import pytest
 
+from selftrack.decoders.landmarks import INNER_LIP_CONTOUR
 from selftrack.eval.metrics import TrackedClip, measure
 from selftrack.eval.metrics.landmarks import (
+    FEATURES,
     correlation,
     distances,
     eye_aspect_ratio,
@@ -23,6 +25,7 @@ from selftrack.eval.metrics.landmarks import (
 )
 from selftrack.tracker.geometry.crop import inter_ocular
 from selftrack.tracker.mapped import pieces
+from selftrack.tracker.results.regions import points_of
 from selftrack.tracker.results.track_file import Track
 
 
@@ -87,6 +90,21 @@ def test_tracks_of_either_detector_are_measured(make_track: Callable[..., Track]
     values = measure(TrackedClip.of(replace(track, landmarks=landmarks), []))
     assert values["landmarks.mean"] == pytest.approx(0.5, rel=1e-3) == values["landmarks.worst"]
     assert values["lost"] == 1
+
+
+@pytest.mark.parametrize("count", [478, 68])
+@pytest.mark.parametrize("region", ["brows", "mouth"])
+def test_each_region_has_a_figure_of_its_own(make_track: Callable[..., Track], region: str, count: int) -> None:
+    """Points of one region are a fiftieth of the IOD off, in half of the frames; those of the others nowhere."""
+    track = make_track(np.arange(4) / 30, f=np.log(900))
+    landmarks = projected_landmarks(track, count).copy()
+    rows = points_of(region, count)
+    inner = INNER_LIP_CONTOUR if region == "mouth" and count == 478 else ()
+    off = 0.02 * inter_ocular(landmarks)[:2, None, None] * np.array([0.6, 0.8])
+    landmarks[:2, [*rows, *inner]] += off
+    values = measure(TrackedClip.of(replace(track, landmarks=landmarks), []))
+    expected = {name: 1.0 if name == region else 0.0 for name in FEATURES}
+    assert {name: values[f"landmarks.{name}"] for name in FEATURES} == pytest.approx(expected, abs=1e-3)
 
 
 def test_a_clip_is_measured_in_pieces(make_track: Callable[..., Track], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from selftrack.eval.compare.score import score_files, table, write_json
 from selftrack.eval.metrics import METRICS, TrackedClip, measure, metric
-from selftrack.eval.metrics.registry import Ratio, once
+from selftrack.eval.metrics.registry import Better, Ratio, Scale, once
 from selftrack.eval.metrics.subject import Mesh
 from selftrack.eval.report.report import write_report
 
@@ -105,4 +105,38 @@ def test_every_metric_explains_itself() -> None:
 def test_the_page_has_every_metric_in_its_own_words() -> None:
     page = (Path(__file__).parents[3] / "docs" / "evaluation.md").read_text(encoding="utf-8")
     for known in METRICS.values():
-        assert f"| `{known.name}` | {known.unit} | {known.better} | {known.meaning} |" in page
+        row = f"| `{known.name}` | {known.unit} | {known.better} | {known.meaning} |"
+        end = "from" if known.better == "higher" else "to"
+        ends = [f"{end} {limit:g}" for limit in known.scale] if known.scale else ["", ""]
+        assert f"{row} {ends[0]} | {ends[1]} |" in page, known.name
+
+
+@pytest.mark.parametrize(
+    ("better", "values"),
+    [
+        ("lower", {0.1: "excellent", 0.5: "excellent", 0.51: "usual", 1.0: "usual", 1.01: "poor"}),
+        ("zero", {-0.5: "excellent", 0.6: "usual", -0.6: "usual", -1.1: "poor"}),
+        ("higher", {2.5: "excellent", 2.0: "excellent", 1.9: "usual", 0.5: "usual", 0.49: "poor"}),
+    ],
+)
+def test_a_scale_in_words(better: Better, values: dict[float, str]) -> None:
+    """Limits belong to the better word; the smaller limit is the worse one of what should be high."""
+    scale = Scale(2.0, 0.5) if better == "higher" else Scale(0.5, 1.0)
+    assert {value: scale.word(value, better) for value in values} == values
+    assert scale.word(float("nan"), better) == ""
+
+
+def test_words_go_by_what_is_shown() -> None:
+    assert Scale(0.6, 1.3).word(0.604, "lower") == "excellent" and Scale(0.6, 1.3).word(0.606, "lower") == "usual"
+
+
+def test_a_place_on_a_scale() -> None:
+    scale = Scale(0.5, 1.5)
+    assert [scale.place(value) for value in (0, 0.25, 0.5, 1.0, 1.5, 3.0)] == pytest.approx([0, 0.5, 1, 1.5, 2, 3])
+
+
+def test_scales_go_the_way_that_is_better() -> None:
+    for known in METRICS.values():
+        if known.scale:
+            assert (known.scale.excellent > known.scale.usual) == (known.better == "higher"), known.name
+            assert known.better != "neither"

@@ -16,10 +16,9 @@ import torch
 
 from selftrack.errors import UserError
 from selftrack.eval.compare.reference import skin_windows
-from selftrack.eval.metrics import TrackedClip, measure
+from selftrack.eval.metrics import METRICS, TrackedClip, measure
 from selftrack.eval.metrics.landmarks import projected_landmarks
 from selftrack.eval.report.pictures import _Sheet, worst_frames
-from selftrack.eval.report.plots import most_active
 from selftrack.eval.report.report import _settings as settings_of
 from selftrack.eval.report.report import write_report
 from selftrack.tracker import load
@@ -67,13 +66,16 @@ def read(folder: Path) -> tuple[dict, str]:
 
 
 def test_of_a_plain_track(folder: Path) -> None:
-    said = write_report(folder)
+    said = write_report(folder).verdict
     figures, page = read(folder)
     assert "not adapted" in said and figures["verdict"] == said and said.split("'")[0] in page
     assert "before" not in figures and figures["held_out"] is None and figures["frames"] == 40
     track = load(folder)
     values = measure(TrackedClip.of(track, skin_windows(track)))
     assert figures["after"]["skin"]["mean"] == pytest.approx(values["skin.mean"])
+    assert figures["words"]["skin.mean"] == METRICS["skin.mean"].word(values["skin.mean"]) and "how good" in page
+    region = figures["weakest"]["region"]
+    assert figures["weakest"]["distance"] == pytest.approx(values[f"landmarks.{region}"]) and f"the {region}:" in said
     for part in ("screen", "local"):
         assert figures["after"]["stability"][part]["ratio"] == pytest.approx(values[f"stability.{part}.ratio"])
     assert len(page) < 5e6 and page.count("data:image/jpeg") >= 3 * 2 + 6 + 1
@@ -84,7 +86,7 @@ def test_of_an_adapted_track_the_clip_is_tracked_again(folder: Path, plain_folde
     track = load(folder)
     shake(track, 1.0).save(folder)
     pretend(folder)
-    said = write_report(folder)
+    said = write_report(folder).verdict
     figures, page = read(folder)
     assert said.startswith("Adaptation helped") and "(0.80 to 0.60 % IOD)" in said
     assert "these got worse: skin-point error" in said and "stability in the image" in said
@@ -102,7 +104,7 @@ def test_of_an_adapted_track_the_clip_is_tracked_again(folder: Path, plain_folde
 def test_of_an_adaptation_that_was_not_kept(folder: Path) -> None:
     worse = ADAPTATION["before"] | {"texture": 0.012, "skin": None}
     pretend(folder, kept=False, after=worse)
-    said = write_report(folder)
+    said = write_report(folder).verdict
     assert said.startswith("Adaptation did not help") and "texture did not fall (2.55 to 3.06 grey levels)" in said
     assert "skin-point" not in said and "before" not in read(folder)[0]
 
@@ -114,7 +116,7 @@ def test_a_track_that_cannot_be_used_is_not_praised(folder: Path) -> None:
     for share, usable in ((0.5, True), (0.4, False)):
         low = np.where(np.arange(len(track)) < share * len(track), 0.5, 0.1).astype(np.float32)
         replace(track, confidence=low, notes=("clip: is <dark>; tracked all the same; light it",)).save(folder)
-        said = write_report(folder, before=folder)
+        said = write_report(folder, before=folder).verdict
         figures, page = read(folder)
         assert said.startswith("Adaptation helped") == usable and ("only 40 % of its frames" in said) != usable
         assert figures["trusted"] == pytest.approx(share) and figures["notes"] == list(load(folder).notes)
@@ -181,7 +183,7 @@ def test_a_changed_clip_and_missing_weights_are_refused(folder: Path, tmp_path: 
 
 def test_opens_in_a_browser(folder: Path, browse: Callable) -> None:
     pretend(folder)
-    said = write_report(folder, before=folder)
+    said = write_report(folder, before=folder).verdict
     dom, console = browse(folder / "report.html")
     assert console == [] and said.split(" (")[0] in dom
     for name in ("figures", "time", "confidence", "worst", "texture", "curves", "adaptation"):
@@ -205,13 +207,6 @@ def test_the_worst_frames_are_apart() -> None:
 
 def test_nothing_is_worst_without_a_face() -> None:
     assert worst_frames(np.full(9, np.nan), np.full(9, np.nan)) == []
-
-
-def test_the_most_active_curves(plain_folder: Path) -> None:
-    names = most_active(load(plain_folder), 9)
-    assert len(names) == 9 and names[0].startswith("mouthSmile")
-    bare = [name.removesuffix("Left").removesuffix("Right") for name in names]
-    assert len(set(bare)) == 9
 
 
 def test_swimming_shows_in_the_row_over_time(plain_folder: Path) -> None:

@@ -15,6 +15,7 @@ import yaml
 from selftrack.decoders.head.model import load_head
 from selftrack.errors import NoFaceError, UserError
 from selftrack.io import file_hash
+from selftrack.tracker.clips import run
 from selftrack.tracker.clips.config import TrackConfig, load_model
 from selftrack.tracker.clips.single import track_clip
 from selftrack.tracker.clips.subjects import PersonConfig
@@ -207,7 +208,7 @@ def test_what_is_to_be_trusted_is_said(
     assert summary.trusted == 0.25 and "only 25 % of the frames are to be trusted" in summary.notes[-1]
     assert load(tmp_path / "b").notes == summary.notes and "note     only 25 %" in str(summary)
     assert "speed" in str(summary) and "adaptation" not in str(summary)
-    assert "npz, after 61 s of adaptation" in str(replace(summary, adaptation=61.2))
+    assert "all other files, after 61 s of adaptation" in str(replace(summary, adaptation=61.2))
 
 
 @pytest.mark.parametrize("name", ["numbered.mov", "other.mp4"])
@@ -249,6 +250,29 @@ def test_progress_counts_up_to_the_total(numbered_clip: Path, tmp_path: Path, fa
     for steps in seen.values():
         assert steps == [(i + 1, len(steps)) for i in range(len(steps))]
     assert len(seen["track"]) == len(seen["overlay"]) == 20
+
+
+def test_the_speed_that_is_told_has_the_overlay_in_it(
+    numbered_clip: Path, tmp_path: Path, fake_model: FakeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten made-up seconds go by while the overlay is drawn, and none elsewhere."""
+    now = [0.0]
+    monkeypatch.setattr(run.time, "perf_counter", lambda: now[0])
+    write, save = run.overlay.write_overlay, Track.save
+
+    def slowly(function: Callable, seconds: float) -> Callable:
+        def called(*arguments: object) -> object:
+            now[0] += seconds
+            return function(*arguments)
+
+        return called
+
+    monkeypatch.setattr(run.overlay, "write_overlay", slowly(write, 8.0))
+    monkeypatch.setattr(Track, "save", slowly(save, 2.0))
+    with_it = track_clip(numbered_clip, tmp_path / "a", model=fake_model())
+    assert "speed    10.0 frames/s from clip to track.npz, 2.0 with the overlay and all other files" in str(with_it)
+    without = track_clip(numbered_clip, tmp_path / "b", QUICK, model=fake_model())
+    assert "speed    10.0 frames/s from clip to track.npz, 10.0 with all other files" in str(without)
 
 
 def test_exports_name_the_clip_from_where_they_will_lie(

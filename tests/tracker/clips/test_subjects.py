@@ -92,7 +92,8 @@ def test_what_cannot_be_is_one_line(
         folder.mkdir()
         track.save(folder)
     wrong = {
-        "--neutral 90: no face was found at that second": PersonConfig(neutral=90.0),
+        "--neutral 90: .* of smile is 2.40 s long; name a second from 0.00 to 2.37": PersonConfig(neutral=90.0),
+        "--neutral -1: .* a second from 0.00": PersonConfig(neutral=-1.0),
         "nobody.mp4: no face was found; calibrate with": PersonConfig(calibration=str(nobody)),
         "other: tracked with another face model": PersonConfig(calibration=str(other)),
         "same is a track, whose rest is known": PersonConfig(calibration=str(same), neutral=0.2),
@@ -101,6 +102,14 @@ def test_what_cannot_be_is_one_line(
         for words, config in wrong.items():
             with pytest.raises(UserError, match=words):
                 find_in_clip(source, model, TRACKING, replace(config, samples=2))
+
+
+def test_a_neutral_moment_of_a_clip_whose_end_is_damaged(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last frame, which would tell how long it is, cannot be read."""
+    with open_source(CLIP) as source:
+        first = next(iter(source))
+        monkeypatch.setattr(source, "glimpses", lambda rows: iter([first] if rows == {0, 71} else source.frames(rows)))
+        assert find_in_clip(source, model, TRACKING, PersonConfig(neutral=0.2, samples=2))[0] is not None
 
 
 def test_what_would_not_count_is_refused(model: Model) -> None:

@@ -285,3 +285,23 @@ def test_joining_equals_its_slow_twin() -> None:
     fast = _joined(paths)
     assert 4 <= len(fast) < 14
     assert sorted(tuple(path.times) for path in fast) == sorted(tuple(path.times) for path in slow)
+
+
+def test_no_pass_over_the_clip_goes_by_the_name_of_another(
+    make_clip: MakeClip, man: list[np.ndarray], other: list[np.ndarray]
+) -> None:
+    """Sampled frames, and all where several are seen there, or everyone is asked for at once."""
+    clip = make_clip("two.mp4", [scene((a, 60, 200), (b, 420, 270)) for a, b in zip(man, other, strict=True)])
+    for everyone in (False, True):
+        steps: dict[str, list[tuple[int, int]]] = {}
+        with open_source(clip) as source:
+            find_cast(
+                source,
+                MESH,
+                DetectConfig(),
+                lambda stage, done, total, steps=steps: steps.setdefault(stage, []).append((done, total)),
+                samples=6,
+                everyone=everyone,
+            )
+        assert all(done == sorted(set(done)) for done in steps.values()), steps
+        assert list(steps) == (["everyone"] if everyone else ["identity", "everyone"])

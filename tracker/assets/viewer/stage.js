@@ -3,7 +3,7 @@
 /** shown() gives the take that is drawn and the rig, if there is one. */
 function makeStage(takes, shown, video) {
   const $ = (id) => document.getElementById(id), canvas = $("head"), plate = $("plate"), brush = plate.getContext("2d");
-  const VIEWS = { near: "Close-up", filmed: "As filmed", rig: "Your rig" };
+  const VIEWS = { near: "View: close-up", filmed: "View: as filmed", rig: "View: your rig" };
   const renderer = new THREE.WebGLRenderer({ canvas, antialias: true, alpha: true });
   const near = new THREE.PerspectiveCamera(20, 1, 0.01, 100);
   const lights = new Map();

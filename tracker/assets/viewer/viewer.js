@@ -62,7 +62,7 @@
 
   const KEPT = {
     "": ["edited", "Your changes are there at your next visit, too"],
-    full: ["edited, not kept: Save", "This browser keeps no changes of this page, or has no room: what is not saved is lost"],
+    full: ["edited, not kept: save", "This browser keeps no changes of this page, or has no room: what is not saved is lost"],
     twice: ["edited in two tabs", "Of the changes here and there, your next visit has those that were made last: save both"],
   };
   let lastVisit = resumed;
@@ -137,17 +137,7 @@
 
   // The curves
 
-  const range = (curve) => {
-    let low = 1, high = 0;
-    for (let row = 0; row <= last; row++) {
-      if (!ok[row]) continue;
-      low = Math.min(low, takes[0].value(row, curve));
-      high = Math.max(high, takes[0].value(row, curve));
-    }
-    return high - low;
-  };
-  const curves = names.map((name, index) => ({ name, index, range: range(index), colour: null, button: null }));
-  curves.sort((a, b) => b.range - a.range);
+  const curves = data.curves.map((name) => ({ name, colour: null, button: null })); // those first that move most
 
   function freeColour() {
     const taken = curves.map((c) => c.colour);
@@ -175,7 +165,7 @@
     $("list").append(sliders.line(edits.channel(curve.name), curve.button));
     toggleCurve(curve, false);
   }
-  for (const curve of curves.slice(0, 6)) toggleCurve(curve, true);
+  for (const name of data.shown) toggleCurve(curves.find((curve) => curve.name === name), true);
 
   const plot = makePlot($("plot"), times, ok);
 
@@ -327,7 +317,7 @@
 
   function otherTake() {
     take = takes[(takes.indexOf(take) + 1) % takes.length];
-    $("take").textContent = take === takes[0] ? "A" : "B";
+    $("take").textContent = take === takes[0] ? "Track A" : "Track B";
     show(shown);
   }
 

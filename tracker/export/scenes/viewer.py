@@ -21,12 +21,15 @@ from selftrack.tracker.export.presets import page_arithmetic
 from selftrack.tracker.export.registry import Need, exporter, require
 from selftrack.tracker.export.scenes.glb import glb_bytes
 from selftrack.tracker.geometry.camera import focal_length
+from selftrack.tracker.results.curves import by_motion, most_moving
 
 if TYPE_CHECKING:
     from selftrack.tracker.results.track_file import Track
 
 ASSETS = Path(__file__).parents[2] / "assets" / "viewer"
 SCRIPTS = ("rig", "stage", "expressions", "edits", "history", "sliders", "plot", "viewer")
+SHOWN = 6
+"""Curves that the plot has at first."""
 EMBEDDED = 30_000_000
 """Bytes up to which the clip is put into the page; a longer one is referred to by its relative path."""
 
@@ -51,6 +54,8 @@ def export_viewer(track: Track, path: Path, options: ExportOptions) -> None:
         "size": track.size,
         "focal": focal_length(track, options.focal),
         "hash": _hash(track),
+        "curves": by_motion(track),
+        "shown": most_moving(track, SHOWN),
         "expressions": page_arithmetic(),
         "title": home.name if (home := options.home or options.folder) else "this track",
     }

@@ -13,7 +13,7 @@ from selftrack.tracker.export.options import ExportOptions
 from selftrack.tracker.export.registry import Need, exporter
 from selftrack.tracker.export.tables.livelink import livelink_curves
 from selftrack.tracker.export.timing import frame_rate
-from selftrack.tracker.results.curves import table, write_columns
+from selftrack.tracker.results.curves import TRACKED, table, write_table
 
 if TYPE_CHECKING:
     from selftrack.tracker.results.track_file import Track
@@ -25,18 +25,16 @@ def wide_table(track: Track, raw: Track | None = None) -> dict[str, np.ndarray]:
     """Collect the columns of `curves.table`; after a clean-up those of the raw track follow, named `<name>_raw`."""
     columns = table(track)
     if raw is not None:
-        columns |= {f"{name}_raw": values for name, values in table(raw).items() if not name.startswith(_UNCLEANED)}
+        columns |= {
+            f"{name}{TRACKED}": values for name, values in table(raw).items() if not name.startswith(_UNCLEANED)
+        }
     return columns
 
 
 @exporter("csv", "{clip}.csv", timecode=True)
 def export_csv(track: Track, path: Path, options: ExportOptions) -> None:
-    """Write the wide table as CSV, to nine significant digits (exact for the curves)."""
-
-    def text(name: str, values: np.ndarray) -> list[str]:
-        return [value if isinstance(value, str) else f"{value:.9g}" for value in values.tolist()]
-
-    write_columns(path, wide_table(track, options.raw), text, "\n")
+    """Write the wide table as CSV, as curves.csv has it."""
+    write_table(path, wide_table(track, options.raw))
 
 
 @exporter("parquet", "{clip}.parquet", package="pyarrow", timecode=True)

@@ -22,6 +22,7 @@ from selftrack.io import file_hash
 from selftrack.tracker.export import ExportOptions, write
 from selftrack.tracker.export.scenes import viewer
 from selftrack.tracker.geometry.camera import camera_pose, principal_point
+from selftrack.tracker.results.curves import most_moving
 from selftrack.tracker.results.track_file import Track
 from selftrack.tracker.sources.opening import open_source
 
@@ -136,14 +137,16 @@ def test_without_its_video_the_head_plays(
     assert browser.errors() == []
 
 
-def test_fits_a_small_screen(browser: Any, page: Path) -> None:
-    """Nothing is cut off, the head and six curves are drawn, and a curve can be chosen."""
+def test_fits_a_small_screen(browser: Any, track: Track, page: Path) -> None:
+    """Nothing is cut off, the head and the six curves that move most are drawn, and a curve can be chosen."""
     browser.open(page)
     extent = browser.run(
         "return [document.documentElement.scrollWidth, document.querySelector('footer').getBoundingClientRect().bottom]"
     )
     assert extent[0] <= 1280 and extent[1] <= 720
-    before = len(browser.driver.find_elements("css selector", ".curve[aria-pressed=true]"))
+    first = [row.text.split()[0] for row in browser.driver.find_elements("css selector", ".curve[aria-pressed=true]")]
+    assert sorted(first) == sorted(most_moving(track, 6))
+    before = len(first)
     browser.driver.find_elements("css selector", ".curve")[9].click()
     assert before == 6 and len(browser.driver.find_elements("css selector", ".curve[aria-pressed=true]")) == 7
     pictures = []

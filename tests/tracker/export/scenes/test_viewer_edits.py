@@ -145,7 +145,7 @@ def drag_key(editor: Any, name: str, pixels: int) -> None:
 
 
 def test_every_step_is_undone_and_done_again(editor: Any) -> None:
-    """One step for each drag of a slider, key, other way of counting, expression, and for Discard; by keys and by
+    """One step for each drag of a slider, key, other way of counting, expression, and for Undo all; by keys and by
     buttons."""
 
     def drag(name: str, amount: float) -> None:
@@ -247,13 +247,13 @@ def test_a_browser_that_keeps_no_edits_says_so(editor: Any) -> None:
     """Also where the words have room; and no more once it keeps them, or there is nothing to keep."""
     editor.run(f"window.put = Storage.prototype.setItem; {FULL}")
     editor.change("jawOpen", 0.4)
-    assert editor.find("edited").text == "edited, not kept: Save"
+    assert editor.find("edited").text == "edited, not kept: save"
     wide = "const one = document.getElementById('edited'); return [one.scrollWidth, one.clientWidth]"
     assert len(set(editor.run(wide))) == 1
     editor.click("undo")
     assert not editor.find("edited").is_displayed()
     editor.click("redo")
-    assert editor.find("edited").text == "edited, not kept: Save"
+    assert editor.find("edited").text == "edited, not kept: save"
     editor.run("Storage.prototype.setItem = window.put")
     editor.change("jawOpen", 0.5)
     assert editor.find("edited").text == "edited"

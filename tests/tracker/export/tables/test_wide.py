@@ -12,6 +12,7 @@ import pytest
 from selftrack.errors import UserError
 from selftrack.tracker.export import ExportOptions, export, known, write
 from selftrack.tracker.export.timing import frame_rate
+from selftrack.tracker.results.curves import write_curves
 from selftrack.tracker.results.smoothing import CleanConfig
 from selftrack.tracker.results.track_file import Track
 
@@ -21,6 +22,12 @@ def read_wide(path: Path) -> dict[str, np.ndarray]:
     with open(path, newline="", encoding="utf-8") as file:
         header, *rows = csv.reader(file)
     return dict(zip(header, np.array(rows, float).T, strict=True))
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """Rows as they are written."""
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
 
 
 def read_unreal(path: Path) -> dict[str, dict[int, float]]:
@@ -41,7 +48,18 @@ def test_csv_round_trip(performance: Track, tmp_path: Path) -> None:
     np.testing.assert_allclose(read["time"], performance.times, atol=1e-6)
     np.testing.assert_array_equal(read["ok"], performance.ok)
     for name, values in (performance.curves() | performance.pose()).items():
-        np.testing.assert_allclose(read[name], values, rtol=1e-7, atol=1e-6, err_msg=name)
+        decimals = 3 if name in performance.pose() else 5
+        np.testing.assert_allclose(read[name], values, atol=0.51 * 10.0**-decimals, err_msg=name)
+
+
+def test_csv_and_the_tracks_own_table_are_one(performance: Track, wink: Track, tmp_path: Path) -> None:
+    """To the byte: numbers of one track are the same in every table; after a clean-up, those of the raw track, too."""
+    for track in (performance, replace(wink, timecode="09:59:59:23", timecode_rate=25.0)):
+        assert write(track, "csv", tmp_path / "take.csv").read_bytes() == write_curves(track, tmp_path).read_bytes()
+    cleaned = read_rows(write(wink, "csv", tmp_path / "clean.csv", ExportOptions(raw=wink)))
+    own = read_rows(write_curves(wink, tmp_path))
+    for name in ("jawOpen", "yaw", "scale", "ok"):
+        assert [row[f"{name}_raw"] for row in cleaned] == [row[name] for row in own], name
 
 
 def test_parquet_holds_the_same_as_csv(performance: Track, tmp_path: Path) -> None:
@@ -50,7 +68,7 @@ def test_parquet_holds_the_same_as_csv(performance: Track, tmp_path: Path) -> No
     table = parquet.read_table(write(performance, "parquet", tmp_path / "take.parquet"))
     assert table.column_names == list(wide)
     for name in wide:
-        np.testing.assert_allclose(table[name].to_numpy(), wide[name], rtol=1e-7, atol=1e-7, err_msg=name)
+        np.testing.assert_allclose(table[name].to_numpy(), wide[name], atol=5.1e-4, err_msg=name)
 
 
 def test_parquet_without_pyarrow_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,12 +163,12 @@ def test_cleaned_tables_keep_the_raw_columns(make_track: Callable[..., Track], t
     track.save(tmp_path)
     read = read_wide(export(tmp_path, "csv", cleaning=CleanConfig()))
     assert len(read) == 69 + 59 and "time_raw" not in read
-    np.testing.assert_allclose(read["jawOpen_raw"], track.curves()["jawOpen"], atol=1e-7)
+    np.testing.assert_allclose(read["jawOpen_raw"], track.curves()["jawOpen"], atol=5.1e-6)
     assert np.std(read["jawOpen"]) < np.std(read["jawOpen_raw"]) / 2
     assert read["ok_raw"][40] == 0 and read["ok"][40] == 1 and read["confidence"][40] == 0
     with np.load(export(tmp_path, "npz", cleaning=CleanConfig()), allow_pickle=False) as data:
         np.testing.assert_allclose(data["curves_raw"][:, 17], track.curves()["jawOpen"])
-        np.testing.assert_allclose(data["curves"][:, 17], read["jawOpen"], atol=1e-7)
+        np.testing.assert_allclose(data["curves"][:, 17], read["jawOpen"], atol=5.1e-6)
 
 
 @pytest.mark.parametrize(("problem", "raised"), [(OSError("disk full"), UserError), (KeyError("defect"), KeyError)])
