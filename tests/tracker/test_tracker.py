@@ -231,8 +231,9 @@ def test_frames_before_a_change_of_rest_show_the_same_faces(model: Model, frames
     rows += [tracker(frame) for frame in frames[4:8]]
     track = tracker.finish()
     assert not track.rest.any() and track.curves()["browInnerUp"][:4].min() >= 0.3
+    skin = np.unique(HEAD.faces[HEAD.skin_faces].numpy())  # shut teeth stay shut, whatever the rest
     for i, row in enumerate(rows):
-        np.testing.assert_allclose(track.vertices(slice(i, i + 1))[0], row.vertices(), atol=0.02)
+        np.testing.assert_allclose(track.vertices(slice(i, i + 1))[0][skin], row.vertices()[skin], atol=0.02)
 
 
 def test_what_a_face_has_at_rest_leaves_the_curves(model: Model, frames: list[Frame]) -> None:

@@ -100,7 +100,7 @@ class PersonStep(nn.Module):
         own = slice(N + POSE)
         anchor = refine.anchor_of(network)
         prior = refine.precision + spread(self.ahead + anchor)
-        pulled = refine.precision @ beside(0, network.controls - found.controls, POSE) - refine.cost
+        pulled = refine.precision @ beside(0, refine.expected(network) - found.controls, POSE) - refine.cost
         pulled = (
             pulled + anchor * beside(N, network.pose - found.pose, 0) - self.ahead * beside(0, found.controls, POSE)
         )

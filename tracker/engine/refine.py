@@ -252,6 +252,10 @@ class RefineStep(nn.Module):
         legible = ((mouth.opening - blurred) / (sharp - blurred)).clamp(0, 1)
         return gap * self.iod / self.drop, seen * legible
 
+    def expected(self, network: Guess) -> Tensor:
+        """The controls (47,) that are expected where the network says these."""
+        return torch.minimum(network.controls * self.wider, self.upper[:N])
+
     def _prior(self, network: Guess, points: Tensor, last: Last, mouth: Mouth) -> tuple[Tensor, Tensor]:
         """Precision (53,53) and mean (47,) of the controls, see `Refiner`."""
         scale, c = network.pose[0].exp(), self.config
@@ -265,7 +269,7 @@ class RefineStep(nn.Module):
             (shown * self.jaw.sum(0), (c.clenched + open_by) * self.jaw[0], c.jaw),
             (hidden * constant(np.arange(N) >= controls.SIDE, points), beside(controls.SIDE, last.gaze, 0), c.held),
         )
-        mean = torch.minimum(network.controls * self.wider, self.upper[:N])
+        mean = self.expected(network)
         precision = constant(np.zeros(N), points)
         for surely, value, deviation in holds:
             mean = mean + surely * (value - mean)

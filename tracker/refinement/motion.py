@@ -15,6 +15,10 @@ LEAST = 0.1
 """No control's standard deviation is less: recordings hardly move the jaw sideways, people do."""
 OWN = 0.03
 """Standard deviation of each control alone, on top of what it shares with others."""
+ONE_SIDED = ("browOuterUp", "eyeBlink", "mouthSmile")
+"""What people do with one side of the face: recordings of ARKit, which ties both sides, hardly have it."""
+SIDED = 0.12
+"""Standard deviation of the difference between the sides of these, on top."""
 
 
 class Motion(NamedTuple):
@@ -30,13 +34,16 @@ class Motion(NamedTuple):
     """(47,) root mean square, per second."""
 
     def covariance(self) -> np.ndarray:
-        """Compute the covariance (47,47) with no deviation under `LEAST`.
+        """Compute the covariance (47,47) with no deviation under `LEAST`, and sides that may differ.
 
         The gaze goes with the rest of the face by the lids alone: where actors look while they raise their brows is
         what their recordings were of. So given the lids the two are independent, and their block of the inverse is 0.
         """
         spread = np.maximum(self.deviation, LEAST)
         covariance = self.correlation * np.outer(spread, spread) + np.eye(len(spread)) * OWN**2
+        for act in ONE_SIDED:
+            sides = [controls.NAMES.index(act + side) for side in ("Left", "Right")]
+            covariance[np.ix_(sides, sides)] += SIDED**2 / 4 * np.array([[1, -1], [-1, 1]])
         gaze, lids, others = (np.flatnonzero(part) for part in _parts())
         by_lids = np.linalg.solve(covariance[np.ix_(lids, lids)], covariance[np.ix_(lids, others)])
         shared = covariance[np.ix_(gaze, lids)] @ by_lids

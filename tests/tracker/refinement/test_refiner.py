@@ -100,6 +100,16 @@ def test_nothing_parts_lips_that_touch(head: Head, refiner: Refiner) -> None:
     assert found[controls.BEHIND] > 0.15
 
 
+@pytest.mark.parametrize("act", ["browOuterUp", "eyeBlink", "mouthSmile"])
+def test_what_one_side_does_is_not_shared(head: Head, refiner: Refiner, act: str) -> None:
+    """A brow that is raised alone, a wink and a smirk, of which the network says a little on both sides."""
+    points = points_of(head, controls.to_curves(controls_of(**{f"{act}Left": 0.7})), POSE)
+    said = Refined(controls_of(**{f"{act}Left": 0.2, f"{act}Right": 0.2}), POSE)
+    found = refiner(points, said, refiner.mean).controls
+    left, right = (found[controls.NAMES.index(act + side)] for side in ("Left", "Right"))
+    assert left > 0.5 and right < 0.06
+
+
 def test_eyes_are_wider_than_the_network_says(head: Head, refiner: Refiner) -> None:
     """It says a fifth; one that has been adapted to the clip is believed. Eyes that are not wide stay so."""
     column = controls.NAMES.index("eyeWideLeft")
