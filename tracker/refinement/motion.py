@@ -19,6 +19,8 @@ ONE_SIDED = ("browOuterUp", "eyeBlink", "mouthSmile")
 """What people do with one side of the face: recordings of ARKit, which ties both sides, hardly have it."""
 SIDED = 0.12
 """Standard deviation of the difference between the sides of these, on top."""
+TONGUE = controls.NAMES.index("tongueOut")
+"""No point shows it: it goes with nothing else, and so stays near what the network says."""
 
 
 class Motion(NamedTuple):
@@ -40,6 +42,7 @@ class Motion(NamedTuple):
         what their recordings were of. So given the lids the two are independent, and their block of the inverse is 0.
         """
         spread = np.maximum(self.deviation, LEAST)
+        spread[TONGUE] = 0
         covariance = self.correlation * np.outer(spread, spread) + np.eye(len(spread)) * OWN**2
         for act in ONE_SIDED:
             sides = [controls.NAMES.index(act + side) for side in ("Left", "Right")]

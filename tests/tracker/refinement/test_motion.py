@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from selftrack.tracker.refinement import controls
-from selftrack.tracker.refinement.motion import LEAST, ONE_SIDED, OWN, SIDED, load_motion
+from selftrack.tracker.refinement.motion import LEAST, ONE_SIDED, OWN, SIDED, TONGUE, load_motion
 
 GAZE = np.arange(controls.COUNT)[controls.GAZE]
 LIDS = np.array([i for i, name in enumerate(controls.NAMES) if name.startswith("eye")])
@@ -22,6 +22,7 @@ def covariance() -> np.ndarray:
 def recorded() -> np.ndarray:
     """What recordings say, with the least deviation, each control's own, and sides that differ (47,47)."""
     spread = np.maximum(load_motion().deviation, LEAST)
+    spread[TONGUE] = 0
     expected = load_motion().correlation * np.outer(spread, spread) + OWN**2 * np.eye(controls.COUNT)
     for left, right in SIDES:
         expected[[left, right], [left, right]] += SIDED**2 / 4
@@ -45,6 +46,12 @@ def test_sides_differ_by_what_is_said_and_their_sum_is_as_recorded(covariance: n
         spread = np.maximum(load_motion().deviation, LEAST)
         told = load_motion().correlation[left, right] * spread[left] * spread[right]
         assert both.sum() == pytest.approx(spread[left] ** 2 + spread[right] ** 2 + 2 * told + 2 * OWN**2)
+
+
+def test_nothing_tells_of_the_tongue(covariance: np.ndarray) -> None:
+    """A mouth that is wide open put it out: no point shows that it is in."""
+    others = np.delete(covariance[TONGUE], TONGUE)
+    assert not others.any() and covariance[TONGUE, TONGUE] == pytest.approx(OWN**2)
 
 
 def test_brows_and_mouth_say_nothing_of_the_gaze_beyond_the_lids(covariance: np.ndarray) -> None:
