@@ -100,7 +100,8 @@ def _lines(path: Path) -> list[str]:
     try:
         return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     except (OSError, ValueError) as error:
-        raise UserError(f"@{path}: the list cannot be read ({reason(error)}); name a text file with one path a line") from error
+        advice = "name a text file with one path a line"
+        raise UserError(f"@{path}: the list cannot be read ({reason(error)}); {advice}") from error
 
 
 def _before_magic(path: Path) -> Path:

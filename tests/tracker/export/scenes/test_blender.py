@@ -170,9 +170,7 @@ def test_bones_of_a_rig_turn_like_head_and_eye(performer: Track, tmp_path: Path)
         np.testing.assert_allclose(found[f"eye.L{frame}"] @ [0, -1, 0], turned @ Z_UP @ gaze[frame, 0], atol=3e-3)
 
 
-def test_in_a_new_file_the_camera_sees_the_head(
-    make_track: Callable[..., Track], smile: Path, tmp_path: Path
-) -> None:
+def test_in_a_new_file_the_camera_sees_the_head(make_track: Callable[..., Track], smile: Path, tmp_path: Path) -> None:
     """And not the cube that stands there."""
     still = replace(make_track(np.arange(2) / RATE, {}, tx=320.0, ty=180.0), clip=str(smile))  # in the middle
     for to, name in {"glb": "smile.glb", "blender": "smile_blender.py"}.items():
