@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from selftrack.errors import UserError
+from selftrack.errors import UserError, reason
 from selftrack.io import PRIVATE
 from selftrack.tracker.sources.names import is_pattern, is_picture, is_video, place_of, sequence_name
 
@@ -100,7 +100,8 @@ def _lines(path: Path) -> list[str]:
     try:
         return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     except (OSError, ValueError) as error:
-        raise UserError(f"@{path}: the list cannot be read ({error}); name a text file with one path a line") from error
+        advice = "name a text file with one path a line"
+        raise UserError(f"@{path}: the list cannot be read ({reason(error)}); {advice}") from error
 
 
 def _before_magic(path: Path) -> Path:

@@ -25,6 +25,11 @@ class TooLittleError(UserError):
     """A clip shows too little of a face to adapt to; it can be tracked without."""
 
 
+def reason(error: Exception) -> str:
+    """Say in one line why a file could not be read, without its name, which the message has already."""
+    return " ".join(str(getattr(error, "strerror", None) or error).split())
+
+
 @contextmanager
 def of_extra(extra: str) -> Iterator[None]:
     """Import packages that only an extra of this project installs.

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from selftrack.errors import UserError
+from selftrack.errors import UserError, reason
 from selftrack.eval.metrics.subject import Annotations, Marks
 
 HEADER = ["frame", "name", "x", "y"]
@@ -27,7 +27,8 @@ def read_annotations(path: Path, count: int, size: tuple[int, int]) -> Annotatio
         with open(path, newline="", encoding="utf-8-sig") as file:
             lines = list(csv.reader(file))
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as text ({error}); name a CSV that annotate.html has saved") from error
+        advice = "name a CSV that annotate.html has saved"
+        raise UserError(f"{path}: cannot be read as text ({reason(error)}); {advice}") from error
     if not lines or [cell.strip() for cell in lines[0]] != HEADER:
         raise UserError(f"{path}: the first line must be {','.join(HEADER)}")
     marks: dict[str, dict[int, tuple[float, float]]] = {}

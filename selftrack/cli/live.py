@@ -89,9 +89,10 @@ class _Targets:
     send: Annotated[
         list[str] | None,
         typer.Option(
-            help="Send each frame to this place; may be given several times. KIND is livelink (Unreal, port 11111), "
-            "vmc (VSeeFace, Warudo; 39539), osc (9000), or ws (a WebSocket server at that address; 8765).",
-            metavar="KIND=HOST[:PORT]",
+            help="Send each frame to this place (HOST: this machine); may be given several times. KIND is livelink "
+            "(Unreal, port 11111), vmc (VSeeFace, Warudo; 39539), osc (9000), or ws (a WebSocket server at that "
+            "address; 8765).",
+            metavar="KIND[=HOST[:PORT]]",
         ),
     ] = None
     output: Annotated[

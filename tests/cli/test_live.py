@@ -171,7 +171,7 @@ def test_ctrl_c_ends_it_and_keeps_the_recording(run: Callable, smile: Path, monk
     "arguments, why",
     [
         ([], "nothing would come of it; name a place with --send"),
-        (["--send", "vmc"], "--send takes KIND=HOST:PORT, such as livelink=127.0.0.1:11111; got 'vmc'"),
+        (["--send", "vmc="], "--send takes KIND or KIND=HOST:PORT, such as livelink=127.0.0.1:11111; got 'vmc='"),
         (["--send", "tv=host:1"], "there is no kind 'tv'; there are livelink, osc, vmc, ws"),
         (["--source", "no.mp4", "-o", "rec"], "--source no.mp4: no such file; name a video"),
         (["--source", "3", "-o", "rec"], "--source 3: no such file; a camera is named with --camera 3"),

@@ -38,7 +38,7 @@ def test_over_a_performance_and_alone(run: Callable, make_track: Callable[..., T
         (["--preset", "happy=0.2", "--preset", "happy"], "--preset names happy twice; name it once"),
         (["--preset-only"], "--preset-only does nothing without --preset"),
         (["--presets", "mine.yaml"], "--presets does nothing without --preset"),
-        (["--presets", "nowhere.yaml", "--preset", "grin"], "nowhere.yaml: cannot be read as YAML"),
+        (["--presets", "nowhere.yaml", "--preset", "grin"], "nowhere.yaml: cannot be read as YAML (No such file"),
     ],
 )
 def test_bad_input_is_one_line(run: Callable, wink: Track, arguments: list[str], words: str) -> None:

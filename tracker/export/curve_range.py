@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from selftrack.decoders.arkit import ARKIT_NAMES
-from selftrack.errors import UserError
+from selftrack.errors import UserError, reason
 from selftrack.io import atomic_path
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def read_ranges(path: Path) -> dict[str, CurveRange]:
     try:
         read = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read as JSON ({error}); make one with track-range") from error
+        raise UserError(f"{path}: cannot be read as JSON ({reason(error)}); make one with track-range") from error
     if not isinstance(read, dict):
         raise UserError(f'{path}: must hold curves by name, such as {{"jawOpen": {{"gain": 1.2}}}}')
     check_curves(read, str(path))
@@ -80,8 +80,8 @@ def read_ranges(path: Path) -> dict[str, CurveRange]:
         except ValidationError as error:
             first = error.errors()[0]
             what = ".".join([name, *map(str, first["loc"])])
-            reason = first.get("ctx", {}).get("error", first["msg"])
-            raise UserError(f"{path}: {what}: {reason}; a curve has neutral, gain and max, all numbers") from error
+            why = first.get("ctx", {}).get("error", first["msg"])
+            raise UserError(f"{path}: {what}: {why}; a curve has neutral, gain and max, all numbers") from error
     for name, other in _ONE_LOOK.items():
         if ranges.get(name) != ranges.get(other):
             raise UserError(f"{path}: {name} and {other} turn both eyes to one side; give both the same, or neither")

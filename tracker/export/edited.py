@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from selftrack.errors import UserError
+from selftrack.errors import UserError, reason
 from selftrack.tracker.results.curves import OTHERS, TRACKED
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def _read(path: Path, track: Track) -> dict[str, np.ndarray]:
             rows = _rows(path, csv.reader(file, delimiter=cells), len(header))
             numbers = np.fromiter(_numbers(rows, columns, decimal), float)  # as texts: half a gigabyte an hour
     except (OSError, UnicodeError, csv.Error) as error:
-        raise UserError(f"{path}: cannot be read as CSV ({error}); name a table like curves.csv") from error
+        raise UserError(f"{path}: cannot be read as CSV ({reason(error)}); name a table like curves.csv") from error
     table = numbers.reshape(-1, len(known))
     if len(table) != len(track):
         raise UserError(

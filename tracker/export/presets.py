@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from selftrack.decoders.arkit import ARKIT_NAMES
-from selftrack.errors import UserError
+from selftrack.errors import UserError, reason
 from selftrack.tracker.export.curve_range import both_sides
 
 if TYPE_CHECKING:
@@ -41,8 +41,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     try:
         read: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path}: cannot be read as YAML ({reason}); name a file of expressions") from error
+        raise UserError(f"{path}: cannot be read as YAML ({reason(error)}); name a file of expressions") from error
     try:
         named = TypeAdapter(dict[str, dict[str, float]]).validate_python(read, strict=True)
     except ValidationError as error:

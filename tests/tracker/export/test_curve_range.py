@@ -109,6 +109,11 @@ def test_moments_that_teach_nothing(opening: Track, rest: float | None, full: di
         learn_ranges(opening, rest, full)
 
 
+def test_a_file_that_is_not_there_is_named_once(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"hero.json: cannot be read as JSON \(No such file or directory\); make one"):
+        read_ranges(tmp_path / "hero.json")
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

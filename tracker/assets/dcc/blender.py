@@ -126,6 +126,7 @@ def build_scene(glb: Path, clip: Path) -> None:
     render.resolution_percentage = 100
     set_range(frames_at(rate))
     scene.camera = next(o for o in new if o.type == "CAMERA")
+    hide_first_cube(before)
     if clip.is_file():
         show_clip(scene.camera.data, clip)
     else:
@@ -133,6 +134,15 @@ def build_scene(glb: Path, clip: Path) -> None:
     bpy.context.view_layer.objects.active = head
     scene.frame_set(scene.frame_start)
     print(f"{glb.name}: {len(DATA['times'])} frames at {rate:g} frames/s")
+
+
+def hide_first_cube(objects: set[bpy.types.Object]) -> None:
+    """Hide the cube of a new file, which surrounds the camera."""
+    for cube in objects:
+        if cube.name == "Cube" and tuple(cube.dimensions) == (2, 2, 2) and tuple(cube.location) == (0, 0, 0):
+            cube.hide_set(True)
+            cube.hide_render = True
+            print("Cube: hidden, since the camera stands in it")
 
 
 def retime(owner: bpy.types.ID, factor: float) -> None:

@@ -1,4 +1,4 @@
-"""The senders by name, and the KIND=HOST:PORT by which a user asks for one."""
+"""The senders by name, and the KIND=HOST[:PORT] by which a user asks for one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from selftrack.tracker.live.performance import Performance
 if TYPE_CHECKING:
     from selftrack.decoders.base import Decoder
 
-_TARGET = re.compile(r"([a-z]+)=(\[[0-9A-Fa-f:.%]+\]|[^\[\]:]+)(?::(\d{1,5}))?")
+_TARGET = re.compile(r"([a-z]+)(?:=(\[[0-9A-Fa-f:.%]+\]|[^\[\]:]+)(?::(\d{1,5}))?)?")
+_HERE = "127.0.0.1"
 
 
 class Target(NamedTuple):
@@ -72,15 +73,15 @@ def sender(kind: str, port: int) -> Callable[[type[Sender]], type[Sender]]:
 
 
 def parse_target(text: str) -> Target:
-    """Read KIND=HOST or KIND=HOST:PORT; without a port it is the usual one of the kind.
+    """Read KIND, KIND=HOST or KIND=HOST:PORT; without them it is this machine, and the usual port of the kind.
 
     Raises:
         UserError: it has another form, or there is no such kind or port.
     """
     match = _TARGET.fullmatch(text.strip())
     if match is None:
-        raise UserError(f"--send takes KIND=HOST:PORT, such as livelink=127.0.0.1:11111; got {text!r}")
-    kind, host, port = match[1], match[2].strip("[]"), match[3]
+        raise UserError(f"--send takes KIND or KIND=HOST:PORT, such as livelink=127.0.0.1:11111; got {text!r}")
+    kind, host, port = match[1], (match[2] or _HERE).strip("[]"), match[3]
     if kind not in SENDERS:
         raise UserError(f"--send {text}: there is no kind {kind!r}; there are {', '.join(sorted(SENDERS))}")
     number = int(port) if port else SENDERS[kind].port

@@ -66,6 +66,14 @@ with bpy.context.temp_override(edit_text=text):
 found["again"] = [scene.frame_start, scene.frame_end, len([o for o in bpy.data.objects if o.type == "MESH"])]
 np.savez(folder + "/found.npz", angle=camera.data.angle_y, **found)
 """
+NEW_FILE = """
+bpy.ops.wm.read_homefile(use_factory_startup=True, load_ui=False)
+exec(run)
+scene = bpy.context.scene
+where, depsgraph = scene.camera.matrix_world, bpy.context.evaluated_depsgraph_get()
+seen = scene.ray_cast(depsgraph, where.translation, -where.col[2].to_3d())[4]
+np.savez(folder + "/found.npz", seen=seen.name if seen else "")
+"""
 RIG = """
 scene.render.fps, scene.render.fps_base = 25, 1
 bones = bpy.data.armatures.new("bones")
@@ -160,3 +168,11 @@ def test_bones_of_a_rig_turn_like_head_and_eye(performer: Track, tmp_path: Path)
         turned = Z_UP @ rotation[frame] @ Z_UP.T
         np.testing.assert_allclose(found[f"head{frame}"], turned, atol=2e-3)
         np.testing.assert_allclose(found[f"eye.L{frame}"] @ [0, -1, 0], turned @ Z_UP @ gaze[frame, 0], atol=3e-3)
+
+
+def test_in_a_new_file_the_camera_sees_the_head(make_track: Callable[..., Track], smile: Path, tmp_path: Path) -> None:
+    """And not the cube that stands there."""
+    still = replace(make_track(np.arange(2) / RATE, {}, tx=320.0, ty=180.0), clip=str(smile))  # in the middle
+    for to, name in {"glb": "smile.glb", "blender": "smile_blender.py"}.items():
+        write(still, to, tmp_path / name, ExportOptions(focal=FOCAL))
+    assert str(blender(NEW_FILE, tmp_path)["seen"]) == "head"

@@ -341,6 +341,35 @@ def test_blender_builds_the_scene_from_a_named_glb_without_its_clip(
     assert "take {1}.mp4: not there, so the camera shows no clip" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    "name, size, place, hidden",
+    [
+        ("Cube", (2.0, 2.0, 2.0), (0.0, 0.0, 0.0), True),
+        ("Cube", (8.0, 8.0, 3.0), (0.0, 0.0, 0.0), False),
+        ("Cube", (2.0, 2.0, 2.0), (3.0, 0.0, 0.0), False),
+        ("Room", (2.0, 2.0, 2.0), (0.0, 0.0, 0.0), False),
+    ],
+)
+def test_blender_hides_the_cube_of_a_new_file(
+    scene: SimpleNamespace,
+    importer: Importer,
+    performer: Track,
+    tmp_path: Path,
+    name: str,
+    size: tuple[float, float, float],
+    place: tuple[float, float, float],
+    hidden: bool,
+) -> None:
+    """It surrounds the camera; what somebody has made stays in sight."""
+    there = Empty()
+    there.name, there.type, there.dimensions, there.location = name, "MESH", size, place
+    there.hide_render, there.hide_set = False, lambda hide: setattr(there, "out_of_sight", hide)
+    scene.objects[name] = there
+    (tmp_path / "take {1}.glb").touch()
+    run(script(performer, "blender", tmp_path))
+    assert (there.hide_render, hasattr(there, "out_of_sight")) == (hidden, hidden)
+
+
 # Maya
 
 

@@ -1,4 +1,4 @@
-"""KIND=HOST:PORT as a user writes it."""
+"""KIND[=HOST[:PORT]] as a user writes it."""
 
 import socket
 from types import SimpleNamespace
@@ -16,6 +16,7 @@ PERSONAL = SimpleNamespace(name="person", has_arkit_curves=False)
     "text, target",
     [
         ("livelink=10.0.0.5:11112", Target("livelink", "10.0.0.5", 11112)),
+        ("livelink", Target("livelink", "127.0.0.1", 11111)),
         ("livelink=studio", Target("livelink", "studio", 11111)),
         ("vmc=localhost", Target("vmc", "localhost", 39539)),
         (" osc=127.0.0.1:7000 ", Target("osc", "127.0.0.1", 7000)),
@@ -30,9 +31,11 @@ def test_targets(text: str, target: Target) -> None:
 @pytest.mark.parametrize(
     "text, why",
     [
-        ("livelink", "takes KIND=HOST:PORT"),
-        ("livelink=", "takes KIND=HOST:PORT"),
-        ("livelink=a:b", "takes KIND=HOST:PORT"),
+        ("livelink=", "takes KIND or KIND=HOST:PORT"),
+        ("livelink=a:b", "takes KIND or KIND=HOST:PORT"),
+        ("livelink:11111", "takes KIND or KIND=HOST:PORT"),
+        ("127.0.0.1", "takes KIND or KIND=HOST:PORT"),
+        ("tv", "there is no kind 'tv'; there are livelink, osc, vmc, ws"),
         ("faces=127.0.0.1:1", "there is no kind 'faces'; there are livelink, osc, vmc, ws"),
         ("osc=127.0.0.1:0", "a port is a number from 1 to 65535"),
         ("osc=127.0.0.1:70000", "a port is a number from 1 to 65535"),
