@@ -27,7 +27,7 @@ ConfigOption = Annotated[
         "--config",
         metavar="FILE",
         help="Take settings from a YAML file, such as the config.yaml beside a track.npz, or from a bundled one by "
-        "its name, such as adapt_thorough (default: none).",
+        "its name (default: none).",
     ),
 ]
 SetOption = Annotated[
