@@ -35,7 +35,6 @@ from selftrack.tracker.sources.base import FrameSource
 from selftrack.tracker.threads import threads
 from selftrack.tracker.tracker import TrackerConfig
 
-PRESETS = ("fast", "thorough")
 Progress = Callable[[str, int, int, dict[str, float]], None]
 Say = Callable[[str], None]
 """Tells the user something in one line while it runs."""
@@ -44,10 +43,8 @@ _RESULT = "result"
 
 
 def load_preset(name: str = "fast", decoder: Decoder | None = None) -> AdaptConfig:
-    """The settings `configs/adapt_<name>.yaml`, with what a personal model needs where the decoder is one. Raises
-    UserError when there are none."""
-    if name not in PRESETS:
-        raise UserError(f"preset must be one of {', '.join(PRESETS)}; got {name!r}")
+    """The settings `configs/adapt_<name>.yaml`, fast or thorough, with what a personal model needs where the decoder is
+    one."""
     config = AdaptConfig(**_settings(name))
     return for_personal_model(config) if decoder is not None and not decoder.has_blendshapes else config
 

@@ -303,21 +303,22 @@ def kept_landmarks(path: Path, faces: np.ndarray) -> dict[str, np.ndarray]:
         return {n: data[n] for n in names} if np.array_equal(data["faces"], faces) else {}
 
 
-def kept_codes(path: Path, built: dict[str, np.ndarray], teeth: np.ndarray) -> dict[str, np.ndarray]:
-    """The hash by which networks and tracks know an earlier build, if all but the teeth (T,), vertices, of it and its
-    shapes is as `built`: then codes mean the same."""
+def kept_codes(
+    path: Path, shapes: dict[str, np.ndarray], looks: dict[str, np.ndarray], teeth: np.ndarray
+) -> dict[str, np.ndarray]:
+    """The hash by which networks and tracks know an earlier build, if its `looks` and, but for the teeth (T,),
+    vertices, its `shapes` are as these: then codes mean the same."""
     if not path.exists():
         return {}
     with np.load(path, allow_pickle=False) as data:
         earlier = dict(data)
     own = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-    for name, values in built.items():
-        if earlier[name].shape != values.shape:
-            return {}
-        off = np.delete(earlier[name].astype(float) - values, teeth, axis=-2)
-        if np.abs(off).max() > SAME:
-            return {}
-    return {"codes": earlier.get("codes", np.array(own))}
+    if any(earlier[name].shape != values.shape for name, values in (shapes | looks).items()):
+        return {}
+    off = {name: np.abs(earlier[name].astype(float) - values) for name, values in (shapes | looks).items()}
+    same = all(np.delete(off[name], teeth, axis=-2).max() <= SAME for name in shapes)
+    same &= all(off[name].max() <= (SAME if values.dtype.kind == "f" else 1) for name, values in looks.items())
+    return {"codes": earlier.get("codes", np.array(own))} if same else {}
 
 
 def landmark_matrix(landmarks: dict[str, np.ndarray], faces: np.ndarray, vertices: int) -> csr_matrix:
@@ -386,24 +387,27 @@ def main(skins: Path, reference: Path, out: Path = ASSET, seed: int = 0) -> None
     texel_skin = cv2.erode(texel_skin.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
     peak = np.abs(basis).max((1, 2, 3))
     part_names = list(LAYOUT)
-    built = {
+    geometry = {
         "mean": mean.astype(np.float32),
         "identity": identity.astype(np.float16),
         "expression": expression.astype(np.float16),
     }
-    codes = kept_codes(out, built, mesh.of("teeth_upper", "teeth_lower"))
+    looks = {
+        "texture": (texture.clip(0, 1) * 255).round().astype(np.uint8),
+        "appearance": (basis / peak[:, None, None, None] * 127).round().astype(np.int8),
+        "appearance_scale": peak.astype(np.float32),
+    }
+    codes = kept_codes(out, geometry, looks, mesh.of("teeth_upper", "teeth_lower"))
     np.savez_compressed(
         out,
-        **built,
+        **geometry,
+        **looks,
         expression_names=np.array(ARKIT_NAMES),
         faces=faces.astype(np.int16),
         uvs=uvs.astype(np.float32),
         uv_faces=uv_faces.astype(np.int16),
         face_parts=np.array([part_names.index(p) for p in parts], np.uint8),
         part_names=np.array(part_names),
-        texture=(texture.clip(0, 1) * 255).round().astype(np.uint8),
-        appearance=(basis / peak[:, None, None, None] * 127).round().astype(np.int8),
-        appearance_scale=peak.astype(np.float32),
         skin_faces=skin,
         skin_texels=texel_skin,
         **landmarks,

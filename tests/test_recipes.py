@@ -21,6 +21,7 @@ from selftrack.decoders.registry import load_decoder
 from selftrack.errors import UserError
 from selftrack.eval.compare.score import score_files
 from selftrack.eval.metrics import METRICS
+from selftrack.io import file_hash
 from selftrack.tracker.clips.config import TrackConfig
 from selftrack.tracker.clips.single import track_clip
 from selftrack.tracker.clips.subjects import PersonConfig
@@ -28,6 +29,7 @@ from selftrack.tracker.export import FORMATS, known, write
 from selftrack.tracker.landmarks.base import LANDMARK_SOURCES
 from selftrack.tracker.model import Model
 from selftrack.tracker.results.painter import MeshPainter, OverlayConfig
+from selftrack.tracker.results.texture import TextureConfig, clip_texture
 from selftrack.tracker.results.track_file import Track, load
 from selftrack.tracker.sources.opening import open_source
 from selftrack.tracker.tracker import Tracker
@@ -73,8 +75,8 @@ def test_there_are_five_recipes() -> None:
     assert list(RECIPES) == ["A decoder", "A loss", "An exporter", "A detector", "A metric"]
 
 
-def test_a_decoder(add: Callable[[str], None], make_track: Callable[..., Track], tmp_path: Path) -> None:
-    """From its file to vertices in pixels, an overlay and the formats that it can fill."""
+def test_a_decoder(add: Callable[[str], None], make_track: Callable[..., Track], smile: Path, tmp_path: Path) -> None:
+    """From its file to vertices in pixels, an overlay, its texture and the formats that it can fill."""
     add("A decoder")
     path = tmp_path / "sheet.json"
     path.write_text('{"cloth": 1.5}')
@@ -94,6 +96,8 @@ def test_a_decoder(add: Callable[[str], None], make_track: Callable[..., Track],
     picture = painter(np.zeros((360, 640, 3), np.uint8), track.vertices()[1])
     rows, columns = np.nonzero(picture.any(axis=2))
     assert (columns.min(), columns.max(), rows.min(), rows.max()) == pytest.approx((269, 371, 135, 240), abs=1)
+    filmed = replace(track, clip=str(smile), clip_hash=file_hash(smile))
+    assert clip_texture(filmed, TextureConfig(size=64)).isfinite().all()  # it has neither skin nor teeth
     header, *lines = write(track, "csv", tmp_path / "curves.csv").read_text().splitlines()
     column = header.split(",").index("drop")
     assert [line.split(",")[column] for line in lines] == ["0.00000", "1.00000"]

@@ -31,7 +31,6 @@ def model_of_clip(
     network_steps: int,
     progress: Callable[..., None] = lambda stage, done, total, figures=None: None,
     device: str = "cpu",
-    preset: str = "fast",
     say: Say = lambda line: None,
 ) -> Reconstruction:
     """Write `out`, the model of the clip's person, the network beside it, and the folder `<out>_track` of the adapted
@@ -44,7 +43,7 @@ def model_of_clip(
     folder = out.with_name(f"{out.stem}_track")
     if not (folder / track_file.NAME).exists():
         config = TrackConfig(device=device, overlay=False)
-        adapt_and_track(clip, folder, config, load_preset(preset), progress=progress, say=say)
+        adapt_and_track(clip, folder, config, load_preset(), progress=progress, say=say)
     track = track_file.load(folder)
     if Path(track.clip) != clip.resolve():
         raise UserError(f"{folder}: holds the track of {track.clip}; delete it, or name another output than {out}")

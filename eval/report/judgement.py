@@ -76,7 +76,7 @@ def table(figures: Mapping[str, float], iod: float) -> list[str]:
 
 def weakest(clip: TrackedClip) -> Weakest | None:
     """Find the region that is worst by its distance from the detected points, on its scale, or by how little it is to
-    be trusted; None where neither is known."""
+    be trusted; None where no distance is known."""
     assert clip.track is not None
     ok, trust = clip.track.ok, clip.track.regions()
     found: list[tuple[float, Weakest]] = []

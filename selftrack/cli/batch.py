@@ -53,10 +53,11 @@ class _Doing:
         from_file, assigned = given.from_file("live"), given.assigned()
         if from_file.pop("faces", None) is not None:
             raise UserError(f"faces: track-batch tracks one face of each clip; take that out of {given.config}")
-        changes = _absolute({**from_file, **assigned, **({"track.overlay": False} if self.no_overlay else {})})
+        options = learning.settings() | assigned | ({"track.overlay": False} if self.no_overlay else {})
+        changes = _absolute(from_file | options)
         check_roots(changes, ROOTS)
         exports = known(listed(changes.get("export") if self.export is None else self.export))
-        preset = learning.of(from_file, assigned)
+        adapts = learning.adapts(from_file, assigned)
         from selftrack.tracker.clips.config import TrackConfig
 
         track = changed(TrackConfig(), under(changes, "track"), "track.")
@@ -72,8 +73,8 @@ class _Doing:
         if decoder:
             require(exports, decoder, track.export_options())
         settings = None
-        if preset:
-            settings = changed(load_preset(preset, decoder), under(changes, "adapt"), "adapt.")
+        if adapts:
+            settings = changed(load_preset(decoder=decoder), under(changes, "adapt"), "adapt.")
         return Job(track, settings, tuple(exports), self.report)
 
 

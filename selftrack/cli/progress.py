@@ -77,7 +77,6 @@ class _Lines:
         self._stream = stream
         self._began: dict[str, tuple[float, int]] = {}  # when a stage was first shown, and how far it was
         self._last = time.monotonic()
-        self._written = ""
 
     def stop(self) -> None:
         """All lines have been written."""
@@ -94,10 +93,7 @@ class _Lines:
         left = ""
         if first < done < total:
             left = f", {_duration((now - began) / (done - first) * (total - done))} left"
-        line = f"{stage:<9}{done}/{total}{left}{figures}"
-        if line != self._written:  # a stage may come twice: whoever looks for everyone looks at a picture again
-            print(line, file=self._stream, flush=True)
-        self._written = line
+        print(f"{stage:<9}{done}/{total}{left}{figures}", file=self._stream, flush=True)
 
 
 def _duration(seconds: float) -> str:

@@ -27,7 +27,7 @@ ConfigOption = Annotated[
         "--config",
         metavar="FILE",
         help="Take settings from a YAML file, such as the config.yaml beside a track.npz, or from a bundled one by "
-        "its name, such as adapt_thorough (default: none).",
+        "its name (default: none).",
     ),
 ]
 SetOption = Annotated[
@@ -116,8 +116,12 @@ class Learning:
         bool, typer.Option("--thorough", help="With --adapt: learn in more steps, about twice as long (default: no).")
     ] = False
 
-    def of(self, from_file: Mapping[str, Any], assigned: Mapping[str, Any]) -> str | None:
-        """The preset of the adaptation, None where there is none.
+    def settings(self) -> dict[str, Any]:
+        """The settings that --thorough stands for, by name."""
+        return read_config("adapt_thorough") if self.thorough else {}
+
+    def adapts(self, from_file: Mapping[str, Any], assigned: Mapping[str, Any]) -> bool:
+        """Whether there is an adaptation.
 
         Args:
             from_file: settings by name, of which those of an adaptation ask for one.
@@ -131,7 +135,7 @@ class Learning:
         for given, words in ((changes, "--set changes"), (self.thorough, "--thorough lengthens")):
             if given and not adapts:
                 raise UserError(f"{words} the adaptation, but there is none; add --adapt")
-        return ("thorough" if self.thorough else "fast") if adapts else None
+        return adapts
 
 
 def said(values: Mapping[str, Any]) -> dict[str, Any]:

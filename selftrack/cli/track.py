@@ -242,18 +242,19 @@ def track(
     if reading.calibration is not None:
         check_clip(str(reading.calibration))
     from_file, assigned = given.from_file("live"), given.assigned()
-    changes = _one_or_several(from_file, reduce(or_, (group.settings() for group in groups), assigned))
+    options = reduce(or_, (group.settings() for group in groups), learning.settings() | assigned)
+    changes = _one_or_several(from_file, options)
     check_roots(changes, _ROOTS)
-    exports, preset = files.formats(changes), learning.of(from_file, assigned)
+    exports, adapts = files.formats(changes), learning.adapts(from_file, assigned)
     drawing.check(changes.get("track.overlay") is not False, assigned)
     if who.thumbnails:
-        if preset or exports or files.report or who.faces is not None:
+        if adapts or exports or files.report or who.faces is not None:
             raise UserError(
                 "--thumbnails shows the faces and tracks none; leave --adapt, --export, --report and --faces out"
             )
         show(video, output, changes, overwrite)
         return
-    _track(Order(video, output, changes, exports, preset, overwrite), files.report)
+    _track(Order(video, output, changes, exports, adapts, overwrite), files.report)
 
 
 def _track(order: Order, report: bool) -> None:

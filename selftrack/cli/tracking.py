@@ -30,8 +30,8 @@ class Order:
     changes: Mapping[str, Any]
     """Settings by name."""
     exports: Sequence[str]
-    preset: str | None
-    """Of the adaptation; None for none."""
+    adapts: bool
+    """Whether the tracker learns from the clip first."""
     overwrite: bool
 
     @property
@@ -69,13 +69,13 @@ def show(video: str, output: Path | None, changes: Mapping[str, Any], overwrite:
 
 
 def track_one(order: Order) -> tuple[Summary, list[Path]]:
-    """Track one face; adapt first where a preset is named. Prints and returns the summary; and the folder of it."""
+    """Track one face; adapt first where that is asked for. Prints and returns the summary; and the folder of it."""
     track = _checked(order)
     with Stages() as stages:
-        if order.preset is None:
-            summary, verdict = _track_only(order, track, stages), ""
+        if order.adapts:
+            summary, verdict = _adapt_and_track(order, track, stages)
         else:
-            summary, verdict = _adapt_and_track(order, order.preset, track, stages)
+            summary, verdict = _track_only(order, track, stages), ""
     _say(summary, [verdict] if verdict else [])
     return summary, [order.folder]
 
@@ -94,14 +94,14 @@ def _track_only(order: Order, track: TrackConfig, stages: Stages) -> Summary:
     )
 
 
-def _adapt_and_track(order: Order, preset: str, track: TrackConfig, stages: Stages) -> tuple[Summary, str]:
+def _adapt_and_track(order: Order, track: TrackConfig, stages: Stages) -> tuple[Summary, str]:
     """Returns the verdict of the adaptation, too."""
     from selftrack.adapt.clips import adapt_and_track
     from selftrack.adapt.run import load_preset
     from selftrack.tracker.clips.config import load_model
 
     model = load_model(track)
-    settings = changed(load_preset(preset, model.decoder), under(order.changes, "adapt"), "adapt.")
+    settings = changed(load_preset(decoder=model.decoder), under(order.changes, "adapt"), "adapt.")
     summary, verdict = adapt_and_track(
         order.video,
         order.folder,
@@ -117,14 +117,14 @@ def _adapt_and_track(order: Order, preset: str, track: TrackConfig, stages: Stag
 
 
 def track_several(order: Order) -> tuple[Summary, list[Path]]:
-    """Track several faces; adapt to each first where a preset is named. Prints and returns the summary; and the folders
+    """Track several faces; adapt to each first where that is asked for. Prints and returns the summary; and the folders
     of the faces."""
     from selftrack.tracker.clips.several import face_folder, track_faces
 
     track = _checked(order)
     with Stages() as stages:
         adapting = settings = None
-        if order.preset is not None:
+        if order.adapts:
             from selftrack.adapt.clips import settings_of
 
             adapting = _Adapting(order, stages)
@@ -156,9 +156,8 @@ class _Adapting:
     def __init__(self, order: Order, stages: Stages) -> None:
         from selftrack.adapt.run import load_preset
 
-        assert order.preset is not None
         self._order, self._stages = order, stages
-        self.config = changed(load_preset(order.preset), under(order.changes, "adapt"), "adapt.")
+        self.config = changed(load_preset(), under(order.changes, "adapt"), "adapt.")
         self.verdicts: list[str] = []
 
     def __call__(
@@ -189,10 +188,10 @@ def _checked(order: Order) -> TrackConfig:
     from selftrack.tracker.clips.files import check_results
 
     track = order.tracking()
-    if order.preset is not None:
+    if order.adapts:
         from selftrack.adapt.run import load_preset
 
-        changed(load_preset(order.preset), under(order.changes, "adapt"), "adapt.")
+        changed(load_preset(), under(order.changes, "adapt"), "adapt.")
     check_results(order.video, order.folder, order.exports, order.overwrite)
     return track
 

@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from selftrack.adapt.run import load_preset
-from selftrack.cli.settings import changed, read_assignments, read_config
+from selftrack.cli.settings import changed, read_assignments, read_config, under
+from selftrack.cli.tracking import Order
 from selftrack.errors import UserError
 from selftrack.io import flat
 from selftrack.tracker import load
@@ -129,6 +130,22 @@ def test_an_adapted_result_is_reproduced_by_its_config(run: Callable, smile: Pat
     np.testing.assert_array_equal(load("a").z, load("b").z)
     assert run("track", smile, "-o", "c", "--config", "a/config.yaml", "--no-adapt", "--duration", 0.1)[0] == 0
     assert not Path("c/adaptation.json").exists()
+
+
+def test_thorough_counts_more_than_a_file_and_less_than_set(
+    run: Callable, smile: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An option does something, also beside the config.yaml of an adaptation that was not thorough."""
+    Path("mine.yaml").write_text("adapt: {steps: 6, texels: 300, seed: 3}\n")
+    orders = list[Order]()
+    monkeypatch.setattr("selftrack.cli.track._track", lambda order, report: orders.append(order))
+    for more in ([], ["--thorough"], ["--thorough", "--set", "adapt.steps=9"]):
+        assert run("track", smile, "--config", "mine.yaml", *more)[0] == 0
+    settings = [changed(load_preset(), under(order.changes, "adapt"), "adapt.") for order in orders]
+    thorough = load_preset("thorough")
+    assert [found.steps for found in settings] == [6, thorough.steps, 9]
+    assert [found.texels for found in settings] == [300, thorough.texels, thorough.texels]
+    assert all(order.adapts for order in orders) and {found.seed for found in settings} == {3}
 
 
 @pytest.mark.parametrize(

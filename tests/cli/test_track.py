@@ -157,7 +157,7 @@ def test_adapt_and_reuse(run: Callable, smile: Path, monkeypatch: pytest.MonkeyP
     tiny = AdaptConfig(steps=40, groups=6, texels=800, texture=64, refresh=20, evaluate=20)
     judged = verdicts._verdict  # so few steps may make nothing better
     monkeypatch.setattr(verdicts, "_verdict", lambda *args, **named: replace(judged(*args, **named), kept=True))
-    monkeypatch.setattr(adaptation, "load_preset", lambda name, decoder=None: tiny)
+    monkeypatch.setattr(adaptation, "load_preset", lambda decoder=None: tiny)
     monkeypatch.setattr(Refiner, "of", lambda *_: None)  # of the network alone these steps make something better
     part = ("--duration", 1.2, "--set", "track.person.samples=4")
     status, out, _ = run("track", smile, *part, "-o", "a", "--adapt", "--overlay", "texture")

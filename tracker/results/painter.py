@@ -197,8 +197,8 @@ class MeshPainter:
         """What tells one tooth from the next in N pixels, given as fragments (1,1,N) of vertices (1,V,3): factors (N,3)
         of their colour, 1 beside teeth."""
         part = self.head.face_parts[fragments.face_index[0, 0]]
-        light, heights = torch.ones(len(part), 3), (np.ptp(v[..., 1].numpy()) for v in (self.head.mean, vertices))
-        pixel = float(next(heights) / max(next(heights), 1e-6))
+        light = torch.ones(len(part), 3)
+        pixel = _extent(self.head.mean) / max(_extent(vertices[0]), 1e-6)
         for name in TEETH:
             own = torch.tensor([one == name for one in self.head.part_names])[part.long()].nonzero()[:, 0]
             if len(own):
@@ -254,6 +254,11 @@ def light_between(points: torch.Tensor) -> float:
     down = functional.normalize((bottom - top)[:2], dim=0)
     gap, width = float((lower - upper)[:2] @ down), float((left - right).norm())
     return _DARK + (1 - _DARK) * min(max(gap / max(width, 1e-6), 0) / _OPEN, 1) ** 4
+
+
+def _extent(vertices: torch.Tensor) -> float:
+    """How large a mesh (V,3) is, in its unit, however it is turned: RMS distance of its vertices from their mean."""
+    return float((vertices - vertices.mean(0)).square().sum(1).mean().sqrt())
 
 
 def light_behind_teeth(head: Decoder, vertices: torch.Tensor) -> float:

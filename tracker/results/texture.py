@@ -374,7 +374,8 @@ def _inner_parts(head: Decoder, matched: Tensor, inside: Tensor, skin: Tensor) -
     own = texels_of(head, TEETH, size)
     empty = ~texels_of(head, head.part_names, size).numpy()
     nearest = tuple(distance_transform_edt(empty, return_distances=False, return_indices=True))
-    return torch.where(own[nearest], tooth_colour(inside, skin)[:, None, None], factor[nearest] * matched)
+    lit = factor[nearest] * matched
+    return torch.where(own[nearest], tooth_colour(inside, skin)[:, None, None], lit) if own.any() else lit
 
 
 def scalp_texels(head: Decoder, size: int) -> Tensor:

@@ -50,6 +50,20 @@ def test_shaded_is_the_default_and_needs_no_texture() -> None:
     assert lit.min() > 90 and np.ptp(lit) < 20
 
 
+def test_teeth_of_a_tilted_head_are_drawn_alike() -> None:
+    """A head that lies on its side is the picture of one that is upright, turned by 90 degrees."""
+    smile = torch.zeros(1, HEAD.size)
+    for name in ("mouthUpperUpLeft", "mouthUpperUpRight", "mouthLowerDownLeft", "mouthLowerDownRight"):
+        smile[0, HEAD.expression.start + HEAD.expression_names.index(name)] = 0.9
+    upright = project(HEAD.geometry(smile), torch.tensor([[6.8, 0, 0, 0, 120, 120]]))[0].numpy()
+    lying = np.stack([239 - upright[:, 1], upright[:, 0], upright[:, 2]], 1)
+    painter = MeshPainter(HEAD, OverlayConfig(mode="texture"), HEAD.mean_texture)
+    one, other = (painter(np.zeros((240, 240, 3), np.uint8), mesh).astype(int) for mesh in (upright, lying))
+    lips = np.rint(upright[HEAD.landmarks478.triangles[[13, 14]].flatten(), :2]).astype(int)
+    mouth = (slice(lips[:, 1].min(), lips[:, 1].max()), slice(95, 145))
+    assert np.abs(one - np.rot90(other, 1))[mouth].max() < 3
+
+
 def test_the_teeth_of_a_smile_are_light() -> None:
     smile = torch.zeros(1, HEAD.size)
     for name in ("mouthUpperUpLeft", "mouthUpperUpRight", "mouthLowerDownLeft", "mouthLowerDownRight"):

@@ -9,7 +9,7 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 import numpy as np
@@ -22,9 +22,7 @@ from selftrack.tracker.export.registry import Need, exporter, require
 from selftrack.tracker.export.scenes.glb import glb_bytes
 from selftrack.tracker.geometry.camera import focal_length
 from selftrack.tracker.results.curves import by_motion, most_moving
-
-if TYPE_CHECKING:
-    from selftrack.tracker.results.track_file import Track
+from selftrack.tracker.results.track_file import Track, folder_of, load
 
 ASSETS = Path(__file__).parents[2] / "assets" / "viewer"
 SCRIPTS = ("rig", "stage", "expressions", "edits", "history", "sliders", "plot", "viewer")
@@ -57,13 +55,13 @@ def export_viewer(track: Track, path: Path, options: ExportOptions) -> None:
         "curves": by_motion(track),
         "shown": most_moving(track, SHOWN),
         "expressions": page_arithmetic(),
-        "title": home.name if (home := options.home or options.folder) else "this track",
+        "title": home.resolve().name if (home := options.home or options.folder) else "this track",
     }
     against = b""
     if options.against is not None:
-        other = _other(track, options.against)
-        against = glb_bytes(other, replace(options, folder=options.against))
-        data["against"] = {"title": options.against.name, "times": other.times.round(6).tolist()}
+        other, folder = _other(track, options.against), folder_of(options.against)
+        against = glb_bytes(other, replace(options, folder=folder))
+        data["against"] = {"title": folder.resolve().name, "times": other.times.round(6).tolist()}
     parts = {
         "TITLE": html.escape(Path(track.clip).name),
         "DATA": json.dumps(data).replace("<", "\\u003c"),
@@ -83,13 +81,11 @@ def _hash(track: Track) -> str:
     return hashlib.sha256(b"".join(np.ascontiguousarray(values).tobytes() for values in moved)).hexdigest()
 
 
-def _other(track: Track, folder: Path) -> Track:
+def _other(track: Track, path: Path) -> Track:
     """Read the track to compare with."""
-    from selftrack.tracker.results.track_file import load
-
-    other = load(folder)
+    other = load(path)
     if other.clip_hash != track.clip_hash:
-        raise UserError(f"{folder}: is a track of another clip, {other.clip}; name one of {track.clip}")
+        raise UserError(f"{path}: is a track of another clip, {other.clip}; name one of {track.clip}")
     require(["viewer"], other.model())
     return other
 

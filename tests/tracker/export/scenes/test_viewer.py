@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,7 +20,7 @@ from selftrack.decoders.head.model import load_head
 from selftrack.decoders.mesh.rasterizer import rasterize
 from selftrack.errors import UserError
 from selftrack.io import file_hash
-from selftrack.tracker.export import ExportOptions, write
+from selftrack.tracker.export import ExportOptions, export, write
 from selftrack.tracker.export.scenes import viewer
 from selftrack.tracker.geometry.camera import camera_pose, principal_point
 from selftrack.tracker.results.curves import most_moving
@@ -237,6 +238,25 @@ def test_two_tracks_are_switched_at_one_time(browser: Any, track: Track, tmp_pat
             np.testing.assert_allclose([weights[name] for name in ARKIT_NAMES], one.z[row, HEAD.expression], atol=1e-5)
             browser.click("take")
     assert browser.errors() == []
+
+
+def test_tracks_that_are_named_by_their_files_are_told_apart(
+    make_track: Callable[..., Track], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both by their folders' names, and the second has the texture that lies beside it."""
+    track = make_track([0.0, 0.1])
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        track.save(tmp_path / name)
+    Image.new("RGB", (8, 8), (0, 0, 255)).save(tmp_path / "two" / "texture.png")
+    monkeypatch.chdir(tmp_path / "one")
+    export("track.npz", "viewer", Path("v.html"), ExportOptions(against=Path("../two/track.npz")))
+    page = Path("v.html").read_text()
+    assert '"title": "one"' in page and '"title": "two"' in page
+    (glb,) = re.findall(r'id="against"[^>]*>([^<]*)<', page)
+    content = base64.b64decode(glb)
+    texture = np.asarray(Image.open(io.BytesIO(content[content.index(b"\xff\xd8\xff") :])))
+    assert texture.shape[:2] == (8, 8)
 
 
 def test_a_track_of_another_clip_is_refused(make_track: Callable[..., Track], tmp_path: Path) -> None:
