@@ -55,7 +55,7 @@ class Lips:
         one, two = (self._spans(face) for face in (geometry, other))
         size = torch.cat([two[:1].norm(dim=1), two[1:].norm(dim=1).amax().expand(len(two) - 1)])
         change = (one - two).norm(dim=1) / (_SHARE * size).clamp(min=_SAME)
-        return float((-change.amax().square()).exp())
+        return float((-(change.amax() ** 4)).exp())
 
     def _spans(self, geometry: Tensor) -> Tensor:
         """The ways (N,3) across an opening: from corner to corner first, then from the lower to the upper lip."""
