@@ -187,7 +187,8 @@ def test_a_photo_whose_lips_are_a_little_apart_has_its_teeth_shut(
     """What it has of the jaw is no performance: a performer's shut teeth stay shut on it."""
     made = photo({"jawOpen": 0.15})
     acted = performance(make_track(np.arange(2) / 25, {"jawOpen": np.array([0.0, 0.6])}), made)
-    shut, open_ = (PhotoPainter(made)._geometry(code)[None] for code in acted.codes)
+    paint = PhotoPainter(made)
+    shut, open_ = (paint._geometry(code)[None] for code in acted.codes)
     assert float(apart(HEAD, shut)) < 0 and float(apart(HEAD, open_)) > 0.012
 
 
