@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from selftrack.decoders.base import Decoder
-from selftrack.decoders.landmarks import BROWS, EYE_CONTOURS, FACE_OVAL, INNER_LIPS, LIPS, NOSE_TIP
+from selftrack.decoders.landmarks import BROWS, EYE_CONTOURS, FACE_OVAL, LIPS, NOSE_TIP
 from selftrack.decoders.mesh.normals import vertex_normals
 from selftrack.decoders.mesh.rasterizer import Fragments, interpolate, pixel_grid, rasterize
 from selftrack.decoders.teeth import OF_MOUTH, TEETH, front_teeth, row_of
@@ -44,7 +44,6 @@ _SKIN, _UPPER, _LOWER = 0, 1, 2  # what nodes show: all else; eyes and upper tee
 _OWN = 0.009  # metres below the mesh's upper teeth, down to where what a photo shows is taken for upper teeth
 _LASHES = 0.001  # metres of the lids' edges, which keep their lashes
 _WHOLE, _TORN = 1.15, 1.5  # how much longer triangles may get of which the inside is shown fully, and not at all
-_PARTED = 0.001  # metres by which lips are farther apart than in the photo, from which on its lips are not between them
 _DRAWN_OUT = (1.5, 3.0)  # times the area, between which the skin of lids fades to its plain colour
 _PLAIN = 0.9  # how far it does
 _SPECK = 1e-3  # pixels^2, of a triangle that the photo does not show, at least
@@ -109,7 +108,7 @@ class Field:
         beside = seen.face_index[0] < 0
         places = interpolate(torch.from_numpy(self._nodes).float(), self._triangles, seen)[0]
         places = torch.where(beside[..., None], pixel_grid((rows, columns), places) + corner[:2], places)
-        kept = self._kept(nodes[:, :2], geometry)[seen.face_index[0].clamp(min=0)] * ~beside
+        kept = self._kept(nodes[:, :2])[seen.face_index[0].clamp(min=0)] * ~beside
         drawn_out = torch.zeros(rows, columns)
         vertices = project(geometry[None], pose[None], self._inverse_distance) - corner
         self._draw_edges(vertices, places, drawn_out)
@@ -168,21 +167,14 @@ class Field:
         smooth = cv2.GaussianBlur((thin[..., 0] * skin).numpy(), (0, 0), _SOFT * self._unit)
         drawn_out[box] = torch.from_numpy(smooth)
 
-    def _kept(self, nodes: Tensor, geometry: Tensor) -> Tensor:
+    def _kept(self, nodes: Tensor) -> Tensor:
         """How far the triangles (F,) can show what the photo has of eyes and the inside of the mouth, 0..1: not where
-        they are drawn out by nodes (N,2) that go apart, and not lips where those of a face (V,3) are farther apart."""
+        they are drawn out by nodes (N,2) that go apart."""
         own = torch.from_numpy(self._nodes).float()
         after, before = (
             (at[self._triangles] - at[self._triangles.roll(1, 1)]).norm(dim=-1).amax(1) for at in (nodes, own)
         )
-        parted = self._gap(geometry) - self._gap(self._geometry)
-        lips = torch.from_numpy(self._lips)[self._triangles].all(1) * (1 - (-((parted / _PARTED) ** 2)).exp())
-        return ((_TORN - after / before) / (_TORN - _WHOLE)).clamp(0, 1) * (1 - lips)
-
-    def _gap(self, geometry: Tensor) -> Tensor:
-        """The height () between the lips of a face (V,3), metres."""
-        upper, lower = self._head.landmarks478.subset(INNER_LIPS)(geometry[None])[0]
-        return (upper - lower).norm()
+        return ((_TORN - after / before) / (_TORN - _WHOLE)).clamp(0, 1)
 
     def _look(self, pose: Tensor, vertices: Tensor) -> None:
         """Find what each node shows, and how far it moves with the head of these vertices (1,V,3) in the photo."""
@@ -193,8 +185,6 @@ class Field:
         edge = np.minimum(self._nodes - self._lattice.low, self._lattice.high - self._nodes).min(1)
         self._end = _eased(np.minimum(edge / (_BORDER * self._unit), 1))
         self._inside = self._behind(part, pose)
-        size = tuple((self._lattice.high - self._lattice.low + 1).tolist()[::-1])
-        self._lips = self._within(LIPS, vertices, size) & (self._inside == _SKIN)
         self._upper_teeth, self._lower_teeth = (row_of(self._head, name) for name in TEETH)
         # neck and background lie behind the face, whose chin and cheeks pass before them
         self._deeper = self._away + (1 - self._with + self._inside * _BEHIND) * self._unit

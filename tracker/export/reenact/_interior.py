@@ -40,7 +40,7 @@ class Interior:
         pose: Tensor,
         inverse_distance: float,
         kept: np.ndarray,
-        gaze: tuple[float, float],
+        alike: tuple[float, float, float],
     ) -> np.ndarray:
         """Draw them over a picture.
 
@@ -50,7 +50,7 @@ class Interior:
             pose: (6,) of the head in the picture.
             inverse_distance: of the camera, 1/metres.
             kept: (H,W) in 0..1, how far the picture's own eyes and inside of the mouth can be kept.
-            gaze: of the right and the left eye, how far they look where they do in the picture, 0..1.
+            alike: how far the right and the left eye look where they do in the picture, and the mouth is as open, 0..1.
 
         Returns:
             The picture, a copy.
@@ -58,7 +58,7 @@ class Interior:
         vertices = project(geometry[None], pose[None], inverse_distance)
         light = light_between(self._mouth(vertices)[0]) * light_behind_teeth(self._head, vertices)
         out = picture.copy()
-        for region, same in zip(self._regions, (*gaze, 1.0), strict=True):
+        for region, same in zip(self._regions, alike, strict=True):
             place = _box(region(vertices)[0, :, :2].numpy(), picture.shape[:2])
             if place is not None:
                 rows, columns = place

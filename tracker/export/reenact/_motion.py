@@ -51,7 +51,7 @@ def performance(
     own, decoder = photo.track, photo.track.model()
     curves = np.stack([track.curves()[name] for name in ARKIT_NAMES], 1)
     codes = np.repeat(own.z, len(track), 0)
-    codes[:, decoder.expression] = (curves + photo.rest).clip(0, 1)
+    codes[:, decoder.expression] = np.minimum(curves + photo.rest, 1)
     pose = torch.from_numpy(own.H_image[0]).double()
     if config.keep_pose:
         poses = pose.expand(len(track), 6)

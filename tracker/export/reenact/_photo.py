@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
+import torch
 
 from selftrack.decoders.arkit import ARKIT_NAMES
+from selftrack.decoders.registry import load_decoder
 from selftrack.errors import NoFaceError, UserError
 from selftrack.tracker.clips.subjects import PersonConfig, find_subject
+from selftrack.tracker.export.reenact._lips import PARTING, Lips
 from selftrack.tracker.landmarks.cast import find_cast
 from selftrack.tracker.model import Model
 from selftrack.tracker.results.track_file import Track
@@ -22,11 +26,16 @@ LEAST = 48
 _REST = 0.2
 """Of a curve that the photo shows, up to which it is taken for the face at rest."""
 _GAZE = np.array([name.startswith(("eyeLook", "eyeBlink")) for name in ARKIT_NAMES])
+_MOUTH = np.array([name.startswith(("jaw", "mouth", "cheek")) for name in ARKIT_NAMES])
+_PARTS = np.array([float(name in PARTING) for name in ARKIT_NAMES])
+_ACTS = 0.004
+"""Metres between the lips, from which on nothing of the mouth is at rest."""
 MOST = 16384
 """Pixels of the picture's sides at most: H.264's encoder takes no more."""
 
 
-class Photo(NamedTuple):
+@dataclass(frozen=True)
+class Photo:
     """A picture and the face in it."""
 
     image: np.ndarray
@@ -34,10 +43,23 @@ class Photo(NamedTuple):
     track: Track
     """Of one frame."""
 
-    @property
+    @cached_property
+    def lips(self) -> Lips:
+        """The lips of its head, which are shut where that has neither curves nor a person."""
+        return Lips(load_decoder(self.track.decoder_path or None))
+
+    @cached_property
     def rest(self) -> np.ndarray:
-        """(52,) of its curves, what is taken for the face at rest, on which the performance comes on top."""
-        return np.minimum(self.track.curve_values[0], _REST) * ~_GAZE
+        """(52,) curves of what is taken for the face at rest, on which the performance comes on top: of those that the
+        photo shows, but for its gaze and for what a mouth that is open does, and so that the lips are shut."""
+        head, shown = self.track.model(), np.minimum(self.track.curve_values[0], _REST) * ~_GAZE
+        code = torch.from_numpy(self.track.z)
+        open_ = float(self.lips.apart(head.geometry(code))) - self.lips.shut
+        rest = shown * (1 - _MOUTH * np.clip(open_ / _ACTS, 0, 1))
+        codes = code.repeat(2, 1)
+        codes[:, head.expression] = torch.from_numpy(np.stack([rest, rest + _PARTS])).to(code)
+        apart, wider = self.lips.apart(head.geometry(codes)).tolist()
+        return rest - max(apart - self.lips.shut, 0) / (wider - apart) * _PARTS
 
 
 def read_photo(path: Path, model: Model) -> Photo:

@@ -26,6 +26,7 @@ _WIDTH = 0.0004  # metres, of a ring around the middle of an iris, of which each
 _WHITE = 0.0075  # metres from the middle of an iris, beyond which all is as white as there: the corners lie in shadow
 _IRIS, _UNLIKE = 0.0068, 0.2  # metres from its middle, beyond which an eye is white; how far a colour may be off that
 _FEW = 30  # texels of a ring that are seen at least
+_SEAM = 0.0008  # metres around an opening, in which teeth may still be seen
 _CLEAR, _AROUND = 0.004, 0.02  # metres from lids and brows, between which lies the skin that lids are like
 _SPREAD = 0.008  # metres over which it is averaged
 
@@ -94,6 +95,24 @@ def plain_skin(head: Decoder, image: np.ndarray, vertices: Tensor) -> np.ndarray
     share = blurred(weight)[..., None]
     mean = blurred(image * weight[..., None]) / np.maximum(share, 1e-6)
     return np.where(share > 1e-3, np.rint(mean).clip(0, 255), image).astype(np.uint8)
+
+
+def without_opening(image: np.ndarray, points: np.ndarray, unit: float) -> np.ndarray:
+    """Draw lips over what is between them in a photo (H,W,3) uint8 with a detector's points (L,2) in it, where a metre
+    of the head has `unit` pixels. Returns a copy, or the photo itself where its lips are shut."""
+    from scipy.ndimage import distance_transform_edt
+
+    opening = mouth_opening(image.shape[:2], points).astype(np.uint8)
+    x, y, width, height = cv2.boundingRect(opening)
+    if not width:
+        return image
+    edge = int(np.ceil(_SEAM * unit))
+    box = slice(max(y - 2 * edge, 0), y + height + 2 * edge), slice(max(x - 2 * edge, 0), x + width + 2 * edge)
+    wide = cv2.dilate(opening[box], cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * edge + 1, 2 * edge + 1))) > 0
+    rows, columns = distance_transform_edt(wide, return_distances=False, return_indices=True)
+    out = image.copy()
+    out[box] = np.where(wide[..., None], cv2.blur(image[box][rows, columns], (edge, edge)), image[box])
+    return out
 
 
 def _padded(colours: Tensor, texels: TexelMap) -> Tensor:

@@ -127,17 +127,6 @@ def test_teeth_of_a_photo_are_kept_until_they_are_drawn_out(photo: Callable[...,
     assert moved.kept[row - 3, column] < 0.1
 
 
-def test_shut_lips_of_a_photo_are_not_between_open_ones(photo: Callable[..., Photo]) -> None:
-    """They were kept there as if they were its teeth."""
-    field, geometry, pose = field_of(photo())
-    x, y = landmarks(geometry, pose)[17].round().astype(int)  # on the lower lip
-    still, moved = field(geometry, pose), field(acting(jawOpen=0.3), pose)
-    assert still.kept[y - still.rows.start - 2, x - still.columns.start] > 0.9
-    low = landmarks(acting(jawOpen=0.3), pose)[14]
-    column, row = (low - [moved.columns.start, moved.rows.start]).round().astype(int)
-    assert moved.kept[row - 6 : row, column - 3 : column + 4].max() < 0.1
-
-
 def test_unproject_is_the_inverse_of_project() -> None:
     points = torch.randn(20, 3, dtype=torch.float64) * 0.1
     pose = torch.tensor([6.0, 0.2, -0.4, 0.1, 30.0, 50.0])

@@ -1,6 +1,7 @@
 """The photo's person drawn: what is kept of the photo, and what is drawn anew."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -10,12 +11,20 @@ import torch
 from selftrack.decoders.head.model import load_head
 from selftrack.decoders.landmarks import INNER_LIP_CONTOUR
 from selftrack.decoders.teeth import apart
+from selftrack.tracker.export.reenact._lips import Lips
+from selftrack.tracker.export.reenact._motion import performance
 from selftrack.tracker.export.reenact._painter import PhotoPainter
 from selftrack.tracker.export.reenact._photo import Photo
 from selftrack.tracker.export.reenact._skin import photo_texture, plain_skin
 from selftrack.tracker.geometry.pose import project
+from selftrack.tracker.results.track_file import Track
 
 HEAD = load_head()
+GREEN = (90, 200, 90)
+GRIN = {
+    "jawOpen": 0.2,
+    **{name + side: 0.3 for name in ("mouthSmile", "mouthLowerDown", "mouthUpperUp") for side in ("Left", "Right")},
+}
 
 
 def with_curves(paint: PhotoPainter, **curves: float) -> torch.Tensor:
@@ -108,10 +117,78 @@ def test_teeth_are_like_those_that_a_photo_shows() -> None:
     assert ivory.min() > 60 and ivory.max() / ivory.min() < 1.5
 
 
-def test_a_photo_whose_lips_are_a_little_apart_has_its_teeth_shut(photo: Callable[..., Photo]) -> None:
-    """What it has of the jaw counts as its rest: a performer's shut teeth stay shut on it."""
-    paint = PhotoPainter(photo({"jawOpen": 0.15}))
-    shut, open_ = (paint._geometry(with_curves(paint, jawOpen=value))[None] for value in (0.15, 0.75))
+def grinning(photo: Callable[..., Photo], **curves: float) -> tuple[Photo, np.ndarray]:
+    """A grey photo whose person grins with green teeth, and the outline (N,2) of its mouth."""
+    made = photo(GRIN | curves, f=7.0)
+    code = torch.from_numpy(made.track.z)
+    points = HEAD.landmarks478(project(HEAD.geometry(code), torch.from_numpy(made.track.H_image)))[:, :, :2].numpy()
+    image = np.full_like(made.image, 150)
+    outline = points[0, list(INNER_LIP_CONTOUR)]
+    cv2.fillPoly(image, [outline.round().astype(np.int32)], GREEN)
+    return Photo(image, replace(made.track, landmarks=points)), outline
+
+
+def green(picture: np.ndarray) -> int:
+    """How many pixels are green."""
+    values = picture.astype(int)
+    return int((values[..., 1] - values[..., [0, 2]].max(-1) > 25).sum())
+
+
+def test_a_photo_that_grins_has_its_lips_shut_when_the_performer_has(
+    photo: Callable[..., Photo], make_track: Callable[..., Track]
+) -> None:
+    """Its opening was its rest, on which the performance came on top."""
+    made, _ = grinning(photo)
+    paint, acted = PhotoPainter(made), performance(make_track((0.0,)), made)
+    lips = Lips(HEAD)
+    assert abs(float(lips.apart(paint._geometry(acted.codes[0])[None])) - lips.shut) < 0.0003
+    assert float(apart(HEAD, paint._geometry(acted.codes[0])[None])) < 0  # and its teeth
+    assert green(made.image) > 300
+    assert green(paint(acted.codes[0], acted.poses[0])) == 0
+
+
+def test_teeth_of_a_photo_are_seen_in_its_own_grin_and_in_no_other(
+    photo: Callable[..., Photo], make_track: Callable[..., Track]
+) -> None:
+    """They stayed in a mouth that was open wider, and teeth were drawn above and below them."""
+    made, _ = grinning(photo)
+    paint = PhotoPainter(made)
+    for curves, share in ((GRIN, 0.8), ({"jawOpen": 0.6}, 0.0), (GRIN | {"jawOpen": 0.5}, 0.0)):
+        acted = performance(make_track((0.0,), curves), made)
+        seen = green(paint(acted.codes[0], acted.poses[0])) / green(made.image)
+        assert seen >= share if share else seen == 0, curves
+
+
+def test_a_mouth_changes_from_the_photos_to_a_drawn_one_smoothly(
+    photo: Callable[..., Photo], make_track: Callable[..., Track]
+) -> None:
+    made, _ = grinning(photo)
+    paint = PhotoPainter(made)
+    acted = performance(make_track(np.arange(40) / 25, GRIN | {"jawOpen": np.linspace(0.2, 0.5, 40)}), made)
+    kept = np.array([paint._lips.alike(paint._geometry(code), paint._start) for code in acted.codes])
+    assert kept[0] > 0.95 and kept[-1] < 0.01
+    assert np.abs(np.diff(kept)).max() < 0.15
+
+
+def test_shut_lips_of_a_photo_are_not_between_open_ones(photo: Callable[..., Photo]) -> None:
+    """They were kept there as if they were its teeth."""
+    made = photo(f=7.0)
+    paint = PhotoPainter(Photo(np.full_like(made.image, GREEN), made.track))
+    code = with_curves(paint, jawOpen=0.3)
+    contour = HEAD.landmarks478.subset(INNER_LIP_CONTOUR)(project(HEAD.geometry(code[None]), paint.pose[None]))
+    between = cv2.fillPoly(np.zeros((320, 360), np.uint8), [contour[0, :, :2].numpy().round().astype(np.int32)], 1)
+    inner = cv2.erode(between, np.ones((7, 7))) > 0
+    assert inner.sum() > 50 and green(paint(code, paint.pose)[inner][None]) == 0
+
+
+def test_a_photo_whose_lips_are_a_little_apart_has_its_teeth_shut(
+    photo: Callable[..., Photo], make_track: Callable[..., Track]
+) -> None:
+    """What it has of the jaw is no performance: a performer's shut teeth stay shut on it."""
+    made = photo({"jawOpen": 0.15})
+    acted = performance(make_track(np.arange(2) / 25, {"jawOpen": np.array([0.0, 0.6])}), made)
+    paint = PhotoPainter(made)
+    shut, open_ = (paint._geometry(code)[None] for code in acted.codes)
     assert float(apart(HEAD, shut)) < 0 and float(apart(HEAD, open_)) > 0.012
 
 
