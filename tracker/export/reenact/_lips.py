@@ -10,7 +10,7 @@ from torch.nn import functional
 from selftrack.decoders.base import Decoder
 from selftrack.decoders.landmarks import INNER_LIP_CONTOUR, INNER_LIPS, LIPS
 from selftrack.decoders.mesh.rasterizer import rasterize
-from selftrack.decoders.teeth import OF_MOUTH
+from selftrack.decoders.teeth import OF_MOUTH, TEETH, front_teeth
 from selftrack.tracker.geometry.pose import project, rotation
 from selftrack.tracker.results.texture import mouth_opening
 
@@ -35,6 +35,7 @@ class Lips:
     def __init__(self, head: Decoder) -> None:
         self._head, self._contour = head, head.landmarks478.subset(INNER_LIP_CONTOUR)
         self._middle = head.landmarks478.subset(INNER_LIPS)(head.mean[None])[0].mean(0)
+        self._teeth = [front_teeth(head, row)[0] for row in TEETH]
         away = head.mean - self._middle
         skin = _vertices(head, ("head",)) & (away[:, 0].abs() < _MIDDLE) & (away[:, 1].abs() < _HEIGHT)
         front = head.mean[skin & (away[:, 1].abs() < _EDGE), 2].amin() + _THICK
@@ -51,17 +52,19 @@ class Lips:
         return geometry[:, self._lower, 1].amin(1) - geometry[:, self._upper, 1].amax(1)
 
     def alike(self, geometry: Tensor, other: Tensor) -> float:
-        """How far the openings of two mouths (V,3) are of one shape and size, 0..1."""
+        """How far the openings of two mouths (V,3) are of one shape and size, and their teeth as far apart, 0..1."""
         one, two = (self._spans(face) for face in (geometry, other))
         size = torch.cat([two[:1].norm(dim=1), two[1:].norm(dim=1).amax().expand(len(two) - 1)])
         change = (one - two).norm(dim=1) / (_SHARE * size).clamp(min=_SAME)
         return float((-(change.amax() ** 4)).exp())
 
     def _spans(self, geometry: Tensor) -> Tensor:
-        """The ways (N,3) across an opening: from corner to corner first, then from the lower to the upper lip."""
+        """The ways (N,3) across an opening: from corner to corner first, then from the lower to the upper lip, and to
+        the upper teeth from the lower ones."""
         points = self._contour(geometry[None])[0]
         lower, upper = points[1:_CORNER], points[_CORNER + 1 :].flip(0)
-        return torch.cat([points[_CORNER : _CORNER + 1] - points[:1], upper - lower])
+        above, below = (geometry[front].mean(0, keepdim=True) for front in self._teeth)
+        return torch.cat([points[_CORNER : _CORNER + 1] - points[:1], upper - lower, above - below])
 
     def error(
         self, geometry: Tensor, pose: Tensor, inverse_distance: float, points: np.ndarray, size: tuple[int, int]

@@ -8,7 +8,7 @@ import torch
 from selftrack.decoders.head.model import load_head
 from selftrack.decoders.landmarks import INNER_LIP_CONTOUR
 from selftrack.decoders.mesh.rasterizer import rasterize
-from selftrack.decoders.teeth import OF_MOUTH
+from selftrack.decoders.teeth import OF_MOUTH, TEETH, row_of
 from selftrack.tracker.export.reenact._lips import Lips
 from selftrack.tracker.geometry.pose import project
 
@@ -56,6 +56,14 @@ def test_mouths_are_alike_wherever_they_are_and_unlike_when_one_opens() -> None:
     assert LIPS.alike(grin + torch.tensor([0.01, 0.02, 0]), grin) > 0.999
     assert LIPS.alike(HEAD.mean, grin) < 1e-3 and LIPS.alike(grin, HEAD.mean) < 1e-3
     assert LIPS.alike(face(jawOpen=0.6), grin) < 1e-3
+
+
+def test_a_mouth_is_another_one_when_the_teeth_part_behind_lips_that_stay() -> None:
+    """A clenched photo's teeth stayed over a jaw that was open, with a drawn row below them."""
+    grin = face(jawOpen=0.3)
+    parted = grin.clone()
+    parted[row_of(HEAD, TEETH[1]), 1] += 0.006
+    assert LIPS.alike(parted, grin) < 0.1
 
 
 @pytest.mark.parametrize("roll", [0.0, 90.0, -30.0])

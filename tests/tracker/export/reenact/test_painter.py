@@ -164,7 +164,7 @@ def test_a_mouth_changes_from_the_photos_to_a_drawn_one_smoothly(
 ) -> None:
     made, _ = grinning(photo)
     paint = PhotoPainter(made)
-    acted = performance(make_track(np.arange(40) / 25, GRIN | {"jawOpen": np.linspace(0.2, 0.5, 40)}), made)
+    acted = performance(make_track(np.arange(80) / 25, GRIN | {"jawOpen": np.linspace(0.2, 0.5, 80)}), made)
     kept = np.array([paint._lips.alike(paint._geometry(code), paint._start) for code in acted.codes])
     assert kept[0] > 0.95 and kept[-1] < 0.01
     assert np.abs(np.diff(kept)).max() < 0.15
