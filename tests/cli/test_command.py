@@ -1,5 +1,6 @@
 """What all commands have in common: help, version, verbosity, completion, and no wait before an error."""
 
+import functools
 import inspect
 import re
 import signal
@@ -349,7 +350,10 @@ def slow():
 run("slow", None, [], slow=slow)
 """
     arguments = [sys.executable, "-c", code, str(tmp_path / "a.mp4")]
-    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    heard = functools.partial(signal.signal, number, signal.SIG_DFL)  # tests that nohup runs ignore SIGHUP
+    with subprocess.Popen(
+        arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heard
+    ) as process:
         assert process.stdout and process.stdout.readline() == "begun\n" and list(tmp_path.iterdir())
         process.send_signal(number)
         _, err = process.communicate(timeout=30)
