@@ -339,6 +339,37 @@ def random_heads(full: Anny, base: np.ndarray, rng: np.random.Generator) -> tupl
     return align(heads, weights), weights
 
 
+def drawn_skins(
+    skins: Path,
+    corners: np.ndarray,
+    parts: np.ndarray,
+    atlas: np.ndarray,
+    faces: np.ndarray,
+    uvs: np.ndarray,
+    uv_faces: np.ndarray,
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Bake the skins of a folder: the asset's arrays of colours, and its masks of the faces and texels of skin."""
+    index, bary = texel_map(uv_faces, uvs, TEXTURE)
+    baked = bake_skins(skins, corners, parts, atlas, index, bary)
+    covered = index >= 0
+    parts_map = np.where(covered, parts[np.where(covered, index, 0)], "")
+    tone_mask = np.isin(parts_map, ("head", "neck"))
+    texture, basis = appearance(baked, tone_mask, N_APPEARANCE)
+    grid = np.stack(np.meshgrid(*[(np.arange(TEXTURE) + 0.5) / TEXTURE] * 2), -1)
+    texture = fill_holes(paint(texture, parts_map, grid), covered)
+    basis = np.stack([fill_holes(b, covered) for b in basis])
+    skin = skin_faces(faces, parts)
+    texel_skin = covered & skin[np.where(covered, index, 0)]
+    texel_skin = cv2.erode(texel_skin.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
+    peak = np.abs(basis).max((1, 2, 3))
+    looks = {
+        "texture": (texture.clip(0, 1) * 255).round().astype(np.uint8),
+        "appearance": (basis / peak[:, None, None, None] * 127).round().astype(np.int8),
+        "appearance_scale": peak.astype(np.float32),
+    }
+    return looks, {"skin_faces": skin, "skin_texels": texel_skin}
+
+
 def main(skins: Path, reference: Path, out: Path = ASSET, seed: int = 0) -> None:
     """Write the asset with the landmark embedding of the one that is there; embed_landmarks.py makes a new one."""
     rng = np.random.default_rng(seed)
@@ -373,29 +404,12 @@ def main(skins: Path, reference: Path, out: Path = ASSET, seed: int = 0) -> None
     expression = arkit_shapes(mesh, own, measured.scaled(points @ mean))
     mean, identity = mesh.tucked(), mesh.lined(identity)
 
-    index, bary = texel_map(uv_faces, uvs, TEXTURE)
-    baked = bake_skins(skins, corners, parts, atlas, index, bary)
-    covered = index >= 0
-    parts_map = np.where(covered, parts[np.where(covered, index, 0)], "")
-    tone_mask = np.isin(parts_map, ("head", "neck"))
-    texture, basis = appearance(baked, tone_mask, N_APPEARANCE)
-    grid = np.stack(np.meshgrid(*[(np.arange(TEXTURE) + 0.5) / TEXTURE] * 2), -1)
-    texture = fill_holes(paint(texture, parts_map, grid), covered)
-    basis = np.stack([fill_holes(b, covered) for b in basis])
-    skin = skin_faces(faces, parts)
-    texel_skin = covered & skin[np.where(covered, index, 0)]
-    texel_skin = cv2.erode(texel_skin.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
-    peak = np.abs(basis).max((1, 2, 3))
+    looks, masks = drawn_skins(skins, corners, parts, atlas, faces, uvs, uv_faces)
     part_names = list(LAYOUT)
     geometry = {
         "mean": mean.astype(np.float32),
         "identity": identity.astype(np.float16),
         "expression": expression.astype(np.float16),
-    }
-    looks = {
-        "texture": (texture.clip(0, 1) * 255).round().astype(np.uint8),
-        "appearance": (basis / peak[:, None, None, None] * 127).round().astype(np.int8),
-        "appearance_scale": peak.astype(np.float32),
     }
     codes = kept_codes(out, geometry, looks, mesh.of("teeth_upper", "teeth_lower"))
     np.savez_compressed(
@@ -408,8 +422,7 @@ def main(skins: Path, reference: Path, out: Path = ASSET, seed: int = 0) -> None
         uv_faces=uv_faces.astype(np.int16),
         face_parts=np.array([part_names.index(p) for p in parts], np.uint8),
         part_names=np.array(part_names),
-        skin_faces=skin,
-        skin_texels=texel_skin,
+        **masks,
         **landmarks,
         **codes,
     )
