@@ -16,6 +16,7 @@ from selftrack.tracker import export as exports
 from selftrack.tracker.export import FORMATS, GROUPS, ExportOptions, taking
 from selftrack.tracker.export.curve_range import CurveRange, read_ranges
 from selftrack.tracker.export.maps._settings import map_names
+from selftrack.tracker.export.options import METAVARS
 
 if TYPE_CHECKING:
     from selftrack.tracker.export.presets import Expression
@@ -150,18 +151,22 @@ class _Viewer:
 @dataclass(frozen=True)
 class _Character:
     character: Annotated[
-        Path | None, typer.Option(metavar="RIG", help="The .rig file of track-rig (default: none).")
+        Path | None,
+        typer.Option(metavar=METAVARS["character"], help="The .rig file of track-rig (default: none)."),
     ] = None
 
 
 @dataclass(frozen=True)
 class _Flame:
     flame: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="FLAME's model file, .pkl or .npz (default: none).")
+        Path | None,
+        typer.Option(metavar=METAVARS["flame"], help="FLAME's model file, .pkl or .npz (default: none)."),
     ] = None
     flame_landmarks: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Where its landmarks lie, .npy, .pkl or .npz (default: none)."),
+        typer.Option(
+            metavar=METAVARS["flame_landmarks"], help="Where its landmarks lie, .npy, .pkl or .npz (default: none)."
+        ),
     ] = None
 
 
@@ -185,7 +190,7 @@ class _Reenact:
     onto: Annotated[
         Path | None,
         typer.Option(
-            metavar="PHOTO",
+            metavar=METAVARS["onto"],
             help="A picture of the person who is to move so (default: none). Use pictures of people who have agreed to "
             "it.",
         ),
@@ -240,6 +245,8 @@ def export(
     options = ExportOptions(focal=place.focal, **own)
     exports.require_said(formats, options)
     made = changes.cleaning(), place.timecode, changes.ranges(), changes.expression(), changes.curves
+    if output is None:
+        exports.check(folder, formats, options)
     for name in formats:
         print(exports.export(folder, name, output, options, *made))
     if str(changes) and not quiet():

@@ -56,7 +56,7 @@ def test_a_corpus_is_tracked_and_tracked_once(run: Callable, corpus: Path) -> No
         (["corpus", "-o", "out", "--jobs", "0"], "greater than or equal to 1"),
         (["corpus", "-o", "out", "--export", "gif"], "unknown format 'gif'"),
         (["corpus", "-o", "out", "--export", "flame"], "format flame needs --flame FILE and --flame-landmarks FILE"),
-        (["corpus", "-o", "out", "--export", "csv,character"], "format character-csv needs --character FILE"),
+        (["corpus", "-o", "out", "--export", "csv,character"], "format character-csv needs --character RIG"),
         (["corpus", "-o", "out", "--set", "track.character=gone.rig"], "cwd/gone.rig: no such file"),
         (["corpus", "-o", "out", "--config", "corpus/several.yaml"], "faces: track-batch tracks one face of each clip"),
         (["corpus", "-o", "out", "--thorough"], "add --adapt"),

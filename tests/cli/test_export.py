@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from selftrack.tracker.export import FORMATS, ExportOptions, write
+from selftrack.decoders.head.model import Head
+from selftrack.errors import UserError
+from selftrack.tracker.export import FORMATS, ExportOptions, require_said, write
 from selftrack.tracker.export.timing import with_timecode
 from selftrack.tracker.results.curves import write_curves
 from selftrack.tracker.results.track_file import Track
@@ -62,7 +64,7 @@ def test_a_track_is_named_by_its_file_too(run: Callable, wink: Track) -> None:
         (["--to", "csv", "-o", "nowhere/a.csv"], "nowhere"),
         (["--to", "csv", "--onto", "me.jpg"], "--onto is for --to reenact; leave it out"),
         (["--to", "csv", "--keep-pose"], "--keep-pose is for --to reenact; leave it out"),
-        (["--to", "reenact"], "format reenact needs --onto FILE, an option of track-export"),
+        (["--to", "reenact"], "format reenact needs --onto PHOTO, an option of track-export"),
         (["--to", "reenact", "--onto", "me.jpg"], "--onto me.jpg: no such file"),
         (["--to", "png", "--maps", "pncc"], "--maps is for --to maps, maps-exr, maps-mkv; leave it out"),
         (["--to", "maps", "--maps", "normal"], "there is no map 'normal'; did you mean normals?"),
@@ -76,6 +78,32 @@ def test_bad_input_is_one_line(run: Callable, wink: Track, arguments: list[str],
     status, out, err = run("track-export", ".", *arguments)
     assert status == 2 and out == "" and len(err.splitlines()) == 1 and words in err, err
     assert [p.name for p in Path().iterdir()] == ["track.npz"]
+
+
+def test_an_option_takes_what_help_says(run: Callable) -> None:
+    """What a message writes for the file that a format asks for is the word of its help."""
+    shown = " ".join(run("track-export", "--help")[1].split())
+    asked = [name for name, format_ in FORMATS.items() if format_.asks]
+    assert len(asked) > 3
+    for name in asked:
+        with pytest.raises(UserError) as refused:
+            require_said([name])
+        for words in re.findall(r"--\S+ [A-Z]+", str(refused.value)):
+            assert words in shown, words
+
+
+def test_all_formats_are_checked_before_one_is_written(
+    run: Callable, wink: Track, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the decoder does not have, as a personal model's, and a file of the user's."""
+    wink.save(Path())
+    monkeypatch.setattr(Head, "has_blendshapes", False)
+    status, out, err = run("track-export", ".", "--to", "csv,viewer")
+    assert (status, out) == (2, "") and "format viewer needs fixed blend shapes" in err and len(err.splitlines()) == 1
+    Path("take {1}_livelink.csv").write_text("mine")
+    status, out, err = run("track-export", ".", "--to", "csv,livelink")
+    assert (status, out) == (2, "") and "take {1}_livelink.csv: this program did not write it" in err
+    assert {path.name for path in Path().iterdir()} == {"track.npz", "take {1}_livelink.csv"}
 
 
 def test_several_formats_with_the_track(run: Callable, smile: Path) -> None:

@@ -8,7 +8,7 @@ Modules whose names begin with an underscore are helpers that need these.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -45,6 +45,7 @@ __all__ = [
     "ExportOptions",
     "Format",
     "Need",
+    "check",
     "default_path",
     "export",
     "exporter",
@@ -80,12 +81,25 @@ def write(track: Track, to: str, path: Path, options: ExportOptions | None = Non
     options = options or ExportOptions()
     if any(_is_same(path, given) for given in (track.clip, *vars(options).values())):
         raise UserError(f"{path}: is what the export is made from; name another file with -o")
-    if FORMATS[to].needs or FORMATS[to].asks:
-        require([to], track.model(), options)
+    _require([to], track, options)
     remove_parts(path)
     with atomic_path(path) as part:
         FORMATS[to].write(track, part, options)
     return path
+
+
+def check(folder: Path, names: Sequence[str], options: ExportOptions | None = None) -> None:
+    """Make sure, before any of them is written, that the track of a folder can be exported there in several formats.
+
+    Raises:
+        UserError: no track there, a file of the user's is in the way of one of them, or as `require`.
+    """
+    from selftrack.tracker.results.track_file import folder_of, load
+
+    names, track, folder = known(names), load(folder), folder_of(folder)
+    _require(names, track, options)
+    for name in names:
+        _check_free(default_path(track.clip, name, folder))
 
 
 def export(
@@ -134,15 +148,26 @@ def export(
         options = replace(options, raw=tracked)
     if path is not None:
         return write(track, to, Path(path), options)
-    results, path = OutputFolder(folder), default_path(track.clip, to, folder)
-    if os.path.lexists(path) and not results.is_ours(path.name):
+    path = default_path(track.clip, to, folder)
+    _check_free(path)
+    write(track, to, path, options)
+    OutputFolder(folder).own([path.name])
+    return path
+
+
+def _require(names: Sequence[str], track: Track, options: ExportOptions | None) -> None:
+    """As `require`, for a track; its decoder, which may be gone, is read only where that matters."""
+    if any(FORMATS[name].needs or FORMATS[name].asks for name in names):
+        require(names, track.model(), options)
+
+
+def _check_free(path: Path) -> None:
+    """Refuse to replace a file of the user's in a folder of results."""
+    if os.path.lexists(path) and not OutputFolder(path.parent).is_ours(path.name):
         raise UserError(
             f"{path}: this program did not write it, or it was changed since; move it away, or name another file "
             "with -o"
         )
-    write(track, to, path, options)
-    results.own([path.name])
-    return path
 
 
 def _is_same(path: Path, given: object) -> bool:

@@ -13,6 +13,9 @@ from selftrack.tracker.export.maps._settings import FRAME, check_side, crop_box
 if TYPE_CHECKING:
     from selftrack.tracker.results.track_file import Track
 
+METAVARS = {"character": "RIG", "flame": "FILE", "flame_landmarks": "FILE", "onto": "PHOTO"}
+"""What the options that a format asks for take, in help and messages, by their fields."""
+
 
 @dataclass(frozen=True)
 class ExportOptions:

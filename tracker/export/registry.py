@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from selftrack.errors import UserError
+from selftrack.tracker.export.options import METAVARS
 
 if TYPE_CHECKING:
     from selftrack.decoders.base import Decoder
@@ -149,7 +150,9 @@ def require_said(names: Iterable[str], options: ExportOptions | None = None) -> 
     """
     for name in known(names):
         unsaid = [
-            f"--{field.replace('_', '-')} FILE" for field in FORMATS[name].asks if not getattr(options, field, None)
+            f"--{field.replace('_', '-')} {METAVARS[field]}"
+            for field in FORMATS[name].asks
+            if not getattr(options, field, None)
         ]
         if unsaid:
             raise UserError(f"format {name} needs {' and '.join(unsaid)}, an option of track-export")

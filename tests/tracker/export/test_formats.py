@@ -99,7 +99,7 @@ def test_a_format_takes_a_decoder_or_says_why_not(
     out.mkdir()
     path = default_path(track.clip, to, out)
     if to in WRITTEN[kind] and FORMATS[to].asks:  # for files that are the user's; written in its own tests
-        with pytest.raises(UserError, match=f"format {to} needs --.* FILE, an option of track-export"):
+        with pytest.raises(UserError, match=f"format {to} needs --.* (FILE|PHOTO|RIG), an option of track-export"):
             require([to], track.model())
         return
     if to in WRITTEN[kind]:

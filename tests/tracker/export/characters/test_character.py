@@ -199,7 +199,7 @@ def test_character_is_both_files(take: Track, rig: Path, tmp_path: Path, typed: 
     ("arguments", "words"),
     [
         (["csv", "--character", "RIG"], "--character is for --to character; leave it out"),
-        (["character"], "format character-csv needs --character FILE"),
+        (["character"], "format character-csv needs --character RIG"),
         (["character", "--character", "none.rig"], "none.rig: no such file; make it with: track-rig add"),
     ],
 )
