@@ -19,11 +19,20 @@ def noted(track: Track, notes: Iterable[str]) -> Track:
     return replace(track, notes=(*notes, *seen_in(track)))
 
 
+def no_face(name: Path | str, where: str = "") -> NoFaceError:
+    """The error of a clip of that name without a face; `where` says of which frames that holds."""
+    found = f"no face was found {where}".rstrip()
+    return NoFaceError(
+        f"{name}: {found}; nothing was written; take footage, or seconds of it, that shows the face larger, in more "
+        "light or more from the front"
+    )
+
+
 def check_face(track: Track, path: Path | str) -> None:
     """Make sure that a face was found in a clip. Raises NoFaceError, which has the notes of the track."""
     if not track.ok.any():
         known = "".join(f"; {note}" for note in track.notes)
-        raise NoFaceError(f"{path}: no face was found in any of {len(track)} frames; nothing was written{known}")
+        raise NoFaceError(f"{no_face(path, f'in any of {len(track)} frames')}{known}")
 
 
 def seen_in(track: Track) -> list[str]:

@@ -7,11 +7,12 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from selftrack.errors import NoFaceError, UserError
+from selftrack.errors import UserError
 from selftrack.tracker.clips.choice import EVERYONE, Choice, check_choice
 from selftrack.tracker.clips.config import TrackConfig, of_face
 from selftrack.tracker.clips.files import OUTPUTS, Writer, write_settings
 from selftrack.tracker.clips.following import PreparedFace, TrackedFace, prepare
+from selftrack.tracker.clips.notes import no_face
 from selftrack.tracker.clips.run import Progress, Run, running
 from selftrack.tracker.clips.subjects import Faces, find_faces
 from selftrack.tracker.clips.summary import FaceSummary, Summary
@@ -97,7 +98,7 @@ def _followed(run: Run, found: Mapping[int, Faces], models: Models) -> dict[int,
     followed = zip(found, run.follow(prepared), strict=True)
     tracked = {number: face for number, face in followed if face.track.ok.any()}
     if not tracked:
-        raise NoFaceError(f"{run.source.info.name}: no face was found in any frame; nothing was written")
+        raise no_face(run.source.info.name, "in any frame")
     return tracked
 
 

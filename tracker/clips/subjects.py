@@ -10,6 +10,7 @@ import numpy as np
 
 from selftrack.errors import NoFaceError, UserError
 from selftrack.tracker.clips.choice import EVERYONE, Choice, check_choice, choose, listed, most_like
+from selftrack.tracker.clips.notes import no_face
 from selftrack.tracker.geometry.crop import face_crop
 from selftrack.tracker.identity.descriptor import Sample
 from selftrack.tracker.identity.photo import describe_photo, distances
@@ -74,6 +75,8 @@ def find_face(
         return _of_photo(config.photo, source, model, tracking, config, progress)
     number = tracking.detect.face
     faces = find_cast(source, model.landmarks, tracking.detect, progress, config.samples, everyone=number > 0)
+    if number and not faces:
+        raise no_face(source.info.name)
     if number and number >= len(faces):
         raise NoFaceError(f"--face {number}: the faces of {source.info.name} are {listed(faces)}; name one of these")
     return _one_of(faces, number, source.info.name)
@@ -107,7 +110,7 @@ def find_faces(
     choice, name = check_choice(choice), source.info.name
     faces = find_cast(source, model.landmarks, tracking.detect, progress, config.samples, everyone=True)
     if not faces:
-        raise NoFaceError(f"{name}: no face was found; nothing was written")
+        raise no_face(name)
     numbers, notes = choose(faces, choice, name, source.info.duration)
     return {number: _one_of(faces, number, name) for number in numbers}, notes
 
@@ -119,7 +122,7 @@ def _of_photo(
     own, name = describe_photo(photo, model.landmarks, tracking.detect), source.info.name
     faces = find_cast(source, model.landmarks, tracking.detect, progress, config.samples, everyone=True)
     if not faces:
-        raise NoFaceError(f"{name}: no face was found; nothing was written")
+        raise no_face(name)
     number, note = most_like(faces, distances(own, [face.samples for face in faces]), name, photo)
     return Faces(faces[number], faces, [note], number)
 
@@ -226,7 +229,12 @@ def _check_neutral(source: FrameSource, time: float) -> None:
     ends = {0, count - 1}
     times = [frame.time for frame in source.glimpses(ends)]
     if len(times) == len(ends) and not times[0] - AROUND <= time <= times[-1] + AROUND:
-        length = (times[-1] - times[0]) * count / max(count - 1, 1)
+        if count == 1:
+            raise UserError(
+                f"--neutral {time:g}: what is tracked of {source.info.name} is a single picture, at second "
+                f"{times[0]:.2f}; name that if the face is at rest there, or leave --neutral out"
+            )
+        length = (times[-1] - times[0]) * count / (count - 1)
         raise UserError(
             f"--neutral {time:g}: what is tracked of {source.info.name} is {length:.2f} s long; name a second from "
             f"{times[0]:.2f} to {times[-1]:.2f}, at which the face is at rest"

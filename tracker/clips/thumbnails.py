@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from selftrack.errors import NoFaceError
 from selftrack.io import OutputFolder
 from selftrack.tracker.clips.config import TrackConfig, open_clip
+from selftrack.tracker.clips.notes import no_face
 from selftrack.tracker.landmarks.base import load_landmarks
 from selftrack.tracker.landmarks.cast import CastFace, Progress, find_cast
 from selftrack.tracker.model import choose_device
@@ -33,6 +33,6 @@ def show_faces(
         landmarks = load_landmarks("mediapipe", choose_device(config.device))
         everyone = find_cast(source, landmarks, config.detect, progress, everyone=True)
         if not everyone:
-            raise NoFaceError(f"{path}: no face was found; nothing was written")
+            raise no_face(path)
         faces.write_faces(everyone, results)
     return everyone

@@ -84,7 +84,8 @@ def test_lost_frames_hold_the_last_good_values(numbered_clip: Path, tmp_path: Pa
 def test_no_face_anywhere(numbered_clip: Path, tmp_path: Path, fake_model: FakeModel) -> None:
     """Nothing is written, and the status is one of its own."""
     model = fake_model(lost=set(range(20)))
-    with pytest.raises(NoFaceError, match="no face was found in any of 20 frames; nothing was written") as caught:
+    words = "no face was found in any of 20 frames; nothing was written; take footage, .* that shows the face larger"
+    with pytest.raises(NoFaceError, match=words) as caught:
         track_clip(numbered_clip, tmp_path / "out", TrackConfig(), model=model)
     assert caught.value.status == 3 and not (tmp_path / "out").exists() and model.network.frames == 0
 

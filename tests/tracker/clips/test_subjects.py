@@ -4,15 +4,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from selftrack.decoders.arkit import ARKIT_NAMES
-from selftrack.errors import UserError
+from selftrack.errors import NoFaceError, UserError
 from selftrack.tracker.clips.config import TrackConfig
 from selftrack.tracker.clips.following import prepare
 from selftrack.tracker.clips.single import track_clip
 from selftrack.tracker.clips.subjects import PersonConfig, find_face, find_in_clip
+from selftrack.tracker.landmarks.search import DetectConfig
 from selftrack.tracker.model import Model
 from selftrack.tracker.results.track_file import Track, load
 from selftrack.tracker.sources.opening import open_source
@@ -102,6 +104,21 @@ def test_what_cannot_be_is_one_line(
         for words, config in wrong.items():
             with pytest.raises(UserError, match=words):
                 find_in_clip(source, model, TRACKING, replace(config, samples=2))
+
+
+def test_a_face_of_a_number_where_nobody_is(model: Model, make_clip: Callable[..., Path]) -> None:
+    nobody = make_clip("nobody.mp4", [np.full((96, 96, 3), 90, np.uint8)] * 3)
+    second = replace(TRACKING, detect=DetectConfig(face=1))
+    with open_source(nobody) as source, pytest.raises(NoFaceError, match="nobody: no face was found; nothing was"):
+        find_face(source, model, second, PersonConfig(samples=2))
+
+
+def test_a_neutral_moment_of_a_picture(model: Model, tmp_path: Path) -> None:
+    """It has no other second than its own."""
+    cv2.imwrite(str(tmp_path / "face.png"), np.full((96, 96, 3), 90, np.uint8))
+    words = "--neutral 5: what is tracked of face is a single picture, at second 0.00; name that .* leave --neutral out"
+    with open_source(tmp_path / "face.png") as source, pytest.raises(UserError, match=words):
+        find_in_clip(source, model, TRACKING, PersonConfig(neutral=5.0, samples=2))
 
 
 def test_a_neutral_moment_of_a_clip_whose_end_is_damaged(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
