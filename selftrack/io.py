@@ -23,7 +23,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from selftrack.errors import UserError
+from selftrack.errors import UserError, reason
 
 PRIVATE = ".selftrack"
 """Of a folder of results, the sub-folder in which the tracker keeps what is for itself alone."""
@@ -134,7 +134,10 @@ class OutputFolder:
         except (FileNotFoundError, NotADirectoryError):
             return _Manifest({}, {}, [])
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UserError(f"{self._manifest}: cannot be read ({error}); name another folder with -o") from error
+            raise UserError(
+                f"{self._manifest}: cannot be read ({reason(error)}); delete it, after which all files in "
+                f"{self.path} count as your own, or take another folder"
+            ) from error
 
     def is_ours(self, name: str) -> bool:
         """Whether the file is there as the tracker wrote it."""

@@ -210,9 +210,12 @@ def test_reports_are_added_and_replaced(mine: Path) -> None:
 def test_a_damaged_manifest_is_one_line(tmp_path: Path) -> None:
     run(tmp_path, "ours")
     (tmp_path / ".selftrack" / "manifest.json").write_text("{")
-    with pytest.raises(UserError, match=r"manifest\.json: cannot be read"):
+    with pytest.raises(UserError, match=r"manifest\.json: cannot be read .*; delete it, after which all files"):
         run(tmp_path, "again", overwrite=True)
     assert content(tmp_path) == {"track.npz": b"ours"}
+    (tmp_path / ".selftrack" / "manifest.json").unlink()
+    with pytest.raises(UserError, match="has a file track.npz that this program did not write"):
+        run(tmp_path, "again", overwrite=True)
 
 
 def test_a_file_is_no_folder(tmp_path: Path) -> None:

@@ -77,6 +77,19 @@ def test_results_are_no_footage(tmp_path: Path) -> None:
     assert order(ImageSequence(folder)) == [0, 1, 2]
 
 
+def test_a_damaged_manifest_beside_footage(tmp_path: Path) -> None:
+    """The message says what helps: without it, all pictures of the folder are footage."""
+    save(tmp_path, levels(2), ["a.png", "b.png"])
+    manifest = tmp_path / ".selftrack" / "manifest.json"
+    manifest.parent.mkdir()
+    manifest.write_text("{")
+    with pytest.raises(UserError, match="manifest.json: cannot be read .*; delete it, after which") as refused:
+        ImageSequence(tmp_path)
+    assert " -o" not in str(refused.value)
+    manifest.unlink()
+    assert order(ImageSequence(tmp_path)) == [0, 1]
+
+
 def test_sixteen_bits_are_rounded(tmp_path: Path) -> None:
     deep = np.random.default_rng(0).integers(0, 65536, (6, 8, 3), dtype=np.uint16)
     deep[0, 0], deep[0, 1], deep[0, 2] = 0, 65535, 128  # 128 / 257 is just under one half
