@@ -26,7 +26,7 @@ def read_annotations(path: Path, count: int, size: tuple[int, int]) -> Annotatio
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             lines = list(csv.reader(file))
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         advice = "name a CSV that annotate.html has saved"
         raise UserError(f"{path}: cannot be read as text ({reason(error)}); {advice}") from error
     if not lines or [cell.strip() for cell in lines[0]] != HEADER:

@@ -13,6 +13,7 @@ from selftrack.command import quiet, run
 from selftrack.errors import UserError, reason
 from selftrack.tracker.export.curve_range import learn_ranges, write_ranges
 
+_NAMES = 'curves by the names of shapes, such as {"Smile_L": "mouthSmileLeft"}'
 _ABOUT = "Characters of your own, which a track moves: track-rig add hero.glb -o hero.rig."
 
 
@@ -110,7 +111,7 @@ def _read_text(path: Path | None) -> str:
     try:
         return path.read_text(encoding="utf-8") if path else ""
     except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read as text ({reason(error)})") from error
+        raise UserError(f"{path}: cannot be read as text ({reason(error)}); name a file of plain text") from error
 
 
 def _read_names(path: Path | None) -> dict[str, str | None]:
@@ -119,9 +120,9 @@ def _read_names(path: Path | None) -> dict[str, str | None]:
     try:
         read = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read as JSON ({reason(error)})") from error
+        raise UserError(f"{path}: cannot be read as JSON ({reason(error)}); it must hold {_NAMES}") from error
     if not isinstance(read, dict) or not all(value is None or isinstance(value, str) for value in read.values()):
-        raise UserError(f'{path}: must hold curves by the names of shapes, such as {{"Smile_L": "mouthSmileLeft"}}')
+        raise UserError(f"{path}: must hold {_NAMES}")
     return read
 
 

@@ -188,7 +188,10 @@ def test_ctrl_c_ends_it_and_keeps_the_recording(run: Callable, smile: Path, monk
         (["--source", "CLIP", "-o", "rec", "--adapt-in-background", "--set", "adapt.step=3"], "no setting adapt.step"),
         (["--camera", "77", "-o", "rec"], "camera77: cannot be opened; is it connected"),
         (["--play", "no.jsonl"], "--play needs a place to send to"),
-        (["--play", "no.jsonl", "--send", "osc=127.0.0.1"], "no.jsonl: cannot be read (No such file"),
+        (
+            ["--play", "no.jsonl", "--send", "osc=127.0.0.1"],
+            "no.jsonl: cannot be read (No such file or directory); name a file of --to osc or --to vmc",
+        ),
         (["--play", "CLIP", "--send", "osc=127.0.0.1"], "smile.mp4: "),
         (["--play", "no.jsonl", "--send", "ws=127.0.0.1"], "can be sent to osc and vmc alone"),
         (["--play", "no.jsonl", "--send", "osc=127.0.0.1", "--camera", "0"], "--play sends what was tracked before"),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from selftrack.errors import UserError
 from selftrack.eval.annotate.marks import read_annotations
 
 SIZE, COUNT = (240, 320), 10
@@ -36,5 +37,12 @@ def test_refuses(tmp_path: Path, text: str, words: str) -> None:
     (tmp_path / "a.csv").write_text(text)
     with pytest.raises(ValueError, match=words):
         read_annotations(tmp_path / "a.csv", COUNT, SIZE)
-    with pytest.raises(ValueError, match="cannot be read"):
-        read_annotations(tmp_path / "none.csv", COUNT, SIZE)
+
+
+@pytest.mark.parametrize("content", [None, b"\x89PNG\r\n\xff", b"frame,name,x,y\n0," + b"a" * 200_000 + b",2,2\n"])
+def test_what_is_no_table(tmp_path: Path, content: bytes | None) -> None:
+    """No file, a picture, and a cell that is longer than the reader takes."""
+    if content is not None:
+        (tmp_path / "a.csv").write_bytes(content)
+    with pytest.raises(UserError, match="a.csv: cannot be read as text .*; name a CSV that annotate.html has saved"):
+        read_annotations(tmp_path / "a.csv", COUNT, SIZE)

@@ -107,6 +107,7 @@ def test_what_is_no_character_is_one_line(tmp_path: Path, capsys: pytest.Capture
     (tmp_path / "broken.glb").write_bytes(b"glTF\x02\0\0\0 but not really")
     (tmp_path / "hero.fbx").write_bytes(b"Kaydara")
     (tmp_path / "shapes").mkdir()
+    (tmp_path / "picture.png").write_bytes(b"\x89PNG\r\n")
     (tmp_path / "names.json").write_text(json.dumps(["jawOpen"]))
     out = ["-o", str(tmp_path / "out.rig")]
     for arguments, message in (
@@ -118,6 +119,16 @@ def test_what_is_no_character_is_one_line(tmp_path: Path, capsys: pytest.Capture
         (
             [str(tmp_path / "broken.glb"), *out, "--names", str(tmp_path / "names.json")],
             "must hold curves by",
+        ),
+        (
+            [str(tmp_path / "broken.glb"), *out, "--names", str(tmp_path / "broken.glb")],
+            "it must hold curves by the names of shapes",
+        ),
+        ([str(tmp_path / "broken.glb"), *out, "--names", "none.json"], "none.json: cannot be read as JSON (No such"),
+        ([str(tmp_path / "broken.glb"), *out, "--licence", "none.txt"], "none.txt: cannot be read as text (No such"),
+        (
+            [str(tmp_path / "broken.glb"), *out, "--licence", str(tmp_path / "picture.png")],
+            "name a file of plain text",
         ),
     ):
         with pytest.raises(SystemExit) as ended:

@@ -63,7 +63,8 @@ def read_messages(path: Path) -> Iterator[Moment]:
         if last == -math.inf:
             raise UserError(f"{path}: holds no frame; such a file is written by --to osc or --to vmc")
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or 'it is no text'})") from error
+        why = getattr(error, "strerror", None) or "it is no text"
+        raise UserError(f"{path}: cannot be read ({why}); name a file of --to osc or --to vmc") from error
 
 
 def _moment(line: dict[str, Any]) -> Moment:
