@@ -10,6 +10,7 @@ import copy
 import hashlib
 import zipfile
 import zlib
+from functools import lru_cache
 from pathlib import Path
 from typing import Self
 
@@ -156,5 +157,13 @@ def _topology(asset: dict[str, np.ndarray], own_hash: str) -> Topology:
 
 
 def load_head() -> Head:
-    """Read the bundled head."""
+    """The bundled head, on the CPU. Its file is read once: all heads have the same tensors, which nobody may write to.
+    One that is moved, to a GPU for example, takes no other along."""
+    head = copy.copy(_bundled())
+    head._buffers = dict(head._buffers)
+    return head
+
+
+@lru_cache(maxsize=1)
+def _bundled() -> Head:
     return Head()

@@ -146,3 +146,11 @@ def test_skin_tone_changes_the_skin(head: Head) -> None:
     z[1, head.appearance.start] = 1.0
     a, b = head.colour(z)
     assert (a - b).abs()[:, head.skin_texels].mean() > 0.01
+
+
+def test_the_file_is_read_once() -> None:
+    """Heads have the same tensors; what one of them is given is its own."""
+    one, other = load_head(), load_head()
+    assert one is not other and one.mean.data_ptr() == other.mean.data_ptr()
+    one.register_buffer("_mean", one.mean + 1, persistent=False)
+    assert torch.equal(other.mean, load_head().mean) and not torch.equal(one.mean, other.mean)
