@@ -153,11 +153,12 @@ def test_a_result_is_kept_until_it_is_used(
     with open_source(smile, duration=duration) as source:
         first, verdict = adapt(model, source, config, checkpoint=checkpoint, say=said.append, reading=reading)
     assert said == [] and verdict.kept == (rate < 1) and (verdict.trained and verdict.kept) == (rate == 4e-4)
-    monkeypatch.setattr("selftrack.adapt.run.read_clip", lambda *_: pytest.fail("adapts anew"))
+    monkeypatch.setattr("selftrack.adapt.run.read", lambda *_: pytest.fail("reads the clip"))
+    monkeypatch.setattr("selftrack.adapt.run._prepared", lambda *_: pytest.fail("adapts anew"))
     with open_source(smile, duration=duration) as source:
         again, same = adapt(model, source, config, checkpoint=checkpoint, say=said.append)
         with pytest.raises(pytest.fail.Exception, match="adapts anew"):
-            adapt(model, source, replace(config, seed=1), checkpoint=checkpoint)
+            adapt(model, source, replace(config, seed=1), checkpoint=checkpoint, reading=reading)
     assert len(said) == 1 and said[0].startswith("resuming after the adaptation") and str(checkpoint) in said[0]
     assert json_text(same.report()) == json_text(verdict.report()) and str(same) == str(verdict)
     assert (again is model) == (first is model) == (not verdict.kept)

@@ -20,7 +20,14 @@ from selftrack.tracker.sources.opening import open_source
 COLLIDING = {"config.yaml": "my settings", "report.html": "my report", "texture.png": "my picture"}
 OTHER = {"notes.txt": "my notes", "sub/track.npz": "my other track", "clip.mp4": "my clip"}
 SHORT = ("--duration", 0.2, "--no-overlay")
-SETTINGS = ("adapt.steps=6", "adapt.evaluate=3", "adapt.texels=200", "adapt.groups=2", "track.person.samples=4")
+SETTINGS = (
+    "adapt.steps=6",
+    "adapt.evaluate=3",
+    "adapt.texels=200",
+    "adapt.texture=64",
+    "adapt.groups=2",
+    "track.person.samples=4",
+)
 QUICK = tuple(part for setting in SETTINGS for part in ("--set", setting))
 
 
@@ -111,7 +118,7 @@ def test_an_adaptation_waits_for_its_clip_to_be_tracked(
     """The same command goes on with tracking at once, says so, and gives what an uninterrupted run gives."""
     judged = verdicts._verdict  # of so short a clip it may be no better
     monkeypatch.setattr(verdicts, "_verdict", lambda *args, **named: replace(judged(*args, **named), kept=True))
-    command = ("track", smile, "--adapt", "--duration", 0.5, "--no-overlay", *QUICK)
+    command = ("track", smile, "--adapt", "--duration", 0.4, "--no-overlay", *QUICK)
     status, out, _ = run(*command, "-o", "whole")
     assert status == 0 and "resuming" not in out and " s of adaptation" in out
     with monkeypatch.context() as patch:

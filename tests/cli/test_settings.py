@@ -27,6 +27,8 @@ QUICK = (
     "--set",
     "adapt.texels=200",
     "--set",
+    "adapt.texture=64",
+    "--set",
     "adapt.groups=2",
     "--set",
     "track.person.samples=4",
@@ -121,7 +123,7 @@ def test_a_result_is_reproduced_by_its_config(run: Callable, smile: Path) -> Non
 
 
 def test_an_adapted_result_is_reproduced_by_its_config(run: Callable, smile: Path) -> None:
-    assert run("track", smile, "-o", "a", "--adapt", "--duration", 0.5, "--no-overlay", *QUICK)[0] == 0
+    assert run("track", smile, "-o", "a", "--adapt", "--duration", 0.4, "--no-overlay", *QUICK)[0] == 0
     written = yaml.safe_load(Path("a/config.yaml").read_text())
     assert written["adapt"]["steps"] == 6 and written["adapt"]["weights"]["cftc"] == 510
     assert run("track", smile, "-o", "b", "--config", "a/config.yaml")[0] == 0

@@ -154,12 +154,12 @@ def test_export_refuses_what_it_does_not_know(run: Callable) -> None:
 
 def test_adapt_and_reuse(run: Callable, smile: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`--adapt` writes its files and one line of verdict; the clip tracked with them is the same, another one works."""
-    tiny = AdaptConfig(steps=40, groups=6, texels=800, texture=64, refresh=20, evaluate=20)
+    tiny = AdaptConfig(steps=40, groups=3, texels=300, texture=64, refresh=20, evaluate=20)
     judged = verdicts._verdict  # so few steps may make nothing better
     monkeypatch.setattr(verdicts, "_verdict", lambda *args, **named: replace(judged(*args, **named), kept=True))
     monkeypatch.setattr(adaptation, "load_preset", lambda decoder=None: tiny)
     monkeypatch.setattr(Refiner, "of", lambda *_: None)  # of the network alone these steps make something better
-    part = ("--duration", 1.2, "--set", "track.person.samples=4")
+    part = ("--duration", 0.8, "--set", "track.person.samples=4")
     status, out, _ = run("track", smile, *part, "-o", "a", "--adapt", "--overlay", "texture")
     assert status == 0 and "adapted  held-out frames: " in out
     expected = WRITTEN | {"adaptation.json", "texture.png"}
@@ -237,6 +237,7 @@ def test_no_face_cannot_be_adapted_to(run: Callable, make_clip: MakeClip) -> Non
     assert not Path("still_track").exists()
 
 
+@pytest.mark.usefixtures("drawn_here")
 def test_captures_network_and_track_with_it(run: Callable, smile: Path) -> None:
     assert run("track-train", "captures", "captures", "--people", 1, "--workers", 1)[0] == 0
     status, out, _ = run("track-train", "i2znet", "captures", "-o", "mine.safetensors", "--steps", 2)

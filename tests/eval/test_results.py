@@ -13,21 +13,26 @@ from selftrack.eval import results
 from selftrack.eval.compare.reference import skin_windows
 from selftrack.eval.metrics import METRICS, TrackedClip, measure
 from selftrack.io import flat
+from selftrack.synthetic.clips import make_clip
+from selftrack.synthetic.scene import SyntheticConfig
 from selftrack.tracker import load
 from selftrack.tracker.clips.config import TrackConfig
 from selftrack.tracker.clips.subjects import PersonConfig
+from selftrack.tracker.refinement.refiner import Refiner
 
 PAGE = Path(__file__).parents[2] / "docs" / "results.md"
 
 
 @pytest.fixture(scope="module")
 def out(short_clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the command has written of two clips of a second, with two steps of adaptation."""
+    """What the command has written of two short clips, with two steps of adaptation, of networks alone."""
     folder = tmp_path_factory.mktemp("results")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(results, "BUNDLED", short_clip)
         patch.setattr(results, "TrackConfig", partial(TrackConfig, person=PersonConfig(samples=2)))
-        results.main(folder, clips=1, frames=24, steps=2)
+        patch.setattr(results, "make_clip", partial(make_clip, config=SyntheticConfig(exposures=1)))
+        patch.setattr(Refiner, "of", lambda *_: None)
+        results.main(folder, clips=1, frames=16, steps=2)
     return folder
 
 
@@ -59,7 +64,7 @@ def test_what_is_there_is_not_made_again(
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
     page = (out / "results.md").read_text()
     monkeypatch.setattr(results, "BUNDLED", short_clip)
-    results.main(out, clips=1, frames=24, steps=2)
+    results.main(out, clips=1, frames=16, steps=2)
     changed = {path.name for path, time in before.items() if path.stat().st_mtime_ns != time}
     assert changed == {"results.md", "figures.json"} and (out / "results.md").read_text() == page
 

@@ -104,7 +104,7 @@ def test_it_is_trained_tracks_and_adapts(preset: str, shard: list[Path], random_
     before = {name: stream_hash(s) for name, s in network.named_children() if name in ("perceptual", "landmarks")}
     model = Model.load(path) if architecture.points == 478 else _of_fewer_points(path)
 
-    with open_source(SMILE, duration=0.06) as source:
+    with open_source(SMILE, duration=0.03) as source:
         tracker = Tracker(model)
         results = [tracker(frame) for frame in source]
     assert all(result.ok and np.isfinite(result.z).all() for result in results)

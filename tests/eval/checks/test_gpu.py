@@ -16,8 +16,9 @@ from selftrack.eval.checks.agreement import Check, Figure, gradient_check, loss_
 from selftrack.eval.checks.gpu import compare, edge_distance, track_checks, wrong_pixels
 from selftrack.eval.checks.gpu_training import compare_training
 from selftrack.tracker import load
-from selftrack.tracker.clips.config import TrackConfig
+from selftrack.tracker.clips.config import TrackConfig, load_model
 from selftrack.tracker.clips.subjects import PersonConfig
+from selftrack.tracker.model import Model
 
 SQUARE = torch.tensor([[[1.0, 1, 5], [9, 1, 5], [9, 9, 5], [1, 9, 5]]])  # its diagonal runs through pixel centres
 HALVES = torch.tensor([[0, 1, 2], [0, 2, 3]])
@@ -87,11 +88,15 @@ def test_without_a_gpu_one_line_and_exit_code_2(
 
 
 def test_the_cpu_agrees_with_itself(smile: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With few samples of the person and few crops to time."""
+    """Networks alone, with few samples of the person and few crops to time."""
+
+    def alone(config: TrackConfig) -> Model:
+        return replace(load_model(config), refiner=None)
+
     monkeypatch.setattr(gpu, "TrackConfig", partial(TrackConfig, person=PersonConfig(samples=2)))
     monkeypatch.setattr(gpu, "crops_per_second", partial(gpu.crops_per_second, count=2, times=1))
     # of a shorter stretch, in which nothing moves, the slopes are next to nothing and jump with every texel
-    checks, figures = compare(smile, 2, ("cpu", "cpu"), duration=0.8)
+    checks, figures = compare(smile, 2, ("cpu", "cpu"), alone, duration=0.8)
     assert {check.difference for check in checks if "finite" not in check.name} == {0}
     assert all(check.passed for check in checks), checks
     assert all(figure.cpu > 0 and figure.gpu > 0 for figure in figures)
