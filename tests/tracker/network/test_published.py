@@ -130,6 +130,8 @@ def test_peaks_of_fan_are_face_alignments_landmarks(weights: str, monkeypatch: p
     picture = np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8)
     monkeypatch.setattr(FaceAlignment, "_load_native", lambda self, *given: stream.network)
     monkeypatch.setattr(face_alignment.api, "crop", lambda *given: picture)
+    for name in ("_get_preds_fromhm", "transform_np"):  # to compile them takes longer than all else
+        monkeypatch.setattr(face_alignment.utils, name, getattr(face_alignment.utils, name).py_func)
     library = FaceAlignment(LandmarksType.TWO_D, device="cpu", face_detector="folder", flip_input=False, compile=False)
     side = 256 / 200 * library.face_detector.reference_scale / 2  # of the box whose crop is the picture
     top = 128 + 0.12 * side - side / 2
