@@ -18,7 +18,7 @@ from selftrack.tracker.geometry import crop as crops
 from selftrack.tracker.geometry.pose import project
 from selftrack.tracker.landmarks import detectors as _built_in  # noqa: F401  registers them
 from selftrack.tracker.landmarks.base import LandmarkSource, landmark_source, load_landmarks
-from selftrack.tracker.network.i2znet import Heads, I2ZNet, to_tensor
+from selftrack.tracker.network.i2znet import Features, Heads, I2ZNet, to_tensor
 from selftrack.tracker.network.weights import BUNDLED, ClipFit, load_weights, network_beside, save_adapted
 from selftrack.tracker.refinement.refiner import Refiner
 from selftrack.tracker.refinement.subject import Person, Subject, find_subject, shows_rest
@@ -149,6 +149,13 @@ class Model:
         pictures = to_tensor(torch.from_numpy(faces.pictures).to(self.device))
         return pictures, torch.from_numpy(faces.points).float().to(self.device)
 
+    def features(self, network: I2ZNet, faces: Crops) -> Features:
+        """What a network, this one or the one before it, reads from crops."""
+        if network.looks:
+            return network.features(*self.tensors(faces))
+        points = torch.from_numpy(faces.points).float().to(self.device)
+        return network.features(points.new_zeros(len(points), 3, 0, 0), points)
+
     @torch.no_grad()
     def subject(self, faces: Crops, neutral: np.ndarray | None = None, known: Person | None = None) -> Subject:
         """The subject of crops of one person.
@@ -161,14 +168,14 @@ class Model:
             known: the person where that is known, so that the camera alone is found.
         """
         network = self.unadapted().network
-        features = network.features(*self.tensors(faces))
-        mirrored = network.features(*self.tensors(faces.mirrored())) if self.refiner else None
+        features = self.features(network, faces)
+        mirrored = self.features(network, faces.mirrored()) if self.refiner else None
         return find_subject(network, self.refiner, features, mirrored, neutral, known)
 
     def shows_rest(self, faces: Crops) -> bool:
         """Whether some of the crops of one person may show the face at rest; True for a model that is not refined."""
         network = self.unadapted().network
-        return self.refiner is None or shows_rest(network, network.features(*self.tensors(faces)))
+        return self.refiner is None or shows_rest(network, self.features(network, faces))
 
     @torch.no_grad()
     def landmark_distance(self, faces: Crops, subject: Subject) -> float:

@@ -69,9 +69,17 @@ class _Located(NamedTuple):
     number: int
     time: float
     found: Detection | None
-    transform: np.ndarray | None
-    """From the image to the crop."""
-    image: np.ndarray
+    crop: _Crop | None
+
+
+class _Crop(NamedTuple):
+    """A face's steady crop."""
+
+    picture: np.ndarray
+    """(256,256,3) uint8 RGB."""
+    view: View
+    """What the skin is followed in."""
+    sharp: float
 
 
 class Tracker:
@@ -286,7 +294,8 @@ class Tracker:
         self._check(image, time)
         with self.watch("detect"):
             found = self._follower(image, time)
-        located = _Located(self._count, time, found, self._crop(found, time), image)
+        with self.watch("crop"):
+            located = _Located(self._count, time, found, self._crop(image, found, time))
         self._count, self._last = self._count + 1, time
         return located
 
@@ -301,28 +310,27 @@ class Tracker:
             raise ValueError(f"a frame at {time} s comes after one at {self._last} s")
         self._size = size
 
-    def _crop(self, found: Detection | None, time: float) -> np.ndarray | None:
-        """The steady crop (2,3) around a face."""
+    def _crop(self, image: np.ndarray, found: Detection | None, time: float) -> _Crop | None:
+        """The steady crop around a face."""
         if found is None:
             self._stabiliser.reset()
             return None
-        return self._stabiliser(found.points, time)
+        transform = self._stabiliser(found.points, time)
+        picture = crops.warp(image, transform)
+        return _Crop(picture, View.of(picture, transform, found.points), sharpness(picture))
 
     def _encode_located(self, located: _Located) -> FrameResult:
         """Encode the face of a frame, and keep the result."""
-        index, time, found, transform, image = located
+        index, time, found, crop = located
         landmarks = np.full((self.model.landmarks.points, 2), np.nan, np.float32)
         presence, sharp, visible = 0.0, 0.0, np.zeros(len(PARTS), np.float32)
-        if found is not None and transform is not None:
-            with self.watch("crop"):
-                picture = crops.warp(image, transform)
-            landmarks, presence, sharp = found.points.astype(np.float32), found.confidence, sharpness(picture)
+        if found is not None and crop is not None:
+            landmarks, presence, sharp = found.points.astype(np.float32), found.confidence, crop.sharp
             visible = shares(found.visible)
             with self.watch("network"):
-                codes = self._regress(picture, found.points, transform)
+                codes = self._regress(crop.picture, found.points, crop.view.transform)
             with self.watch("refine"):
-                view = View.of(picture, transform, found.points)
-                self._held = self._place(codes, found.points, view, time, visible)
+                self._held = self._place(codes, found.points, crop.view, time, visible)
         elif self._refinement is not None:
             self._refinement.reset()
         values = self._held or self._nowhere()
@@ -349,12 +357,12 @@ class Tracker:
     @torch.no_grad()
     def _regress(self, picture: np.ndarray, points: np.ndarray, transform: np.ndarray) -> Codes:
         """What the network says of a crop."""
-        pictures, at = self.model.tensors(Crops(picture[None], crops.apply(transform, points)[None]))
+        faces = Crops(picture[None], crops.apply(transform, points)[None])
         base, network = self.model.unadapted().network, self.model.network
-        features = network.features(pictures, at)
+        features = self.model.features(network, faces)
         subject = self._subject.network.to(self.model.device) if self._subject is not None else None
         if subject is None and self.config.identity == "clip":  # adaptation trains no other person's identity
-            subject = self._pool(features if base is network else base.features(pictures, at))
+            subject = self._pool(features if base is network else self.model.features(base, faces))
         return network.heads.regress(features, None if subject is None else subject[None])
 
     @torch.no_grad()

@@ -314,6 +314,11 @@ class I2ZNet(nn.Module):
         self.train(self.training)
 
     @property
+    def looks(self) -> bool:
+        """Whether a stream looks at the crops; else the points alone are read."""
+        return self.perceptual is not None or self.landmarks is not None
+
+    @property
     def reads_pictures(self) -> bool:
         """Whether training needs the pictures themselves, and not the perceptual maps alone, computed once: for a trunk
         that is trained, for FAN's heatmaps, or since the maps are too large to be kept."""

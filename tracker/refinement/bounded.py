@@ -19,10 +19,11 @@ def solve_bounded(normal: np.ndarray, right: np.ndarray, lower: np.ndarray, uppe
     x = np.zeros_like(right)
     for _ in range(_ROUNDS):
         free = held == 0
-        x[~free] = np.where(held[~free] < 0, lower[~free], upper[~free])
-        if free.any():
-            inner = normal[np.ix_(free, free)]
-            _, x[free], info = dposv(inner, right[free] - normal[np.ix_(free, ~free)] @ x[~free])
+        inner, outer = np.flatnonzero(free), np.flatnonzero(held)
+        x[outer] = np.where(held[outer] < 0, lower[outer], upper[outer])
+        if len(inner):
+            rows = normal[inner]
+            _, x[inner], info = dposv(rows[:, inner], right[inner] - rows[:, outer] @ x[outer])
             if info:
                 raise np.linalg.LinAlgError("the matrix is not positive definite")
         inwards = right - normal @ x
