@@ -41,7 +41,7 @@ def decoder_kinds() -> dict[str, type[Decoder]]:
 def load_decoder(path: Path | str | None = None) -> Decoder:
     """Read a decoder from its file, of whatever kind, or the bundled head.
 
-    Each call gives a new one, on the CPU, its parameters frozen; but for the bundled head's tensors, nothing is shared.
+    Nothing is shared: each call gives a new one, on the CPU, its parameters frozen.
 
     Raises:
         UserError: no such file, one of no known kind, or a damaged one.

@@ -157,11 +157,8 @@ def _topology(asset: dict[str, np.ndarray], own_hash: str) -> Topology:
 
 
 def load_head() -> Head:
-    """The bundled head, on the CPU. Its file is read once: all heads have the same tensors, which nobody may write to.
-    One that is moved, to a GPU for example, takes no other along."""
-    head = copy.copy(_bundled())
-    head._buffers = dict(head._buffers)
-    return head
+    """A copy of the bundled head, on the CPU: its file is read once."""
+    return copy.deepcopy(_bundled())
 
 
 @lru_cache(maxsize=1)

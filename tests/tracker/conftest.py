@@ -87,6 +87,8 @@ class FakeHeads:
 class FakeNetwork:
     """A network whose answers are known."""
 
+    looks = True
+
     def __init__(self) -> None:
         self.frames = 0
         self.heads = FakeHeads()
