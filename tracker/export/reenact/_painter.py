@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from selftrack.decoders.landmarks import LEFT_IRIS, RIGHT_IRIS
-from selftrack.decoders.teeth import closed
+from selftrack.decoders.teeth import Teeth
 from selftrack.tracker.export.reenact._field import Field, Moved, resampled, sampled
 from selftrack.tracker.export.reenact._interior import Interior
 from selftrack.tracker.export.reenact._photo import Photo
@@ -27,7 +27,7 @@ class PhotoPainter:
         track = photo.track
         self._image, self._head, self._inverse_distance = photo.image, track.model(), track.inverse_distance
         self._rest = torch.from_numpy(photo.rest).float()
-        self._resting = self._head.resting(self._rest)
+        self._resting, self._teeth = self._head.resting(self._rest), Teeth(self._head)
         self.code, self.pose = torch.from_numpy(track.z[0]), torch.from_numpy(track.H_image[0])
         self._lips, plain, size = photo.lips, self._tracked(self.code), photo.image.shape[:2]
         self._open = self._opening(plain)
@@ -83,4 +83,4 @@ class PhotoPainter:
         above = code[None].clone()
         above[:, self._head.expression] -= self._rest
         with torch.no_grad():
-            return closed(self._head, self._resting.geometry(above))[0]
+            return self._teeth.closed(self._resting.geometry(above))[0]
