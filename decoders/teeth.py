@@ -100,12 +100,10 @@ class Teeth:
         They tell one tooth from the next and teeth from gum, and let the light fade towards the back. What is finer
         than a `pixel`, metres, is as faint as a pixel has it.
         """
-        row = self._places[name]
-        behind = (points[:, 2] - row[:, 2].min()).clamp(min=0)
-        along = (points[:, 0].square() + behind.square()).sqrt()
+        behind, along = self._behind_front(name, points), self.along(name, points).abs()
         meeting = points.new_tensor(_MEET[name]) / 1000
         from_gap = (along[:, None] - meeting).abs().amin(1)
-        height = (points[:, 1] - _edge(row, name, points[:, 2])).abs()
+        height = (points[:, 1] - _interpolated(points[:, 2], *self._edge(name)[:, [2, 1]].unbind(1))).abs()
         line = _GAP * (1 + 2 * (-height / 0.001).exp())  # corners of teeth are round
         width = line.clamp(min=pixel)
         light = (1 - _DARKER * line / width * (-(from_gap / width).square()).exp()) * (-behind / _DEEP).exp()
@@ -113,6 +111,31 @@ class Teeth:
         crown = _CROWN[name] - _BETWEEN * (-from_gap / 0.001).exp()
         gum = ((height - crown) / 0.001 + 0.5).clamp(0, 1)[:, None]
         return light[:, None] * (1 - gum + gum * points.new_tensor(_GUM))
+
+    def along(self, name: str, points: Tensor) -> Tensor:
+        """How far points (N,3) of the mean head are along the row of that name from its middle, metres (N,): negative
+        on the person's right."""
+        behind = self._behind_front(name, points)
+        return points[:, 0].sign() * (points[:, 0].square() + behind.square()).sqrt()
+
+    def unrolled(self, name: str, along: Tensor, height: Tensor) -> Tensor:
+        """Place points (N,3) of the mean head on the front of a row that are so far along it (N,), see `along`, and at
+        these heights (N,), metres: its inverse."""
+        edge = self._edge(name)
+        behind = _interpolated(along.abs(), self.along(name, edge).abs(), self._behind_front(name, edge))
+        aside = (along.square() - behind.square()).clamp(min=0).sqrt()
+        return torch.stack([along.sign() * aside, height, behind + self._places[name][:, 2].min()], 1)
+
+    def _behind_front(self, name: str, points: Tensor) -> Tensor:
+        """How far points (N,3) of the mean head lie behind the foremost ones of a row, metres (N,)."""
+        return (points[:, 2] - self._places[name][:, 2].min()).clamp(min=0)
+
+    def _edge(self, name: str) -> Tensor:
+        """The vertices (N,3) of the mean head at the edge of a row."""
+        row = self._places[name]
+        low, high = row[:, 1].min(), row[:, 1].max()
+        share = (row[:, 1] - low) / (high - low)
+        return row[share > 1 - _RIM if name == TEETH[0] else share < _RIM]
 
     def _between(self, vertices: Tensor) -> Tensor:
         """The way (B,3) from the edges of the upper front teeth of heads (B,V,3) to those of the lower ones."""
@@ -132,10 +155,7 @@ class Teeth:
         return down, away - (away * down).sum(1, keepdim=True) / down.square().sum(1, keepdim=True) * down
 
 
-def _edge(row: Tensor, name: str, depth: Tensor) -> Tensor:
-    """Where the edge of a row (V,3) is at depths (N,), (N,): it rises towards the back."""
-    low, high = row[:, 1].min(), row[:, 1].max()
-    share = (row[:, 1] - low) / (high - low)
-    edge = row[share > 1 - _RIM if name == TEETH[0] else share < _RIM]
-    edge = edge[edge[:, 2].argsort()]
-    return torch.from_numpy(np.interp(depth.numpy(), edge[:, 2].numpy(), edge[:, 1].numpy())).to(depth)
+def _interpolated(at: Tensor, known: Tensor, values: Tensor) -> Tensor:
+    """Interpolate values (N,) that are known at N places, in any order, linearly at others (M,)."""
+    order = known.argsort()
+    return torch.from_numpy(np.interp(at.numpy(), known[order].numpy(), values[order].numpy())).to(at)
