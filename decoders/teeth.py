@@ -27,7 +27,8 @@ _BEHIND = {"teeth_upper": 1.0, "teeth_lower": 0.92}
 """Share of the light: lower teeth stand behind upper ones."""
 _BETWEEN = 0.003  # metres by which gum goes farther between two teeth
 _RIM = 0.2  # share of a row's height in which its edge lies
-_DEEP = 0.015  # metres behind the front teeth in which the light falls to 1/e
+_DEEP = (0.017, 0.0121, 0.0106)
+"""Metres behind the front teeth in which red, green and blue fall to 1/e: what gets there comes off red skin."""
 _FRONT = 0.0025  # metres behind the foremost vertex of a row, in which its front teeth are
 _SHUT, _APART = 0.0025, 0.007  # metres between the rows: so little is none, and from there on it is what it is
 _SHOWN = 0.008  # metres of the lower teeth above the lip at most
@@ -106,11 +107,11 @@ class Teeth:
         height = (points[:, 1] - _interpolated(points[:, 2], *self._edge(name)[:, [2, 1]].unbind(1))).abs()
         line = _GAP * (1 + 2 * (-height / 0.001).exp())  # corners of teeth are round
         width = line.clamp(min=pixel)
-        light = (1 - _DARKER * line / width * (-(from_gap / width).square()).exp()) * (-behind / _DEEP).exp()
-        light = _BEHIND[name] * light
+        light = _BEHIND[name] * (1 - _DARKER * line / width * (-(from_gap / width).square()).exp())
+        reached = (-behind[:, None] / points.new_tensor(_DEEP)).exp()
         crown = _CROWN[name] - _BETWEEN * (-from_gap / 0.001).exp()
         gum = ((height - crown) / 0.001 + 0.5).clamp(0, 1)[:, None]
-        return light[:, None] * (1 - gum + gum * points.new_tensor(_GUM))
+        return reached * light[:, None] * (1 - gum + gum * points.new_tensor(_GUM))
 
     def along(self, name: str, points: Tensor) -> Tensor:
         """How far points (N,3) of the mean head are along the row of that name from its middle, metres (N,): negative

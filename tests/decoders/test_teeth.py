@@ -114,6 +114,15 @@ def test_teeth_get_darker_towards_the_back() -> None:
     assert light[0] > 0.8 and light[-1] < 0.1
 
 
+def test_far_teeth_are_warm_and_not_grey() -> None:
+    """What gets to them comes off lips and cheeks."""
+    along = torch.tensor([0.0, 0.026, -0.026])
+    front, right, left = ROWS.light("teeth_upper", ROWS.unrolled("teeth_upper", along, torch.full((3,), EDGE - 0.004)))
+    assert float(front[0] / front[2]) == pytest.approx(1, abs=0.02)
+    torch.testing.assert_close(left, right)
+    assert left[0] > 1.1 * left[1] > 1.1 * 1.02 * left[2] and left[0] > 0.4
+
+
 def test_a_line_that_is_finer_than_a_pixel_takes_as_much_light_as_it_does() -> None:
     along = torch.linspace(-0.0035, 0.0035, 701)
     points = torch.stack([along, torch.full_like(along, EDGE - 0.005), torch.full_like(along, FRONT)], 1)

@@ -98,8 +98,7 @@ class Interior:
         reached = interpolate(self._reached[:, None], head.faces, pixels)[0, 0]
         for name in OF_MOUTH:
             own = part == head.part_names.index(name)
-            factor = self._teeth.light(name, points) if name in TEETH else light * reached
-            factor = factor.clamp(min=_DARKEST)
+            factor = self._teeth.light(name, points) if name in TEETH else (light * reached).clamp(min=_DARKEST)
             colour = torch.where(own[:, None], factor * colour, colour)
         return colour
 
