@@ -18,7 +18,7 @@ from selftrack.tracker.results.painter import MOUTH, light_behind_teeth, light_b
 from selftrack.tracker.results.texture import EYES, light_in_mouth
 
 _FINE = 2  # samples of a pixel in each direction
-_DARKEST = 0.25  # share of the light that there is in the depth of the mouth
+_DARKEST = (0.28, 0.24, 0.22)  # share of red, green and blue light that there is in the depth of the mouth
 _MARGIN = 0.15  # of a region's longer side, around it
 
 
@@ -98,7 +98,8 @@ class Interior:
         reached = interpolate(self._reached[:, None], head.faces, pixels)[0, 0]
         for name in OF_MOUTH:
             own = part == head.part_names.index(name)
-            factor = self._teeth.light(name, points) if name in TEETH else (light * reached).clamp(min=_DARKEST)
+            factor = self._teeth.light(name, points) if name in TEETH else light * reached
+            factor = torch.maximum(factor, colour.new_tensor(_DARKEST))
             colour = torch.where(own[:, None], factor * colour, colour)
         return colour
 
