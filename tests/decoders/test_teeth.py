@@ -10,9 +10,10 @@ from torch import Tensor
 from selftrack.decoders.arkit import ARKIT_NAMES
 from selftrack.decoders.head.model import load_head
 from selftrack.decoders.landmarks import INNER_LIPS
-from selftrack.decoders.teeth import TEETH, apart, closed, front_teeth, row_of, tooth_light
+from selftrack.decoders.teeth import TEETH, Teeth, front_teeth, row_of
 
 HEAD = load_head()
+ROWS = Teeth(HEAD)
 FRONT = float(HEAD.mean[row_of(HEAD, "teeth_upper"), 2].min())
 EDGE = float(HEAD.mean[row_of(HEAD, "teeth_upper"), 1].max())
 
@@ -26,12 +27,12 @@ def jaw(value: float) -> Tensor:
 
 def drop(metres: float) -> Tensor:
     """The mean head (1,V,3) with its lower teeth so far below the edges of the upper ones."""
-    down = float(apart(HEAD, jaw(1.0)) - apart(HEAD, jaw(0.0)))  # of a jaw that is fully open
-    return jaw((metres - float(apart(HEAD, jaw(0.0)))) / down)
+    down = float(ROWS.apart(jaw(1.0)) - ROWS.apart(jaw(0.0)))  # of a jaw that is fully open
+    return jaw((metres - float(ROWS.apart(jaw(0.0)))) / down)
 
 
 def test_upper_incisors_overlap_the_lower_ones_as_a_persons_do() -> None:
-    overlap = -float(apart(HEAD, HEAD.mean[None]))
+    overlap = -float(ROWS.apart(HEAD.mean[None]))
     upper, lower = (HEAD.mean[front_teeth(HEAD, name)[0]].mean(0) for name in TEETH)
     assert 0.001 < overlap < 0.0031 and 0 < float(lower[2] - upper[2]) < 0.002
     assert overlap == pytest.approx(float(upper[1] - lower[1]), abs=2e-4)
@@ -41,16 +42,16 @@ def test_upper_incisors_overlap_the_lower_ones_as_a_persons_do() -> None:
 
 
 def test_the_jaw_parts_the_teeth() -> None:
-    assert abs(float(apart(HEAD, jaw(0.1)))) < 0.001  # edge to edge
-    assert float(apart(HEAD, jaw(1.0))) > 0.02
+    assert abs(float(ROWS.apart(jaw(0.1)))) < 0.001  # edge to edge
+    assert float(ROWS.apart(jaw(1.0))) > 0.02
 
 
 @pytest.mark.parametrize("gap", [0.0, 0.001, 0.0024])
 def test_teeth_that_nearly_meet_do(gap: float) -> None:
     before = drop(gap)
-    after = closed(HEAD, before)
-    assert float(apart(HEAD, before)) == pytest.approx(gap, abs=1e-6)
-    assert -0.001 < float(apart(HEAD, after)) < 0
+    after = ROWS.closed(before)
+    assert float(ROWS.apart(before)) == pytest.approx(gap, abs=1e-6)
+    assert -0.001 < float(ROWS.apart(after)) < 0
     others = torch.ones(len(HEAD.mean), dtype=torch.bool)
     others[row_of(HEAD, "teeth_lower")] = False
     assert torch.equal(after[:, others], before[:, others])
@@ -58,12 +59,12 @@ def test_teeth_that_nearly_meet_do(gap: float) -> None:
 
 @pytest.mark.parametrize("gap", [-0.002, 0.0071, 0.02])
 def test_teeth_that_overlap_or_are_apart_stay_at_their_height(gap: float) -> None:
-    assert float(apart(HEAD, closed(HEAD, drop(gap)))) == pytest.approx(gap, abs=1e-5)
+    assert float(ROWS.apart(ROWS.closed(drop(gap)))) == pytest.approx(gap, abs=1e-5)
 
 
 def test_a_wider_gap_stays_wider() -> None:
     gaps = torch.linspace(-0.004, 0.012, 60)
-    after = torch.stack([apart(HEAD, closed(HEAD, drop(float(gap))))[0] for gap in gaps])
+    after = torch.stack([ROWS.apart(ROWS.closed(drop(float(gap))))[0] for gap in gaps])
     assert (after.diff() > -1e-6).all() and after.diff().max() < 3 * float(gaps.diff()[0])
 
 
@@ -71,9 +72,9 @@ def test_teeth_close_alike_in_every_picture() -> None:
     turn = torch.from_numpy(Rotation.from_euler("xyz", [0.3, -0.5, 0.2]).as_matrix()).float()
     before = drop(0.003)
     moved = 900 * before @ turn.T + torch.tensor([200.0, 100.0, 0.0])
-    expected = 900 * closed(HEAD, before) @ turn.T + torch.tensor([200.0, 100.0, 0.0])
-    torch.testing.assert_close(closed(HEAD, moved), expected, atol=2e-3, rtol=0)
-    assert float(apart(HEAD, moved)) == pytest.approx(0.003, abs=1e-6)
+    expected = 900 * ROWS.closed(before) @ turn.T + torch.tensor([200.0, 100.0, 0.0])
+    torch.testing.assert_close(ROWS.closed(moved), expected, atol=2e-3, rtol=0)
+    assert float(ROWS.apart(moved)) == pytest.approx(0.003, abs=1e-6)
 
 
 def test_no_lip_bares_the_gum_below_the_teeth() -> None:
@@ -83,7 +84,7 @@ def test_no_lip_bares_the_gum_below_the_teeth() -> None:
     bared = HEAD.geometry(z)
     lip = HEAD.landmarks478(bared)[0, INNER_LIPS[1], 1]
     edge = front_teeth(HEAD, "teeth_lower")[0]
-    before, after = (float(lip - mesh[0, edge, 1].mean()) for mesh in (bared, closed(HEAD, bared)))
+    before, after = (float(lip - mesh[0, edge, 1].mean()) for mesh in (bared, ROWS.closed(bared)))
     assert before > 0.0095 and after == pytest.approx(0.008, abs=5e-4)  # along the teeth, which lean
 
 
@@ -91,7 +92,8 @@ def test_a_face_at_rest_has_its_teeth_shut() -> None:
     rest = torch.zeros(len(ARKIT_NAMES))
     rest[ARKIT_NAMES.index("jawOpen")] = 0.15
     resting = HEAD.resting(rest)
-    assert float(apart(resting, resting.mean[None])) == pytest.approx(float(apart(HEAD, HEAD.mean[None])), abs=1e-6)
+    expected = float(ROWS.apart(HEAD.mean[None]))
+    assert float(Teeth(resting).apart(resting.mean[None])) == pytest.approx(expected, abs=1e-6)
     skin = HEAD.faces[HEAD.face_parts == HEAD.part_names.index("head")].unique()
     assert torch.equal(resting.mean[skin], jaw(0.15)[0, skin])
 
@@ -99,7 +101,7 @@ def test_a_face_at_rest_has_its_teeth_shut() -> None:
 def test_teeth_meet_at_the_middle_and_have_gum_above() -> None:
     crown, gum = EDGE - 0.004, EDGE - 0.016
     points = torch.tensor([[0.0, crown, FRONT], [0.004, crown, FRONT], [0.0085, crown, FRONT], [0.004, gum, FRONT]])
-    light = tooth_light(HEAD, "teeth_upper", points)
+    light = ROWS.light("teeth_upper", points)
     middle, tooth, gap, above = light.mean(1)
     assert middle < 0.97 * tooth and gap < 0.97 * tooth and above < 0.8 * tooth
     assert light[3, 0] > 1.5 * light[3, 1]  # red
@@ -108,13 +110,22 @@ def test_teeth_meet_at_the_middle_and_have_gum_above() -> None:
 def test_teeth_get_darker_towards_the_back() -> None:
     row = HEAD.mean[row_of(HEAD, "teeth_upper")]
     edges = row[row[:, 1] > EDGE - 0.004]
-    light = tooth_light(HEAD, "teeth_upper", edges).mean(1)[edges[:, 2].argsort()]
+    light = ROWS.light("teeth_upper", edges).mean(1)[edges[:, 2].argsort()]
     assert light[0] > 0.8 and light[-1] < 0.1
+
+
+def test_far_teeth_are_warm_and_not_grey() -> None:
+    """What gets to them comes off lips and cheeks."""
+    along = torch.tensor([0.0, 0.026, -0.026])
+    front, right, left = ROWS.light("teeth_upper", ROWS.unrolled("teeth_upper", along, torch.full((3,), EDGE - 0.004)))
+    assert float(front[0] / front[2]) == pytest.approx(1, abs=0.02)
+    torch.testing.assert_close(left, right)
+    assert left[0] > 1.1 * left[1] > 1.1 * 1.02 * left[2] and left[0] > 0.4
 
 
 def test_a_line_that_is_finer_than_a_pixel_takes_as_much_light_as_it_does() -> None:
     along = torch.linspace(-0.0035, 0.0035, 701)
     points = torch.stack([along, torch.full_like(along, EDGE - 0.005), torch.full_like(along, FRONT)], 1)
-    fine, coarse = (1 - tooth_light(HEAD, "teeth_upper", points, pixel).mean(1) for pixel in (0.0, 0.001))
+    fine, coarse = (1 - ROWS.light("teeth_upper", points, pixel).mean(1) for pixel in (0.0, 0.001))
     assert coarse.max() < 0.6 * fine.max()
     assert float(coarse.sum()) == pytest.approx(float(fine.sum()), rel=0.05)

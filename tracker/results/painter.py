@@ -13,7 +13,7 @@ from selftrack.decoders.landmarks import CHIN, EARS, HAIRLINE, INNER_LIPS
 from selftrack.decoders.mesh.normals import vertex_normals
 from selftrack.decoders.mesh.rasterizer import Fragments, interpolate, rasterize
 from selftrack.decoders.mesh.shading import HEADLIGHT, lambert
-from selftrack.decoders.teeth import OF_MOUTH, TEETH, apart, closed, has_teeth, tooth_light
+from selftrack.decoders.teeth import OF_MOUTH, TEETH, Teeth, has_teeth
 from selftrack.errors import UserError
 from selftrack.tracker.results.regions import PARTS, POINTS_OF, doubtful
 from selftrack.tracker.results.texture import TextureConfig, light_in_mouth
@@ -92,17 +92,16 @@ class MeshPainter:
             self.ears, self.mouth = head.landmarks478.subset(EARS), head.landmarks478.subset(MOUTH)
         if "neck" in head.part_names:
             self.weight[head.faces[head.face_parts == head.part_names.index("neck")]] = 0
-        of_teeth, self.inside = (
-            torch.tensor([name in parts for name in head.part_names])[head.face_parts] for parts in (TEETH, OF_MOUTH)
-        )
-        self.drawn_teeth = has_teeth(head)
+        self.of_rows = {name: _of_parts(head, (name,)) for name in TEETH}
+        of_teeth, self.inside = (_of_parts(head, parts) for parts in (TEETH, OF_MOUTH))
+        self.rows = Teeth(head) if has_teeth(head) else None
         self.teeth, self.hollow = head.faces[of_teeth].unique(), self.inside & ~of_teeth
         self.weight[head.faces[self.inside]] = 1  # deep as it is, it is seen through the lips alone
         self.reached = torch.ones(len(head.mean))
         deep = head.faces[self.inside].unique()
         self.reached[deep] = light_in_mouth(head, head.mean[deep])
-        if self.drawn_teeth:
-            self.reached[self.teeth] = 1  # `tooth_light` knows
+        if self.rows is not None:
+            self.reached[self.teeth] = 1  # `Teeth.light` knows
         self.shown = self.weight[head.faces].amax(1) > 0
         self.extent = head.faces[self.shown].unique().numpy()
         self.diagonals = _diagonals(head.faces)
@@ -145,8 +144,8 @@ class MeshPainter:
         fine = _FINE * (vertices - np.array([*low, 0], np.float32))
         fine[:, :2] += (_FINE - 1) / 2  # pixel centres are integers, so a picture's edge lies at -0.5
         moved = torch.from_numpy(fine.astype(np.float32))[None]
-        if self.drawn_teeth:
-            moved = closed(self.head, moved)
+        if self.rows is not None:
+            moved = self.rows.closed(moved)
         columns, rows = (_FINE * (high - low)).tolist()
         fragments = rasterize(moved, self.faces, (rows, columns))
         seen = fragments.face_index.flatten()
@@ -172,12 +171,9 @@ class MeshPainter:
         """Colour (N,3) in 0..1 and opacity (N,1) of N pixels, given as fragments (1,1,N) of vertices (1,V,3)."""
         uvs = interpolate(self.uvs, self.uv_faces, fragments)
         albedo = functional.grid_sample(self.texture, 2 * uvs - 1, align_corners=False)[0, :, 0].T
-        inside, hollow = (own[fragments.face_index[0, 0]][:, None] for own in (self.inside, self.hollow))
-        if self.drawn_teeth:
-            albedo = self._tooth_light(vertices, fragments) * albedo
-            albedo = torch.where(hollow, light_behind_teeth(self.head, vertices) * albedo, albedo)
-        if self.mouth is not None:
-            albedo = torch.where(inside, light_between(self.mouth(vertices)[0]) * albedo, albedo)
+        inside = self.inside[fragments.face_index[0, 0]].nonzero()[:, 0]
+        if len(inside):
+            albedo[inside] *= self._light_inside(vertices, _some(fragments, inside))
         if self.textured:
             weight = self.weight[None]
             if self.ears is not None:
@@ -190,21 +186,24 @@ class MeshPainter:
         light_there = self.config.ambient + (1 - self.config.ambient) * diffuse
         values = torch.stack([light_there, self.weight, self.reached], dim=-1)
         brightness, weight, reached = interpolate(values, self.faces, fragments)[0, 0].split(1, dim=-1)
-        brightness = torch.where(inside, reached * brightness, brightness)  # a clip's own texture has that in it
+        brightness[inside] *= reached[inside]  # a clip's own texture has that in it
         return brightness * albedo, self.config.opacity * weight
 
-    def _tooth_light(self, vertices: torch.Tensor, fragments: Fragments) -> torch.Tensor:
-        """What tells one tooth from the next in N pixels, given as fragments (1,1,N) of vertices (1,V,3): factors (N,3)
-        of their colour, 1 beside teeth."""
-        part = self.head.face_parts[fragments.face_index[0, 0]]
-        light = torch.ones(len(part), 3)
-        pixel = _extent(self.head.mean) / max(_extent(vertices[0]), 1e-6)
-        for name in TEETH:
-            own = torch.tensor([one == name for one in self.head.part_names])[part.long()].nonzero()[:, 0]
-            if len(own):
-                teeth = Fragments(*(values[:, :, own] for values in fragments))
-                points = interpolate(self.head.mean, self.faces, teeth)[0, 0]
-                light[own] = tooth_light(self.head, name, points, pixel)
+    def _light_inside(self, vertices: torch.Tensor, fragments: Fragments) -> torch.Tensor:
+        """What tells one tooth from the next, and the share of light that gets between lips and teeth, in N pixels
+        inside the mouth, given as fragments (1,1,N) of vertices (1,V,3): factors (N,3) of their colour."""
+        index = fragments.face_index[0, 0]
+        light = torch.ones(len(index), 3)
+        if self.rows is not None:
+            pixel = _extent(self.head.mean) / max(_extent(vertices[0]), 1e-6)
+            for name, of_row in self.of_rows.items():
+                own = of_row[index].nonzero()[:, 0]
+                if len(own):
+                    points = interpolate(self.head.mean, self.faces, _some(fragments, own))[0, 0]
+                    light[own] = self.rows.light(name, points, pixel)
+            light[self.hollow[index]] *= light_behind_teeth(self.rows.apart(vertices))
+        if self.mouth is not None:
+            light *= light_between(self.mouth(vertices)[0])
         return light
 
     def _wire(self, vertices: torch.Tensor, fragments: Fragments) -> torch.Tensor:
@@ -261,9 +260,20 @@ def _extent(vertices: torch.Tensor) -> float:
     return float((vertices - vertices.mean(0)).square().sum(1).mean().sqrt())
 
 
-def light_behind_teeth(head: Decoder, vertices: torch.Tensor) -> float:
-    """Compute the share of the light in a mouth that gets behind the teeth, of a head (1,V,3) in the picture."""
-    return _DARK + (1 - _DARK) * float((apart(head, vertices) / _ROOM).clamp(0, 1))
+def light_behind_teeth(gap: torch.Tensor) -> float:
+    """Compute the share of the light in a mouth that gets behind the teeth, by the gap (1,) between their rows,
+    metres."""
+    return _DARK + (1 - _DARK) * float((gap / _ROOM).clamp(0, 1))
+
+
+def _of_parts(head: Decoder, names: tuple[str, ...]) -> torch.Tensor:
+    """Which triangles (F,) bool are of these parts of a head."""
+    return torch.tensor([name in names for name in head.part_names])[head.face_parts.long()]
+
+
+def _some(fragments: Fragments, index: torch.Tensor) -> Fragments:
+    """Take the pixels of this index (n,) of fragments (1,1,N)."""
+    return Fragments(*(values[:, :, index] for values in fragments))
 
 
 def _diagonals(faces: torch.Tensor) -> torch.Tensor:

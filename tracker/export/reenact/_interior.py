@@ -12,13 +12,13 @@ from torch.nn import functional
 from selftrack.decoders.base import Decoder
 from selftrack.decoders.landmarks import EYE_CONTOURS, LIPS
 from selftrack.decoders.mesh.rasterizer import Fragments, interpolate, rasterize
-from selftrack.decoders.teeth import OF_MOUTH, TEETH, tooth_light
+from selftrack.decoders.teeth import OF_MOUTH, TEETH, Teeth
 from selftrack.tracker.geometry.pose import project
 from selftrack.tracker.results.painter import MOUTH, light_behind_teeth, light_between
 from selftrack.tracker.results.texture import EYES, light_in_mouth
 
 _FINE = 2  # samples of a pixel in each direction
-_DARKEST = 0.25  # share of the light that there is in the depth of the mouth
+_DARKEST = (0.28, 0.24, 0.22)  # share of red, green and blue light that there is in the depth of the mouth
 _MARGIN = 0.15  # of a region's longer side, around it
 
 
@@ -28,7 +28,7 @@ class Interior:
     def __init__(self, head: Decoder, texture: Tensor) -> None:
         """Draw those of a head in a texture (3,T,T), see `_skin.photo_texture`."""
         self._head, self._texture = head, texture[None]
-        self._mouth = head.landmarks478.subset(MOUTH)
+        self._teeth, self._mouth = Teeth(head), head.landmarks478.subset(MOUTH)
         self._regions = [head.landmarks478.subset(points) for points in (*EYE_CONTOURS, LIPS)]
         self._inside = torch.tensor([name in (*EYES, *OF_MOUTH) for name in head.part_names])
         self._reached = light_in_mouth(head, head.mean).sqrt()
@@ -56,7 +56,7 @@ class Interior:
             The picture, a copy.
         """
         vertices = project(geometry[None], pose[None], inverse_distance)
-        light = light_between(self._mouth(vertices)[0]) * light_behind_teeth(self._head, vertices)
+        light = light_between(self._mouth(vertices)[0]) * light_behind_teeth(self._teeth.apart(vertices))
         out = picture.copy()
         for region, same in zip(self._regions, alike, strict=True):
             place = _box(region(vertices)[0, :, :2].numpy(), picture.shape[:2])
@@ -98,8 +98,8 @@ class Interior:
         reached = interpolate(self._reached[:, None], head.faces, pixels)[0, 0]
         for name in OF_MOUTH:
             own = part == head.part_names.index(name)
-            factor = tooth_light(head, name, points) if name in TEETH else light * reached
-            factor = factor.clamp(min=_DARKEST)
+            factor = self._teeth.light(name, points) if name in TEETH else light * reached
+            factor = torch.maximum(factor, colour.new_tensor(_DARKEST))
             colour = torch.where(own[:, None], factor * colour, colour)
         return colour
 

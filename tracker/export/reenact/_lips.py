@@ -26,6 +26,7 @@ _ROUNDS = 3  # in which the lips are laid onto the photo's
 _ALONG, _AROUND = 0.0015, 0.008  # metres over which an error of the lips is averaged, and in which it falls to 1/e
 _BEHIND = 0.015  # metres behind the lips where it ends
 _SAME, _SHARE = 0.001, 0.25  # metres, and share of the opening, by which that of another mouth differs
+_HALF, _SUDDEN = 0.85, 12  # change by which about half is kept, and how suddenly: both at once are two rows of teeth
 _SLIT = 0.001  # metres beyond shut lips, from which on a mesh's opening is one
 
 
@@ -56,7 +57,7 @@ class Lips:
         one, two = (self._spans(face) for face in (geometry, other))
         size = torch.cat([two[:1].norm(dim=1), two[1:].norm(dim=1).amax().expand(len(two) - 1)])
         change = (one - two).norm(dim=1) / (_SHARE * size).clamp(min=_SAME)
-        return float((-(change.amax() ** 4)).exp())
+        return float((-((change.amax() / _HALF) ** _SUDDEN)).exp())
 
     def _spans(self, geometry: Tensor) -> Tensor:
         """The ways (N,3) across an opening: from corner to corner first, then from the lower to the upper lip, and to

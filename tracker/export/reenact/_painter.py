@@ -7,10 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from selftrack.decoders.landmarks import LEFT_IRIS, RIGHT_IRIS
-from selftrack.decoders.teeth import closed
+from selftrack.decoders.landmarks import BROWS, EYE_CONTOURS, LEFT_IRIS, RIGHT_IRIS
+from selftrack.decoders.teeth import Teeth
 from selftrack.tracker.export.reenact._field import Field, Moved, resampled, sampled
 from selftrack.tracker.export.reenact._interior import Interior
+from selftrack.tracker.export.reenact._lids import Lid
 from selftrack.tracker.export.reenact._photo import Photo
 from selftrack.tracker.export.reenact._skin import photo_texture, plain_skin, without_opening
 from selftrack.tracker.geometry.pose import project
@@ -27,7 +28,7 @@ class PhotoPainter:
         track = photo.track
         self._image, self._head, self._inverse_distance = photo.image, track.model(), track.inverse_distance
         self._rest = torch.from_numpy(photo.rest).float()
-        self._resting = self._head.resting(self._rest)
+        self._resting, self._teeth = self._head.resting(self._rest), Teeth(self._head)
         self.code, self.pose = torch.from_numpy(track.z[0]), torch.from_numpy(track.H_image[0])
         self._lips, plain, size = photo.lips, self._tracked(self.code), photo.image.shape[:2]
         self._open = self._opening(plain)
@@ -38,6 +39,8 @@ class PhotoPainter:
         self._field = Field(self._head, geometry, self.pose, self._inverse_distance, size)
         self._shut = without_opening(photo.image, track.landmarks[0], float(self.pose[0].exp()))
         self._plain = plain_skin(self._head, photo.image, vertices)
+        both = photo.image, self._plain
+        self._lids = [Lid(self._head, *eye, both, geometry, vertices) for eye in zip(EYE_CONTOURS, BROWS, strict=True)]
         texture = photo_texture(self._head, photo.image, vertices.numpy(), track.landmarks[0])
         self._interior = Interior(self._head, texture)
 
@@ -48,7 +51,10 @@ class PhotoPainter:
         picture, kept = self._skin(moved, mouth), np.zeros(self._image.shape[:2], np.float32)
         kept[moved.rows, moved.columns] = moved.kept
         same = *self._same_gaze(geometry), mouth
-        return self._interior(picture, geometry, pose, self._inverse_distance, kept, same)
+        picture = self._interior(picture, geometry, pose, self._inverse_distance, kept, same)
+        for lid in self._lids:
+            lid(picture, geometry, pose, self._inverse_distance)
+        return picture
 
     def _skin(self, moved: Moved, mouth: float) -> np.ndarray:
         """The photo moved. It is all lips as far as its `mouth` is not kept, 0..1; where the skin of lids is drawn out,
@@ -83,4 +89,4 @@ class PhotoPainter:
         above = code[None].clone()
         above[:, self._head.expression] -= self._rest
         with torch.no_grad():
-            return closed(self._head, self._resting.geometry(above))[0]
+            return self._teeth.closed(self._resting.geometry(above))[0]

@@ -15,11 +15,12 @@ from torch import Tensor
 from selftrack.decoders.rigs.writer import GlbWriter
 from selftrack.tracker.export.gaze import eye_centres, gaze_rotations
 from selftrack.tracker.export.scenes._head import head_places, neck_joint, neutral_code, shaped_head
+from selftrack.tracker.export.scenes._teeth import layout, teeth_picture
 from selftrack.tracker.geometry.camera import AXES, quaternions
 from selftrack.tracker.results.track_file import Track
 
 _ROUGHNESS = {"skin": 0.8, "eyes": 0.2, "teeth": 0.35, "mouth": 0.5}
-"""Of each material; its colour is the texture's."""
+"""Of each material; its colour is the texture's, and that of teeth the one of their picture."""
 _MATERIALS = {
     "eye_left": "eyes",
     "eye_right": "eyes",
@@ -35,8 +36,9 @@ def build_glb(track: Track, texture: bytes, focal: float) -> bytes:
     """Build a complete .glb.
 
     The base mesh is the clip's identity. Every target is keyed in every frame with the track's own weight: base +
-    weights x targets are the track's vertices in the head frame. The pose turns the node `neck` about the joint of the
-    head; below it `head` rests, moved back by the joint, so that its own place is the track's.
+    weights x targets are the track's vertices in the head frame, but for lower teeth (`_teeth`). The pose turns the
+    node `neck` about the joint of the head; below it `head` rests, moved back by the joint, so that its own place is
+    the track's.
 
     Args:
         texture: a JPEG in the head's UV layout, v down.
@@ -48,7 +50,11 @@ def build_glb(track: Track, texture: bytes, focal: float) -> bytes:
     performance = file.node("performance")
     joint = neck_joint(track.model(), code)
     neck = file.node("neck", performance)
-    mesh = _add_mesh(file, track, file.image(texture, "image/jpeg"))
+    pictures = dict.fromkeys(_ROUGHNESS, file.image(texture, "image/jpeg"))
+    teeth = teeth_picture(track.model(), texture)
+    if teeth is not None:
+        pictures["teeth"] = file.image(teeth, "image/jpeg")
+    mesh = _add_mesh(file, track, pictures)
     head = file.node("head", neck, mesh=mesh, translation=(-joint).tolist())
     rotation, translation = head_places(track, focal)
     channels = [
@@ -64,8 +70,8 @@ def build_glb(track: Track, texture: bytes, focal: float) -> bytes:
     return file.bytes()
 
 
-def _add_mesh(file: GlbWriter, track: Track, texture: int) -> int:
-    """The head of the clip's identity, with a primitive for each material; index of the mesh.
+def _add_mesh(file: GlbWriter, track: Track, pictures: dict[str, int]) -> int:
+    """The head of the clip's identity, with a primitive for each material, of the picture given; index of the mesh.
 
     The mesh's own weights are the least of the clip, since Blender looks no further than these and the first frame for
     the range of its sliders.
@@ -74,16 +80,17 @@ def _add_mesh(file: GlbWriter, track: Track, texture: int) -> int:
     materials = np.array([_MATERIALS.get(part, "skin") for part in head.part_names])[head.face_parts]
     shapes = np.concatenate([shaped.neutral[None], shaped.offsets])
     tilts = np.concatenate([shaped.normals[None], shaped.normal_offsets])
-    corners = torch.stack([head.faces, head.uv_faces], -1)
+    uvs, uv_faces = layout(head)
+    corners = torch.stack([head.faces, uv_faces], -1)
     primitives = []
     for name, roughness in _ROUGHNESS.items():
         drawn = corners[torch.from_numpy(materials == name)]
         if len(drawn):
             pairs, triangles = drawn.reshape(-1, 2).unique(dim=0, return_inverse=True)
             of = pairs[:, 0].numpy()
-            primitive = _primitive(file, shapes[:, of], tilts[:, of], head.uvs[pairs[:, 1]])
+            primitive = _primitive(file, shapes[:, of], tilts[:, of], uvs[pairs[:, 1]])
             primitive.indices = file.indices(triangles.numpy())
-            primitive.material = _add_material(file, name, roughness, texture)
+            primitive.material = _add_material(file, name, roughness, pictures[name])
             primitives.append(primitive)
     weights = track.z[:, head.expression].min(axis=0).tolist()
     names = {"targetNames": list(head.expression_names)}

@@ -16,6 +16,7 @@ from torch.nn import functional
 from selftrack.decoders.base import Decoder
 from selftrack.decoders.mesh.normals import vertex_normals
 from selftrack.decoders.teeth import TEETH
+from selftrack.tracker.export.scenes._teeth import raise_lower
 from selftrack.tracker.geometry.camera import AXES, camera_pose
 from selftrack.tracker.results.track_file import Track
 
@@ -42,14 +43,15 @@ def neutral_code(track: Track) -> Tensor:
 
 
 def shaped_head(track: Track) -> ShapedHead:
-    """Shape the head of the clip's identity: neutral + weights x offsets are the track's vertices in the head frame."""
+    """Shape the head of the clip's identity: neutral + weights x offsets are the track's vertices in the head frame,
+    but for lower teeth, which stand a little higher, the more the jaw is shut."""
     head = track.model()
-    neutral = head.geometry(neutral_code(track))
-    normals = vertex_normals(torch.cat([neutral, neutral + head.blendshapes]), head.faces)
+    neutral, offsets = raise_lower(head, head.geometry(neutral_code(track))[0], head.blendshapes)
+    normals = vertex_normals(torch.cat([neutral[None], neutral + offsets]), head.faces)
     for part in TEETH:
-        _face_outwards(normals, neutral[0], head, part)
+        _face_outwards(normals, neutral, head, part)
     tilted = normals[1:] - normals[0]
-    return ShapedHead(*(_y_up(values) for values in (neutral[0], normals[0], head.blendshapes, tilted)))
+    return ShapedHead(*(_y_up(values) for values in (neutral, normals[0], offsets, tilted)))
 
 
 def _face_outwards(normals: Tensor, neutral: Tensor, head: Decoder, part: str) -> None:

@@ -8,7 +8,8 @@ on the clip's rate, so a clip of varying rate has codes that are no whole number
     /clip/head/mesh             Mesh, bound to the joint `head`; a BlendShape for each expression below it
     /clip/head/skeleton         Skeleton: neck, below it head, below that eye_left and eye_right; and `animation`
     /clip/camera                Camera
-    /clip/materials/skin        Material
+    /clip/head/mesh/teeth       GeomSubset, the triangles of the teeth
+    /clip/materials/skin        Material; and teeth
 """
 
 from __future__ import annotations
@@ -19,8 +20,11 @@ from pathlib import Path
 import numpy as np
 from pxr import Gf, Sdf, Usd, UsdGeom, UsdShade, UsdSkel, Vt
 
+from selftrack.decoders.base import Decoder
+from selftrack.decoders.teeth import TEETH, has_teeth
 from selftrack.tracker.export.gaze import eye_centres, gaze_directions
 from selftrack.tracker.export.scenes._head import ShapedHead, head_places, neck_joint, neutral_code, shaped_head
+from selftrack.tracker.export.scenes._teeth import layout, teeth_picture
 from selftrack.tracker.export.timing import frame_rate
 from selftrack.tracker.geometry.camera import AXES, quaternions
 from selftrack.tracker.results.track_file import Track
@@ -32,7 +36,8 @@ _HEAD_JOINT = _JOINTS.index("neck/head")
 _STILL = 1e-7  # metres; vertices that an expression moves less are left out of its shape
 _SENSOR = 0.36  # of the camera, tenths of a metre across, which is 36 mm
 _ROOM = 1.2  # by how much the box around the head is larger than the neutral, for what expressions and eyes add
-_TEXTURE = "texture.jpg"
+_PICTURES = {"skin": "texture.jpg", "teeth": "teeth.jpg"}
+"""Of each material, its file."""
 
 
 def write_usdz(track: Track, path: Path, texture: bytes, focal: float) -> None:
@@ -43,14 +48,17 @@ def write_usdz(track: Track, path: Path, texture: bytes, focal: float) -> None:
         focal: focal length of the camera, pixels of the clip.
     """
     with tempfile.TemporaryDirectory() as folder:
-        stage_file, texture_file = Path(folder) / "clip.usdc", Path(folder) / _TEXTURE
-        texture_file.write_bytes(texture)
+        stage_file, teeth = Path(folder) / "clip.usdc", teeth_picture(track.model(), texture)
+        pictures = {"skin": texture} if teeth is None else {"skin": texture, "teeth": teeth}
+        files = {name: Path(folder) / _PICTURES[name] for name in pictures}
+        for name, picture in pictures.items():
+            files[name].write_bytes(picture)
         stage = Usd.Stage.CreateNew(str(stage_file))
         _build(stage, track, focal)
         stage.Save()
         with Sdf.ZipFileWriter.CreateNew(str(path)) as package:  # the stage first, as the specification demands
-            package.AddFile(str(stage_file), stage_file.name)
-            package.AddFile(str(texture_file), _TEXTURE)
+            for file in (stage_file, *files.values()):
+                package.AddFile(str(file), file.name)
 
 
 def _build(stage: Usd.Stage, track: Track, focal: float) -> None:
@@ -72,7 +80,7 @@ def _build(stage: Usd.Stage, track: Track, focal: float) -> None:
     skeleton = _add_skeleton(stage, track)
     _bind(mesh, skeleton)
     _add_animation(stage, track, codes, rotation, translation)
-    UsdShade.MaterialBindingAPI.Apply(mesh.GetPrim()).Bind(_add_material(stage))
+    _add_materials(stage, track.model(), mesh)
     _add_camera(stage, track.size, focal, -translation[:, 2])
 
 
@@ -90,9 +98,10 @@ def _add_mesh(stage: Usd.Stage, track: Track, shaped: ShapedHead) -> UsdGeom.Mes
     mesh.SetNormalsInterpolation(UsdGeom.Tokens.vertex)
     primvars = UsdGeom.PrimvarsAPI(mesh)
     uvs = primvars.CreatePrimvar("st", Sdf.ValueTypeNames.TexCoord2fArray, UsdGeom.Tokens.faceVarying)
-    v_up = head.uvs.numpy() * [1, -1] + [0, 1]
+    texels, texel_faces = layout(head)
+    v_up = texels.numpy() * [1, -1] + [0, 1]
     uvs.Set(Vt.Vec2fArray.FromNumpy(np.ascontiguousarray(v_up, np.float32)))
-    uvs.SetIndices(_integers(head.uv_faces.numpy()))
+    uvs.SetIndices(_integers(texel_faces.numpy()))
     paths = [mesh.GetPath().AppendChild(name) for name in names]
     for shape_path, moved, tilted in zip(paths, shaped.offsets, shaped.normal_offsets, strict=True):
         rows = np.flatnonzero(np.abs(moved).max(axis=1) > _STILL)
@@ -180,9 +189,19 @@ def _eye_turns(track: Track) -> np.ndarray:
     return turns / np.linalg.norm(turns, axis=-1, keepdims=True)
 
 
-def _add_material(stage: Usd.Stage) -> UsdShade.Material:
-    """A plain surface in the clip's own texture."""
-    path = _ROOT.AppendChild("materials").AppendChild("skin")
+def _add_materials(stage: Usd.Stage, head: Decoder, mesh: UsdGeom.Mesh) -> None:
+    """All of the mesh in the clip's texture, but for teeth, which have a picture of their own."""
+    binding = UsdShade.MaterialBindingAPI.Apply(mesh.GetPrim())
+    binding.Bind(_add_material(stage, "skin"))
+    if has_teeth(head):
+        of_teeth = np.isin(np.array(head.part_names)[head.face_parts.numpy()], TEETH)
+        teeth = binding.CreateMaterialBindSubset("teeth", _integers(np.flatnonzero(of_teeth)))
+        UsdShade.MaterialBindingAPI.Apply(teeth.GetPrim()).Bind(_add_material(stage, "teeth"))
+
+
+def _add_material(stage: Usd.Stage, name: str) -> UsdShade.Material:
+    """A plain surface in the picture of that name."""
+    path = _ROOT.AppendChild("materials").AppendChild(name)
     UsdGeom.Scope.Define(stage, path.GetParentPath())
     material = UsdShade.Material.Define(stage, path)
     surface, texture, reader = (
@@ -191,7 +210,7 @@ def _add_material(stage: Usd.Stage) -> UsdShade.Material:
     reader.CreateIdAttr("UsdPrimvarReader_float2")
     reader.CreateInput("varname", Sdf.ValueTypeNames.String).Set("st")
     texture.CreateIdAttr("UsdUVTexture")
-    texture.CreateInput("file", Sdf.ValueTypeNames.Asset).Set(_TEXTURE)
+    texture.CreateInput("file", Sdf.ValueTypeNames.Asset).Set(_PICTURES[name])
     texture.CreateInput("sourceColorSpace", Sdf.ValueTypeNames.Token).Set("sRGB")
     uvs = reader.CreateOutput("result", Sdf.ValueTypeNames.Float2)
     texture.CreateInput("st", Sdf.ValueTypeNames.Float2).ConnectToSource(uvs)

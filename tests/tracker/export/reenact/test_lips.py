@@ -66,6 +66,16 @@ def test_a_mouth_is_another_one_when_the_teeth_part_behind_lips_that_stay() -> N
     assert LIPS.alike(parted, grin) < 0.1
 
 
+def test_a_mouth_becomes_another_one_at_once() -> None:
+    """While it was half of both, and that for a sixth of the opening, two rows of teeth lay over one another."""
+    grin = face(jawOpen=0.3)
+    opening = np.linspace(0.3, 0.5, 400)
+    alike = np.array([LIPS.alike(face(jawOpen=value), grin) for value in opening])
+    assert (np.diff(alike) <= 1e-6).all() and alike[-1] < 0.1
+    both = opening[(alike > 0.1) & (alike < 0.9)]
+    assert both[-1] - both[0] < 0.08 * 0.3
+
+
 @pytest.mark.parametrize("roll", [0.0, 90.0, -30.0])
 def test_an_open_mouth_is_laid_onto_a_photos_lips(roll: float) -> None:
     """A mouth that is open wider and lies higher than the mesh has it: its edges go there."""

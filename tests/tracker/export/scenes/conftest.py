@@ -11,8 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from selftrack.decoders.arkit import ARKIT_NAMES
+from selftrack.decoders.head.model import load_head
 from selftrack.tracker.clips.config import TrackConfig
 from selftrack.tracker.clips.single import track_clip
 from selftrack.tracker.export import write
@@ -130,6 +133,22 @@ def track(smile: Path, tmp_path_factory: pytest.TempPathFactory) -> Track:
 def page(track: Track, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Its viewer."""
     return write(track, "viewer", tmp_path_factory.mktemp("page") / "v.html")
+
+
+@pytest.fixture(scope="session")
+def exported() -> Callable[[Track], np.ndarray]:
+    """`exported(track)`: vertices (T,V,3) of the bundled head in its frame, as scenes have them: its lower teeth stand
+    3 mm higher as far as the jaw is shut."""
+    head = load_head()
+    lower = head.faces[head.face_parts == head.part_names.index("teeth_lower")].unique()
+
+    def vertices_of(track: Track) -> np.ndarray:
+        codes = torch.from_numpy(track.z)
+        out = head.geometry(codes)
+        out[:, lower, 1] -= 0.003 * (1 - codes[:, head.expression][:, ARKIT_NAMES.index("jawOpen")])[:, None]
+        return out.numpy()
+
+    return vertices_of
 
 
 ACTS = ("jawOpen", "mouthSmileLeft", "mouthSmileRight", "browInnerUp", "eyeBlinkLeft", "eyeBlinkRight", "noseSneerLeft")

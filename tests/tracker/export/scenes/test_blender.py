@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from selftrack.decoders.arkit import ARKIT_NAMES
 from selftrack.decoders.head.model import load_head
@@ -124,7 +123,7 @@ def blender(program: str, folder: Path) -> dict[str, np.ndarray]:
         return dict(found)
 
 
-def test_the_scene_is_what_was_filmed(performer: Track, tmp_path: Path) -> None:
+def test_the_scene_is_what_was_filmed(performer: Track, exported: Callable, tmp_path: Path) -> None:
     """Evaluated vertices of several frames are the track's to 0.1 mm, on the screen to 0.05 pixels."""
     for to, name in {"glb": "smile.glb", "blender": "smile_blender.py"}.items():
         write(performer, to, tmp_path / name, ExportOptions(focal=FOCAL))
@@ -139,7 +138,7 @@ def test_the_scene_is_what_was_filmed(performer: Track, tmp_path: Path) -> None:
     rotation, translation = camera_pose(performer, FOCAL)
     gaze = gaze_directions(performer)
     for frame in FRAMES:
-        points = HEAD.geometry(torch.from_numpy(performer.z[frame : frame + 1]))[0].double().numpy()
+        points = exported(performer)[frame].astype(float)
         corners = found[f"corners{frame}"]
         np.testing.assert_allclose(corners, (points @ Z_UP.T)[FACES], atol=1e-4)  # metres
         place = found[f"place{frame}"]

@@ -126,8 +126,8 @@ def glb(performer: Track, tmp_path: Path) -> Reader:
     return Reader(write(performer, "glb", tmp_path / "out.glb"))
 
 
-def test_base_and_weights_give_the_vertices(performer: Track, glb: Reader) -> None:
-    expected = HEAD.geometry(torch.from_numpy(performer.z)).numpy()[:, FACES] * OURS
+def test_base_and_weights_give_the_vertices(performer: Track, glb: Reader, exported: Callable) -> None:
+    expected = exported(performer)[:, FACES] * OURS
     for frame in range(len(performer)):
         assert np.abs(glb.shapes(frame) - expected[frame]).max() < 1e-5  # metres
 
@@ -162,13 +162,14 @@ def test_nodes_are_a_head_on_a_neck_with_eyes_and_jaw_and_a_camera(glb: Reader) 
 
 
 def test_each_part_has_its_material(glb: Reader) -> None:
-    """All with the clip's texture; eyes and teeth are smoother than skin."""
+    """All but teeth with the clip's texture; eyes and teeth are smoother than skin."""
     materials = [glb.document.materials[primitive.material] for primitive in glb.primitives]
     assert [material.name for material in materials] == list(DRAWN)
     counts = [len(glb.accessor(primitive.indices)) // 3 for primitive in glb.primitives]
     assert counts == [drawn.sum() for drawn in DRAWN.values()]
     surfaces = {material.name: material.pbrMetallicRoughness for material in materials}
-    assert {surface.baseColorTexture.index for surface in surfaces.values()} == {0}
+    pictures = {name: surface.baseColorTexture.index for name, surface in surfaces.items()}
+    assert pictures == {"skin": 0, "eyes": 0, "teeth": 1, "mouth": 0}
     assert {tuple(surface.baseColorFactor) for surface in surfaces.values()} == {(1, 1, 1, 1)}
     rough = {name: surface.roughnessFactor for name, surface in surfaces.items()}
     assert rough["eyes"] < rough["teeth"] < rough["mouth"] < rough["skin"] < 1
@@ -233,10 +234,12 @@ def test_lower_teeth_turn_about_the_jaw(performer: Track, glb: Reader) -> None:
 
 def test_texels_and_normals(glb: Reader) -> None:
     triangles = glb.triangles()
-    np.testing.assert_array_equal(glb.attribute("TEXCOORD_0")[triangles], HEAD.uvs.numpy()[HEAD.uv_faces[ORDER]])
+    others = ~np.isin(PARTS[ORDER], INNER["teeth"])
+    uvs = HEAD.uvs.numpy()[HEAD.uv_faces[ORDER]]
+    np.testing.assert_array_equal(glb.attribute("TEXCOORD_0")[triangles][others], uvs[others])
     bare = trimesh.Trimesh(glb.attribute("POSITION")[triangles].reshape(-1, 3), np.arange(FACES.size).reshape(-1, 3))
     agree = (np.repeat(bare.face_normals, 3, 0) * glb.attribute("NORMAL")[triangles].reshape(-1, 3)).sum(-1)
-    assert np.mean(agree[np.repeat(~np.isin(PARTS[ORDER], INNER["teeth"]), 3)] > 0.5) > 0.98
+    assert np.mean(agree[np.repeat(others, 3)] > 0.5) > 0.98
     moved = glb.attribute("NORMAL") + glb.targets("NORMAL")[ARKIT_NAMES.index("jawOpen")]
     np.testing.assert_allclose(np.linalg.norm(moved, axis=1), 1, atol=5e-3)
 
@@ -298,7 +301,8 @@ def test_through_a_long_lens_it_is_where_the_track_has_it(performer: Track, tmp_
     glb = Reader(write(performer, "glb", tmp_path / "long.glb", ExportOptions(focal=1e5)))
     expected = performer.vertices()[..., :2]
     for frame in (0, 5, 11):
-        assert np.abs(glb.pixels(frame, performer.size) - expected[frame][FACES]).max() < 1.0
+        off = np.abs(glb.pixels(frame, performer.size) - expected[frame][FACES])
+        assert off[PARTS[ORDER] != "teeth_lower"].max() < 1.0
 
 
 @pytest.fixture(scope="module")
@@ -363,7 +367,8 @@ def test_left_stays_left(wink: Track, tmp_path: Path) -> None:
 def test_trimesh_reads_it(glb: Reader, tmp_path: Path) -> None:
     meshes = list(trimesh.load(tmp_path / "out.glb").geometry.values())
     assert sum(len(mesh.faces) for mesh in meshes) == len(FACES) and len(meshes) == len(DRAWN)
-    assert {mesh.visual.material.baseColorTexture.size for mesh in meshes} == {(256, 256)}
+    sizes = {mesh.visual.material.name: mesh.visual.material.baseColorTexture.size for mesh in meshes}
+    assert sizes.pop("teeth")[0] >= 512 and set(sizes.values()) == {(256, 256)}
     neutral = glb.attribute("POSITION")
     bounds = np.array([mesh.bounds for mesh in meshes])
     np.testing.assert_allclose([bounds[:, 0].min(0), bounds[:, 1].max(0)], [neutral.min(0), neutral.max(0)], atol=1e-6)
@@ -374,8 +379,11 @@ def test_the_tracks_own_texture_is_used(performer: Track, tmp_path: Path) -> Non
     performer.save(tmp_path)
     cv2.imwrite(str(tmp_path / "texture.png"), np.full((64, 64, 3), (20, 90, 200), np.uint8))
     for mesh in trimesh.load(export(tmp_path, "glb")).geometry.values():
-        image = np.asarray(mesh.visual.material.baseColorTexture)
-        assert image.shape[:2] == (64, 64) and np.abs(image[..., :3] - np.array([200.0, 90, 20])).max() < 6
+        image = np.asarray(mesh.visual.material.baseColorTexture)[..., :3]
+        if mesh.visual.material.name != "teeth":
+            assert image.shape[:2] == (64, 64) and np.abs(image - np.array([200.0, 90, 20])).max() < 6
+        else:
+            assert np.abs(image.max((0, 1)) - np.array([200.0, 90, 20])).max() < 15
 
 
 def test_the_clip_is_unwrapped_where_it_was_tracked(smiling: Path, tmp_path: Path) -> None:
