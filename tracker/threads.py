@@ -1,11 +1,17 @@
-"""How many threads torch has."""
+"""Work in threads: how many torch has, and frames that are worked on at the same time."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 @contextmanager
@@ -17,3 +23,23 @@ def threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def in_order(work: Callable[[Item], Result], items: Iterable[Item], count: int) -> Iterator[Result]:
+    """Do `work` on items in `count` threads, and yield the results in the order of the items.
+
+    So many items are taken ahead of the result that is waited for, and no more, so that memory stays flat. An error of
+    the work is raised where its result would have been, and one of the items at once.
+    """
+    waiting: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(count) as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(work, item))
+                if len(waiting) > count:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()

@@ -1,4 +1,5 @@
-"""The z-buffer of `rasterizer`, compiled by Numba: apart, since importing Numba takes a third of a second."""
+"""The loops of `rasterizer` over triangles and pixels, compiled by Numba: apart, since importing Numba takes a third of
+a second."""
 
 from __future__ import annotations
 
@@ -94,3 +95,22 @@ def _narrow(low: float, high: float, x: float, v: float, dx: float, dy: float) -
     if dy < 0:
         return max(low, crossing - 1e-6), high
     return low, min(high, crossing + 1e-6)
+
+
+@numba.njit(cache=True, nogil=True)
+def mix(
+    attributes: np.ndarray, faces: np.ndarray, face_index: np.ndarray, barycentric: np.ndarray, out: np.ndarray
+) -> None:
+    """Interpolates attributes (B,V,C), or (1,V,C) for all images, at N pixels (B,N) of each into `out` (B,N,C), which
+    is left as it is where there is no triangle; see `rasterizer.interpolate`."""
+    shared = attributes.shape[0] == 1
+    for image in range(face_index.shape[0]):
+        values = attributes[0 if shared else image]
+        for pixel in range(face_index.shape[1]):
+            face = face_index[image, pixel]
+            if face < 0:
+                continue
+            first, second, third = faces[face]
+            a, b, c = barycentric[image, pixel]
+            for k in range(attributes.shape[2]):
+                out[image, pixel, k] = a * values[first, k] + b * values[second, k] + c * values[third, k]

@@ -96,5 +96,4 @@ def skin_colour(track: Track) -> float:
 
 def _painted(painter: MeshPainter, image: np.ndarray, vertices: np.ndarray, texture: Tensor) -> np.ndarray:
     """The picture (H,W,3) in 0..1 with the mesh in a texture (3,T,T)."""
-    painter.texture = texture[None]
-    return painter(image, vertices) / 255
+    return painter.textured_with(texture)(image, vertices) / 255

@@ -13,11 +13,13 @@ from selftrack.tracker.results.clip import open_clip
 from selftrack.tracker.results.painter import MeshPainter, OverlayConfig, doubts_of
 from selftrack.tracker.results.texture import clip_texture, own_texture
 from selftrack.tracker.results.track_file import Track
-from selftrack.tracker.sources.base import SourceInfo
+from selftrack.tracker.sources.base import Frame, SourceInfo
 from selftrack.tracker.sources.writer import VideoWriter
+from selftrack.tracker.threads import in_order
 
 NAME = "overlay.mp4"
 _CHUNK = 64  # frames whose vertices are held at a time
+_AT_A_TIME = 3  # frames that are drawn at the same time, while others are read and written
 _SPLIT_HEIGHT = 540  # pixels of the split view at most
 _DETECTED, _OF_MESH = (255, 210, 0), (0, 170, 255)  # RGB of the detector's points and of the mesh's
 _DOT = 0.008  # radius as a share of the distance between the outer eye corners
@@ -49,14 +51,17 @@ def write_overlay(
         width, height = _pane(source.info, config)
         scale = np.array([width, height]) / (source.info.width, source.info.height)
         panes = 2 if config.mode == "split" else 1
+
+        def drawn(frame: Frame, meshes: Mapping[Any, np.ndarray]) -> tuple[Frame, np.ndarray]:
+            shown = cv2.resize(frame.image, (width, height), interpolation=cv2.INTER_AREA)
+            picture = draw(shown, meshes, frame.index, scale)
+            if config.mode == "split":
+                picture = np.concatenate([shown, picture], axis=1)
+            return frame, burnt_in(picture, draw.legend(frame.index)) if config.burn_in else picture
+
         with VideoWriter(path, (panes * width, height), source.info, source.window) as writer:
-            for frame, meshes in zip(source, draw.meshes(), strict=False):
-                shown = cv2.resize(frame.image, (width, height), interpolation=cv2.INTER_AREA)
-                picture = draw(shown, meshes, frame.index, scale)
-                if config.mode == "split":
-                    picture = np.concatenate([shown, picture], axis=1)
-                if config.burn_in:
-                    picture = burnt_in(picture, draw.legend(frame.index))
+            frames = zip(source, draw.meshes(), strict=False)
+            for frame, picture in in_order(lambda pair: drawn(*pair), frames, _AT_A_TIME):
                 writer.write(picture, frame.time)
                 progress(frame.index + 1, len(draw.first))
     return path
@@ -128,9 +133,8 @@ class _Artist:
         (V,3) are in the picture's pixels."""
         if self._dots:
             return self._with_points(picture, placed, (self._track.landmarks[row] + 0.5) * scale - 0.5)
-        if self._own is not None:
-            self._paint.texture = self._own(row)[None]
-        return self._paint(picture, placed.astype(np.float32), self._doubts[row])
+        paint = self._paint if self._own is None else self._paint.textured_with(self._own(row))
+        return paint(picture, placed.astype(np.float32), self._doubts[row])
 
     def _with_points(self, picture: np.ndarray, vertices: np.ndarray, detected: np.ndarray) -> np.ndarray:
         """With the detected points (L,2) and, where the decoder knows their places, those of the mesh."""

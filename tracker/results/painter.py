@@ -1,7 +1,9 @@
 """Draws a head's mesh into pictures: shaded in one colour, in a texture, or as a wireframe."""
 
+import copy
 from dataclasses import dataclass, field
 from itertools import product
+from typing import Self
 
 import cv2
 import numpy as np
@@ -11,7 +13,7 @@ from torch.nn import functional
 from selftrack.decoders.base import Decoder
 from selftrack.decoders.landmarks import CHIN, EARS, HAIRLINE, INNER_LIPS
 from selftrack.decoders.mesh.normals import vertex_normals
-from selftrack.decoders.mesh.rasterizer import Fragments, interpolate, rasterize
+from selftrack.decoders.mesh.rasterizer import Fragments, interpolate_numba, rasterize
 from selftrack.decoders.mesh.shading import HEADLIGHT, lambert
 from selftrack.decoders.teeth import OF_MOUTH, TEETH, Teeth, has_teeth
 from selftrack.errors import UserError
@@ -106,6 +108,12 @@ class MeshPainter:
         self.extent = head.faces[self.shown].unique().numpy()
         self.diagonals = _diagonals(head.faces)
 
+    def textured_with(self, texture: torch.Tensor) -> Self:
+        """Return the painter with another texture (3,T,T)."""
+        other = copy.copy(self)
+        other.texture = texture[None]
+        return other
+
     def __call__(self, image: np.ndarray, vertices: np.ndarray, doubts: np.ndarray | None = None) -> np.ndarray:
         """Draw the mesh, whose vertices (V,3) are in the image's pixels, over the image (H,W,3) uint8, on a copy.
 
@@ -156,7 +164,7 @@ class MeshPainter:
         colour, alpha = self._shade(moved, pixels)
         if doubts is not None and doubts.any():
             amount = self.parts[torch.from_numpy(doubts)].amax(0)
-            share = 0.6 * interpolate(amount[None, :, None], self.faces, pixels)[0, 0]
+            share = 0.6 * interpolate_numba(amount[None, :, None], self.faces, pixels)[0, 0]
             colour = (1 - share) * colour + share * torch.tensor(_WARNING) * colour.mean(1, keepdim=True)
         if self.wired:
             alpha = alpha * self._wire(moved[0, :, :2], pixels)
@@ -169,7 +177,7 @@ class MeshPainter:
 
     def _shade(self, vertices: torch.Tensor, fragments: Fragments) -> tuple[torch.Tensor, torch.Tensor]:
         """Colour (N,3) in 0..1 and opacity (N,1) of N pixels, given as fragments (1,1,N) of vertices (1,V,3)."""
-        uvs = interpolate(self.uvs, self.uv_faces, fragments)
+        uvs = interpolate_numba(self.uvs, self.uv_faces, fragments)
         albedo = functional.grid_sample(self.texture, 2 * uvs - 1, align_corners=False)[0, :, 0].T
         inside = self.inside[fragments.face_index[0, 0]].nonzero()[:, 0]
         if len(inside):
@@ -178,14 +186,14 @@ class MeshPainter:
             weight = self.weight[None]
             if self.ears is not None:
                 weight = weight * _facing(vertices, self.ears(vertices).mean(1, keepdim=True))
-            return albedo, interpolate(weight[..., None], self.faces, fragments)[0, 0]
+            return albedo, interpolate_numba(weight[..., None], self.faces, fragments)[0, 0]
         light = torch.tensor(HEADLIGHT)
         diffuse = lambert(vertex_normals(vertices, self.faces), light)[0]
         # so thin a band has no normals that mean anything: as if it faced the camera
         diffuse[self.teeth] = lambert(torch.tensor([0.0, 0.0, -1.0]), light)
         light_there = self.config.ambient + (1 - self.config.ambient) * diffuse
         values = torch.stack([light_there, self.weight, self.reached], dim=-1)
-        brightness, weight, reached = interpolate(values, self.faces, fragments)[0, 0].split(1, dim=-1)
+        brightness, weight, reached = interpolate_numba(values, self.faces, fragments)[0, 0].split(1, dim=-1)
         brightness[inside] *= reached[inside]  # a clip's own texture has that in it
         return brightness * albedo, self.config.opacity * weight
 
@@ -199,7 +207,7 @@ class MeshPainter:
             for name, of_row in self.of_rows.items():
                 own = of_row[index].nonzero()[:, 0]
                 if len(own):
-                    points = interpolate(self.head.mean, self.faces, _some(fragments, own))[0, 0]
+                    points = interpolate_numba(self.head.mean, self.faces, _some(fragments, own))[0, 0]
                     light[own] = self.rows.light(name, points, pixel)
             light[self.hollow[index]] *= light_behind_teeth(self.rows.apart(vertices))
         if self.mouth is not None:

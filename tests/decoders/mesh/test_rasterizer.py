@@ -14,6 +14,7 @@ from selftrack.decoders.mesh.rasterizer import (
     Fragments,
     barycentric_at,
     interpolate,
+    interpolate_numba,
     pixel_grid,
     rasterize,
     rasterize_numba,
@@ -253,6 +254,20 @@ def test_barycentric_at_free_points() -> None:
     torch.testing.assert_close(weights[0], torch.tensor([[0.5, 0.25, 0.25], [0, 1, 0], [0, 0, 0]]))
 
 
+@pytest.mark.parametrize("shared", [False, True])
+def test_interpolation_by_numba_equals_its_slow_twin(shared: bool) -> None:
+    vertices, faces = random_triangles(3, (23, 31))
+    fragments = rasterize(vertices, faces, (23, 31))
+    assert 0 < (fragments.face_index < 0).sum() < fragments.face_index.numel()
+    attributes = torch.rand(*vertices.shape[:2], 5, generator=torch.Generator().manual_seed(0))
+    attributes = attributes[0] if shared else attributes
+    slow = interpolate(attributes, faces, fragments)
+    torch.testing.assert_close(interpolate_numba(attributes, faces, fragments), slow, rtol=0, atol=1e-6)
+    assert not interpolate_numba(attributes, faces, fragments)[fragments.face_index < 0].any()
+    seen = Fragments(*(values[:, 4:5] for values in fragments))  # not contiguous
+    torch.testing.assert_close(interpolate_numba(attributes, faces, seen), slow[:, 4:5], rtol=0, atol=1e-6)
+
+
 def test_wrong_inputs_are_refused() -> None:
     vertices, faces = random_triangles(0, (4, 4))
     for wrong in (
@@ -266,6 +281,8 @@ def test_wrong_inputs_are_refused() -> None:
             rasterize(*wrong)
     with pytest.raises(ValueError, match="3 sets of attributes for 2 images"):
         interpolate(torch.zeros(3, 5, 1), faces, rasterize(vertices, faces, (4, 4)))
+    with pytest.raises(ValueError, match="3 sets of attributes for 2 images"):
+        interpolate_numba(torch.zeros(3, 5, 1), faces, rasterize(vertices, faces, (4, 4)))
 
 
 def test_missing_pytorch3d_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
