@@ -29,6 +29,10 @@ class RecentConfig:
     flow: FlowConfig = FlowConfig(window=15)
 
 
+BESIDE_KEYS = RecentConfig(error=0.0025)
+"""Key frames keep a mesh in place that would drift by its own shape's errors, so that skin counts more."""
+
+
 class _Seen(NamedTuple):
     """A frame from which the skin is followed."""
 
@@ -52,7 +56,7 @@ class Refinement:
         recent: RecentConfig | None = None,
     ) -> None:
         """`keys` are key frames of the same clip, from which the skin is followed, too, as `following` says."""
-        self._refiner, self._recent = refiner, recent or RecentConfig()
+        self._refiner, self._recent = refiner, recent or (RecentConfig() if keys is None else BESIDE_KEYS)
         self._stiffness = 1 / (1 + (refiner.motion() / self._recent.stiff) ** 2)
         self._time, self._identity, self._face = -np.inf, np.zeros(0), refiner.mean
         self._skin = skin_rows(len(refiner.mean))
