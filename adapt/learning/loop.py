@@ -32,8 +32,9 @@ class Adaptation:
         self.trainer, self.windows, self.config = trainer, windows, trainer.config
         model, config = trainer.model, trainer.config
         heads = [p for p in model.heads.parameters() if p.requires_grad]
-        free = [model.identity, model.colour, model.inverse_distance]
-        free = [p for p in free if p.numel()]  # a person's own model has no identity
+        # where there is a refiner, the points of all frames have told the identity: trained on, it would turn the gaze
+        own = [model.identity] if trainer.refiner is None and model.identity.numel() else []
+        free = [*own, model.colour, model.inverse_distance]
         groups = [{"params": heads, "lr": config.rate}, {"params": free, "lr": config.rate_clip}]
         self.optimizer = torch.optim.Adam(groups, fused=True)
         rate = partial(warmup_cosine, steps=config.steps)

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from selftrack.adapt.frames.clip import ClipConfig
+from selftrack.adapt.learning.loop import Adaptation
 from selftrack.adapt.learning.trainer import KEYS, AdaptConfig, Trainer
 from selftrack.adapt.run import Reading, adapt, load_preset, read
 from selftrack.adapt.verdict import Verdict
@@ -221,6 +222,18 @@ def press(*_: object) -> None:
 def test_one_identity_per_frame_cannot_be_adapted(smile: Path, bundled: Model) -> None:
     with open_source(smile) as source, pytest.raises(UserError, match="one identity"):
         adapt(bundled, source, tracking=TrackerConfig(identity="per-frame"))
+
+
+@pytest.mark.parametrize("refined", [True, False])
+def test_the_identity_is_learned_where_the_points_have_not_told_it(
+    quick: AdaptConfig, bundled: Model, part: Reading, tmp_path: Path, refined: bool
+) -> None:
+    """An identity that moves on takes the eyes along, and the gaze."""
+    refiner = bundled.refiner if refined else None
+    trainer = Trainer(part.clip, bundled.network, quick.changed(steps=2), bundled.decoder, refiner)
+    before = trainer.model.identity.detach().clone()
+    Adaptation(trainer, [])(lambda *_: None, tmp_path / "checkpoint", {})
+    assert torch.equal(trainer.model.identity, before) == refined
 
 
 def test_the_tracker_places_the_face_as_the_adaptation_does(
