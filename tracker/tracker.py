@@ -397,7 +397,6 @@ class Tracker:
         said = network.double().numpy()
         if self._person is None:
             self._person = PersonFit(self.model.refiner, Person(said, self._rest.astype(float), 0.0))
-            return network
         return torch.from_numpy(self._person.solve(said).identity).to(network)
 
     @torch.no_grad()

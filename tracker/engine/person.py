@@ -14,7 +14,7 @@ from selftrack.tracker.engine.linear import inverse, spread, unit_matrix
 from selftrack.tracker.engine.refine import POSE, Guess, N, RefineStep, beside
 from selftrack.tracker.refinement import controls
 from selftrack.tracker.refinement.refiner import LEAST_SECONDS, Refiner
-from selftrack.tracker.refinement.subject import EVERY, INDEPENDENT, PEOPLE, TURN
+from selftrack.tracker.refinement.subject import EVERY, INDEPENDENT, PEOPLE, SEALED, TURN
 
 _AT_BOUND = 1e-6
 
@@ -67,6 +67,7 @@ class PersonStep(nn.Module):
 
     shapes: Tensor
     ahead: Tensor
+    parts: Tensor
 
     def __init__(self, refiner: Refiner) -> None:
         """Of the refiner of a network that has not been adapted."""
@@ -75,13 +76,19 @@ class PersonStep(nn.Module):
         self.size = len(refiner.people[0])
         ahead = np.zeros(N + POSE)
         ahead[controls.UP] = refiner.config.ahead**-2.0
-        for name, value in {"shapes": refiner.personal[:, : self.size].reshape(3, -1), "ahead": ahead}.items():
+        self.gap, parts = refiner.parted()
+        shapes = refiner.personal[:, : self.size].reshape(3, -1)
+        for name, value in {"shapes": shapes, "ahead": ahead, "parts": parts[: self.size]}.items():
             self.register_buffer(name, torch.from_numpy(np.ascontiguousarray(value)).float(), persistent=False)
 
     def solve(self, state: PersonState, network: Tensor) -> Tensor:
         """The identity (K,) near what the network says of it (K,)."""
         one, count = unit_matrix(self.size, network), state.frames.clamp(max=INDEPENDENT)
-        return inverse(count * state.normal + PEOPLE * one) @ (count * state.right + PEOPLE * network)
+        spread_out = inverse(count * state.normal + PEOPLE * one)
+        free = spread_out @ (count * state.right + PEOPLE * network)
+        # lips that touch are one more row, so stiff that it is added to the answer (Sherman and Morrison 1950)
+        moves = spread_out @ self.parts
+        return free - moves * ((self.parts * free).sum() + self.gap) / (SEALED**2 + (self.parts * moves).sum())
 
     def add(
         self,

