@@ -74,6 +74,11 @@ class Run:
         """Seconds since the clip was opened, adaptations left out."""
         return time.perf_counter() - self.began - self.watch.seconds.get("adapt", 0.0)
 
+    def outdated(self) -> tuple[str, ...]:
+        """A note of exports of an earlier track, which stay in the folder of results, where there are any."""
+        names = sorted(set(self.output.owned()) - {*OUTPUTS, *self.exports.values()})
+        return (f"{', '.join(names)}: of an earlier track; export again, or delete them",) if names else ()
+
     def write_beside(self, face: TrackedFace, part: str = "", also: Writer | None = None) -> None:
         """Write what belongs to a face beside its track, which lies in that sub-folder, but for the overlay."""
         place, home = self.results / part, self.output.path / part

@@ -82,6 +82,6 @@ def _track(run: Run, path: Path | str, also: Writer | None) -> Summary:
         fps=fps,
         took=run.elapsed(),
         seconds=run.watch.seconds,
-        notes=track.notes,
+        notes=(*track.notes, *run.outdated()),
         names=written,
     )

@@ -104,6 +104,17 @@ def test_identity_of_a_face_that_the_sample_missed(numbered_clip: Path, tmp_path
     assert (load(tmp_path / "out").z[:, HEAD.identity] == 0.5).all()
 
 
+def test_exports_of_an_earlier_track_are_named(numbered_clip: Path, tmp_path: Path, fake_model: FakeModel) -> None:
+    """They stay, but they are not of this track; what is exported again, and the user's, are no such files."""
+    out, config = tmp_path / "out", TrackConfig(overlay=False)
+    first = track_clip(numbered_clip, out, config, model=fake_model(), exports=["csv", "livelink"])
+    (out / "notes.txt").write_text("mine")
+    again = track_clip(numbered_clip, out, config, model=fake_model(), exports=["csv"], overwrite=True)
+    assert not any("earlier track" in note for note in first.notes)
+    (note,) = [note for note in again.notes if "earlier track" in note]
+    assert note == f"{numbered_clip.stem}_livelink.csv: of an earlier track; export again, or delete them"
+
+
 def test_results_are_refused_or_replaced(numbered_clip: Path, tmp_path: Path, fake_model: FakeModel) -> None:
     out = tmp_path / "out"
     out.mkdir()
