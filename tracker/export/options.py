@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from selftrack.tracker.results.track_file import Track
 
 METAVARS = {"character": "RIG", "flame": "FILE", "flame_landmarks": "FILE", "onto": "PHOTO"}
-"""What the options that a format asks for take, in help and messages, by their fields."""
+"""What the options that a format asks for take, in help and messages, by their fields; a FILE where none is said."""
 
 
 @dataclass(frozen=True)
