@@ -109,9 +109,15 @@ def test_all_formats_are_checked_before_one_is_written(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--to", "csv,reenact", "--onto", "nope.jpg"], "--onto nope.jpg: no such file"),
-        (["--to", "csv,character", "--character", "nope.rig"], "--character nope.rig: no such file"),
-        (["--to", "csv,viewer", "--against", "other"], "--against other: no such file"),
+        (["--to", "csv,reenact", "--onto", "nope.jpg"], "--onto nope.jpg: no such file; name one"),
+        (
+            ["--to", "csv,character", "--character", "nope.rig"],
+            "--character nope.rig: no such file; make it with: track-rig add",
+        ),
+        (
+            ["--to", "csv,viewer", "--against", "other"],
+            "--against other: no such file; make it with: track CLIP",
+        ),
     ],
 )
 def test_the_files_of_all_formats_are_looked_for_before_one_is_written(

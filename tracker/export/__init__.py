@@ -19,7 +19,7 @@ from selftrack.errors import UserError
 from selftrack.io import OutputFolder, atomic_path, remove_parts
 from selftrack.tracker.export.curve_range import CurveRange, in_range
 from selftrack.tracker.export.edited import with_table
-from selftrack.tracker.export.options import ExportOptions
+from selftrack.tracker.export.options import MAKERS, ExportOptions
 from selftrack.tracker.export.registry import (
     FORMATS,
     GROUPS,
@@ -168,7 +168,8 @@ def _check_given(names: Sequence[str], options: ExportOptions) -> None:
     for field in {field: None for name in names for field in (*FORMATS[name].asks, *FORMATS[name].takes)}:
         given = getattr(options, field)
         if isinstance(given, Path) and not given.exists():
-            raise UserError(f"--{field.replace('_', '-')} {given}: no such file; name one that is there")
+            advice = f"make it with: {MAKERS[field].format(given)}" if field in MAKERS else "name one that is there"
+            raise UserError(f"--{field.replace('_', '-')} {given}: no such file; {advice}")
 
 
 def _check_free(path: Path) -> None:
