@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -32,7 +31,7 @@ from selftrack.tracker.network.weights import ClipFit
 from selftrack.tracker.refinement.subject import Person, Subject
 from selftrack.tracker.results.skin_points import Window, find_windows, frame_step
 from selftrack.tracker.sources.base import FrameSource
-from selftrack.tracker.threads import threads
+from selftrack.tracker.threads import cores, threads
 from selftrack.tracker.tracker import TrackerConfig
 
 Progress = Callable[[str, int, int, dict[str, float]], None]
@@ -137,7 +136,7 @@ def adapt(
     if checkpoint and run.resume(checkpoint, settings):
         ended = f", where the adaptation had ended; delete {checkpoint} to adapt anew" if run.ended else ""
         say(f"resuming at step {run.step} of {config.steps}{ended}")
-    with threads(max(torch.get_num_threads(), _cores())):
+    with threads(max(torch.get_num_threads(), cores())):
         run(lambda step, steps, figures: progress("adapt", step, steps, figures), checkpoint, settings)
     if run.interrupted:
         say(f"ended at step {run.step} of {config.steps}; going on with the best state so far; Ctrl-C ends the run")
@@ -225,11 +224,3 @@ def skin_windows(source: FrameSource, clip: Clip) -> list[Window]:
     )
     parts = groupby(seen, key=lambda one: one[0] in held)
     return [window for _, part in parts for window in find_windows(part, step)]
-
-
-def _cores() -> int:
-    """Cores that this process may use: as many as OMP_NUM_THREADS says, by default all that it may run on."""
-    named = os.environ.get("OMP_NUM_THREADS", "")
-    if named.isdecimal() and int(named):
-        return int(named)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

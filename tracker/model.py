@@ -144,17 +144,15 @@ class Model:
             raise ValueError("expected an adapted model; one as it was loaded has its weights in a file already")
         return save_adapted(path, self.network.heads, self.base.weights, self.fit, self.network.config)
 
-    def tensors(self, faces: Crops) -> tuple[Tensor, Tensor]:
-        """Crops as the network takes them: pictures (N,3,256,256) in 0..1 and landmarks (N,L,2)."""
-        pictures = to_tensor(torch.from_numpy(faces.pictures).to(self.device))
+    def tensors(self, faces: Crops) -> tuple[Tensor | None, Tensor]:
+        """Crops as the network takes them: pictures (N,3,256,256) in 0..1, None where it does not look at them, and
+        landmarks (N,L,2)."""
+        pictures = to_tensor(torch.from_numpy(faces.pictures).to(self.device)) if self.network.looks else None
         return pictures, torch.from_numpy(faces.points).float().to(self.device)
 
     def features(self, network: I2ZNet, faces: Crops) -> Features:
         """What a network, this one or the one before it, reads from crops."""
-        if network.looks:
-            return network.features(*self.tensors(faces))
-        points = torch.from_numpy(faces.points).float().to(self.device)
-        return network.features(points.new_zeros(len(points), 3, 0, 0), points)
+        return network.features(*self.tensors(faces))
 
     @torch.no_grad()
     def subject(self, faces: Crops, neutral: np.ndarray | None = None, known: Person | None = None) -> Subject:

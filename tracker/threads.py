@@ -1,7 +1,8 @@
-"""Work in threads: how many torch has, and frames that are worked on at the same time."""
+"""Work in threads: how many cores there are for it and torch has, and frames that are worked on at the same time."""
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,6 +13,14 @@ import torch
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+def cores() -> int:
+    """Cores that this process may use: as many as OMP_NUM_THREADS says, by default all that it may run on."""
+    named = os.environ.get("OMP_NUM_THREADS", "")
+    if named.isdecimal() and int(named):
+        return int(named)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager

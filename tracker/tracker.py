@@ -64,7 +64,7 @@ class _Values(NamedTuple):
 
 
 class _Located(NamedTuple):
-    """A frame whose face has been searched for."""
+    """A frame whose face has been searched for, and cropped."""
 
     number: int
     time: float
@@ -205,8 +205,8 @@ class Tracker:
     def stream(self, frames: Iterable[Frame | np.ndarray]) -> Iterator[FrameResult]:
         """Track frames that need not be waited for, such as those of a file, one after the other.
 
-        The results are those of a call for each, but the next faces are located in a thread while one is encoded.
-        Raises as a call does; the tracker is for no other frames meanwhile.
+        The results are those of a call for each, but the next faces are located and cropped in a thread while one is
+        encoded. Raises as a call does; the tracker is for no other frames meanwhile.
         """
         for (result,) in self.stream_together([self], frames):
             yield result
@@ -286,7 +286,7 @@ class Tracker:
         return z
 
     def _locate(self, frame: Frame | np.ndarray, time: float | None = None) -> _Located:
-        """Find the face in the next frame, and where its crop lies."""
+        """Find the face in the next frame, and crop it."""
         if isinstance(frame, Frame):
             image, time = frame.image, frame.time if time is None else time
         else:

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from selftrack.adapt.frames.split import EVERY, Split, block_length, split_rows
-from selftrack.errors import NoFaceError, TooLittleError, UserError
+from selftrack.errors import TooLittleError, UserError
+from selftrack.tracker.clips.notes import no_face
 from selftrack.tracker.geometry import crop as crops
 from selftrack.tracker.geometry.crop import CropStabiliser, inter_ocular
 from selftrack.tracker.landmarks.base import Places
@@ -179,7 +180,7 @@ def read_clip(
     """
     count = source.count()
     if count is None or not source.repeatable:
-        raise UserError(f"{source.info.name}: has no end, so it cannot be adapted to; record it first")
+        raise UserError(f"{source.title}: has no end, so it cannot be adapted to; record it first")
     wanted = chosen_rows(count, config.frames, 1 / float(source.info.rate))
     follower, stabiliser = model.landmarks.follower(tracking.detect, places), CropStabiliser(tracking.crop)
     kept, shots, times, last = _Kept(model, config), _Shots(config.cut), list[float](), None
@@ -196,12 +197,11 @@ def read_clip(
             stabiliser.reset()
         else:
             kept.add(frame, found.points, stabiliser(found.points, frame.time))
-    name = source.info.name
     if not len(kept):
-        raise NoFaceError(f"{name}: no face was found in any of {len(wanted)} frames; nothing was adapted to")
+        raise no_face(source.title, len(wanted), outcome="nothing was adapted to")
     if len(kept) < 8:
         raise TooLittleError(
-            f"{name}: a face in {len(kept)} frames is too little to adapt to; track it without --adapt"
+            f"{source.title}: a face in {len(kept)} frames is too little to adapt to; track it without --adapt"
         )
     parts = split_rows(len(wanted), frame_step(np.array(times)))
     split = Split(*(wanted[part] for part in parts))

@@ -245,7 +245,7 @@ def export(
     options = ExportOptions(focal=place.focal, **own)
     exports.require_said(formats, options)
     made = changes.cleaning(), place.timecode, changes.ranges(), changes.expression(), changes.curves
-    if output is None:
+    if len(formats) > 1:
         exports.check(folder, formats, options)
     for name in formats:
         print(exports.export(folder, name, output, options, *made))

@@ -13,7 +13,7 @@ import pytest
 
 from selftrack.decoders.head.model import Head
 from selftrack.errors import UserError
-from selftrack.tracker.export import FORMATS, ExportOptions, require_said, write
+from selftrack.tracker.export import FORMATS, ExportOptions, Format, require_said, write
 from selftrack.tracker.export.timing import with_timecode
 from selftrack.tracker.results.curves import write_curves
 from selftrack.tracker.results.track_file import Track
@@ -104,6 +104,36 @@ def test_all_formats_are_checked_before_one_is_written(
     status, out, err = run("track-export", ".", "--to", "csv,livelink")
     assert (status, out) == (2, "") and "take {1}_livelink.csv: this program did not write it" in err
     assert {path.name for path in Path().iterdir()} == {"track.npz", "take {1}_livelink.csv"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--to", "csv,reenact", "--onto", "nope.jpg"], "--onto nope.jpg: no such file; name one"),
+        (
+            ["--to", "csv,character", "--character", "nope.rig"],
+            "--character nope.rig: no such file; make it with: track-rig add",
+        ),
+        (
+            ["--to", "csv,viewer", "--against", "other"],
+            "--against other: no such file; make it with: track CLIP",
+        ),
+    ],
+)
+def test_the_files_of_all_formats_are_looked_for_before_one_is_written(
+    run: Callable, wink: Track, arguments: list[str], words: str
+) -> None:
+    wink.save(Path())
+    status, out, err = run("track-export", ".", *arguments)
+    assert (status, out) == (2, "") and words in err and len(err.splitlines()) == 1
+    assert [path.name for path in Path().iterdir()] == ["track.npz"]
+
+
+def test_what_one_format_alone_asks_for_is_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also a format of the user's, whose field has no word of its own."""
+    monkeypatch.setitem(FORMATS, "mine", Format("mine", "mine.txt", lambda *_: None, asks=("my_model",)))
+    with pytest.raises(UserError, match="format mine needs --my-model FILE"):
+        require_said(["mine"])
 
 
 def test_several_formats_with_the_track(run: Callable, smile: Path) -> None:

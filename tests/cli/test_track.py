@@ -233,7 +233,7 @@ def test_adapted_weights_of_another_base_are_refused(run: Callable, smile: Path,
 def test_no_face_cannot_be_adapted_to(run: Callable, make_clip: MakeClip) -> None:
     status, _, err = run("track", make_clip("still.mp4", still()), "--adapt")
     assert status == 3 and "no face was found in any of" in err.splitlines()[-1]
-    assert "Traceback" not in err
+    assert "more from the front" in err.splitlines()[-1] and "Traceback" not in err
     assert not Path("still_track").exists()
 
 

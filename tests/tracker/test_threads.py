@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
+from selftrack.tracker import threads
 from selftrack.tracker.threads import in_order
 
 
@@ -34,6 +36,32 @@ def test_few_items_are_taken_ahead() -> None:
     results = in_order(lambda item: item, items(), 2)
     assert next(results) == 0 and taken == [0, 1, 2]
     assert next(results) == 1 and taken == [0, 1, 2, 3]
+
+
+def test_what_waits_for_a_thread_is_cancelled_when_the_work_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by Ctrl-C while the first result is waited for: what has a thread is done, the next item is not begun."""
+    begun, futures, cancelled = list[int](), list[Future](), threading.Event()
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    class Pool(ThreadPoolExecutor):
+        def submit(self, *work: object) -> Future:
+            futures.append(super().submit(*work))
+            if len(futures) == 1:
+                futures[0].result = interrupted
+            else:
+                futures[-1].add_done_callback(lambda _: cancelled.set())
+            return futures[-1]
+
+    def work(item: int) -> None:
+        begun.append(item)
+        cancelled.wait(5)
+
+    monkeypatch.setattr(threads, "ThreadPoolExecutor", Pool)
+    with pytest.raises(KeyboardInterrupt):
+        list(threads.in_order(work, range(4), 1))
+    assert begun == [0] and len(futures) == 2 and futures[1].cancelled()
 
 
 @pytest.mark.parametrize("broken", ["work", "items"])

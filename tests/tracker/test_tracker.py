@@ -57,6 +57,19 @@ def assert_same(one: Track, other: Track) -> None:
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
 
 
+def test_no_picture_becomes_numbers_that_no_stream_looks_at(
+    model: Model, frames: list[Frame], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bundled network reads points alone: neither tracking nor comparing models costs a conversion."""
+    monkeypatch.setattr("selftrack.tracker.model.to_tensor", lambda _: pytest.fail("a picture was converted"))
+    assert not model.network.looks
+    assert tracked(model, frames[:2]).ok.all()
+    found = model.landmarks.follower(DetectConfig())(frames[0].image, 0.0)
+    crops = Crops.of([face_crop(frames[0].image, found.points)])
+    subject = model.subject(crops)
+    assert model.shows_rest(crops) in (True, False) and 0 < model.landmark_distance(crops, subject) < 10
+
+
 def test_two_trackers_in_two_threads_are_as_each_alone(model: Model, frames: list[Frame]) -> None:
     mirrored = [Frame(f.index, f.time, np.ascontiguousarray(f.image[:, ::-1])) for f in frames]
     alone = [tracked(model, clip) for clip in (frames, mirrored)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
 
 from selftrack.errors import NoFaceError
 from selftrack.tracker.results import regions
@@ -19,20 +18,27 @@ def noted(track: Track, notes: Iterable[str]) -> Track:
     return replace(track, notes=(*notes, *seen_in(track)))
 
 
-def no_face(name: Path | str, where: str = "") -> NoFaceError:
-    """The error of a clip of that name without a face; `where` says of which frames that holds."""
-    found = f"no face was found {where}".rstrip()
-    return NoFaceError(
-        f"{name}: {found}; nothing was written; take footage, or seconds of it, that shows the face larger, in more "
-        "light or more from the front"
-    )
+def no_face(
+    title: str, frames: int | None, notes: Iterable[str] = (), outcome: str = "nothing was written"
+) -> NoFaceError:
+    """The error of a clip without a face.
+
+    Args:
+        title: what messages call the clip, see `FrameSource.title`.
+        frames: how many it has; 1 for a picture, None where that is not known.
+        notes: what else is known of it.
+        outcome: what came of the work.
+    """
+    among = f" in any of {frames} frames" if frames is not None and frames > 1 else ""
+    what = "a picture" if frames == 1 else "footage, or seconds of it,"
+    advice = f"take {what} that shows the face larger, in more light or more from the front"
+    return NoFaceError(f"{title}: " + "; ".join([f"no face was found{among}", outcome, *notes, advice]))
 
 
-def check_face(track: Track, path: Path | str) -> None:
-    """Make sure that a face was found in a clip. Raises NoFaceError, which has the notes of the track."""
+def check_face(track: Track, title: str) -> None:
+    """Make sure that a face was found in a clip of that title. Raises NoFaceError, which has the notes of the track."""
     if not track.ok.any():
-        known = "".join(f"; {note}" for note in track.notes)
-        raise NoFaceError(f"{no_face(path, f'in any of {len(track)} frames')}{known}")
+        raise no_face(title, len(track), track.notes)
 
 
 def seen_in(track: Track) -> list[str]:

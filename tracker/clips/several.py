@@ -95,10 +95,10 @@ def _followed(run: Run, found: Mapping[int, Faces], models: Models) -> dict[int,
     """Track faces by their models; without those that are in no frame. Raises NoFaceError where that are all."""
     with run.watch("identity"):
         prepared = [_prepared(run, number, who, models[number][0]) for number, who in found.items()]
-    followed = zip(found, run.follow(prepared), strict=True)
-    tracked = {number: face for number, face in followed if face.track.ok.any()}
+    followed = run.follow(prepared)
+    tracked = {number: face for number, face in zip(found, followed, strict=True) if face.track.ok.any()}
     if not tracked:
-        raise no_face(run.source.info.name, "in any frame")
+        raise no_face(run.source.title, len(followed[0].track))
     return tracked
 
 

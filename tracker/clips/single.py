@@ -56,17 +56,17 @@ def track_clip(
         running(path, folder, config, model, overwrite, exports, settings, progress) as run,
         threads(config.threads),
     ):
-        return _track(run, path, also)
+        return _track(run, also)
 
 
-def _track(run: Run, path: Path | str, also: Writer | None) -> Summary:
+def _track(run: Run, also: Writer | None) -> Summary:
     """Track the face and write its results."""
     with run.watch("identity"):
         who = find_face(run.source, run.model, run.config, run.config.person, run.progress)
         prepared = prepare(run.source, run.model, of_face(run.config, who.number), who)
     (face,) = run.follow([prepared])
     track = face.track
-    check_face(track, path)
+    check_face(track, run.source.title)
     fps = run.save({"": track})
     if len(who.everyone) > 1:
         faces.write_faces(who.everyone, run.results)

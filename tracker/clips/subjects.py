@@ -76,7 +76,7 @@ def find_face(
     number = tracking.detect.face
     faces = find_cast(source, model.landmarks, tracking.detect, progress, config.samples, everyone=number > 0)
     if number and not faces:
-        raise no_face(source.info.name)
+        raise no_face(source.title, source.count())
     if number and number >= len(faces):
         raise NoFaceError(f"--face {number}: the faces of {source.info.name} are {listed(faces)}; name one of these")
     return _one_of(faces, number, source.info.name)
@@ -110,7 +110,7 @@ def find_faces(
     choice, name = check_choice(choice), source.info.name
     faces = find_cast(source, model.landmarks, tracking.detect, progress, config.samples, everyone=True)
     if not faces:
-        raise no_face(name)
+        raise no_face(source.title, source.count())
     numbers, notes = choose(faces, choice, name, source.info.duration)
     return {number: _one_of(faces, number, name) for number in numbers}, notes
 
@@ -122,7 +122,7 @@ def _of_photo(
     own, name = describe_photo(photo, model.landmarks, tracking.detect), source.info.name
     faces = find_cast(source, model.landmarks, tracking.detect, progress, config.samples, everyone=True)
     if not faces:
-        raise no_face(name)
+        raise no_face(source.title, source.count())
     number, note = most_like(faces, distances(own, [face.samples for face in faces]), name, photo)
     return Faces(faces[number], faces, [note], number)
 

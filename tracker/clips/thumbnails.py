@@ -33,6 +33,6 @@ def show_faces(
         landmarks = load_landmarks("mediapipe", choose_device(config.device))
         everyone = find_cast(source, landmarks, config.detect, progress, everyone=True)
         if not everyone:
-            raise no_face(path)
+            raise no_face(source.title, source.count())
         faces.write_faces(everyone, results)
     return everyone

@@ -19,7 +19,7 @@ from selftrack.errors import UserError
 from selftrack.io import OutputFolder, atomic_path, remove_parts
 from selftrack.tracker.export.curve_range import CurveRange, in_range
 from selftrack.tracker.export.edited import with_table
-from selftrack.tracker.export.options import ExportOptions
+from selftrack.tracker.export.options import MAKERS, ExportOptions
 from selftrack.tracker.export.registry import (
     FORMATS,
     GROUPS,
@@ -92,12 +92,14 @@ def check(folder: Path, names: Sequence[str], options: ExportOptions | None = No
     """Make sure, before any of them is written, that the track of a folder can be exported there in several formats.
 
     Raises:
-        UserError: no track there, a file of the user's is in the way of one of them, or as `require`.
+        UserError: no track there, a file of the options is not there, a file of the user's is in the way of one of
+            them, or as `require`.
     """
     from selftrack.tracker.results.track_file import folder_of, load
 
     names, track, folder = known(names), load(folder), folder_of(folder)
     _require(names, track, options)
+    _check_given(names, options or ExportOptions())
     for name in names:
         _check_free(default_path(track.clip, name, folder))
 
@@ -159,6 +161,15 @@ def _require(names: Sequence[str], track: Track, options: ExportOptions | None) 
     """As `require`, for a track; its decoder, which may be gone, is read only where that matters."""
     if any(FORMATS[name].needs or FORMATS[name].asks for name in names):
         require(names, track.model(), options)
+
+
+def _check_given(names: Sequence[str], options: ExportOptions) -> None:
+    """Make sure that the files and folders which options name for formats are there."""
+    for field in {field: None for name in names for field in (*FORMATS[name].asks, *FORMATS[name].takes)}:
+        given = getattr(options, field)
+        if isinstance(given, Path) and not given.exists():
+            advice = f"make it with: {MAKERS[field].format(given)}" if field in MAKERS else "name one that is there"
+            raise UserError(f"--{field.replace('_', '-')} {given}: no such file; {advice}")
 
 
 def _check_free(path: Path) -> None:

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from selftrack.tracker.results.track_file import Track
 
 METAVARS = {"character": "RIG", "flame": "FILE", "flame_landmarks": "FILE", "onto": "PHOTO"}
-"""What the options that a format asks for take, in help and messages, by their fields."""
+"""What the options that a format asks for take, in help and messages, by their fields; a FILE where none is said."""
+MAKERS = {"character": "track-rig add FILE -o {}", "against": "track CLIP -o {}"}
+"""The commands that make what options name, by their fields."""
 
 
 @dataclass(frozen=True)

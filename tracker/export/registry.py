@@ -150,7 +150,7 @@ def require_said(names: Iterable[str], options: ExportOptions | None = None) -> 
     """
     for name in known(names):
         unsaid = [
-            f"--{field.replace('_', '-')} {METAVARS[field]}"
+            f"--{field.replace('_', '-')} {METAVARS.get(field, 'FILE')}"
             for field in FORMATS[name].asks
             if not getattr(options, field, None)
         ]

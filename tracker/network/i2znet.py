@@ -315,8 +315,8 @@ class I2ZNet(nn.Module):
 
     @property
     def looks(self) -> bool:
-        """Whether a stream looks at the crops; else the points alone are read."""
-        return self.perceptual is not None or self.landmarks is not None
+        """Whether a stream looks at the crops; else the points alone are read, and None will do for crops."""
+        return self.perceptual is not None or isinstance(self.landmarks, Fan)
 
     @property
     def reads_pictures(self) -> bool:
@@ -342,9 +342,9 @@ class I2ZNet(nn.Module):
             stream.eval()
         return self
 
-    def perceive(self, crops: Tensor) -> list[Tensor]:
+    def perceive(self, crops: Tensor | None) -> list[Tensor]:
         """The perceptual maps of crops (B,3,S,S), RGB in 0..1; may be cached, as those of a frozen stream never
-        change."""
+        change. None without such a stream."""
         with torch.set_grad_enabled(self.trains_trunk and torch.is_grad_enabled()):
             return self.perceptual(crops) if self.perceptual else []
 
@@ -361,22 +361,23 @@ class I2ZNet(nn.Module):
         """Per level (B,N): the `levels`, compressed."""
         return self.heads.compress(self.levels(crops, points, perceived))
 
-    def features(self, crops: Tensor, points: Tensor | None, perceived: list[Tensor] | None = None) -> Features:
+    def features(self, crops: Tensor | None, points: Tensor | None, perceived: list[Tensor] | None = None) -> Features:
         """What the levels read from crops (B,3,256,256), RGB in 0..1, with their landmarks (B,L,2) in the crop frame.
 
-        `perceived` are the perceptual maps where they are known already.
+        `crops` may be None where no stream `looks`. `perceived` are the perceptual maps where they are known already.
         """
         perceived = self.perceive(crops) if perceived is None else perceived
         return self.heads.features(self.compressed(crops, points, perceived), points)
 
-    def forward(self, crops: Tensor, points: Tensor | None = None, subject: Tensor | None = None) -> Codes:
+    def forward(self, crops: Tensor | None, points: Tensor | None = None, subject: Tensor | None = None) -> Codes:
         """Codes of crops (B,3,256,256), RGB in 0..1, with their landmarks (B,L,2) in the crop frame.
 
-        `subject` (112,) or (B,112) is what `Heads.pool` gives; without it each frame has its own identity.
+        `crops` may be None where no stream `looks`. `subject` (112,) or (B,112) is what `Heads.pool` gives; without it
+        each frame has its own identity.
         """
         features = self.features(crops, points)
         if subject is not None:
-            subject = subject.expand(len(crops), -1)
+            subject = subject.expand(len(features.for_z), -1)
         return self.heads.regress(features, subject)
 
     def with_heads(self, heads: Heads) -> I2ZNet:

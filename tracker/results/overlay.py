@@ -15,11 +15,12 @@ from selftrack.tracker.results.texture import clip_texture, own_texture
 from selftrack.tracker.results.track_file import Track
 from selftrack.tracker.sources.base import Frame, SourceInfo
 from selftrack.tracker.sources.writer import VideoWriter
-from selftrack.tracker.threads import in_order
+from selftrack.tracker.threads import cores, in_order
 
 NAME = "overlay.mp4"
 _CHUNK = 64  # frames whose vertices are held at a time
-_AT_A_TIME = 3  # frames that are drawn at the same time, while others are read and written
+_AT_A_TIME = 3  # frames that are drawn at the same time at most, while others are read and written
+_PIXELS = _AT_A_TIME * 1920 * 1080  # of all these, as each takes 0.2 KB of memory for a pixel while it is drawn
 _SPLIT_HEIGHT = 540  # pixels of the split view at most
 _DETECTED, _OF_MESH = (255, 210, 0), (0, 170, 255)  # RGB of the detector's points and of the mesh's
 _DOT = 0.008  # radius as a share of the distance between the outer eye corners
@@ -61,7 +62,7 @@ def write_overlay(
 
         with VideoWriter(path, (panes * width, height), source.info, source.window) as writer:
             frames = zip(source, draw.meshes(), strict=False)
-            for frame, picture in in_order(lambda pair: drawn(*pair), frames, _AT_A_TIME):
+            for frame, picture in in_order(lambda pair: drawn(*pair), frames, _at_a_time(width, height)):
                 writer.write(picture, frame.time)
                 progress(frame.index + 1, len(draw.first))
     return path
@@ -109,6 +110,11 @@ def _pane(info: SourceInfo, config: OverlayConfig) -> tuple[int, int]:
     highest = config.max_height or (_SPLIT_HEIGHT if config.mode == "split" else info.height)
     shrink = min(1.0, highest / info.height)
     return max(1, round(info.width * shrink)), max(1, round(info.height * shrink))
+
+
+def _at_a_time(width: int, height: int) -> int:
+    """How many frames with views of that size are drawn at the same time: as many as cores and memory allow."""
+    return max(1, min(cores(), _AT_A_TIME, _PIXELS // (width * height)))
 
 
 def _vertices(track: Track) -> Iterator[np.ndarray]:

@@ -101,6 +101,11 @@ class FrameSource(ABC):
         self._passes: list[Generator[Frame, None, None]] = []
         self._on_opening: tuple[str, ...] = ()  # notes that hold for every pass
 
+    @property
+    def title(self) -> str:
+        """What messages call it: a file by its path as it was given, a camera by its name."""
+        return self.info.name
+
     def __enter__(self) -> FrameSource:
         return self
 

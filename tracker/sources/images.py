@@ -63,6 +63,11 @@ class ImageSequence(FrameSource):
             raise UserError(f"{path}: no pictures from {start} s on; they last {self.info.duration:.2f} s")
         self.notes = self._on_opening = self._gap()
 
+    @property
+    def title(self) -> str:
+        """Return the path as it was given."""
+        return str(self.path)
+
     def count(self) -> int:
         """Return how many pictures are in the window."""
         return len(self._rows)

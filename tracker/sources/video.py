@@ -230,6 +230,11 @@ class VideoFile(FrameSource):
         if self.info.duration is not None and self.window.start >= self._began + self.info.duration:
             raise self._empty_window()
 
+    @property
+    def title(self) -> str:
+        """Return the path as it was given."""
+        return str(self.path)
+
     def count(self) -> int:
         """Return how many frames a pass will yield, from the packets alone (nothing is decoded).
 

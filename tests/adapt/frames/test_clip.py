@@ -117,5 +117,6 @@ def test_reading_the_bundled_clip(smile: Path, with_streams: I2ZNet, maps: bool)
 
 def test_a_clip_without_a_face_is_refused(make_clip, tmp_path: Path) -> None:  # noqa: ANN001
     clip = make_clip("blank.mp4", [np.zeros((96, 96, 3), np.uint8)] * 4)
-    with pytest.raises(ValueError, match="no face was found in any of 4 frames"):
+    words = "blank.mp4: no face was found in any of 4 frames; nothing was adapted to; take footage, or seconds of it, "
+    with pytest.raises(ValueError, match=words):
         read_clip(open_source(clip), load_model(TrackConfig()), TrackConfig(), ClipConfig())

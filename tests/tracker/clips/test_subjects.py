@@ -109,7 +109,8 @@ def test_what_cannot_be_is_one_line(
 def test_a_face_of_a_number_where_nobody_is(model: Model, make_clip: Callable[..., Path]) -> None:
     nobody = make_clip("nobody.mp4", [np.full((96, 96, 3), 90, np.uint8)] * 3)
     second = replace(TRACKING, detect=DetectConfig(face=1))
-    with open_source(nobody) as source, pytest.raises(NoFaceError, match="nobody: no face was found; nothing was"):
+    words = "nobody.mp4: no face was found in any of 3 frames; nothing was"
+    with open_source(nobody) as source, pytest.raises(NoFaceError, match=words):
         find_face(source, model, second, PersonConfig(samples=2))
 
 

@@ -79,5 +79,6 @@ def test_a_number_or_a_photo(photo: Path) -> None:
 
 def test_a_clip_without_a_face(photo: Path, make_clip: Callable) -> None:
     clip = make_clip("none.mp4", [np.full((120, 160, 3), 90, np.uint8)] * 4)
-    with open_source(clip) as source, pytest.raises(NoFaceError, match="none: no face was found"):
+    words = "none.mp4: no face was found in any of 4 frames; nothing was written"
+    with open_source(clip) as source, pytest.raises(NoFaceError, match=words):
         find_face(source, Model.load(device="cpu"), TrackerConfig(), PersonConfig(photo=str(photo)))

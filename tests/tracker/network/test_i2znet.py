@@ -109,6 +109,24 @@ def test_one_by_one_is_the_batch(small: I2ZNet) -> None:
     assert torch.equal(small.heads.regress(cached).z, together.z)
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("landmarks", [None, "points"])
+def test_a_network_that_does_not_look_needs_no_pictures(landmarks: str | None) -> None:
+    """It says the same of points without them, be they read as coordinates alone or drawn as heatmaps, too."""
+    torch.manual_seed(0)
+    network = I2ZNet(I2ZConfig(perceptual=None, landmarks=landmarks, vector=8, hidden=8)).eval()
+    assert not network.looks
+    (crops, points), subject = example(3), torch.randn(112)
+    for known in ((), (subject,)):
+        for one, other in zip(network(None, points, *known), network(crops, points, *known), strict=True):
+            assert len(one) == 3 and torch.equal(one, other)
+    assert network.perceive(None) == []
+
+
+def test_who_looks(small: I2ZNet) -> None:
+    assert small.looks and I2ZNet(I2ZConfig(perceptual=None, landmarks="fan"), pretrained=False).looks
+
+
 def test_heatmaps_peak_at_the_points() -> None:
     points = torch.tensor([[[10.0, 200.0], [127.5, 127.5]]])
     maps = gaussian_heatmaps(points, 64)

@@ -11,8 +11,8 @@ import torch
 
 from selftrack.decoders.head.model import load_head
 from selftrack.tracker.geometry.pose import project
-from selftrack.tracker.results.overlay import _Scene, burnt_in, write_overlay
-from selftrack.tracker.results.painter import MeshPainter, OverlayConfig
+from selftrack.tracker.results.overlay import _at_a_time, _Scene, burnt_in, write_overlay
+from selftrack.tracker.results.painter import MODES, MeshPainter, OverlayConfig
 from selftrack.tracker.results.texture import TextureConfig
 from selftrack.tracker.results.track_file import Track
 from selftrack.tracker.sources.opening import open_source
@@ -82,6 +82,67 @@ def test_sizes(
     track = replace(make_track([0, 0.04], size=(80, 600), f=4.0), clip=str(clip))
     with open_source(write_overlay(track, tmp_path, OverlayConfig(mode=mode, max_height=highest))) as source:
         assert (source.info.height, source.info.width) == size
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_frames_drawn_at_the_same_time_are_those_drawn_one_by_one(
+    make_clip: Callable[..., Path],
+    make_track: Callable[..., Track],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    mode: str,
+) -> None:
+    """Two heads that move, each in its own way, over frames of which no two are the same."""
+    clip = str(make_clip("greys.mp4", [np.full((80, 160, 3), 15 * i, np.uint8) for i in range(9)], crf="1"))
+    times, jaws = np.arange(9) / 25, np.linspace(0, 0.8, 9)
+    left = replace(make_track(times, {"jawOpen": jaws}, lost=[4], size=(160, 80), f=5.2), clip=clip)
+    left.H_image[:, 4] -= 40
+    right = replace(make_track(times, {"eyeBlinkLeft": jaws}, size=(160, 80), f=5.2, rz=jaws), clip=clip)
+    right.H_image[:, 4] += 40
+    drawn = []
+    for cores in (1, 3):
+        monkeypatch.setenv("OMP_NUM_THREADS", str(cores))
+        assert _at_a_time(160, 80) == cores
+        settings = OverlayConfig(mode=mode, texture=TextureConfig(size=64), burn_in=True)
+        with open_source(write_overlay({0: left, 1: right}, tmp_path, settings)) as source:
+            drawn.append(np.stack([frame.image for frame in source]))
+    np.testing.assert_array_equal(*drawn)
+    assert (np.abs(np.diff(drawn[0].astype(int), axis=0)).max((1, 2, 3)) > 10).all()
+
+
+@pytest.mark.parametrize(
+    ("cores", "width", "height", "count"),
+    [
+        (8, 1920, 1080, 3),
+        (8, 540, 540, 3),
+        (2, 1920, 1080, 2),
+        (1, 540, 540, 1),
+        (8, 2160, 2160, 1),
+        (8, 7680, 4320, 1),
+    ],
+)
+def test_frames_drawn_at_the_same_time_are_as_many_as_cores_and_memory_allow(
+    monkeypatch: pytest.MonkeyPatch, cores: int, width: int, height: int, count: int
+) -> None:
+    """Each takes 0.2 KB for a pixel: what a process of a batch has, one core and 2 GB, is kept."""
+    monkeypatch.setenv("OMP_NUM_THREADS", str(cores))
+    assert _at_a_time(width, height) == count
+
+
+def test_an_error_in_drawing_is_raised_and_leaves_no_file(
+    track: Track, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: _Scene, picture: np.ndarray, meshes: object, row: int, scale: object) -> np.ndarray:
+        if row == 1:
+            raise ValueError("no such colour")
+        return picture
+
+    monkeypatch.setattr(_Scene, "__call__", broken)
+    folder = tmp_path / "out"
+    folder.mkdir()
+    with pytest.raises(ValueError, match="no such colour"):
+        write_overlay(track, folder)
+    assert not list(folder.iterdir())
 
 
 def test_burn_in_stands_in_the_bottom_left(track: Track, tmp_path: Path) -> None:
