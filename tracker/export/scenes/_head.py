@@ -42,11 +42,13 @@ def neutral_code(track: Track) -> Tensor:
     return code
 
 
-def shaped_head(track: Track) -> ShapedHead:
+def shaped_head(track: Track, own_teeth: bool = False) -> ShapedHead:
     """Shape the head of the clip's identity: neutral + weights x offsets are the track's vertices in the head frame,
-    but for lower teeth, which stand a little higher, the more the jaw is shut."""
+    but for lower teeth, if they are not its own: these stand a little higher, the more the jaw is shut."""
     head = track.model()
-    neutral, offsets = raise_lower(head, head.geometry(neutral_code(track))[0], head.blendshapes)
+    neutral, offsets = head.geometry(neutral_code(track))[0], head.blendshapes
+    if not own_teeth:
+        neutral, offsets = raise_lower(head, neutral, offsets)
     normals = vertex_normals(torch.cat([neutral[None], neutral + offsets]), head.faces)
     for part in TEETH:
         _face_outwards(normals, neutral, head, part)
