@@ -42,7 +42,7 @@ def has_teeth(head: Decoder) -> bool:
 
 def row_of(head: Decoder, name: str) -> Tensor:
     """List the vertices of a row of teeth, of `TEETH`."""
-    return head.faces[head.face_parts == head.part_names.index(name)].unique()
+    return head.faces[head.of_parts((name,))].unique()
 
 
 def front_teeth(head: Decoder, name: str) -> tuple[Tensor, Tensor]:
