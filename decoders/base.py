@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Self
@@ -218,6 +218,11 @@ class Decoder(nn.Module, ABC):
             ValueError: without `has_blendshapes`.
         """
         raise ValueError(f"a decoder of kind {self.name} has no blend shapes")
+
+    def of_parts(self, names: Collection[str]) -> Tensor:
+        """Tell which triangles (F,) bool are of parts of these names."""
+        chosen = torch.tensor([name in names for name in self.part_names], device=self.face_parts.device)
+        return chosen[self.face_parts.long()]
 
     @property
     def has_landmarks(self) -> bool:

@@ -42,7 +42,7 @@ def has_teeth(head: Decoder) -> bool:
 
 def row_of(head: Decoder, name: str) -> Tensor:
     """List the vertices of a row of teeth, of `TEETH`."""
-    return head.faces[head.face_parts == head.part_names.index(name)].unique()
+    return head.faces[head.of_parts((name,))].unique()
 
 
 def front_teeth(head: Decoder, name: str) -> tuple[Tensor, Tensor]:
@@ -101,7 +101,7 @@ class Teeth:
         They tell one tooth from the next and teeth from gum, and let the light fade towards the back. What is finer
         than a `pixel`, metres, is as faint as a pixel has it.
         """
-        behind, along = self._behind_front(name, points), self.along(name, points).abs()
+        behind, along = self._behind_front(name, points), self._from_middle(name, points)
         meeting = points.new_tensor(_MEET[name]) / 1000
         from_gap = (along[:, None] - meeting).abs().amin(1)
         height = (points[:, 1] - _interpolated(points[:, 2], *self._edge(name)[:, [2, 1]].unbind(1))).abs()
@@ -116,16 +116,19 @@ class Teeth:
     def along(self, name: str, points: Tensor) -> Tensor:
         """How far points (N,3) of the mean head are along the row of that name from its middle, metres (N,): negative
         on the person's right."""
-        behind = self._behind_front(name, points)
-        return points[:, 0].sign() * (points[:, 0].square() + behind.square()).sqrt()
+        return points[:, 0].sign() * self._from_middle(name, points)
 
     def unrolled(self, name: str, along: Tensor, height: Tensor) -> Tensor:
         """Place points (N,3) of the mean head on the front of a row that are so far along it (N,), see `along`, and at
-        these heights (N,), metres: its inverse."""
+        these heights (N,), metres: the inverse of `along` on the front alone, not within the row or on its back."""
         edge = self._edge(name)
         behind = _interpolated(along.abs(), self.along(name, edge).abs(), self._behind_front(name, edge))
         aside = (along.square() - behind.square()).clamp(min=0).sqrt()
         return torch.stack([along.sign() * aside, height, behind + self._places[name][:, 2].min()], 1)
+
+    def _from_middle(self, name: str, points: Tensor) -> Tensor:
+        """How far points (N,3) of the mean head are from the foremost one of a row, seen from above, metres (N,)."""
+        return (points[:, 0].square() + self._behind_front(name, points).square()).sqrt()
 
     def _behind_front(self, name: str, points: Tensor) -> Tensor:
         """How far points (N,3) of the mean head lie behind the foremost ones of a row, metres (N,)."""

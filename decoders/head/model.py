@@ -110,8 +110,7 @@ class Head(Decoder):
         """
         other = copy.copy(self)
         moved = torch.tensordot(rest.to(self._mean), self._shapes[self.expression], 1)
-        of_jaw = torch.tensor([name in _OF_JAW for name in self.part_names])[self.face_parts.cpu()]
-        moved[self.faces[of_jaw.to(self.faces.device)]] = 0
+        moved[self.faces[self.of_parts(_OF_JAW)]] = 0
         other._buffers = self._buffers | {"_mean": self._mean + moved}
         return other
 

@@ -129,3 +129,14 @@ def test_a_line_that_is_finer_than_a_pixel_takes_as_much_light_as_it_does() -> N
     fine, coarse = (1 - ROWS.light("teeth_upper", points, pixel).mean(1) for pixel in (0.0, 0.001))
     assert coarse.max() < 0.6 * fine.max()
     assert float(coarse.sum()) == pytest.approx(float(fine.sum()), rel=0.05)
+
+
+@pytest.mark.parametrize("name", TEETH)
+def test_no_line_runs_along_the_middle_of_the_head(name: str) -> None:
+    """Where x is 0 exactly, and the teeth meet no longer, the back of a row was as dark as a gap."""
+    behind = torch.linspace(0.002, 0.006, 5)
+    middle = HEAD.mean[row_of(HEAD, name)][:, 1:].mean(0)
+    points = torch.stack([torch.zeros(5), middle[0].expand(5), HEAD.mean[row_of(HEAD, name), 2].min() + behind], 1)
+    light = ROWS.light(name, points)
+    for aside in (-1e-6, 1e-6):
+        torch.testing.assert_close(ROWS.light(name, points + torch.tensor([aside, 0, 0])), light, atol=1e-4, rtol=0)

@@ -92,10 +92,9 @@ class MeshPainter:
             self.parts = torch.stack([nearness(head.mean, points[list(POINTS_OF[part])]) for part in PARTS[:5]])
             self.weight = _fade(head.mean, points)
             self.ears, self.mouth = head.landmarks478.subset(EARS), head.landmarks478.subset(MOUTH)
-        if "neck" in head.part_names:
-            self.weight[head.faces[head.face_parts == head.part_names.index("neck")]] = 0
-        self.of_rows = {name: _of_parts(head, (name,)) for name in TEETH}
-        of_teeth, self.inside = (_of_parts(head, parts) for parts in (TEETH, OF_MOUTH))
+        self.weight[head.faces[head.of_parts(("neck",))]] = 0
+        self.of_rows = {name: head.of_parts((name,)) for name in TEETH}
+        of_teeth, self.inside = (head.of_parts(parts) for parts in (TEETH, OF_MOUTH))
         self.rows = Teeth(head) if has_teeth(head) else None
         self.teeth, self.hollow = head.faces[of_teeth].unique(), self.inside & ~of_teeth
         self.weight[head.faces[self.inside]] = 1  # deep as it is, it is seen through the lips alone
@@ -272,11 +271,6 @@ def light_behind_teeth(gap: torch.Tensor) -> float:
     """Compute the share of the light in a mouth that gets behind the teeth, by the gap (1,) between their rows,
     metres."""
     return _DARK + (1 - _DARK) * float((gap / _ROOM).clamp(0, 1))
-
-
-def _of_parts(head: Decoder, names: tuple[str, ...]) -> torch.Tensor:
-    """Which triangles (F,) bool are of these parts of a head."""
-    return torch.tensor([name in names for name in head.part_names])[head.face_parts.long()]
 
 
 def _some(fragments: Fragments, index: torch.Tensor) -> Fragments:

@@ -141,8 +141,7 @@ def texels_of(head: Decoder, parts: tuple[str, ...], size: int) -> Tensor:
     """Which texels (T,T) bool of a (size,size) texture lie on these parts of the head."""
     flat = torch.cat([head.uvs * size - 0.5, torch.zeros_like(head.uvs[:, :1])], -1)[None]
     index = rasterize_numba(flat.float(), head.uv_faces, (size, size)).face_index[0]
-    chosen = torch.tensor([name in parts for name in head.part_names])
-    return (index >= 0) & chosen[head.face_parts[index.clamp(min=0)].long()]
+    return (index >= 0) & head.of_parts(parts)[index.clamp(min=0)]
 
 
 def nearer(one: Tensor, other: Tensor) -> Tensor:

@@ -88,7 +88,7 @@ class Field:
         high = np.maximum(np.clip(most + _MARGIN * self._unit, 0, last).astype(int), low + 1)
         self._lattice = Lattice(low, high, (least, most), _NODES)
         self._triangles, self._nodes = self._lattice.triangles(), self._lattice.nodes
-        self._of_skin = _of_parts(head, ("head", *SOCKETS))
+        self._of_skin = head.of_parts(("head", *SOCKETS))
         lids, lips = (
             head.landmarks478.subset(points)(head.mean[None])[0]
             for points in (tuple(point for eye in EYE_CONTOURS for point in eye), LIPS)
@@ -273,11 +273,6 @@ def sampled(photo: np.ndarray, places: np.ndarray) -> np.ndarray:
     """Take the colours (h,w,3) of a photo (H,W,3) uint8 at places (h,w,2); beyond its border, those of the border."""
     x, y = (np.ascontiguousarray(places[..., axis]) for axis in (0, 1))
     return cv2.remap(photo, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-
-
-def _of_parts(head: Decoder, names: tuple[str, ...]) -> Tensor:
-    """Which faces (F,) bool are of these parts."""
-    return torch.tensor([name in names for name in head.part_names])[head.face_parts.long()]
 
 
 def _area(points: Tensor, faces: Tensor) -> Tensor:

@@ -13,6 +13,8 @@ from selftrack.tracker.export.reenact._field import sampled
 from selftrack.tracker.geometry.pose import project
 
 _CLOSING = (0.5, 0.85)  # share of the photo's opening that is gone, between which lids turn plain
+_OPEN = (0.003, 0.005)  # metres that the photo's eye is open, up to which its own lids are shut, and from where on not
+_THERE = (0.006, 0.01)  # metres from the lids' edges on the mesh, between which what is seen is no more of the eye
 _FOLLOWS = (0.05, 0.35)  # share of its edge's way that the skin of a lid goes, between which it does
 _AROUND = (0.001, 0.003)  # metres from the edge, up to which all does, and from where on the lower lid is as it was
 _LINE, _DARK = 0.0008, 0.55  # metres of the line of lashes, and how far it has their colour
@@ -53,7 +55,8 @@ class Lid:
         self._brow, self._middle = points.subset(brow), points.subset(contour[3:6])
         (image, self._plain), self._geometry, self._places = photo, geometry, vertices[:, :2]
         self._open = _opening(self._contour(geometry[None])[0])
-        self._near = torch.cdist(head.mean, self._contour(head.mean[None])[0]).amin(1) < _REACH
+        away = torch.cdist(head.mean, self._contour(head.mean[None])[0]).amin(1)
+        self._near, self._there = away < _REACH, ((_THERE[1] - away) / (_THERE[1] - _THERE[0])).clamp(0, 1)
         self._lid = self._upper_lid()
         above, middle = (of(vertices[None])[0, :, :2].mean(0).numpy() for of in (self._brow, self._middle))
         self._cheek, fine = middle + _CHEEK * (middle - above), _FINE * float(np.linalg.norm(middle - above))
@@ -62,7 +65,7 @@ class Lid:
 
     def __call__(self, picture: np.ndarray, geometry: Tensor, pose: Tensor, inverse_distance: float) -> None:
         """Draw them over a picture (H,W,3) uint8 with the face (V,3) under a pose (6,), in place."""
-        shut = _eased(1 - _opening(self._contour(geometry[None])[0]) / max(self._open, 1e-6))
+        shut = self._shut(geometry)
         vertices = project(geometry[None], pose[None], inverse_distance)
         around = vertices[0, self._near, :2]
         left, top = around.amin(0).floor().clamp(min=0).long().tolist()
@@ -72,9 +75,9 @@ class Lid:
             return
         vertices = vertices - torch.tensor([left, top, 0.0])
         edge, size = self._contour(vertices)[0, :_UPPER, :2].numpy(), part.shape[:2]
-        places, plain = self._skin(geometry, vertices, size)
+        places, plain, seen = self._skin(geometry, vertices, size)
         distance, along = _from_line(edge, size, float(pose[0].exp()))
-        inwards = (np.minimum(along, 1 - along) / _ENDS).clip(0, 1)
+        inwards = seen * (np.minimum(along, 1 - along) / _ENDS).clip(0, 1)
         near = ((_AROUND[1] - distance) / (_AROUND[1] - _AROUND[0])).clip(0, 1)
         share = shut * np.maximum(plain, near * inwards)[..., None]
         grain = sampled(self._grain, _grid(size) - edge[_UPPER // 2] + self._cheek) - 128.0
@@ -82,6 +85,11 @@ class Lid:
         line = _DARK * np.exp(-((distance / _LINE) ** 2)) + _DIM * np.exp(-((distance / _SHADOW) ** 2))
         line = (shut * line * inwards)[..., None]
         part[:] = np.rint(skin * (1 - line) + self._lashes * line).clip(0, 255).astype(np.uint8)
+
+    def _shut(self, geometry: Tensor) -> float:
+        """How far the lids of a face (V,3) are to be drawn, 0..1: as far as they are shut and the photo's are open."""
+        opening = _opening(self._contour(geometry[None])[0])
+        return _eased(self._open, _OPEN) * _eased(1 - opening / max(self._open, _OPEN[0]), _CLOSING)
 
     def _upper_lid(self) -> Tensor:
         """How far vertices (V,) can be of the upper lid, 0..1: above the corners, between them and below the brow."""
@@ -94,17 +102,24 @@ class Lid:
         away = (torch.cdist(mean, brow).amin(1) - _BROW[0]) / (_BROW[1] - _BROW[0])
         return away.clamp(0, 1) * (1 - beside / _BESIDE).clamp(0, 1) * (above / _ABOVE).clamp(0, 1)
 
-    def _skin(self, geometry: Tensor, vertices: Tensor, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-        """Where in the photo the skin of a part of the picture (h,w) is, (h,w,2), and how far it is the upper lid's,
-        (h,w) in 0..1: what goes down as its edge does, beside the brow."""
+    def _skin(
+        self, geometry: Tensor, vertices: Tensor, size: tuple[int, int]
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Find where in the photo the skin of a part of the picture (h,w) is.
+
+        Returns:
+            The places (h,w,2); how far it is the upper lid's, (h,w) in 0..1: what goes down as its edge does, beside
+            the brow; and how far it is the eye's at all: of a turned head, the nose can be before it, or nothing.
+        """
         down = (geometry - self._geometry)[:, 1:2]
         brow, way = (points(down[None])[0, :, 0].mean() for points in (self._brow, self._middle))
         follows = (down[:, 0] - brow) / (way - brow).clamp(min=1e-4)
         follows = ((follows - _FOLLOWS[0]) / (_FOLLOWS[1] - _FOLLOWS[0])).clamp(0, 1) * self._lid
         seen = rasterize(vertices, self._head.faces, size)
-        values = torch.cat([self._places, follows[:, None]], 1)
-        places, share = interpolate(values, self._head.faces, seen)[0].split((2, 1), -1)
-        return places.numpy(), (share[..., 0] * (seen.face_index[0] >= 0)).numpy()
+        values = torch.cat([self._places, follows[:, None], self._there[:, None]], 1)
+        places, shares = interpolate(values, self._head.faces, seen)[0].split((2, 2), -1)
+        lid, there = (shares * (seen.face_index[0] >= 0)[..., None]).unbind(-1)
+        return places.numpy(), lid.numpy(), there.numpy()
 
 
 def _darkest(image: np.ndarray, edge: np.ndarray) -> np.ndarray:
@@ -117,13 +132,13 @@ def _darkest(image: np.ndarray, edge: np.ndarray) -> np.ndarray:
 
 
 def _opening(contour: Tensor) -> float:
-    """How far an eye is open at its middle, by its contour (16,3), metres."""
-    return float(contour[11:14, 1].mean() - contour[3:6, 1].mean())
+    """How far an eye is open at its middle, by its contour (16,3), metres; not less than shut, where lids overlap."""
+    return max(float(contour[11:14, 1].mean() - contour[3:6, 1].mean()), 0)
 
 
-def _eased(gone: float) -> float:
-    """How far an eye is shut, 0..1, whose opening is gone by that share."""
-    share = min(max((gone - _CLOSING[0]) / (_CLOSING[1] - _CLOSING[0]), 0), 1)
+def _eased(value: float, limits: tuple[float, float]) -> float:
+    """How far a value is from the first of the limits to the second, 0..1, with no slope at both."""
+    share = min(max((value - limits[0]) / (limits[1] - limits[0]), 0), 1)
     return share**2 * (3 - 2 * share)
 
 

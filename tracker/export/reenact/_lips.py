@@ -113,8 +113,7 @@ class Lips:
             (scale * (flat - torch.cat([low, low.new_zeros(1)])))[None], self._head.faces, (rows, _COLUMNS)
         )
         index = seen.face_index[0]
-        inside = torch.tensor([name in OF_MOUTH for name in self._head.part_names])[self._head.face_parts.long()]
-        opening = ((index >= 0) & inside[index.clamp(min=0)]).float()
+        opening = ((index >= 0) & self._head.of_parts(OF_MOUTH)[index.clamp(min=0)]).float()
         columns = opening.any(0).nonzero()[:, 0]
         if len(columns) < 2:
             return None
@@ -150,5 +149,5 @@ def _spread(edge: Tensor, ways: Tensor, flat: Tensor) -> Tensor:
 def _vertices(head: Decoder, parts: tuple[str, ...]) -> Tensor:
     """Which vertices (V,) bool are of faces of these parts."""
     chosen = torch.zeros(len(head.mean), dtype=torch.bool)
-    chosen[head.faces[torch.tensor([name in parts for name in head.part_names])[head.face_parts.long()]]] = True
+    chosen[head.faces[head.of_parts(parts)]] = True
     return chosen

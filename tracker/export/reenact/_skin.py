@@ -139,7 +139,7 @@ def _within(mask: Tensor, texels: TexelMap, size: float) -> Tensor:
 
 def _texel_size(head: Decoder) -> float:
     """The side of an eye's texel in metres, of the mean head."""
-    eyes = _of(head.face_parts.long(), head, EYES)
+    eyes = head.of_parts(EYES)
     a, b, c = head.mean[head.faces[eyes]].unbind(1)
     u, v, w = functional.pad(head.uvs[head.uv_faces[eyes]], (0, 1)).unbind(1)
     areas = (torch.linalg.cross(y - x, z - x).norm(dim=1).sum() for x, y, z in ((a, b, c), (u, v, w)))

@@ -13,6 +13,7 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from selftrack.decoders.rigs.writer import GlbWriter
+from selftrack.decoders.teeth import row_of
 from selftrack.tracker.export.gaze import eye_centres, gaze_rotations
 from selftrack.tracker.export.scenes._head import head_places, neck_joint, neutral_code, shaped_head
 from selftrack.tracker.export.scenes._teeth import layout, teeth_picture
@@ -32,17 +33,18 @@ _MATERIALS = {
 """Of the decoder's parts; others are skin."""
 
 
-def build_glb(track: Track, texture: bytes, focal: float) -> bytes:
+def build_glb(track: Track, texture: bytes, focal: float, own_teeth: bool = False) -> bytes:
     """Build a complete .glb.
 
     The base mesh is the clip's identity. Every target is keyed in every frame with the track's own weight: base +
-    weights x targets are the track's vertices in the head frame, but for lower teeth (`_teeth`). The pose turns the
-    node `neck` about the joint of the head; below it `head` rests, moved back by the joint, so that its own place is
-    the track's.
+    weights x targets are the track's vertices in the head frame, but for lower teeth (`raise_lower`). The pose turns
+    the node `neck` about the joint of the head; below it `head` rests, moved back by the joint, so that its own place
+    is the track's.
 
     Args:
         texture: a JPEG in the head's UV layout, v down.
         focal: focal length of the camera, pixels of the clip.
+        own_teeth: whether teeth, too, are where the track has them, and have their colour from the texture.
     """
     file, code = GlbWriter(), neutral_code(track)
     if track.timecode:
@@ -51,10 +53,10 @@ def build_glb(track: Track, texture: bytes, focal: float) -> bytes:
     joint = neck_joint(track.model(), code)
     neck = file.node("neck", performance)
     pictures = dict.fromkeys(_ROUGHNESS, file.image(texture, "image/jpeg"))
-    teeth = teeth_picture(track.model(), texture)
+    teeth = None if own_teeth else teeth_picture(track.model(), texture)
     if teeth is not None:
         pictures["teeth"] = file.image(teeth, "image/jpeg")
-    mesh = _add_mesh(file, track, pictures)
+    mesh = _add_mesh(file, track, pictures, own_teeth)
     head = file.node("head", neck, mesh=mesh, translation=(-joint).tolist())
     rotation, translation = head_places(track, focal)
     channels = [
@@ -70,17 +72,17 @@ def build_glb(track: Track, texture: bytes, focal: float) -> bytes:
     return file.bytes()
 
 
-def _add_mesh(file: GlbWriter, track: Track, pictures: dict[str, int]) -> int:
+def _add_mesh(file: GlbWriter, track: Track, pictures: dict[str, int], own_teeth: bool) -> int:
     """The head of the clip's identity, with a primitive for each material, of the picture given; index of the mesh.
 
     The mesh's own weights are the least of the clip, since Blender looks no further than these and the first frame for
     the range of its sliders.
     """
-    head, shaped = track.model(), shaped_head(track)
+    head, shaped = track.model(), shaped_head(track, own_teeth)
     materials = np.array([_MATERIALS.get(part, "skin") for part in head.part_names])[head.face_parts]
     shapes = np.concatenate([shaped.neutral[None], shaped.offsets])
     tilts = np.concatenate([shaped.normals[None], shaped.normal_offsets])
-    uvs, uv_faces = layout(head)
+    uvs, uv_faces = (head.uvs, head.uv_faces) if own_teeth else layout(head)
     corners = torch.stack([head.faces, uv_faces], -1)
     primitives = []
     for name, roughness in _ROUGHNESS.items():
@@ -132,11 +134,12 @@ def _add_eyes(file: GlbWriter, track: Track, code: Tensor, head: int) -> list[tu
 
 
 def _add_jaw(file: GlbWriter, track: Track, code: Tensor, head: int) -> None:
-    """An empty node at the joint about which the lower teeth turn when the jaw opens; none without such."""
+    """An empty node at the joint about which the jaw turns as it opens, by the track's own lower teeth, as those that
+    the file has come down as well; none without such."""
     decoder = track.model()
     if "teeth_lower" not in decoder.part_names or "jawOpen" not in decoder.expression_names:
         return
-    teeth = decoder.faces[decoder.face_parts == decoder.part_names.index("teeth_lower")].unique()
+    teeth = row_of(decoder, "teeth_lower")
     shut = decoder.geometry(code)[0, teeth].double().numpy()
     opening = decoder.blendshapes[decoder.expression_names.index("jawOpen")][teeth].double().numpy()
     file.node("jaw", head, translation=(_joint(shut, shut + opening) * AXES).tolist())

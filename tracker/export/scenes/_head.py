@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from selftrack.decoders.base import Decoder
 from selftrack.decoders.mesh.normals import vertex_normals
-from selftrack.decoders.teeth import TEETH
+from selftrack.decoders.teeth import TEETH, row_of
 from selftrack.tracker.export.scenes._teeth import raise_lower
 from selftrack.tracker.geometry.camera import AXES, camera_pose
 from selftrack.tracker.results.track_file import Track
@@ -42,11 +42,13 @@ def neutral_code(track: Track) -> Tensor:
     return code
 
 
-def shaped_head(track: Track) -> ShapedHead:
+def shaped_head(track: Track, own_teeth: bool = False) -> ShapedHead:
     """Shape the head of the clip's identity: neutral + weights x offsets are the track's vertices in the head frame,
-    but for lower teeth, which stand a little higher, the more the jaw is shut."""
+    but for lower teeth, if they are not its own: these stand a little higher, the more the jaw is shut."""
     head = track.model()
-    neutral, offsets = raise_lower(head, head.geometry(neutral_code(track))[0], head.blendshapes)
+    neutral, offsets = head.geometry(neutral_code(track))[0], head.blendshapes
+    if not own_teeth:
+        neutral, offsets = raise_lower(head, neutral, offsets)
     normals = vertex_normals(torch.cat([neutral[None], neutral + offsets]), head.faces)
     for part in TEETH:
         _face_outwards(normals, neutral, head, part)
@@ -59,7 +61,7 @@ def _face_outwards(normals: Tensor, neutral: Tensor, head: Decoder, part: str) -
     front and back of so thin a band share their vertices, whose own normals lie anywhere and look dark."""
     if part not in head.part_names:
         return
-    row = head.faces[head.face_parts == head.part_names.index(part)].unique()
+    row = row_of(head, part)
     away = neutral[row] - torch.stack([neutral[row, 0].mean(), neutral[row, 1].mean(), neutral[row, 2].max()])
     away[:, 1] = 0
     normals[:, row] = functional.normalize(away, dim=-1)

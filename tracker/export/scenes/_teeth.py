@@ -30,7 +30,7 @@ def layout(head: Decoder) -> tuple[Tensor, Tensor]:
         points, (low, high) = head.mean[row], _limits(rows, head, name)
         share = (torch.stack([rows.along(name, points), points[:, 1]], 1) - low) / (high - low)
         places[row] = (share + torch.tensor([0, number])) / torch.tensor([1, len(TEETH)])
-        own = head.face_parts == head.part_names.index(name)
+        own = head.of_parts((name,))
         corners[own] = head.faces[own] + len(head.uvs)
     return torch.cat([head.uvs, places]), corners
 
@@ -71,8 +71,7 @@ def _colour(head: Decoder, texture: bytes) -> np.ndarray:
     image = cv2.imdecode(np.frombuffer(texture, np.uint8), cv2.IMREAD_COLOR)
     if image is None:
         raise ValueError("expected a texture in a picture file")
-    of_teeth = torch.tensor([name in TEETH for name in head.part_names])[head.face_parts.long()]
-    middles = head.uvs[head.uv_faces[of_teeth]].mean(1).numpy()
+    middles = head.uvs[head.uv_faces[head.of_parts(TEETH)]].mean(1).numpy()
     columns, rows = (middles * image.shape[1::-1]).astype(int).T
     return image[rows, columns].mean(0)
 

@@ -194,8 +194,8 @@ def _add_materials(stage: Usd.Stage, head: Decoder, mesh: UsdGeom.Mesh) -> None:
     binding = UsdShade.MaterialBindingAPI.Apply(mesh.GetPrim())
     binding.Bind(_add_material(stage, "skin"))
     if has_teeth(head):
-        of_teeth = np.isin(np.array(head.part_names)[head.face_parts.numpy()], TEETH)
-        teeth = binding.CreateMaterialBindSubset("teeth", _integers(np.flatnonzero(of_teeth)))
+        of_teeth = head.of_parts(TEETH).nonzero().numpy()
+        teeth = binding.CreateMaterialBindSubset("teeth", _integers(of_teeth))
         UsdShade.MaterialBindingAPI.Apply(teeth.GetPrim()).Bind(_add_material(stage, "teeth"))
 
 

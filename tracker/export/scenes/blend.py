@@ -31,11 +31,11 @@ def export_fbx(track: Track, path: Path, options: ExportOptions) -> None:
 
 @exporter("alembic", "{clip}.abc", needs=[Need.BLENDSHAPES], package="bpy", install=INSTALL, focal=True)
 def export_alembic(track: Track, path: Path, options: ExportOptions) -> None:
-    """Write Alembic in metres: the vertices of every frame."""
-    _convert(track, path, options, ".abc")
+    """Write Alembic in metres: the vertices of every frame, and UVs of the one texture, as it knows no materials."""
+    _convert(track, path, options, ".abc", own_teeth=True)
 
 
-def _convert(track: Track, path: Path, options: ExportOptions, suffix: str) -> None:
+def _convert(track: Track, path: Path, options: ExportOptions, suffix: str, own_teeth: bool = False) -> None:
     """Have Blender make the file.
 
     Raises:
@@ -43,7 +43,7 @@ def _convert(track: Track, path: Path, options: ExportOptions, suffix: str) -> N
     """
     with tempfile.TemporaryDirectory() as folder:
         glb, made = Path(folder) / "clip.glb", (Path(folder) / "clip").with_suffix(suffix)
-        glb.write_bytes(glb_bytes(track, options))
+        glb.write_bytes(glb_bytes(track, options, own_teeth))
         numbers = (frame_rate(track.times), *track.size)
         command = [sys.executable, str(SCRIPT), str(glb), str(made), *map(str, numbers)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -23,11 +23,11 @@ def export_glb(track: Track, path: Path, options: ExportOptions) -> None:
     path.write_bytes(compressed(glb) if options.compress else glb)
 
 
-def glb_bytes(track: Track, options: ExportOptions) -> bytes:
-    """Build the .glb of a track, as every importer reads it."""
+def glb_bytes(track: Track, options: ExportOptions, own_teeth: bool = False) -> bytes:
+    """Build the .glb of a track, as every importer reads it, with teeth for show or the track's own: `build_glb`."""
     from selftrack.tracker.export.scenes._gltf import build_glb
 
-    return build_glb(track, head_texture(track, options), focal_length(track, options.focal))
+    return build_glb(track, head_texture(track, options), focal_length(track, options.focal), own_teeth)
 
 
 def head_texture(track: Track, options: ExportOptions) -> bytes:

@@ -160,9 +160,10 @@ def test_teeth_of_a_photo_are_seen_in_its_own_grin_and_in_no_other(
         assert seen >= share if share else seen == 0, curves
 
 
-def test_a_mouth_does_not_jump_from_the_photos_to_a_drawn_one(
+def test_a_slow_jaw_turns_the_photos_mouth_into_a_drawn_one_over_some_frames(
     photo: Callable[..., Photo], make_track: Callable[..., Track]
 ) -> None:
+    """At the usual speed of a mouth it is one frame or two."""
     made, _ = grinning(photo)
     paint = PhotoPainter(made)
     acted = performance(make_track(np.arange(80) / 25, GRIN | {"jawOpen": np.linspace(0.2, 0.5, 80)}), made)

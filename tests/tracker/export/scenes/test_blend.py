@@ -1,4 +1,4 @@
-"""FBX and Alembic as Blender reads them again: every frame has the vertices of the track."""
+"""FBX and Alembic as Blender reads them again: every frame has its vertices, Alembic's teeth are the track's own."""
 
 from __future__ import annotations
 
@@ -54,7 +54,9 @@ for time in times:
 keys = head.data.shape_keys.key_blocks.keys() if head.data.shape_keys else []
 images = [image.size[0] for image in bpy.data.images]
 lens = camera.data.lens / np.array([camera.data.sensor_width, camera.data.sensor_height])
-np.savez(target, frames=frames, keys=list(keys), lens=lens, images=images)
+uvs = np.empty(2 * len(head.data.loops), np.float32)
+head.data.uv_layers[0].uv.foreach_get("vector", uvs)
+np.savez(target, frames=frames, keys=list(keys), lens=lens, images=images, uvs=uvs.reshape(-1, 2))
 """
 
 
@@ -80,32 +82,41 @@ def read(path: Path, track: Track, rate: float = RATE) -> dict[str, np.ndarray]:
     return dict(np.load(target))
 
 
+def placed(track: Track, shapes: np.ndarray) -> np.ndarray:
+    """Heads (T,V,3) before the file's camera."""
+    turn, place = camera_pose(track, FOCAL)
+    return (np.einsum("tij,tvj->tvi", turn, shapes.astype(float)) + place[:, None]) * [1, -1, -1]
+
+
 @in_blender
 @pytest.mark.parametrize("to,suffix", [("fbx", "fbx"), ("alembic", "abc")])
-def test_every_frame_has_the_vertices_of_the_track(to: str, suffix: str, performer: Track, tmp_path: Path) -> None:
+def test_every_frame_has_its_vertices(
+    to: str, suffix: str, performer: Track, exported: Callable, tmp_path: Path
+) -> None:
     """Before the file's camera, which looks along -z; y up. Nearest vertices count: those at seams are there twice."""
     seen = read(write(performer, to, tmp_path / f"out.{suffix}", ExportOptions(focal=FOCAL)), performer)
-    turn, place = camera_pose(performer, FOCAL)
-    shapes = HEAD.geometry(torch.from_numpy(performer.z)).numpy().astype(float)
-    expected = (np.einsum("tij,tvj->tvi", turn, shapes) + place[:, None]) * [1, -1, -1]
+    shapes = exported(performer) if to == "fbx" else HEAD.geometry(torch.from_numpy(performer.z)).numpy()
+    expected = placed(performer, shapes)
     for ours, theirs in zip(expected, seen["frames"], strict=True):
         assert cKDTree(theirs).query(ours)[0].max() < 1e-4 > cKDTree(ours).query(theirs)[0].max()  # metres
     np.testing.assert_allclose(seen["lens"], FOCAL / np.array(performer.size), rtol=1e-4)
     if to == "fbx":
         assert set(seen["keys"]) == {"Basis", *ARKIT_NAMES} and sorted(seen["images"].tolist()) == [256, 512]
+    else:  # all of it is laid out in the head's texture, teeth as well
+        ours, theirs = HEAD.uvs[HEAD.uv_faces].reshape(-1, 2).numpy() * [1, -1] + [0, 1], seen["uvs"]
+        assert cKDTree(theirs).query(ours)[0].max() < 1e-5 > cKDTree(ours).query(theirs)[0].max()
 
 
 @in_blender
 @pytest.mark.parametrize("rate", [24000 / 1001, 24, 25, 30, 50, 60000 / 1001, 60, 120])
 @pytest.mark.parametrize("to,suffix", [("fbx", "fbx"), ("alembic", "abc")])
 def test_at_every_rate_a_frame_stands_at_its_time(
-    to: str, suffix: str, rate: float, performer: Track, tmp_path: Path
+    to: str, suffix: str, rate: float, performer: Track, exported: Callable, tmp_path: Path
 ) -> None:
     track = replace(performer, times=np.arange(5) / rate)
     seen = read(write(track, to, tmp_path / f"out.{suffix}", ExportOptions(focal=FOCAL)), track, rate)
-    turn, place = camera_pose(track, FOCAL)
-    shapes = HEAD.geometry(torch.from_numpy(track.z)).numpy().astype(float)
-    expected = (np.einsum("tij,tvj->tvi", turn, shapes) + place[:, None]) * [1, -1, -1]
+    shapes = exported(track) if to == "fbx" else HEAD.geometry(torch.from_numpy(track.z)).numpy()
+    expected = placed(track, shapes)
     worst = max(cKDTree(theirs).query(ours)[0].max() for ours, theirs in zip(expected, seen["frames"], strict=True))
     assert worst < 1e-4, f"{1000 * worst:.2f} mm"
 

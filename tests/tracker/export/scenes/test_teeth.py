@@ -18,8 +18,8 @@ ROWS = Teeth(HEAD)
 GREY = cv2.imencode(".png", np.full((64, 64, 3), 200, np.uint8))[1].tobytes()
 
 
-@pytest.mark.parametrize("name", TEETH)
-def test_the_picture_shows_teeth_as_they_are_drawn(name: str) -> None:
+@pytest.mark.parametrize("name,half,most", [("teeth_upper", 7, 13), ("teeth_lower", 9, 25)])
+def test_the_picture_shows_teeth_as_they_are_drawn(name: str, half: float, most: float) -> None:
     """At places within the triangles of a row's front, whose points and texels are interpolated alike."""
     data = teeth_picture(HEAD, GREY)
     assert data is not None
@@ -36,7 +36,7 @@ def test_the_picture_shows_teeth_as_they_are_drawn(name: str) -> None:
         torch.from_numpy(picture).permute(2, 0, 1)[None].float(), 2 * places[None, None] - 1, align_corners=False
     )[0, :, 0].T
     off = (shown - 200 * ROWS.light(name, points)).abs()
-    assert off.median() < 10 and off.quantile(0.9) < 40  # of 255
+    assert off.median() < half and off.quantile(0.9) < most  # of 255; lower teeth lean, and their picture does not
 
 
 def test_the_lower_row_meets_the_upper_one_of_a_grin_and_is_as_before_of_an_open_mouth() -> None:

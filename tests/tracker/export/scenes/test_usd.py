@@ -13,12 +13,15 @@ from zipfile import ZipFile
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from selftrack.decoders.arkit import ARKIT_NAMES
 from selftrack.decoders.head.model import load_head
 from selftrack.tracker.export import ExportOptions, write
 from selftrack.tracker.export.gaze import gaze_directions
+from selftrack.tracker.export.scenes._teeth import layout
 from selftrack.tracker.geometry.camera import camera_pose, focal_length
+from selftrack.tracker.geometry.pose import project
 from selftrack.tracker.results.track_file import Track
 
 pytest.importorskip("pxr", reason="usd-core is an extra")
@@ -29,7 +32,6 @@ OURS = np.array([1, -1, -1])  # y up is our y down turned by 180 degrees about x
 RATE = 30000 / 1001
 PARTS = np.array(HEAD.part_names)[HEAD.face_parts.numpy()]
 TEETH = np.char.startswith(PARTS, "teeth")
-LOWER_TEETH = np.unique(HEAD.faces.numpy()[PARTS == "teeth_lower"])
 MakeTrack = Callable[..., Track]
 
 
@@ -113,11 +115,11 @@ def test_keys_stand_at_the_clips_times(performer: Track, usd: Reader) -> None:
     assert usd.stage.GetDefaultPrim()
 
 
-def test_through_a_long_lens_it_is_where_the_track_has_it(performer: Track, tmp_path: Path) -> None:
+def test_through_a_long_lens_it_is_where_the_track_has_it(performer: Track, exported: Callable, tmp_path: Path) -> None:
     usd = Reader(write(performer, "usd", tmp_path / "long.usdz", ExportOptions(focal=1e6)))
-    for code, expected in zip(usd.codes, performer.vertices(), strict=True):
-        off = np.abs(usd.pixels(usd.placed(code), performer.size) - expected[:, :2])
-        assert np.delete(off, LOWER_TEETH, 0).max() < 0.3
+    shapes, poses = torch.from_numpy(exported(performer)), torch.from_numpy(performer.H_image)
+    for code, expected in zip(usd.codes, project(shapes, poses, performer.inverse_distance).numpy(), strict=True):
+        assert np.abs(usd.pixels(usd.placed(code), performer.size) - expected[:, :2]).max() < 0.3
 
 
 def test_the_camera_is_the_stated_one(make_track: MakeTrack, tmp_path: Path) -> None:
@@ -165,6 +167,8 @@ def test_texels_normals_and_the_texture_inside(usd: Reader, tmp_path: Path) -> N
     corners = np.array(uvs.ComputeFlattened()).reshape(-1, 3, 2)
     expected = HEAD.uvs.numpy()[HEAD.uv_faces]
     np.testing.assert_allclose((corners * [1, -1] + [0, 1])[~TEETH], expected[~TEETH], atol=1e-6)
+    laid_out, of = layout(HEAD)
+    np.testing.assert_allclose((corners * [1, -1] + [0, 1])[TEETH], laid_out.numpy()[of][TEETH], atol=1e-6)
     points, faces = np.array(usd.mesh.GetPointsAttr().Get()), HEAD.faces.numpy()
     np.testing.assert_array_equal(np.array(usd.mesh.GetFaceVertexIndicesAttr().Get()).reshape(-1, 3), faces)
     across = np.cross(points[faces[:, 1]] - points[faces[:, 0]], points[faces[:, 2]] - points[faces[:, 0]])
