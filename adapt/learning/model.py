@@ -1,5 +1,5 @@
-"""What adaptation trains: a copy of I2ZNet's heads, the clip's colour correction, one inverse camera distance and, where
-the points have not told it, one identity.
+"""What adaptation trains: a copy of I2ZNet's heads, the clip's colour correction, one inverse camera distance and,
+where the points have not told it, one identity.
 
 The streams stay frozen; so do the convolutions that compress their maps, unless the clip keeps these.
 """

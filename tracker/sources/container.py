@@ -34,7 +34,8 @@ def open_container(path: Path) -> InputContainer:
     except PermissionError as error:
         raise UserError(f"{path}: no permission to read it; allow that, or copy the file") from error
     except (av.FFmpegError, ValueError) as error:
-        raise UserError(f"{path}: not a video file, or cut off before its index; copy or export it again") from error
+        advice = "name a video, or copy this one again from where it is whole"
+        raise UserError(f"{path}: not a video file, or cut off before its index; {advice}") from error
     if container.format.name == "tty":  # FFmpeg draws plain text as a terminal
         container.close()
         raise UserError(f"{path}: not a video file but text; name a video")
