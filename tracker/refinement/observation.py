@@ -200,12 +200,17 @@ class FacePoints:
         alone = ((full - openings) / (full - least)).clip(0, 1)
         return ((full - openings + self.config.beside * alone[::-1]) / (full - least)).clip(0, 1)
 
+    def gap(self, points: np.ndarray, scale: float) -> float:
+        """Measure by points (L,2), of a face of so many pixels per metre, the gap between the lips, inter-ocular
+        distances; 0 for a detector that finds few points of them."""
+        return float(lip_gap(points)) / (self.iod * scale) if len(points) == POINTS else 0.0
+
     def lips(self, points: np.ndarray, scale: float) -> tuple[float, float]:
         """Tell from points (L,2), of a face of so many pixels per metre, how surely the lips touch, and how surely they
         are apart, 0..1; 0 for a detector that finds few points of them."""
         if len(points) < POINTS:
             return 0.0, 0.0
-        gap, touching, apart = lip_gap(points) / (self.iod * scale), self.config.touching, self.config.apart
+        gap, touching, apart = self.gap(points, scale), self.config.touching, self.config.apart
         return 1 - float(np.interp(gap, touching, (0, 1))), float(np.interp(gap, apart, (0, 1)))
 
     def bitten(self, teeth: Teeth, scale: float) -> tuple[float, float]:

@@ -29,8 +29,8 @@ PEOPLE = 10.0
 RESTS = 0.05
 """Standard deviation of a curve of the face at rest."""
 SEALED = 0.002
-"""Standard deviation of the gap between the lips of a face at rest, inter-ocular distances: what parts them is an act,
-however rarely a clip shows them touch."""
+"""Standard deviation of the gap between the lips of a face at rest, inter-ocular distances: where nobody says otherwise
+what parts them is an act, however rarely a clip shows them touch."""
 LENS = (0.8, 0.8)
 """Mean and standard deviation of the inverse distance of cameras, 1/metres."""
 NEAREST = 3.0
@@ -100,9 +100,14 @@ class PersonFit:
     found together with those of all frames: a face that is always a little so is so at rest, for that costs once.
     """
 
-    def __init__(self, refiner: Refiner, person: Person, finds: Sequence[str] = ("identity",)) -> None:
-        """`person` is the first guess, of whose fields those named in `finds` are found."""
-        self._person, self._bare, self._lips = person, refiner, refiner.parted()
+    def __init__(
+        self, refiner: Refiner, person: Person, finds: Sequence[str] = ("identity",), apart: float = 0.0
+    ) -> None:
+        """`person` is the first guess, of whose fields those named in `finds` are found; the lips at rest are `apart`
+        by so many inter-ocular distances."""
+        self._person, self._bare = person, refiner
+        gap, self._parts = refiner.parted()
+        self._too_far = gap - apart
         self._refiner = person.seen_by(refiner).turned_within(TURN)
         parts = {"identity": len(person.identity), "rest": int(RESTING.sum()), "inverse_distance": 1}
         self._free = np.repeat([name in finds for name in parts], list(parts.values()))
@@ -131,10 +136,9 @@ class PersonFit:
         share = min(self._count, INDEPENDENT)
         usual, spread = LENS
         precision = np.concatenate([np.full(people, PEOPLE), np.full(curves, RESTS**-2), [spread**-2]])
-        gap, parts = self._lips
-        normal = share * self._normal + np.diag(precision) + np.outer(parts, parts) / SEALED**2
+        normal = share * self._normal + np.diag(precision) + np.outer(self._parts, self._parts) / SEALED**2
         right = share * self._right + precision * np.concatenate([network, np.zeros(curves), [usual]])
-        right -= parts * gap / SEALED**2
+        right -= self._parts * self._too_far / SEALED**2
         found, free = self._unknowns(), self._free.copy()
 
         def solve() -> np.ndarray:
@@ -179,8 +183,9 @@ def fit_person(
         rest = at_rest(said, eyes)
     else:
         rest = neutral.astype(float)
+    apart = _apart(refiner, shots, neutral)
     for _ in range(ROUNDS if shots else 0):
-        fit = PersonFit(refiner, person, finds)
+        fit = PersonFit(refiner, person, finds, apart)
         for row, (shot, frame) in enumerate(zip(shots, _fitted(refiner, shots, person), strict=True)):
             fit.add(shot.points, shot.network, frame, rest[row])
         person = fit.solve(network)
@@ -188,6 +193,15 @@ def fit_person(
         found = np.array([frame.controls for frame in _fitted(refiner, shots, person)])
         person = person._replace(rest=person.rest + _left_at_rest(found, rest, surely=neutral is not None))
     return person
+
+
+def _apart(refiner: Refiner, shots: Sequence[Shot], neutral: np.ndarray | None) -> float:
+    """How far the lips of a face at rest are apart, inter-ocular distances: they touch, or are as in frames that are
+    known to show it."""
+    if neutral is None or not neutral.any():
+        return 0.0
+    named = [shot for shot, shown in zip(shots, neutral, strict=True) if shown]
+    return float(np.median([refiner.gap(shot.points, float(np.exp(shot.network.pose[0]))) for shot in named]))
 
 
 def _fitted(refiner: Refiner, shots: Sequence[Shot], person: Person) -> list[Refined]:
