@@ -85,7 +85,7 @@ class RefineConfig(ObservationConfig):
     """Standard deviation of eyeBlink around 1 where the lids are surely shut."""
     held: float = 0.03
     """Standard deviation of the gaze around the last one seen, while the lids hide it."""
-    together: float = 0.01
+    together: float = 0.003
     """Standard deviation of what parts the lips around 0 where they surely touch."""
     puffed: float = 0.02
     """Standard deviation of cheekPuff around 0 where the lips are surely apart, as in recordings."""
