@@ -177,7 +177,7 @@ def read(
     subject = None
     if model.refiner is not None:  # as the un-adapted tracker sees the person, or the verdict would compare two people
         if known is None:
-            subject, _ = find_subject(face, source, model, tracking, person)
+            subject = find_subject(face, source, model, tracking, person).subject
         else:
             subject = model.subject(Crops.of(face.samples if face else ()), known=known)
     return Reading(clip, windows, subject, number)

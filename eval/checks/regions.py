@@ -65,7 +65,7 @@ class Judged:
 def judge(clip: Path, model: Model, occluders: int, seed: int) -> list[Judged]:
     """Track a clip as it is and behind each of some occluders."""
     with open_source(clip) as source:
-        subject, _ = find_in_clip(source, model, TrackerConfig(), PersonConfig())
+        subject, *_ = find_in_clip(source, model, TrackerConfig(), PersonConfig())
         frames = [frame for frame, _ in zip(source, range(FRAMES), strict=False)]
     plain = _track(frames, model, subject)
     if not plain.ok.any():

@@ -126,7 +126,7 @@ def track_frames(info: SourceInfo, frames: list[Frame], model: Model) -> Track:
     """Track frames in memory as a file is tracked."""
     config = TrackConfig()
     with _Memory(info, frames) as clip:
-        subject, _ = find_in_clip(clip, model, config, config.person)
+        subject, *_ = find_in_clip(clip, model, config, config.person)
         tracker = Tracker(model, config, subject)
         for _ in tracker.stream(clip.frames()):
             pass

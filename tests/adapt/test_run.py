@@ -274,7 +274,7 @@ def test_key_frames_alone_help_and_are_kept_in_the_file(
     assert all(torch.equal(value, before[name]) for name, value in heads.items())
     assert 15 < len(adapted.fit.keys) <= KEYS
     with open_source(smile, duration=LONGER) as source:
-        subject, _ = find_in_clip(source, model, TrackerConfig(), FEW)
+        subject, *_ = find_in_clip(source, model, TrackerConfig(), FEW)
     assert torch.equal(adapted.fit.subject.identity, subject.identity)  # nor is it that of the training
     loaded = Model.load(adapted.save(tmp_path / "adapted.safetensors"), device="cpu")
     assert not loaded.fit.trained

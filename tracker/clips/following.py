@@ -79,21 +79,10 @@ def prepare(source: FrameSource, model: Model, config: TrackConfig, who: Faces) 
         raise UserError("--neutral and --calibration are for one identity; use them without --identity per-frame")
     if per_frame and model.fit is None:
         return PreparedFace(who, config, model)
-    subject, crops = find_subject(who.followed, source, model, config, person)
-    notes = () if person.neutral is not None or person.calibration is not None else _unrest(model, crops)
+    subject, crops, notes = find_subject(who.followed, source, model, config, person)
     model, more = _fitting(model, config, crops, subject)
     notes += more
     return PreparedFace(who, config, model, None if per_frame else subject, notes)
-
-
-def _unrest(model: Model, crops: Crops) -> tuple[str, ...]:
-    """A note where a face is at rest in no part of its clip, by crops that are spread over it."""
-    if not len(crops) or model.shows_rest(crops):
-        return ()
-    return (
-        "the face is hardly at rest in this clip, so that what it does all the time is missing from the curves; give a "
-        "moment of rest with --neutral SECONDS, or a clip that has one with --calibration FILE",
-    )
 
 
 def _fitting(model: Model, config: TrackConfig, crops: Crops, subject: Subject | None) -> tuple[Model, tuple[str, ...]]:

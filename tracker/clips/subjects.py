@@ -53,6 +53,17 @@ class Faces(NamedTuple):
     """Of the face to follow."""
 
 
+class Found(NamedTuple):
+    """The subject of a clip."""
+
+    subject: Subject | None
+    """None where no face was found or the source cannot be read twice."""
+    crops: Crops
+    """That are spread over the clip."""
+    notes: tuple[str, ...] = ()
+    """For the user, on the face at rest."""
+
+
 def no_progress(stage: str, done: int, total: int) -> None:
     """Report nothing."""
 
@@ -142,7 +153,7 @@ def find_in_clip(
     tracking: TrackerConfig,
     config: PersonConfig,
     progress: Progress = no_progress,
-) -> tuple[Subject | None, Crops]:
+) -> Found:
     """Find a clip's face and then its subject, see `find_face` and `find_subject`."""
     followed = find_face(source, model, tracking, config, progress).followed
     return find_subject(followed, source, model, tracking, config)
@@ -150,8 +161,8 @@ def find_in_clip(
 
 def find_subject(
     face: CastFace | None, source: FrameSource, model: Model, tracking: TrackerConfig, config: PersonConfig
-) -> tuple[Subject | None, Crops]:
-    """Find the subject of a clip; None where no face was found or the source cannot be read twice.
+) -> Found:
+    """Find the subject of a clip, and tell where it cannot be known what its face is like at rest.
 
     Args:
         face: the one to follow, see `find_face`.
@@ -160,9 +171,6 @@ def find_subject(
         tracking: detection.
         config: how.
 
-    Returns:
-        The subject, and the crops that are spread over the clip.
-
     Raises:
         UserError: no face at the neutral moment, or none in the calibration; or that is of another decoder, or of one
             whose rest cannot be told.
@@ -170,20 +178,44 @@ def find_subject(
     if model.refiner is None and (config.neutral is not None or config.calibration is not None):
         raise UserError("this face model has no rest of its own; leave --neutral and --calibration out")
     spread = list(face.samples) if face else []
-    known, at_rest = None, list[Sample]()
+    known, at_rest, notes = None, list[Sample](), tuple[str, ...]()
     if config.calibration is not None:
-        known = known_person(Path(config.calibration), model, tracking, config)
+        known, notes = known_person(Path(config.calibration), model, tracking, config)
     elif config.neutral is not None:
         at_rest = _neutral_faces(source, model, tracking, config.neutral, face)
-    faces = Crops.of([*spread, *at_rest])
+    faces, crops = Crops.of([*spread, *at_rest]), Crops.of(spread)
     if not len(faces):
-        return None, faces
+        return Found(None, faces, notes)
     marks = np.arange(len(faces)) >= len(spread) if at_rest else None
-    return model.subject(faces, marks, known), Crops.of(spread)
+    if config.calibration is None:
+        notes = _active(model, Crops.of(at_rest), config.neutral) if at_rest else _unrest(model, crops)
+    return Found(model.subject(faces, marks, known), crops, notes)
 
 
-def known_person(path: Path, model: Model, tracking: TrackerConfig, config: PersonConfig) -> Person:
-    """Find the person of an earlier track, or of a clip.
+def _unrest(model: Model, crops: Crops) -> tuple[str, ...]:
+    """A note where a face is at rest in no part of its clip, by crops that are spread over it."""
+    if not len(crops) or model.shows_rest(crops):
+        return ()
+    return (
+        "the face is hardly at rest in this clip, so that what it does all the time is missing from the curves; give a "
+        "moment of rest with --neutral SECONDS, or a clip that has one with --calibration FILE",
+    )
+
+
+def _active(model: Model, crops: Crops, time: float | None) -> tuple[str, ...]:
+    """A note where a face seems to be active at the moment, seconds, that was named as its rest."""
+    if model.shows_rest(crops):
+        return ()
+    return (
+        f"--neutral {time:g}: the face seems to be active there; what it does at that second was taken for its rest, "
+        "and is missing from the curves; name another second if that is not what you want",
+    )
+
+
+def known_person(
+    path: Path, model: Model, tracking: TrackerConfig, config: PersonConfig
+) -> tuple[Person, tuple[str, ...]]:
+    """Find the person of an earlier track, or of a clip, and notes for the user on its face at rest.
 
     Raises:
         UserError: it cannot be read, shows no face, or is of another face model than the one in use.
@@ -194,13 +226,14 @@ def known_person(path: Path, model: Model, tracking: TrackerConfig, config: Pers
             raise UserError(f"{path}: tracked with another face model; calibrate with a track by the one in use")
         if config.neutral is not None:
             raise UserError(f"--neutral {config.neutral:g}: {path} is a track, whose rest is known; leave that out")
-        return Person(track.identity.astype(float), track.rest.astype(float), 0.0)
+        return Person(track.identity.astype(float), track.rest.astype(float), 0.0), ()
     alone = replace(tracking, detect=replace(tracking.detect, face=0))  # the number is that of the clip's own faces
     with open_source(path) as source:
-        subject, _ = find_in_clip(source, model, alone, replace(config, calibration=None))
+        subject, _, notes = find_in_clip(source, model, alone, replace(config, calibration=None))
     if subject is None:
         raise UserError(f"{path}: no face was found; calibrate with a clip that shows the person")
-    return Person(subject.identity.double().numpy(), subject.rest.double().numpy(), 0.0)
+    person = Person(subject.identity.double().numpy(), subject.rest.double().numpy(), 0.0)
+    return person, tuple(f"{path}: {note}" for note in notes)
 
 
 def _neutral_faces(

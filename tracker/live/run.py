@@ -131,7 +131,8 @@ def track_live(
         feed = stack.enter_context(feed or open_feed(source, tracking, config, hooks))
         stack.enter_context(threads(tracking.threads))
         model, notes = _for_stream(model or load_model(tracking), tracking)
-        person = _person(model, tracking)
+        person, of_person = _person(model, tracking)
+        notes = [*notes, *of_person]
         senders = stack.enter_context(_opened(targets, model, config))
         rows = _Recording(folder, overwrite, tracking.weights) if folder is not None else None
         tracker = Tracker(model, tracking, person=person, rows=stack.enter_context(rows) if rows else NoRows())
@@ -184,10 +185,10 @@ def _for_stream(model: Model, tracking: TrackConfig) -> tuple[Model, list[str]]:
     return model.elsewhere(), []
 
 
-def _person(model: Model, tracking: TrackConfig) -> Person | None:
-    """Who is known to be seen."""
+def _person(model: Model, tracking: TrackConfig) -> tuple[Person | None, tuple[str, ...]]:
+    """Who is known to be seen, and notes for the user."""
     if tracking.person.calibration is None:
-        return None
+        return None, ()
     if model.refiner is None:
         raise UserError("this face model has no rest of its own; leave --calibration out")
     return known_person(Path(tracking.person.calibration), model, tracking, PersonConfig())

@@ -51,7 +51,17 @@ def test_a_clip_without_a_rest_says_so(model: Model, at_smile: Track) -> None:
 
     (note,) = notes(start=1.0, duration=0.4)
     assert "hardly at rest" in note and "--neutral" in note and "--calibration" in note
-    assert notes() == at_smile.notes == ()
+    assert notes() == ()
+
+
+def test_a_smile_that_is_named_as_the_rest_is_told(model: Model, at_smile: Track) -> None:
+    """A second at which the face rests is not, and a calibration's note names its clip."""
+    (note,) = at_smile.notes
+    assert note.startswith("--neutral 1: the face seems to be active there")
+    at_rest, by_smile = PersonConfig(neutral=0.1), PersonConfig(neutral=1.0, samples=4, calibration=str(CLIP))
+    with open_source(CLIP) as source:
+        assert find_in_clip(source, model, TRACKING, at_rest).notes == ()
+        assert find_in_clip(source, model, TRACKING, by_smile).notes == (f"{CLIP}: {note}",)
 
 
 def test_curves_on_top_of_the_rest_are_the_mesh(at_smile: Track) -> None:
@@ -69,7 +79,7 @@ def test_a_person_is_taken_from_an_earlier_track(model: Model, at_smile: Track, 
     at_smile.save(tmp_path)
     known = PersonConfig(calibration=str(tmp_path), samples=4)
     with open_source(CLIP) as source:
-        subject, faces = find_in_clip(source, model, TRACKING, known)
+        subject, faces, _ = find_in_clip(source, model, TRACKING, known)
     assert subject is not None and len(faces) == 4
     np.testing.assert_allclose(subject.identity.numpy(), at_smile.identity, atol=1e-5)
     np.testing.assert_allclose(subject.rest.numpy(), at_smile.rest, atol=1e-6)
@@ -79,7 +89,7 @@ def test_a_person_is_taken_from_an_earlier_track(model: Model, at_smile: Track, 
 def test_a_person_is_taken_from_another_clip(model: Model) -> None:
     own, same = PersonConfig(neutral=0.2, samples=4), PersonConfig(neutral=0.2, samples=4, calibration=str(CLIP))
     with open_source(CLIP) as source:
-        (first, _), (second, _) = (find_in_clip(source, model, TRACKING, config) for config in (own, same))
+        first, second = (find_in_clip(source, model, TRACKING, config).subject for config in (own, same))
     assert first is not None and second is not None
     np.testing.assert_allclose(second.identity.numpy(), first.identity.numpy(), atol=1e-5)
     np.testing.assert_allclose(second.rest.numpy(), first.rest.numpy(), atol=1e-6)
@@ -127,7 +137,7 @@ def test_a_neutral_moment_of_a_clip_whose_end_is_damaged(model: Model, monkeypat
     with open_source(CLIP) as source:
         first = next(iter(source))
         monkeypatch.setattr(source, "glimpses", lambda rows: iter([first] if rows == {0, 71} else source.frames(rows)))
-        assert find_in_clip(source, model, TRACKING, PersonConfig(neutral=0.2, samples=2))[0] is not None
+        assert find_in_clip(source, model, TRACKING, PersonConfig(neutral=0.2, samples=2)).subject is not None
 
 
 def test_what_would_not_count_is_refused(model: Model) -> None:

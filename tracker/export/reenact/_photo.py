@@ -89,7 +89,7 @@ def read_photo(path: Path, model: Model) -> Photo:
                 f"--onto {path}: its face is {faces[0].size:.0f} pixels wide; name a photo of {LEAST} or more"
             )
         (frame,) = source.frames()
-        subject, _ = find_subject(faces[0], source, model, config, PersonConfig())
+        subject = find_subject(faces[0], source, model, config, PersonConfig()).subject
         tracker = Tracker(model, config, subject, faces[0].places)
         tracker(frame)
         track = tracker.finish(source, config)
