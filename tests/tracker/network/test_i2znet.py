@@ -28,14 +28,15 @@ def example(count: int = 2) -> tuple[torch.Tensor, torch.Tensor]:
 
 def test_the_papers_configuration() -> None:
     """Channels 256+68, 512+68, 512+68, 512+68, one sixteenth after compression, 512-d vectors, z 128, H 6."""
-    network = I2ZNet(I2ZConfig.load("i2znet_paper"), pretrained=False)
+    with torch.device("meta"):  # shapes alone: 300 MB of weights take long to draw
+        network = I2ZNet(I2ZConfig.load("i2znet_paper"), pretrained=False)
     levels = network.heads.levels
     assert [level.compress[0].in_channels for level in levels] == [324, 580, 580, 580]
     assert [level.compress[2].out_channels for level in levels] == [20, 36, 36, 36]
     assert [level.to_z.in_features for level in levels] == [20 * 64**2, 36 * 32**2, 36 * 16**2, 36 * 8**2]
     assert all(level.to_z.out_features == level.to_pose.out_features == 512 for level in levels)
     with torch.no_grad():
-        codes = network(example(1)[0])
+        codes = network(example(1)[0].to("meta"))
     assert codes.z.shape == (1, 128) and codes.pose.shape == (1, 6)
 
 
