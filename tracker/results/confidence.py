@@ -102,7 +102,8 @@ def load_confidence() -> ConfidenceModel:
 def sharpness(picture: np.ndarray) -> float:
     """Variance of the Laplacian over that of the grey levels, of a crop (H,W,3) uint8: low where blurred."""
     grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
-    return float(cv2.Laplacian(grey, cv2.CV_32F).var() / (grey.var() + 1.0))
+    edges, greys = (cv2.meanStdDev(values)[1].item() for values in (cv2.Laplacian(grey, cv2.CV_32F), grey))
+    return edges**2 / (greys**2 + 1.0)
 
 
 def confidence(track: Track, shift: float = 0.0) -> np.ndarray:
