@@ -18,7 +18,6 @@ from typing import Self
 import cv2
 import numpy as np
 import torch
-from scipy import special
 
 from selftrack.decoders.base import Decoder, SurfacePoints
 from selftrack.decoders.landmarks import MESH_POINTS
@@ -65,7 +64,7 @@ class ConfidenceModel:
 
         `shift` is a clip's own, see `clip_shift`.
         """
-        return special.expit(self.log_odds(values) + shift)
+        return 1 / (1 + np.exp(-self.log_odds(values) - shift))
 
     def log_odds(self, values: np.ndarray) -> np.ndarray:
         """(T,) of signals (T,11)."""
@@ -176,7 +175,7 @@ def likeliest_shift(log_odds: np.ndarray, good: np.ndarray, weight: float = 1.0)
     The mode of the posterior (Platt 1999, the intercept alone) under a normal prior with deviation `SHIFT`.
     """
 
-    from scipy import optimize  # here, since it takes a while and only adaptations need it
+    from scipy import optimize, special  # here, since they take a while and only adaptations need them
 
     def slope(shift: float) -> float:
         return weight * float((good - special.expit(log_odds + shift)).sum()) - shift / SHIFT**2
