@@ -16,6 +16,7 @@ from typing import ClassVar, Self
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
+from torch.nn import functional
 
 from selftrack.decoders.arkit import ARKIT_NAMES
 from selftrack.decoders.landmarks import IBUG_68, POINTS, mirrored_points
@@ -290,7 +291,7 @@ class SurfacePoints(nn.Module):
     """
 
     mean: Tensor  # (N,3)
-    shapes: Tensor  # (N,3K), point by point in memory, for those who want a few of them
+    shapes: Tensor  # (N,3,K), point by point in memory, for those who want a few of them
 
     def __init__(self, decoder: Decoder, mean: Tensor, shapes: Tensor) -> None:
         """Take points whose places are `mean` (N,3) and displacements `shapes` (K,N,3), metres, head frame."""
@@ -299,7 +300,7 @@ class SurfacePoints(nn.Module):
             raise ValueError(f"expected mean (N,3) and shapes (K,N,3), got {tuple(mean.shape)}, {tuple(shapes.shape)}")
         self.coefficients = decoder.coefficients
         self.register_buffer("mean", mean, persistent=False)
-        self.register_buffer("shapes", shapes.transpose(0, 1).flatten(1).contiguous(), persistent=False)
+        self.register_buffer("shapes", shapes.permute(1, 2, 0).contiguous(), persistent=False)
 
     @classmethod
     def landmarks(cls, decoder: Decoder, points: int = POINTS) -> Self:
@@ -313,5 +314,4 @@ class SurfacePoints(nn.Module):
     def forward(self, z: Tensor, index: Tensor | None = None) -> Tensor:
         """Place the points (B,N,3), metres, head frame, of codes z (B,Z); or only those (B,n,3) at `index` (n,)."""
         mean, shapes = (self.mean, self.shapes) if index is None else (self.mean[index], self.shapes[index])
-        flat = shapes.unflatten(1, (-1, 3)).transpose(0, 1).flatten(1)  # (K,3n)
-        return mean + (self.coefficients(z) @ flat).unflatten(1, (-1, 3))
+        return mean + functional.linear(self.coefficients(z), shapes.flatten(0, 1)).unflatten(1, (-1, 3))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import inspect
 import logging
 import signal
@@ -23,6 +24,9 @@ from selftrack.errors import UserError
 _QUIET, _PLAIN, _VERBOSE = logging.ERROR, logging.WARNING, logging.INFO
 _INTERRUPTED = 130
 """Exit status after Ctrl-C."""
+_OBJECTS = 50_000
+"""Python looks for cycles to free after so many new objects, for its own 700: modules that load make hundreds of
+thousands, all to stay, and to look through them again and again takes a third of a second."""
 _log = logging.getLogger("selftrack")
 _Misuse: Any = typer.BadParameter.__mro__[1]
 """click's UsageError, under whatever name this version of typer has it: an option or argument that is not known,
@@ -64,7 +68,7 @@ def run(
         app.command(command, cls=_Command)(_with_common_options(function))
     before = _log.level
     try:
-        with warnings.catch_warnings(), _cleaned_up():
+        with warnings.catch_warnings(), _cleaned_up(), _seldom_searched():
             status = app(arguments, prog_name=name, standalone_mode=False)
     except UserError as error:
         _refuse(name, str(error), error.status)
@@ -92,6 +96,17 @@ def _cleaned_up() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def _seldom_searched() -> Iterator[None]:
+    """Let Python look for cycles of objects less often."""
+    before = gc.get_threshold()
+    gc.set_threshold(_OBJECTS, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 def _refuse(name: str, why: str, status: int = UserError.status) -> NoReturn:

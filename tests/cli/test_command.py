@@ -1,6 +1,7 @@
 """What all commands have in common: help, version, verbosity, completion, and no wait before an error."""
 
 import functools
+import gc
 import inspect
 import re
 import signal
@@ -322,17 +323,24 @@ def test_threads_may_make_interpreters_at_once(capfd: pytest.CaptureFixture) -> 
 
 
 def test_what_is_not_used_is_not_loaded(smile: Path, tmp_path: Path) -> None:
-    """Numba, SciPy's optimisers and trees, and the adaptation take a second to load, which tracking does without."""
+    """Numba, SciPy and the adaptation take a second to load, which tracking does without."""
     code = (
         "import sys; from selftrack.cli.track import main\n"
         "try: main()\n"
         "except SystemExit as end: assert not end.code\n"
-        "spared = {'numba', 'scipy.optimize', 'scipy.spatial', 'selftrack.adapt'}\n"
+        "spared = {'numba', 'scipy', 'selftrack.adapt'}\n"
         "print(spared & set(sys.modules))"
     )
     options = [smile, "--no-overlay", "--duration", "0.05", "-o", tmp_path / "out", "--quiet"]
     ran = subprocess.run([sys.executable, "-c", code, *options], capture_output=True, text=True)
     assert ran.returncode == 0 and ran.stdout == "set()\n", ran.stdout + ran.stderr
+
+
+def test_a_command_searches_for_cycles_less_often_and_leaves_that_as_it_was() -> None:
+    before, within = gc.get_threshold(), []
+    with pytest.raises(SystemExit):
+        run_command("look", None, [], look=lambda: within.append(gc.get_threshold()))
+    assert within[0][0] > before[0] and gc.get_threshold() == before
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])

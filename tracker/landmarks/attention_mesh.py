@@ -46,6 +46,7 @@ class LandmarkNet(nn.Module):
     lips: Tensor
     left_eye: Tensor
     right_eye: Tensor
+    mirrored: Tensor
 
     def __init__(self, path: Path = MODEL) -> None:
         super().__init__()
@@ -57,6 +58,7 @@ class LandmarkNet(nn.Module):
         self._in_torch: dict[tuple[tuple[int, ...], torch.device], fx.GraphModule] = {}
         for name, indices in _refined_indices(self._graph).items():
             self.register_buffer(name, indices, persistent=False)
+        self.register_buffer("mirrored", torch.tensor(MIRRORED), persistent=False)
 
     @property
     def device(self) -> torch.device:
@@ -107,7 +109,7 @@ class LandmarkNet(nn.Module):
         are one to a face, but not to the network."""
         count, output = len(images), self(torch.cat([images, images.flip(3)]))
         output, others = _rows(output, slice(count)), output.points[count:]
-        back = others[:, list(MIRRORED)] * others.new_tensor([-1, 1, 1]) + others.new_tensor([SIZE - 1, 0, 0])
+        back = others[:, self.mirrored] * others.new_tensor([-1, 1, 1]) + others.new_tensor([SIZE - 1, 0, 0])
         return output._replace(points=(output.points + back) / 2)
 
     @torch.no_grad()

@@ -154,7 +154,7 @@ class FaceSearch:
         """The picture (1, 3, 192, 192) of a region (2, 3) image -> crop."""
         step = max(int(1 / (3 * crop.scale_of(region))), 1)  # of a huge face every step-th pixel says enough
         picture = crop.warp(frame[::step, ::step], region * (step, step, 1), SIZE).astype(np.float32) / 255
-        return torch.from_numpy(picture).to(self._net.device).permute(2, 0, 1)[None]
+        return torch.from_numpy(picture)[None].to(self._net.device).permute(0, 3, 1, 2)
 
     def _glance(self, frame: np.ndarray, region: np.ndarray, min_presence: float) -> np.ndarray | None:
         """Where the landmarks (478, 2) of a region (2, 3) are about; None if the network sees no face."""

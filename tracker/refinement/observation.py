@@ -151,17 +151,17 @@ class FacePoints:
     def resting(self, rest: np.ndarray) -> Self:
         """Return those of a person whose face at rest has these curves (52,): all others are on top."""
         other = copy.copy(self)
-        other.mean = self.mean + _moved(rest, self.acts)
+        other.mean = self.mean + _moved(rest, self.acts).T
         return other
 
     def face(self, identity: np.ndarray) -> np.ndarray:
         """Compute the points (L,3) of a person (K,) at rest, metres, head frame."""
-        return self.mean + _moved(identity, self.people)
+        return self.mean + _moved(identity, self.people).T
 
     def place(self, frame: Refined, face: np.ndarray) -> np.ndarray:
         """Compute where the points (L,2) of a person lie in a frame, pixels; `face` (L,3) is at rest, see `face`."""
-        turned = (face + _moved(frame.curves, self.acts)) @ rotation(frame.pose[1:4]).T
-        return np.exp(frame.pose[0]) * turned[:, :2] * self._nearness(turned)[:, None] + frame.pose[4:6]
+        turned = (face + _moved(frame.curves, self.acts).T) @ rotation(frame.pose[1:4]).T
+        return np.exp(frame.pose[0]) * turned[:, :2] * self._nearness(turned[:, 2:]) + frame.pose[4:6]
 
     def motion(self) -> np.ndarray:
         """Compute how far acts move the points (L,), root mean square over recordings, metres."""
@@ -173,9 +173,9 @@ class FacePoints:
         own = controls.TURNS[: controls.SIDE].astype(np.float32)
         return np.ascontiguousarray(np.einsum("kc,acl->akl", own, self.acts))
 
-    def _nearness(self, turned: np.ndarray) -> np.ndarray:
-        """By how much the camera enlarges points (L,3) for their depth (L,), as `geometry.pose.project`."""
-        return 1 / (1 + self.inverse_distance * turned[:, 2])
+    def _nearness(self, depth: np.ndarray) -> np.ndarray:
+        """By how much the camera enlarges points (L,) for their depth (L,), metres, as `geometry.pose.project`."""
+        return 1 / (1 + self.inverse_distance * depth)
 
     def visible_gaze(self, points: np.ndarray) -> float:
         """Tell from points (L,2) how well the irises can be seen, 0..1."""
@@ -239,17 +239,18 @@ class FacePoints:
     ) -> Evidence:
         """Compare points (L,2), whose irises can be `seen` so well, and those that were followed with a guess."""
         scale, turn = np.exp(now.pose[0]), rotation(now.pose[1:4])
-        placed = face + _moved(now.curves, self.acts)
-        turned = placed @ turn.T
-        near = self._nearness(turned)
-        flat = scale * near * turned[:, :2].T
+        placed = face.T + _moved(now.curves, self.acts)
+        turned = turn @ placed
+        near = self._nearness(turned[2])
+        flat = scale * near * turned[:2]
         at = flat + now.pose[4:6, None]
-        by_pose = np.zeros((2, POSE, len(placed)), np.float32)
-        by_pose[:, 0], by_pose[0, 4], by_pose[1, 5] = flat, 1, 1
-        for axis, slope in enumerate(rotation_slopes(now.pose[1:4])):
-            change = placed @ slope.T
-            nearer = self.inverse_distance * near * change[:, 2]
-            by_pose[:, 1 + axis] = scale * near * (change[:, :2] - turned[:, :2] * nearer[:, None]).T
+        changes = rotation_slopes(now.pose[1:4]) @ placed  # (3,3,L), by the angles
+        nearer = self.inverse_distance * near * changes[:, 2:]
+        moves = np.zeros((2, POSE + 1, len(face)), np.float32)  # by the pose, and by the lens
+        moves[:, 0], moves[0, 4], moves[1, 5] = flat, 1, 1
+        moves[:, 1:4] = (scale * near * (changes[:, :2] - turned[:2] * nearer)).swapaxes(0, 1)
+        moves[:, POSE] = -near * turned[2] * flat
+        moves = self._beside_corners(moves)
         sure = self.weight.copy()
         sure[self.irises] *= seen
         residual = self._beside_corners(points.T - at)
@@ -259,20 +260,19 @@ class FacePoints:
             more = self._weigh(also, followed.weight, self.config.flow * self.iod * scale)
             both = np.maximum(weight + more, 1e-12)
             residual, weight = (weight * residual + more * also) / both, both
-        by_lens = (-near * turned[:, 2] * flat)[:, None].astype(np.float32)
-        by_pose, by_lens = self._beside_corners(by_pose), self._beside_corners(by_lens)
-        return Evidence(residual, weight, scale * float(np.median(near)) * turn[:2], by_pose, by_lens)
+        seen_from = scale * float(np.median(near)) * turn[:2]
+        return Evidence(residual, weight, seen_from, moves[:, :POSE], moves[:, POSE:])
 
     def _beside_corners(self, values: np.ndarray) -> np.ndarray:
         """Take from the values (...,L) of each iris the mean of its eye's corners, in place: a gaze is where in the eye
         the iris is, wherever the mesh's eye lies."""
         for iris, corners in IRIS_CORNERS if len(self.irises) else ():
-            values[..., iris] -= values[..., corners].mean(-1, keepdims=True)
+            values[..., iris] -= (values[..., corners[0], None] + values[..., corners[1], None]) / 2
         return values
 
     def _weigh(self, residual: np.ndarray, sure: np.ndarray, sigma: float) -> np.ndarray:
         """Weights (L,) per squared pixel of residuals (2,L) with a standard deviation, pixels, so `sure` (L,)."""
-        outlying = (residual**2).sum(0) / (self.config.robust * sigma) ** 2
+        outlying = (residual[0] ** 2 + residual[1] ** 2) / (self.config.robust * sigma) ** 2
         return sure / (sigma**2 * self.config.shared * (1 + outlying))
 
     @staticmethod
@@ -295,11 +295,11 @@ class FacePoints:
 def normal_equations(jacobian: np.ndarray, evidence: Evidence) -> tuple[np.ndarray, np.ndarray]:
     """Compute N (K,K) and b (K,) of a step x that explains the residuals, of a jacobian (2,K,L): N x = b."""
     root = np.sqrt(evidence.weight).astype(np.float32)
-    weighted = jacobian * root
-    residual = (evidence.residual * root)[:, :, None]
-    normal = product(weighted, weighted.swapaxes(1, 2)).sum(0).astype(float)
+    rows = np.concatenate([jacobian, evidence.residual[:, None]], 1, dtype=np.float32) * root
+    products = product(rows, rows.swapaxes(1, 2)).sum(0).astype(float)
+    normal, right = products[:-1, :-1], products[:-1, -1]
     normal[np.diag_indices(len(normal))] *= 1 + 1e-9
-    return normal, product(weighted, residual)[:, :, 0].sum(0).astype(float)
+    return normal, right
 
 
 def visible_gaze(points: np.ndarray, config: ObservationConfig) -> float:
@@ -331,8 +331,8 @@ def _by_axis(shapes: np.ndarray) -> np.ndarray:
 
 
 def _moved(coefficients: np.ndarray, shapes: np.ndarray) -> np.ndarray:
-    """Displacements (L,3) of coefficients (K,) of shapes (3,K,L)."""
-    return product(coefficients, shapes).T
+    """Displacements (3,L) of coefficients (K,) of shapes (3,K,L)."""
+    return product(coefficients, shapes)
 
 
 def _weights(config: ObservationConfig, points: int) -> tuple[np.ndarray, np.ndarray]:

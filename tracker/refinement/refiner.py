@@ -211,7 +211,7 @@ class Refiner(FacePoints):
         if len(lesser):
             upper = self.upper.copy()
             upper[lesser] = 0
-            step = solve_bounded(normal, right, self.lower - x, upper - x)
+            step = solve_bounded(normal, right, self.lower - x, upper - x, step)
         return step
 
     def eliminated(

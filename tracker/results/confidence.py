@@ -18,7 +18,6 @@ from typing import Self
 import cv2
 import numpy as np
 import torch
-from scipy import special
 
 from selftrack.decoders.base import Decoder, SurfacePoints
 from selftrack.decoders.landmarks import MESH_POINTS
@@ -65,7 +64,7 @@ class ConfidenceModel:
 
         `shift` is a clip's own, see `clip_shift`.
         """
-        return special.expit(self.log_odds(values) + shift)
+        return 1 / (1 + np.exp(-self.log_odds(values) - shift))
 
     def log_odds(self, values: np.ndarray) -> np.ndarray:
         """(T,) of signals (T,11)."""
@@ -102,7 +101,8 @@ def load_confidence() -> ConfidenceModel:
 def sharpness(picture: np.ndarray) -> float:
     """Variance of the Laplacian over that of the grey levels, of a crop (H,W,3) uint8: low where blurred."""
     grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
-    return float(cv2.Laplacian(grey, cv2.CV_32F).var() / (grey.var() + 1.0))
+    edges, greys = (cv2.meanStdDev(values)[1].item() for values in (cv2.Laplacian(grey, cv2.CV_32F), grey))
+    return edges**2 / (greys**2 + 1.0)
 
 
 def confidence(track: Track, shift: float = 0.0) -> np.ndarray:
@@ -175,7 +175,7 @@ def likeliest_shift(log_odds: np.ndarray, good: np.ndarray, weight: float = 1.0)
     The mode of the posterior (Platt 1999, the intercept alone) under a normal prior with deviation `SHIFT`.
     """
 
-    from scipy import optimize  # here, since it takes a while and only adaptations need it
+    from scipy import optimize, special  # here, since they take a while and only adaptations need them
 
     def slope(shift: float) -> float:
         return weight * float((good - special.expit(log_odds + shift)).sum()) - shift / SHIFT**2

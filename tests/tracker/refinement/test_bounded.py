@@ -18,6 +18,8 @@ def test_the_minimum_within_bounds(seed: int) -> None:
     found = solve_bounded(a.T @ a, a.T @ b, lower, upper)
     assert (found >= lower).all() and (found <= upper).all()
     np.testing.assert_allclose(found, expected, atol=1e-6)
+    for near in (found, lower, rng.uniform(lower, upper)):  # wherever the search begins
+        np.testing.assert_allclose(solve_bounded(a.T @ a, a.T @ b, lower, upper, near), found, atol=1e-12)
 
 
 def test_without_active_bounds_it_is_the_solution() -> None:
