@@ -63,7 +63,8 @@ def test_help_has_every_word_of_every_option(
     monkeypatch.setenv("TERMINAL_WIDTH", str(width))
     shown = "".join(run(*words, "--help")[1].split())
     function = HELPED[words]
-    texts = [option.help for option in options(function).values()] + inspect.getdoc(function).split("\n\n")
+    texts = [option.help for option in options(function).values() if not option.hidden]
+    texts += inspect.getdoc(function).split("\n\n")
     assert len(texts) > 3
     for text in texts:
         assert "".join(text.split()) in shown, text
@@ -151,7 +152,10 @@ def test_the_list_of_commands_is_not_cut_off(run: Callable) -> None:
         (("track", "--stert", "3", "x.mp4"), "no such option: --stert"),
         (("track", "--start"), "track: option '--start' requires an argument; see: track --help"),
         (("track", "x.mp4", "--start", "soon"), "invalid value for '--start'"),
-        (("track", "x.mp4", "y.mp4"), "y.mp4"),
+        (("track-range", "x", "y", "-o", "r.json"), "unexpected extra argument"),
+        (("track", "x.mp4", "a y.mp4"), "tracks one; several are tracked by: track-batch x.mp4 'a y.mp4'"),
+        (("track", *"abcd"), "track-batch a b c ... -o OUT"),
+        (("track", "1.png", "2.png"), "track: got 2 pictures; for one clip of them name their folder, or a pattern"),
         (("track-train",), "track-train: missing command; see: track-train --help"),
         (("track-train", "dma"), "track-train: no such command 'dma'"),
         (("track-train", "studio"), "track-train: missing argument 'DIR'; see: track-train studio --help"),
@@ -160,6 +164,11 @@ def test_the_list_of_commands_is_not_cut_off(run: Callable) -> None:
 def test_misuse_is_one_line(run: Callable, words: tuple[str, ...], message: str) -> None:
     status, out, err = run(*words)
     assert (status, out) == (2, "") and len(err.splitlines()) == 1 and message in err, err
+
+
+def test_the_usage_of_track_names_one_clip(run: Callable) -> None:
+    status, out, _ = run("track", "--help")
+    assert status == 0 and out.splitlines()[0] == "Usage: track [OPTIONS] {CLIP}" and "others" not in out.lower()
 
 
 @pytest.mark.parametrize("command", COMMANDS)
