@@ -78,8 +78,8 @@ def find_face(
     if number and not faces:
         raise no_face(source.title, source.count())
     if number and number >= len(faces):
-        raise NoFaceError(f"--face {number}: the faces of {source.info.name} are {listed(faces)}; name one of these")
-    return _one_of(faces, number, source.info.name)
+        raise NoFaceError(f"--face {number}: the faces of {source.title} are {listed(faces)}; name one of these")
+    return _one_of(faces, number, source.title)
 
 
 def find_faces(
@@ -107,7 +107,7 @@ def find_faces(
         UserError: the choice is none.
         NoFaceError: there is no face, or one that the choice names is not there.
     """
-    choice, name = check_choice(choice), source.info.name
+    choice, name = check_choice(choice), source.title
     faces = find_cast(source, model.landmarks, tracking.detect, progress, config.samples, everyone=True)
     if not faces:
         raise no_face(source.title, source.count())
@@ -119,7 +119,7 @@ def _of_photo(
     photo: str, source: FrameSource, model: Model, tracking: TrackerConfig, config: PersonConfig, progress: Progress
 ) -> Faces:
     """The face of a clip that looks most like a photo."""
-    own, name = describe_photo(photo, model.landmarks, tracking.detect), source.info.name
+    own, name = describe_photo(photo, model.landmarks, tracking.detect), source.title
     faces = find_cast(source, model.landmarks, tracking.detect, progress, config.samples, everyone=True)
     if not faces:
         raise no_face(source.title, source.count())
@@ -231,11 +231,11 @@ def _check_neutral(source: FrameSource, time: float) -> None:
     if len(times) == len(ends) and not times[0] - AROUND <= time <= times[-1] + AROUND:
         if count == 1:
             raise UserError(
-                f"--neutral {time:g}: what is tracked of {source.info.name} is a single picture, at second "
+                f"--neutral {time:g}: what is tracked of {source.title} is a single picture, at second "
                 f"{times[0]:.2f}; name that if the face is at rest there, or leave --neutral out"
             )
         length = (times[-1] - times[0]) * count / (count - 1)
         raise UserError(
-            f"--neutral {time:g}: what is tracked of {source.info.name} is {length:.2f} s long; name a second from "
+            f"--neutral {time:g}: what is tracked of {source.title} is {length:.2f} s long; name a second from "
             f"{times[0]:.2f} to {times[-1]:.2f}, at which the face is at rest"
         )

@@ -48,6 +48,11 @@ class Feed(ABC):
     ended = False
     """Whether there will be no more."""
 
+    @property
+    def title(self) -> str:
+        """What messages call it, see `FrameSource.title`."""
+        return self.name
+
     def __enter__(self) -> Feed:
         return self
 
@@ -69,6 +74,11 @@ class EveryFrame(Feed):
     def __init__(self, source: FrameSource, clock: Clock = time.monotonic) -> None:
         self.name, self.source, self._clock = source.info.name, source, clock
         self._frames = source.frames()
+
+    @property
+    def title(self) -> str:
+        """See `Feed.title`."""
+        return self.source.title
 
     def take(self, timeout: float) -> Shot | None:
         """See `Feed.take`."""
@@ -114,7 +124,7 @@ class NewestFrame(Feed):
             self._note_silence()
             return None
         if self._silent:
-            self._say(f"{self.name}: is back after {shot.captured - self._last:.1f} s")
+            self._say(f"{self.title}: is back after {shot.captured - self._last:.1f} s")
         self._silent, self._last = False, shot.captured
         return shot
 
@@ -132,7 +142,7 @@ class NewestFrame(Feed):
         silent = self._clock() - self._last >= self._patience
         if silent and not self._silent and not self.ended:
             self._silent = True
-            self._say(f"{self.name}: gives no picture; waiting for it, and trying to open it again")
+            self._say(f"{self.title}: gives no picture; waiting for it, and trying to open it again")
 
     def _watch(self) -> None:
         try:
@@ -209,7 +219,7 @@ class CameraFeed(NewestFrame):
         size = image.shape[1], image.shape[0]
         if size != self._shown:
             self._shown = size
-            self._say(f"{self.name}: its picture is {size[0]}x{size[1]} now; it is made to fit {self._fits()}")
+            self._say(f"{self.title}: its picture is {size[0]}x{size[1]} now; it is made to fit {self._fits()}")
         return fitted(image, self.size)
 
     def _fits(self) -> str:
@@ -224,6 +234,11 @@ class PacedFile(NewestFrame):
     ) -> None:
         super().__init__(source.info.name, clock, say, patience)
         self._source = source
+
+    @property
+    def title(self) -> str:
+        """See `Feed.title`."""
+        return self._source.title
 
     def close(self) -> None:
         """See `Feed.close`."""

@@ -218,7 +218,7 @@ def _finished(tracker: Tracker, feed: Feed, tracking: TrackConfig, notes: Sequen
         track = noted(tracker.finish(feed.source, tracking), (*notes, *feed.source.notes))
     else:
         track = noted(replace(tracker.finish(None, tracking), clip=feed.name), notes)
-    check_face(track, feed.name)
+    check_face(track, feed.title)
     return track
 
 

@@ -72,7 +72,7 @@ def _tracked(path: Path | str, config: TrackConfig, face: int | None, progress: 
         who = find_face(source, model, config, config.person, progress)
         if face is None and len(who.everyone) > 1:
             faces = f"{len(who.everyone)} faces were found: {listed(who.everyone)}"
-            raise UserError(f"{source.info.name}: {faces}; name the one with --face N")
+            raise UserError(f"{source.title}: {faces}; name the one with --face N")
         prepared = prepare(source, model, config, who)
         (followed,) = follow(source, [prepared], Path(scratch), Stopwatch(), partial(progress, "track"))
         yield followed.track

@@ -172,6 +172,12 @@ def test_every_frame_of_a_file(clip: Path) -> None:
     np.testing.assert_allclose([shot.time for shot in shots], np.arange(10) / 20, atol=1e-6)
 
 
+@pytest.mark.parametrize("kind", [EveryFrame, PacedFile])
+def test_messages_name_a_file_as_it_was_given(clip: Path, kind: type) -> None:
+    with kind(open_source(clip)) as feed:
+        assert (feed.title, feed.name) == (str(clip), clip.stem)
+
+
 def test_a_file_at_its_own_speed(clip: Path) -> None:
     """Who asks late gets the newest; each counts as taken when it was to be shown."""
     with PacedFile(open_source(clip)) as feed:
