@@ -117,7 +117,7 @@ def test_a_face_of_a_number_where_nobody_is(model: Model, make_clip: Callable[..
 def test_a_neutral_moment_of_a_picture(model: Model, tmp_path: Path) -> None:
     """It has no other second than its own."""
     cv2.imwrite(str(tmp_path / "face.png"), np.full((96, 96, 3), 90, np.uint8))
-    words = "--neutral 5: what is tracked of .*face.png is a single picture, at second 0.00; name that .* leave --neutral out"
+    words = "--neutral 5: .* of .*face.png is a single picture, at second 0.00; name that .* leave --neutral out"
     with open_source(tmp_path / "face.png") as source, pytest.raises(UserError, match=words):
         find_in_clip(source, model, TRACKING, PersonConfig(neutral=5.0, samples=2))
 
