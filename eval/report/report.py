@@ -113,8 +113,8 @@ def write_report(
     clips = {name: reference.tracked(part, annotations=marks) for name, part in tracks.items()}
     values = {name: measure(clip) for name, clip in clips.items()}
     weakest = judgement.weakest(clips["after"])
-    figures = summary(track, values, adaptation, weakest) | {"caveats": caveats(clips["after"])}
-    worst = pictures.worst_frames(skin.frame_errors(clips["after"]), landmarks.distances(clips["after"]))
+    worst = pictures.worst_frames(skin.frame_errors(clips["after"]), landmarks.distances(clips["after"]), weakest)
+    figures = summary(track, values, adaptation, weakest) | {"caveats": caveats(clips["after"], worst)}
     shown = pictures.take(tracks, reference, worst, progress=lambda n, total: progress("pictures", n, total))
     figures["worst_frames"] = [{"frame": bad.row, "by": bad.why, "error": bad.error} for bad in worst]
     who = pictures.file_uri(folder / FACES)
@@ -206,17 +206,15 @@ def verdict(track: Track, values: dict[str, Figures], adaptation: Adaptation | N
     return f"This track is {word} the skin's pixels than the other one: {a:.2f} before, {b:.2f} % IOD after.{but}"
 
 
-def caveats(clip: TrackedClip) -> str:
-    """Say where to look before the curves are used."""
+def caveats(clip: TrackedClip, worst: list[pictures.Bad]) -> str:
+    """Say where to look before the curves are used; `worst` are the frames that are shown."""
     errors = skin.frame_errors(clip)
     count, known = len(errors), np.isfinite(errors)
     parts = [f"{clip.lost} of {count} frames have no face and repeat the last good one." if clip.lost else ""]
     if known.any():
-        share, worst = 100 * (errors[known] < LIMIT).mean(), int(np.nanargmax(errors))
-        parts.append(
-            f"In {share:.0f} % of the frames the skin-point error is under {LIMIT:g} % IOD; "
-            f"the worst is frame {worst} with {errors[worst]:.2f} %."
-        )
+        share, frame = 100 * (errors[known] < LIMIT).mean(), next((bad for bad in worst if bad.by_skin), None)
+        at = f"; the worst is frame {frame.row} with {frame.error:.2f} %" if frame else ""
+        parts.append(f"In {share:.0f} % of the frames the skin-point error is under {LIMIT:g} % IOD{at}.")
     else:
         parts.append("No corner of the skin could be followed, so nothing but the detector speaks for these curves.")
     late = lag.of_clip(clip).value()
