@@ -59,6 +59,11 @@ class Feed(ABC):
     def __exit__(self, *exc: object) -> None:
         self.close()
 
+    def sample(self) -> np.ndarray | None:
+        """A picture (H,W,3) uint8 RGB such as will come, without beginning with them; None where none is lost however
+        late the first one is asked for."""
+        return None
+
     @abstractmethod
     def take(self, timeout: float) -> Shot | None:
         """Wait for the next frame; None when none has come for `timeout` seconds, or there are no more."""
@@ -180,10 +185,14 @@ class CameraFeed(NewestFrame):
         """
         super().__init__(camera_name(number), clock, say, patience)
         self._number, self._factory = number, factory or quiet_camera
-        self._capture, first = open_capture(number, self._factory, clock)
-        self.size = first.shape[1], first.shape[0]
+        self._capture, self._sample = open_capture(number, self._factory, clock)
+        self.size = self._sample.shape[1], self._sample.shape[0]
         self._began: float | None = None
         self._shown = self.size
+
+    def sample(self) -> np.ndarray:
+        """See `Feed.sample`; the one that came at opening."""
+        return cv2.cvtColor(self._sample, cv2.COLOR_BGR2RGB)
 
     def close(self) -> None:
         """See `Feed.close`."""
@@ -239,6 +248,11 @@ class PacedFile(NewestFrame):
     def title(self) -> str:
         """See `Feed.title`."""
         return self._source.title
+
+    def sample(self) -> np.ndarray | None:
+        """See `Feed.sample`; the first one."""
+        frame = next(self._source.glimpses({0}), None)
+        return frame.image if frame else None
 
     def close(self) -> None:
         """See `Feed.close`."""

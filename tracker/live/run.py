@@ -134,6 +134,7 @@ def track_live(
         person = _person(model, tracking)
         senders = stack.enter_context(_opened(targets, model, config))
         rows = _Recording(folder, overwrite, tracking.weights) if folder is not None else None
+        _warm_up(model, tracking, person, feed)
         tracker = Tracker(model, tracking, person=person, rows=stack.enter_context(rows) if rows else NoRows())
         session = LiveSession(tracker, senders, config, hooks.say, hooks.clock)
         rest = config.rest if config.rest is not None else CAMERA_REST if isinstance(source.place, int) else 0.0
@@ -191,6 +192,14 @@ def _person(model: Model, tracking: TrackConfig) -> Person | None:
     if model.refiner is None:
         raise UserError("this face model has no rest of its own; leave --calibration out")
     return known_person(Path(tracking.person.calibration), model, tracking, PersonConfig())
+
+
+def _warm_up(model: Model, tracking: TrackConfig, person: Person | None, feed: Feed) -> None:
+    """Track a picture of the feed once, and forget that: a first frame takes longest, and what comes meanwhile is
+    lost."""
+    picture = feed.sample()
+    if picture is not None:
+        Tracker(model, tracking, person=person, rows=NoRows())(picture)
 
 
 @contextmanager
