@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +17,7 @@ from selftrack.decoders.mesh.unwrap import TexelMap, confidence, sample, surface
 from selftrack.eval.compare.reference import Reference
 from selftrack.eval.metrics.landmarks import feature_points, projected_landmarks
 from selftrack.eval.report.judgement import Weakest
+from selftrack.tracker.progress import Steps, no_steps
 from selftrack.tracker.results.clip import read_rows
 from selftrack.tracker.results.painter import Crop, MeshPainter, OverlayConfig
 from selftrack.tracker.results.skin_points import pin
@@ -108,7 +108,7 @@ def take(
     reference: Reference,
     worst: list[Bad],
     config: PictureConfig | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Steps = no_steps,
 ) -> Pictures:
     """Read the clip once and take all pictures of its tracks, which have the same frames with a face.
 

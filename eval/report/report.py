@@ -21,7 +21,7 @@ from selftrack.adapt.frames.clip import ClipConfig
 from selftrack.adapt.frames.split import split_rows
 from selftrack.errors import UserError
 from selftrack.eval.annotate.marks import read_annotations
-from selftrack.eval.compare.reference import Progress, Reference, no_progress
+from selftrack.eval.compare.reference import Reference
 from selftrack.eval.compare.score import cell
 from selftrack.eval.metrics import METRICS, Metric, lag, landmarks, measure, skin
 from selftrack.eval.metrics.registry import Better
@@ -37,6 +37,7 @@ from selftrack.tracker.geometry.crop import CropConfig
 from selftrack.tracker.landmarks.boxes import BoxConfig
 from selftrack.tracker.landmarks.search import DetectConfig
 from selftrack.tracker.network.weights import load_network
+from selftrack.tracker.progress import TRACKING, Progress, no_progress
 from selftrack.tracker.results.confidence import LIMIT
 from selftrack.tracker.results.faces import NAME as FACES
 from selftrack.tracker.results.skin_points import frame_step
@@ -115,7 +116,7 @@ def write_report(
     weakest = judgement.weakest(clips["after"])
     worst = pictures.worst_frames(skin.frame_errors(clips["after"]), landmarks.distances(clips["after"]), weakest)
     figures = summary(track, values, adaptation, weakest) | {"caveats": caveats(clips["after"], worst)}
-    shown = pictures.take(tracks, reference, worst, progress=lambda n, total: progress("pictures", n, total))
+    shown = pictures.take(tracks, reference, worst, progress=lambda n, total: progress("taking pictures", n, total))
     figures["worst_frames"] = [{"frame": bad.row, "by": bad.why, "error": bad.error} for bad in worst]
     who = pictures.file_uri(folder / FACES)
     output.add(REPORT, render(clips, values, figures, adaptation, worst, shown, who))
@@ -134,7 +135,7 @@ def unadapted(track: Track, folder: Path, progress: Progress = no_progress) -> T
     except (ValueError, OSError) as error:
         raise UserError(f"{error}; or name the folder of the un-adapted track with --before") from error
     with tempfile.TemporaryDirectory() as scratch:
-        track_clip(Path(track.clip), Path(scratch), _settings(track), progress=_stage("before", progress))
+        track_clip(Path(track.clip), Path(scratch), _settings(track), progress=_stage("tracking unadapted", progress))
         return _same_clip(load(scratch), track, Path(track.clip))
 
 
@@ -368,4 +369,4 @@ def _settings(track: Track) -> TrackConfig:
 
 def _stage(name: str, progress: Progress) -> Progress:
     """Progress of a pass within another command, under one name."""
-    return lambda stage, done, total: progress(name, done, total) if stage == "track" else None
+    return lambda stage, done, total: progress(name, done, total) if stage == TRACKING else None

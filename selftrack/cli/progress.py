@@ -47,7 +47,7 @@ class _Bars:
 
     def __init__(self) -> None:
         self._progress = Progress(
-            TextColumn("{task.description:>9}"),
+            TextColumn("{task.description:>20}"),
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
@@ -93,7 +93,7 @@ class _Lines:
         left = ""
         if first < done < total:
             left = f", {_duration((now - began) / (done - first) * (total - done))} left"
-        print(f"{stage:<9}{done}/{total}{left}{figures}", file=self._stream, flush=True)
+        print(f"{stage:<19} {done}/{total}{left}{figures}", file=self._stream, flush=True)
 
 
 def _duration(seconds: float) -> str:

@@ -110,7 +110,7 @@ def test_mistakes_are_found_before_torch_is_loaded(run: Callable, name: str) -> 
 def test_a_stage_ends_once(run: Callable, photo: Path) -> None:
     """Looking for everyone, all is read once."""
     _, _, err = run("track-character", photo, "--face", 1, "-o", "out")
-    assert [line for line in err.splitlines() if "1/1" in line] == ["everyone 1/1"]
+    assert [line for line in err.splitlines() if "1/1" in line] == ["following faces     1/1"]
 
 
 def test_several_faces_have_to_be_chosen_from(run: Callable, photo: Path) -> None:

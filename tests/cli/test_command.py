@@ -262,7 +262,7 @@ def test_quiet_and_verbose(run: Callable, smile: Path) -> None:
     status, out, err = run(*three, "-o", "q", "-q")
     assert (status, out, err) == (0, "", "") and Path("q/track.npz").exists()
     status, out, err = run(*three, "-o", "v", "--verbose")
-    assert status == 0 and "seconds  load" in out and "track    3/3" in err
+    assert status == 0 and "seconds  load" in out and "tracking            3/3" in err
     status, out, _ = run(*three, "-o", "p")
     assert status == 0 and "seconds" not in out and "frames   3, lost 0" in out
     status, _, err = run(*three, "-o", "n", "-q", "-v")
@@ -276,10 +276,11 @@ def test_plain_lines_tell_the_time_left(capsys: pytest.CaptureFixture, monkeypat
     with Stages() as stages:
         for done in range(1, 31):
             now[0] += 4
-            stages.show("adapt", done, 30, {"skin": 0.5})
+            stages.show("adapting", done, 30, {"skin": 0.5})
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0] == "adapt    3/30, 2 min left skin 0.50"  # 27 steps of 4 s are 108 s
-    assert lines[-2:] == ["adapt    27/30, 12 s left skin 0.50", "adapt    30/30 skin 0.50"] and len(lines) == 10
+    assert lines[0] == "adapting            3/30, 2 min left skin 0.50"  # 27 steps of 4 s are 108 s
+    ends = ["27/30, 12 s left skin 0.50", "30/30 skin 0.50"]
+    assert lines[-2:] == [f"adapting            {end}" for end in ends] and len(lines) == 10
 
 
 @pytest.mark.parametrize("terminal", [False, True])

@@ -14,8 +14,9 @@ from selftrack.tracker.clips.notes import no_face
 from selftrack.tracker.geometry.crop import face_crop
 from selftrack.tracker.identity.descriptor import Sample
 from selftrack.tracker.identity.photo import describe_photo, distances
-from selftrack.tracker.landmarks.cast import SAMPLES, CastFace, Progress, find_cast
+from selftrack.tracker.landmarks.cast import SAMPLES, CastFace, find_cast
 from selftrack.tracker.model import Crops, Model
+from selftrack.tracker.progress import Progress, no_progress
 from selftrack.tracker.refinement.subject import Person, Subject
 from selftrack.tracker.results.track_file import is_track, load
 from selftrack.tracker.sources.base import FrameSource
@@ -51,10 +52,6 @@ class Faces(NamedTuple):
     """For the user."""
     number: int = 0
     """Of the face to follow."""
-
-
-def no_progress(stage: str, done: int, total: int) -> None:
-    """Report nothing."""
 
 
 def find_face(
@@ -98,7 +95,7 @@ def find_faces(
         tracking: detection.
         config: how many samples are looked at.
         choice: who is followed, see `choice.choose`.
-        progress: see `landmarks.cast.Progress`.
+        progress: see `landmarks.cast.find_cast`.
 
     Returns:
         By the number of each face to follow what `find_face` says of it; and notes on the clip for the user.
