@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
+T = TypeVar("T")
 Steps = Callable[[int, int], None]
 """Called with the frames or steps that are done and the number of all."""
 Progress = Callable[[str, int, int], None]
@@ -16,6 +18,13 @@ FOLLOWING = "following faces"
 TRACKING = "tracking"
 """One face or several."""
 DRAWING = "drawing the overlay"
+
+
+def counted(items: Iterable[T], total: int, progress: Steps) -> Iterator[T]:
+    """Pass on items, of which there are `total`; each counts as done when the next one is asked for."""
+    for done, item in enumerate(items, 1):
+        yield item
+        progress(done, total)
 
 
 def no_steps(done: int, total: int) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from selftrack.cli.progress import Stages
 from selftrack.command import quiet, run
 from selftrack.errors import UserError
 from selftrack.tracker import export as exports
@@ -248,7 +250,10 @@ def export(
     if len(formats) > 1:
         exports.check(folder, formats, options)
     for name in formats:
-        print(exports.export(folder, name, output, options, *made))
+        with Stages(lines=False) as stages:
+            shown = replace(options, progress=partial(stages.show, name))
+            written = exports.export(folder, name, output, shown, *made)
+        print(written)  # bars would take it to stderr
     if str(changes) and not quiet():
         print(f"edited   with {changes}", file=sys.stderr)
 

@@ -18,10 +18,10 @@ _EVERY = 10.0  # seconds between plain lines
 class Stages:
     """Shows how far the stages of a job are; use it as a context manager. Nothing is shown with --quiet."""
 
-    def __init__(self) -> None:
-        if quiet():
-            self.shown: _Bars | _Lines | None = None
-        else:
+    def __init__(self, lines: bool = True) -> None:
+        """`lines`: whether there are lines where no terminal shows bars."""
+        self.shown: _Bars | _Lines | None = None
+        if not quiet() and (lines or sys.stderr.isatty()):
             self.shown = _Bars() if sys.stderr.isatty() else _Lines(sys.stderr)
 
     def __enter__(self) -> Stages:

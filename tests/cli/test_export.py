@@ -313,3 +313,16 @@ def test_the_track_itself_is_never_replaced(run: Callable, wink: Track, stem: st
     status, _, err = run("track-export", "t", "--to", to, "-o", f"t/{own}")
     assert status == 2 and "would replace a part of the track" in err and len(err.splitlines()) == 1
     assert Path("t", own).read_bytes() == before
+
+
+@pytest.mark.parametrize(("terminal", "options"), [(True, []), (False, []), (True, ["-q"])])
+def test_progress_by_the_format_on_a_terminal_alone(
+    run: Callable, make_track: Callable[..., Track], monkeypatch: pytest.MonkeyPatch, terminal: bool, options: list[str]
+) -> None:
+    """What is written goes to stdout however that is."""
+    make_track(np.arange(3) / 24).save(Path())
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    status, out, err = run("track-export", ".", "--to", "ply,obj", *options)
+    assert status == 0 and [Path(line).suffix for line in out.splitlines()] == [".zip", ".zip"]
+    shown = terminal and not options
+    assert ("ply" in err and "obj" in err and "3/3" in err) == shown and bool(err) == shown

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -91,7 +91,8 @@ class Run:
             also(face.track, face.model, place)
         for to, name in self.exports.items():
             with self.watch("export"):
-                export.write(face.track, to, place / name, self.config.export_options(place, home))
+                options = replace(self.config.export_options(place, home), progress=self.stage(to))
+                export.write(face.track, to, place / name, options)
 
     def draw(self, track: Track | Mapping[int, Track]) -> None:
         """Write the overlay of a face, or of several by their numbers, if one is wanted."""

@@ -22,6 +22,7 @@ from selftrack.decoders.mesh.rasterizer import rasterize_numba
 from selftrack.decoders.mesh.unwrap import TexelMap, confidence, sample, scatter, surface, texel_map
 from selftrack.decoders.teeth import TEETH
 from selftrack.tracker.geometry.pose import view_of
+from selftrack.tracker.progress import Steps, counted, no_steps
 from selftrack.tracker.results.clip import read_rows
 from selftrack.tracker.results.track_file import Track
 
@@ -78,7 +79,7 @@ def write_texture(texture: Tensor, folder: Path) -> Path:
     return path
 
 
-def clip_texture(track: Track, config: TextureConfig | None = None) -> Tensor:
+def clip_texture(track: Track, config: TextureConfig | None = None, progress: Steps = no_steps) -> Tensor:
     """The clip's own texture (3,T,T), RGB in 0..1: per texel the median over the frames that show it well.
 
     Reads the clip again, in memory that does not grow with its length. Without a single face it is the decoder's
@@ -95,7 +96,7 @@ def clip_texture(track: Track, config: TextureConfig | None = None) -> Tensor:
     rows = evenly(np.flatnonzero(track.ok), config.frames)
     if len(rows) == 0:
         return generic
-    seen = _observe(track, rows, texels, config)
+    seen = _observe(track, rows, texels, config, progress)
     median, best = confident_median(seen.colours, seen.weights, config.near_best)
     observable, visible, parted = (
         scatter(v[None, None].float(), texels)[0, 0] > 0 for v in (torch.ones_like(best), best, seen.parted)
@@ -170,11 +171,11 @@ class _Observed(NamedTuple):
     """(3,M) in 0..1, colours from between the lips."""
 
 
-def _observe(track: Track, rows: np.ndarray, texels: TexelMap, config: TextureConfig) -> _Observed:
+def _observe(track: Track, rows: np.ndarray, texels: TexelMap, config: TextureConfig, progress: Steps) -> _Observed:
     """Look at texels in some frames of a clip. No lip takes its colour from where these show teeth."""
     head, colours, weights, inside = track.model(), [], [], []
     parted = torch.zeros(len(texels.texel), dtype=torch.bool)
-    for frame in read_rows(track, set(rows.tolist())):
+    for frame in counted(read_rows(track, set(rows.tolist())), len(rows), progress):
         vertices = torch.from_numpy(track.vertices(slice(frame.index, frame.index + 1)))
         places, size = surface(vertices, texels)[..., :2], frame.image.shape[:2]
         opening = mouth_opening(size, track.landmarks[frame.index])
