@@ -67,8 +67,11 @@ class _Changes:
     clean: Annotated[
         bool, typer.Option("--clean", help="Smooth noise and bridge short gaps; blinks stay (default: no).")
     ] = False
-    neutral_frame: Annotated[
-        int | None, typer.Option(help="With --clean: the row of a resting face, which becomes 0 (default: none).")
+    neutral: Annotated[
+        float | None,
+        typer.Option(
+            help="With --clean: the face is at rest at this second of the clip; its curves become 0 (default: none)."
+        ),
     ] = None
     preset: Annotated[
         list[str] | None,
@@ -96,8 +99,8 @@ class _Changes:
 
     def check(self) -> None:
         """Refuse options that do nothing without another one."""
-        if self.neutral_frame is not None and not self.clean:
-            raise UserError("--neutral-frame is a part of the clean-up; add --clean")
+        if self.neutral is not None and not self.clean:
+            raise UserError("--neutral is a part of the clean-up; add --clean")
         if not self.preset and (self.preset_only or self.presets):
             option = "preset-only" if self.preset_only else "presets"
             raise UserError(f"--{option} does nothing without --preset NAME=INTENSITY; add that")
@@ -106,7 +109,7 @@ class _Changes:
         """Settings of the clean-up, None for none."""
         from selftrack.tracker.results.smoothing import CleanConfig
 
-        return CleanConfig(neutral_frame=self.neutral_frame) if self.clean else None
+        return CleanConfig(neutral=self.neutral) if self.clean else None
 
     def ranges(self) -> dict[str, CurveRange] | None:
         """The range of the rig, None where none is named. Raises UserError as `read_ranges`."""

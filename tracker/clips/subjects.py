@@ -18,13 +18,11 @@ from selftrack.tracker.landmarks.cast import SAMPLES, CastFace, find_cast
 from selftrack.tracker.model import Crops, Model
 from selftrack.tracker.progress import Progress, no_progress
 from selftrack.tracker.refinement.subject import Person, Subject
+from selftrack.tracker.results.curves import AROUND
 from selftrack.tracker.results.track_file import is_track, load
 from selftrack.tracker.sources.base import FrameSource
 from selftrack.tracker.sources.opening import open_source
 from selftrack.tracker.tracker import TrackerConfig
-
-AROUND = 0.1
-"""Seconds around a neutral moment in which the face is taken to be at rest."""
 
 
 @dataclass(frozen=True)
