@@ -16,6 +16,7 @@ from selftrack.tracker.landmarks.detectors import AttentionMesh
 from selftrack.tracker.landmarks.everyone import appearance
 from selftrack.tracker.landmarks.search import DetectConfig, bounding_box
 from selftrack.tracker.model import Model
+from selftrack.tracker.progress import FINDING, FOLLOWING
 from selftrack.tracker.sources.opening import open_source
 from selftrack.tracker.tracker import TrackerConfig
 
@@ -305,4 +306,4 @@ def test_no_pass_over_the_clip_goes_by_the_name_of_another(
                 everyone=everyone,
             )
         assert all(done == sorted(set(done)) for done in steps.values()), steps
-        assert list(steps) == (["everyone"] if everyone else ["identity", "everyone"])
+        assert list(steps) == ([FOLLOWING] if everyone else [FINDING, FOLLOWING])
