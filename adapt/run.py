@@ -137,7 +137,7 @@ def adapt(
         ended = f", where the adaptation had ended; delete {checkpoint} to adapt anew" if run.ended else ""
         say(f"resuming at step {run.step} of {config.steps}{ended}")
     with threads(max(torch.get_num_threads(), cores())):
-        run(lambda step, steps, figures: progress("adapt", step, steps, figures), checkpoint, settings)
+        run(lambda step, steps, figures: progress("adapting", step, steps, figures), checkpoint, settings)
     if run.interrupted:
         say(f"ended at step {run.step} of {config.steps}; going on with the best state so far; Ctrl-C ends the run")
     used = run.trainer.tracked()
@@ -172,7 +172,8 @@ def read(
     if face is None:
         who = find_face(source, model, tracking, person, show)
         face, number = who.followed, who.number
-    clip = read_clip(source, model, tracking, config.clip, partial(show, "read"), face.places if face else None)
+    places = face.places if face else None
+    clip = read_clip(source, model, tracking, config.clip, partial(show, "reading the clip"), places)
     windows = skin_windows(source, clip)
     subject = None
     if model.refiner is not None:  # as the un-adapted tracker sees the person, or the verdict would compare two people

@@ -17,11 +17,11 @@ from selftrack.errors import UserError
 from selftrack.io import file_hash
 from selftrack.tracker.clips.config import TrackConfig, load_model
 from selftrack.tracker.clips.files import REPORT, REPORT_DATA
-from selftrack.tracker.clips.run import Progress
 from selftrack.tracker.clips.summary import Summary
 from selftrack.tracker.landmarks.base import landmark_source
 from selftrack.tracker.model import Model
 from selftrack.tracker.network.weights import BUNDLED, network_beside
+from selftrack.tracker.progress import Progress, no_progress
 
 Load = Callable[[TrackConfig], Model]
 _ELSEWHERE = ("weights", "decoder", "streams", "device", "threads")
@@ -97,7 +97,7 @@ class Job:
         folder: Path,
         model: Model,
         overwrite: bool,
-        progress: Progress = lambda stage, done, total: None,
+        progress: Progress = no_progress,
     ) -> Tracked:
         """Track a clip, as `track` does, into a folder, which gets the results when they are complete.
 

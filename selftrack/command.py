@@ -136,7 +136,12 @@ def _of_several(version: _Version = False) -> None:
 
 
 class _Command(TyperCommand):
-    """Its help lists the options of a group with a heading under that, after all others."""
+    """Its help lists the options of a group with a heading under that, after all others, and no hidden argument."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """List what the line of usage has."""
+        shown = (one for one in self.get_params(ctx) if not getattr(one, "hidden", False))
+        return [self.options_metavar or "", *(piece for one in shown for piece in one.get_usage_pieces(ctx))]
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write what options there are, section by section."""

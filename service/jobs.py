@@ -101,7 +101,7 @@ class JobRecord(BaseModel, frozen=True):
 class Progress(BaseModel, frozen=True):
     """How far a running job is."""
 
-    stage: str = "begin"
+    stage: str = "beginning"
     done: int = 0
     total: int = 0
 

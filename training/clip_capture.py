@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import cv2
 import numpy as np
 import torch
@@ -12,6 +10,7 @@ from selftrack.decoders.capture import Camera
 from selftrack.decoders.mesh.unwrap import texel_map, unwrap
 from selftrack.errors import UserError
 from selftrack.tracker.geometry.pose import project, view_of
+from selftrack.tracker.progress import Steps, no_steps
 from selftrack.tracker.results.clip import open_clip
 from selftrack.tracker.results.texture import TextureConfig, clip_texture
 from selftrack.tracker.results.track_file import Track
@@ -31,9 +30,7 @@ class ClipCapture:
 
     missing: tuple[str, ...] = ()
 
-    def __init__(
-        self, track: Track, size: int, progress: Callable[[int, int], None] = lambda done, total: None
-    ) -> None:
+    def __init__(self, track: Track, size: int, progress: Steps = no_steps) -> None:
         """Read the clip; textures have `size` texels a side.
 
         Raises:

@@ -7,6 +7,7 @@ with one camera, on which a deep appearance model is trained, and a network for 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from selftrack.adapt.clips import adapt_and_track
@@ -47,8 +48,8 @@ def model_of_clip(
     track = track_file.load(folder)
     if Path(track.clip) != clip.resolve():
         raise UserError(f"{folder}: holds the track of {track.clip}; delete it, or name another output than {out}")
-    capture = ClipCapture(track, settings.model.texture, lambda done, total: progress("textures", done, total))
-    errors = train_dam(capture, out, settings, lambda *step: progress("model", *step), device)
+    capture = ClipCapture(track, settings.model.texture, partial(progress, "unwrapping textures"))
+    errors = train_dam(capture, out, settings, partial(progress, "learning the model"), device)
     decoder = Dam.load(out)
     training = dam_training(network_config(decoder), network_steps, settings.seed)
     train_on_capture(
@@ -56,8 +57,8 @@ def model_of_clip(
         decoder,
         network_beside(out),
         training,
-        lambda *step: progress("network", *step),
-        lambda done, total: progress("features", done, total),
+        partial(progress, "learning the network"),
+        partial(progress, "reading pictures"),
         device,
     )
     return errors

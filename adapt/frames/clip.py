@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -20,6 +19,7 @@ from selftrack.tracker.landmarks.base import Places
 from selftrack.tracker.landmarks.everyone import thumbnail
 from selftrack.tracker.model import Crops, Model
 from selftrack.tracker.network.i2znet import Features, Heads
+from selftrack.tracker.progress import Steps, no_steps
 from selftrack.tracker.refinement.flow import View
 from selftrack.tracker.results.skin_points import frame_step
 from selftrack.tracker.sources.base import Frame, FrameSource
@@ -168,7 +168,7 @@ def read_clip(
     model: Model,
     tracking: TrackerConfig,
     config: ClipConfig,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Steps = no_steps,
     places: Places | None = None,
 ) -> Clip:
     """Detect, crop and perceive a clip once; `places` are those of the face where there are several.

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from selftrack.errors import UserError
-from selftrack.eval.compare.reference import Progress, no_progress
 from selftrack.eval.report.pictures import uri
 from selftrack.io import OutputFolder
 from selftrack.tracker import load
+from selftrack.tracker.progress import Progress, no_progress
 from selftrack.tracker.results.clip import read_rows
 from selftrack.tracker.results.painter import Crop
 from selftrack.tracker.results.texture import evenly
@@ -42,6 +42,6 @@ def write_page(folder: Path, progress: Progress = no_progress) -> Path:
         size = crop.picture.shape[1::-1]
         place = {"row": frame.index, "scale": crop.scale, "low": crop.low.tolist(), "size": size}
         frames.append(place | {"picture": uri(crop.picture, 92)})
-        progress("pictures", len(frames), len(rows))
+        progress("taking pictures", len(frames), len(rows))
     page = (files("selftrack.eval.report") / "assets" / NAME).read_text(encoding="utf-8")
     return output.add(NAME, page.replace("/*FRAMES*/[]", json.dumps(frames)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -16,6 +16,7 @@ from selftrack.eval.metrics.subject import Annotations, Mesh, TrackedClip
 from selftrack.tracker.landmarks.detectors import AttentionMesh
 from selftrack.tracker.landmarks.search import DetectConfig
 from selftrack.tracker.mapped import give_back
+from selftrack.tracker.progress import TRACKING, Progress, no_progress
 from selftrack.tracker.results.clip import open_clip
 from selftrack.tracker.results.skin_points import Window, find_windows, frame_step
 from selftrack.tracker.results.track_file import Track
@@ -23,11 +24,6 @@ from selftrack.tracker.sources.base import Frame
 from selftrack.tracker.sources.opening import open_source
 
 _PIECE = 1000  # frames whose landmarks are read before their memory is given back
-Progress = Callable[[str, int, int], None]
-
-
-def no_progress(stage: str, done: int, total: int) -> None:
-    """Show nothing."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +56,7 @@ class Reference:
                 found = follower(frame.image, frame.time)
                 times.append(frame.time)
                 points.append(found.points if found else np.full((478, 2), np.nan, np.float32))
-                progress("detect", len(points), max(total, len(points)))
+                progress(TRACKING, len(points), max(total, len(points)))
             landmarks = np.stack(points)
             if np.isnan(landmarks).all():
                 raise UserError(f"{clip}: no face was found in any frame; name a clip that shows one")
@@ -92,6 +88,6 @@ def _seen(
     count = len(landmarks)
     for frame in islice(frames, count):
         yield frame.index, cv2.cvtColor(frame.image, cv2.COLOR_RGB2GRAY), landmarks[frame.index]
-        progress("skin", frame.index + 1, count)
+        progress("following the skin", frame.index + 1, count)
         if frame.index % _PIECE == 0:
             give_back(landmarks)

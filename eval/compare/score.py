@@ -17,12 +17,13 @@ from selftrack.errors import UserError
 from selftrack.eval.annotate.marks import read_annotations
 from selftrack.eval.compare.filters import Filter, filtered, one_euro, savitzky_golay
 from selftrack.eval.compare.neutral import load_mesh
-from selftrack.eval.compare.reference import Progress, Reference, no_progress
+from selftrack.eval.compare.reference import Reference
 from selftrack.eval.metrics import headline, measure
 from selftrack.eval.metrics.stability import mesh_stability
 from selftrack.eval.metrics.subject import Annotations, Mesh, median_iod
 from selftrack.io import json_text, markdown_table, nested, write_text
 from selftrack.tracker import load
+from selftrack.tracker.progress import Progress, no_progress
 from selftrack.tracker.results.track_file import NAME, Track
 from selftrack.tracker.sources.names import is_picture, is_sequence
 from selftrack.tracker.sources.opening import open_source

@@ -90,7 +90,7 @@ def projected_landmarks(track: Track, count: int = POINTS, rows: slice = slice(N
     return np.concatenate([embedding(torch.from_numpy(c))[..., :2].numpy() for c in chunks])
 
 
-def _feature_points(region: str, count: int) -> list[int]:
+def feature_points(region: str, count: int) -> list[int]:
     """The points of one of the `FEATURES`; of a mouth, with those of the inner lips where the detector has them."""
     more = INNER_LIP_CONTOUR if region == "mouth" and count == POINTS else ()
     return [*points_of(region, count), *more]
@@ -103,7 +103,7 @@ def by_region(clip: TrackedClip) -> dict[str, np.ndarray]:
     assert clip.track is not None
     count = clip.landmarks.shape[1]
     points: dict[str, Sequence[int] | slice] = {WHOLE: slice(MESH_POINTS)}
-    points |= {region: _feature_points(region, count) for region in FEATURES}
+    points |= {region: feature_points(region, count) for region in FEATURES}
     out = {part: np.full(len(clip.track), np.nan) for part in points}
     for rows in pieces(clip.landmarks) if clip.track.model().has_landmarks else ():
         projected, detected = projected_landmarks(clip.track, count, rows), clip.landmarks[rows].astype(np.float64)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +15,9 @@ from selftrack.decoders.base import Decoder
 from selftrack.decoders.landmarks import FACE_OVAL, MESH_POINTS
 from selftrack.decoders.mesh.unwrap import TexelMap, confidence, sample, surface, texel_map
 from selftrack.eval.compare.reference import Reference
-from selftrack.eval.metrics.landmarks import projected_landmarks
+from selftrack.eval.metrics.landmarks import feature_points, projected_landmarks
+from selftrack.eval.report.judgement import Weakest
+from selftrack.tracker.progress import Steps, no_steps
 from selftrack.tracker.results.clip import read_rows
 from selftrack.tracker.results.painter import Crop, MeshPainter, OverlayConfig
 from selftrack.tracker.results.skin_points import pin
@@ -34,7 +35,7 @@ class PictureConfig:
     """Settings of the pictures."""
 
     worst: int = 2
-    """Worst frames by skin points, and as many by landmarks."""
+    """Worst frames by skin points, and as many by landmarks, beside that of the weakest region."""
     apart: int = 12
     """Frames between two of them, at least."""
     side: int = 400
@@ -56,23 +57,35 @@ class Bad(NamedTuple):
     why: str
     error: float
     """Percent IOD."""
-    by_skin: bool
+    by_skin: bool = False
+    region: str = ""
+    """Of eyes, brows and mouth the one that it is bad by; empty for the whole face."""
 
 
-def worst_frames(skin: np.ndarray, landmarks: np.ndarray, config: PictureConfig | None = None) -> list[Bad]:
-    """Choose the frames whose errors by skin points (T,) and by landmarks (T,) are largest, some frames apart."""
+def worst_frames(
+    skin: np.ndarray, landmarks: np.ndarray, weakest: Weakest | None = None, config: PictureConfig | None = None
+) -> list[Bad]:
+    """Choose the frames that a report calls the worst: that of the largest error by skin points (T,), that of the
+    weakest region, and then others whose errors by skin points and by landmarks (T,) are largest, some frames apart.
+    """
     config = config or PictureConfig()
     found: list[Bad] = []
-    for errors, why, kind in ((skin, "skin points", True), (landmarks, "landmarks", False)):
+
+    def add(errors: np.ndarray, why: str, by_skin: bool, count: int) -> None:
         left = np.where(np.isfinite(errors), errors, -1.0)
-        for bad in found:
-            left[max(bad.row - config.apart, 0) : bad.row + config.apart] = -1
-        for _ in range(config.worst):
+        for _ in range(count):
+            for bad in found:
+                left[max(bad.row - config.apart, 0) : bad.row + config.apart] = -1
             row = int(left.argmax())
             if left[row] <= 0:
                 break
-            found.append(Bad(row, why, float(left[row]), kind))
-            left[max(row - config.apart, 0) : row + config.apart] = -1
+            found.append(Bad(row, why, float(left[row]), by_skin))
+
+    add(skin, "skin points", True, 1)
+    if weakest and weakest.row not in [bad.row for bad in found]:
+        found.append(Bad(weakest.row, f"the {weakest.region}", weakest.worst, region=weakest.region))
+    add(skin, "skin points", True, config.worst - 1)
+    add(landmarks, "landmarks", False, config.worst)
     return found
 
 
@@ -95,7 +108,7 @@ def take(
     reference: Reference,
     worst: list[Bad],
     config: PictureConfig | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Steps = no_steps,
 ) -> Pictures:
     """Read the clip once and take all pictures of its tracks, which have the same frames with a face.
 
@@ -166,7 +179,8 @@ class _Marks:
         if not bad.by_skin:
             detected = self.track.landmarks[bad.row]
             mesh = projected_landmarks(self.track, len(detected), slice(bad.row, bad.row + 1))[0]
-            return detected[:MESH_POINTS:4], mesh[:MESH_POINTS:4]
+            chosen = feature_points(bad.region, len(detected)) if bad.region else slice(0, MESH_POINTS, 4)
+            return detected[chosen], mesh[chosen]
         for window in self.reference.windows:
             age, length = bad.row - window.start, window.paths.shape[1]
             if 0 <= age < length:

@@ -21,7 +21,7 @@ from selftrack.adapt.frames.clip import ClipConfig
 from selftrack.adapt.frames.split import split_rows
 from selftrack.errors import UserError
 from selftrack.eval.annotate.marks import read_annotations
-from selftrack.eval.compare.reference import Progress, Reference, no_progress
+from selftrack.eval.compare.reference import Reference
 from selftrack.eval.compare.score import cell
 from selftrack.eval.metrics import METRICS, Metric, lag, landmarks, measure, skin
 from selftrack.eval.metrics.registry import Better
@@ -37,6 +37,7 @@ from selftrack.tracker.geometry.crop import CropConfig
 from selftrack.tracker.landmarks.boxes import BoxConfig
 from selftrack.tracker.landmarks.search import DetectConfig
 from selftrack.tracker.network.weights import load_network
+from selftrack.tracker.progress import TRACKING, Progress, no_progress
 from selftrack.tracker.results.confidence import LIMIT
 from selftrack.tracker.results.faces import NAME as FACES
 from selftrack.tracker.results.skin_points import frame_step
@@ -113,9 +114,9 @@ def write_report(
     clips = {name: reference.tracked(part, annotations=marks) for name, part in tracks.items()}
     values = {name: measure(clip) for name, clip in clips.items()}
     weakest = judgement.weakest(clips["after"])
-    figures = summary(track, values, adaptation, weakest) | {"caveats": caveats(clips["after"])}
-    worst = pictures.worst_frames(skin.frame_errors(clips["after"]), landmarks.distances(clips["after"]))
-    shown = pictures.take(tracks, reference, worst, progress=lambda n, total: progress("pictures", n, total))
+    worst = pictures.worst_frames(skin.frame_errors(clips["after"]), landmarks.distances(clips["after"]), weakest)
+    figures = summary(track, values, adaptation, weakest) | {"caveats": caveats(clips["after"], worst)}
+    shown = pictures.take(tracks, reference, worst, progress=lambda n, total: progress("taking pictures", n, total))
     figures["worst_frames"] = [{"frame": bad.row, "by": bad.why, "error": bad.error} for bad in worst]
     who = pictures.file_uri(folder / FACES)
     output.add(REPORT, render(clips, values, figures, adaptation, worst, shown, who))
@@ -134,7 +135,7 @@ def unadapted(track: Track, folder: Path, progress: Progress = no_progress) -> T
     except (ValueError, OSError) as error:
         raise UserError(f"{error}; or name the folder of the un-adapted track with --before") from error
     with tempfile.TemporaryDirectory() as scratch:
-        track_clip(Path(track.clip), Path(scratch), _settings(track), progress=_stage("before", progress))
+        track_clip(Path(track.clip), Path(scratch), _settings(track), progress=_stage("tracking unadapted", progress))
         return _same_clip(load(scratch), track, Path(track.clip))
 
 
@@ -206,17 +207,15 @@ def verdict(track: Track, values: dict[str, Figures], adaptation: Adaptation | N
     return f"This track is {word} the skin's pixels than the other one: {a:.2f} before, {b:.2f} % IOD after.{but}"
 
 
-def caveats(clip: TrackedClip) -> str:
-    """Say where to look before the curves are used."""
+def caveats(clip: TrackedClip, worst: list[pictures.Bad]) -> str:
+    """Say where to look before the curves are used; `worst` are the frames that are shown."""
     errors = skin.frame_errors(clip)
     count, known = len(errors), np.isfinite(errors)
     parts = [f"{clip.lost} of {count} frames have no face and repeat the last good one." if clip.lost else ""]
     if known.any():
-        share, worst = 100 * (errors[known] < LIMIT).mean(), int(np.nanargmax(errors))
-        parts.append(
-            f"In {share:.0f} % of the frames the skin-point error is under {LIMIT:g} % IOD; "
-            f"the worst is frame {worst} with {errors[worst]:.2f} %."
-        )
+        share, frame = 100 * (errors[known] < LIMIT).mean(), next((bad for bad in worst if bad.by_skin), None)
+        at = f"; the worst is frame {frame.row} with {frame.error:.2f} %" if frame else ""
+        parts.append(f"In {share:.0f} % of the frames the skin-point error is under {LIMIT:g} % IOD{at}.")
     else:
         parts.append("No corner of the skin could be followed, so nothing but the detector speaks for these curves.")
     late = lag.of_clip(clip).value()
@@ -370,4 +369,4 @@ def _settings(track: Track) -> TrackConfig:
 
 def _stage(name: str, progress: Progress) -> Progress:
     """Progress of a pass within another command, under one name."""
-    return lambda stage, done, total: progress(name, done, total) if stage == "track" else None
+    return lambda stage, done, total: progress(name, done, total) if stage == TRACKING else None

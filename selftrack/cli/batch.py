@@ -214,7 +214,7 @@ def _run(worker: Worker, clips: Sequence[Clip], launch: Launch) -> Tally:
             if outcome.text:
                 words = "note" if outcome.end in WELL else outcome.end
                 stages.say(f"{words:<8} {outcome.clip.name}: {outcome.text}")
-            stages.show("clips", done, total)
+            stages.show("tracking clips", done, total)
 
         return run_batch(clips, worker, launch, show)
 

@@ -52,11 +52,11 @@ def character(
         made = make_character(source, output, config, face, overwrite, stages.show)
     if quiet():
         return
-    rows = made.table()
-    seen = sum(bool(row["seen"]) for row in rows.values())
-    print(f"sliders  {seen} of {len(rows)} were seen; of the others the character has about the most usual value")
-    for name in sorted(rows, key=lambda name: rows[name]["deviation"] / rows[name]["population"])[:5]:
-        print(f"surest   {name} {rows[name]['value']:.2f} ± {rows[name]['deviation']:.2f} (its error bar)")
+    rows, told = made.table(), made.told()
+    others = f"of the other {len(rows) - len(told)} they tell no more than the most usual value"
+    print(f"sliders  {len(told)} of {len(rows)} are told by the pictures; {others} (all are in {FILES[0]})")
+    for name in told:
+        print(f"told     {name} {rows[name]['value']:.2f} ± {rows[name]['deviation']:.2f} (its error bar)")
     print(f"results  {output}: {', '.join(FILES)}")
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from selftrack.cli.progress import Stages
 from selftrack.command import quiet, run
 from selftrack.errors import UserError
 from selftrack.tracker import export as exports
@@ -65,8 +67,11 @@ class _Changes:
     clean: Annotated[
         bool, typer.Option("--clean", help="Smooth noise and bridge short gaps; blinks stay (default: no).")
     ] = False
-    neutral_frame: Annotated[
-        int | None, typer.Option(help="With --clean: the row of a resting face, which becomes 0 (default: none).")
+    neutral: Annotated[
+        float | None,
+        typer.Option(
+            help="With --clean: the face is at rest at this second of the clip; its curves become 0 (default: none)."
+        ),
     ] = None
     preset: Annotated[
         list[str] | None,
@@ -94,8 +99,8 @@ class _Changes:
 
     def check(self) -> None:
         """Refuse options that do nothing without another one."""
-        if self.neutral_frame is not None and not self.clean:
-            raise UserError("--neutral-frame is a part of the clean-up; add --clean")
+        if self.neutral is not None and not self.clean:
+            raise UserError("--neutral is a part of the clean-up; add --clean")
         if not self.preset and (self.preset_only or self.presets):
             option = "preset-only" if self.preset_only else "presets"
             raise UserError(f"--{option} does nothing without --preset NAME=INTENSITY; add that")
@@ -104,7 +109,7 @@ class _Changes:
         """Settings of the clean-up, None for none."""
         from selftrack.tracker.results.smoothing import CleanConfig
 
-        return CleanConfig(neutral_frame=self.neutral_frame) if self.clean else None
+        return CleanConfig(neutral=self.neutral) if self.clean else None
 
     def ranges(self) -> dict[str, CurveRange] | None:
         """The range of the rig, None where none is named. Raises UserError as `read_ranges`."""
@@ -248,7 +253,10 @@ def export(
     if len(formats) > 1:
         exports.check(folder, formats, options)
     for name in formats:
-        print(exports.export(folder, name, output, options, *made))
+        with Stages(lines=False) as stages:
+            shown = replace(options, progress=partial(stages.show, name))
+            written = exports.export(folder, name, output, shown, *made)
+        print(written)  # bars would take it to stderr
     if str(changes) and not quiet():
         print(f"edited   with {changes}", file=sys.stderr)
 

@@ -18,10 +18,10 @@ _EVERY = 10.0  # seconds between plain lines
 class Stages:
     """Shows how far the stages of a job are; use it as a context manager. Nothing is shown with --quiet."""
 
-    def __init__(self) -> None:
-        if quiet():
-            self.shown: _Bars | _Lines | None = None
-        else:
+    def __init__(self, lines: bool = True) -> None:
+        """`lines`: whether there are lines where no terminal shows bars."""
+        self.shown: _Bars | _Lines | None = None
+        if not quiet() and (lines or sys.stderr.isatty()):
             self.shown = _Bars() if sys.stderr.isatty() else _Lines(sys.stderr)
 
     def __enter__(self) -> Stages:
@@ -47,7 +47,7 @@ class _Bars:
 
     def __init__(self) -> None:
         self._progress = Progress(
-            TextColumn("{task.description:>9}"),
+            TextColumn("{task.description:>20}"),
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
@@ -93,7 +93,7 @@ class _Lines:
         left = ""
         if first < done < total:
             left = f", {_duration((now - began) / (done - first) * (total - done))} left"
-        print(f"{stage:<9}{done}/{total}{left}{figures}", file=self._stream, flush=True)
+        print(f"{stage:<19} {done}/{total}{left}{figures}", file=self._stream, flush=True)
 
 
 def _duration(seconds: float) -> str:

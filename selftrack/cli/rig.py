@@ -83,8 +83,9 @@ def show(character: Annotated[Path, typer.Argument(help="A .rig file of track-ri
 def learn(
     folder: Annotated[Path, typer.Argument(help="Folder that `track` has written.", metavar="DIR")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The .json file to write.")],
-    rest: Annotated[
-        float | None, typer.Option(help="Second at which the face rests; its curves become 0 (default: none).")
+    neutral: Annotated[
+        float | None,
+        typer.Option(help="The face is at rest at this second of the clip; its curves become 0 (default: none)."),
     ] = None,
     full: Annotated[
         list[str] | None,
@@ -97,13 +98,13 @@ def learn(
 ) -> None:
     """Learn the range of a rig from a take: when the face rests, the rig's 0, and when it acts fully, its 1."""
     moments = dict(_moment(one) for one in full or ())
-    if rest is None and not moments:
-        raise UserError("nothing to learn from; say --rest SECOND, or --full CURVE=SECOND, or both")
+    if neutral is None and not moments:
+        raise UserError("nothing to learn from; say --neutral SECOND, or --full CURVE=SECOND, or both")
     if output.suffix != ".json":
         raise UserError(f"{output}: the file of ranges is JSON; let its name end with .json")
     from selftrack.tracker.results.track_file import load
 
-    write_ranges(learn_ranges(load(folder), rest, moments), output)
+    write_ranges(learn_ranges(load(folder), neutral, moments), output)
     print(output)
 
 

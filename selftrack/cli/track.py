@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import or_
@@ -34,6 +35,7 @@ from selftrack.command import run, verbose
 from selftrack.errors import UserError
 from selftrack.tracker.clips.choice import check_choice, face_or_photo
 from selftrack.tracker.export import GROUPS, known
+from selftrack.tracker.sources.names import is_picture
 
 _ROOTS = (*ROOTS, "faces")
 _FACE, _PHOTO = "track.detect.face", "track.person.photo"
@@ -218,6 +220,7 @@ def track(
     video: Annotated[
         str, typer.Argument(help="A video, a folder of pictures, or a pattern such as img%04d.png.", metavar="CLIP")
     ],
+    others: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
     *,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Folder of the results (default: <clip>_track).")
@@ -238,6 +241,7 @@ def track(
     is. From a camera to other programs, frame by frame: track live --help. As a service over HTTP: track serve --help.
     """
     groups = (part, who, reading, models, drawing, files)
+    _check_alone([video, *(others or ())])
     check_clip(video)
     if reading.calibration is not None:
         check_clip(str(reading.calibration))
@@ -255,6 +259,16 @@ def track(
         show(video, output, changes, overwrite)
         return
     _track(Order(video, output, changes, exports, adapts, overwrite), files.report)
+
+
+def _check_alone(clips: Sequence[str]) -> None:
+    """Refuse more than one clip. Raises UserError."""
+    if len(clips) == 1:
+        return
+    if all(is_picture(Path(clip)) for clip in clips):
+        raise UserError(f"got {len(clips)} pictures; for one clip of them name their folder, or a pattern in quotes")
+    some = f"{shlex.join(clips[:3])}{' ...' if len(clips) > 3 else ''}"
+    raise UserError(f"got {len(clips)} clips and tracks one; several are tracked by: track-batch {some} -o OUT")
 
 
 def _track(order: Order, report: bool) -> None:

@@ -168,7 +168,7 @@ class _Adapting:
         from selftrack.tracker.clips.several import face_folder
 
         def show(stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:
-            self._stages.show(f"{stage} {number}", done, total, figures)
+            self._stages.show(f"face {number}: {stage}", done, total, figures)
 
         def say(line: str) -> None:
             self._stages.say(f"face {number}: {line}")

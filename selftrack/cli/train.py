@@ -51,7 +51,7 @@ def captures(
     if rig is not None and not rig.is_file():
         raise UserError(f"{rig}: no such file; name ICT-FaceKit's .npz or a .glb, see docs/training.md")
     with Stages() as stages:
-        make_captures(folder, people, seed, workers, progress=partial(stages.show, "captures"), rig=rig)
+        make_captures(folder, people, seed, workers, progress=partial(stages.show, "drawing people"), rig=rig)
 
 
 def streams(
@@ -122,7 +122,7 @@ def i2znet(
     settings = changed(TrainConfig(), changes)
     settings.network.check_streams(streams)
     with Stages() as stages:
-        loading = partial(stages.show, "features")
+        loading = partial(stages.show, "reading pictures")
         shards = [path for folder in folders for path in find_captures(folder)]
         training = partial(stages.show, "training")
         train(Shards(shards), output, settings, training, loading, device, streams=streams)
@@ -147,7 +147,7 @@ def _network_of_capture(
     settings = changed(dam_training(network_config(model)), changes)
     settings.network.check_streams(streams)
     with Stages() as stages:
-        loading, training = partial(stages.show, "features"), partial(stages.show, "training")
+        loading, training = partial(stages.show, "reading pictures"), partial(stages.show, "training")
         place = output or network_beside(decoder)
         source = open_capture(capture)
         return train_on_capture(source, model, place, settings, training, loading, device, streams=streams)

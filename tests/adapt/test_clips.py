@@ -20,7 +20,7 @@ def test_without_settings_of_an_adaptation_it_is_tracked_as_it_would_be(smile: P
         smile, tmp_path / "a", track, None, progress=lambda stage, done, total, figures: stages.add(stage)
     )
     track_clip(smile, tmp_path / "b", track)
-    assert verdict is None and summary.adaptation == 0 and stages == {"identity", "track"}
+    assert verdict is None and summary.adaptation == 0 and stages == {"finding faces", "tracking"}
     np.testing.assert_array_equal(load(tmp_path / "a").z, load(tmp_path / "b").z)
     assert (tmp_path / "a" / "config.yaml").read_text() == (tmp_path / "b" / "config.yaml").read_text()
 

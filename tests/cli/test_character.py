@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
+from selftrack.decoders.makehuman.sliders import SLIDERS, population
 from selftrack.io import OutputFolder
 from selftrack.tracker.makehuman.files import FILES
 from selftrack.tracker.sources.opening import open_source
@@ -31,7 +32,11 @@ def test_a_photo_becomes_a_character_once(run: Callable, photo: Path) -> None:
     assert status == 0, err
     facts = json.loads(Path("me/makehuman.json").read_text())
     assert facts["name"] == "me" and facts["pictures"] == 1
-    assert "of 120 were seen" in out and "±" in out
+    usual = dict(zip([slider.name for slider in SLIDERS], population()[0], strict=True))
+    told = {name: row for name, row in facts["sliders"].items() if abs(row["value"] - usual[name]) > row["deviation"]}
+    assert len(facts["sliders"]) == 120 and f"{len(told)} of 120 are told by the pictures" in out
+    assert f"of the other {120 - len(told)} they tell no more" in out
+    assert {line.split()[1] for line in out.splitlines() if "±" in line} == set(told)
     assert {file.suffix for file in Path("me").glob("makehuman.*")} == {".json", ".mhm", ".glb", ".png"}
     status, _, err = run("track-character", photo, "-o", "me")
     assert status == 2 and "--overwrite" in err.splitlines()[-1]
@@ -105,14 +110,14 @@ def test_mistakes_are_found_before_torch_is_loaded(run: Callable, name: str) -> 
 def test_a_stage_ends_once(run: Callable, photo: Path) -> None:
     """Looking for everyone, all is read once."""
     _, _, err = run("track-character", photo, "--face", 1, "-o", "out")
-    assert [line for line in err.splitlines() if "1/1" in line] == ["everyone 1/1"]
+    assert [line for line in err.splitlines() if "1/1" in line] == ["following faces     1/1"]
 
 
 def test_several_faces_have_to_be_chosen_from(run: Callable, photo: Path) -> None:
     image = cv2.imread(str(photo))
     cv2.imwrite("two.png", np.concatenate([image[:, 100:460], image[:, ::-1][:, 180:540]], 1))
     status, _, err = run("track-character", "two.png", "-o", "out")
-    assert status == 2 and "--face N" in err.splitlines()[-1]
+    assert status == 2 and "two.png: 2 faces were found" in err and "--face N" in err.splitlines()[-1]
     assert not Path("out").exists() or not list(Path("out").glob("makehuman.*"))
     assert run("track-character", "two.png", "--face", 1, "-o", "out")[0] == 0
     status, _, err = run("track-character", "two.png", "--face", 7, "-o", "other")

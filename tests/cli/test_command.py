@@ -64,7 +64,8 @@ def test_help_has_every_word_of_every_option(
     monkeypatch.setenv("TERMINAL_WIDTH", str(width))
     shown = "".join(run(*words, "--help")[1].split())
     function = HELPED[words]
-    texts = [option.help for option in options(function).values()] + inspect.getdoc(function).split("\n\n")
+    texts = [option.help for option in options(function).values() if not option.hidden]
+    texts += inspect.getdoc(function).split("\n\n")
     assert len(texts) > 3
     for text in texts:
         assert "".join(text.split()) in shown, text
@@ -152,7 +153,10 @@ def test_the_list_of_commands_is_not_cut_off(run: Callable) -> None:
         (("track", "--stert", "3", "x.mp4"), "no such option: --stert"),
         (("track", "--start"), "track: option '--start' requires an argument; see: track --help"),
         (("track", "x.mp4", "--start", "soon"), "invalid value for '--start'"),
-        (("track", "x.mp4", "y.mp4"), "y.mp4"),
+        (("track-range", "x", "y", "-o", "r.json"), "unexpected extra argument"),
+        (("track", "x.mp4", "a y.mp4"), "tracks one; several are tracked by: track-batch x.mp4 'a y.mp4'"),
+        (("track", *"abcd"), "track-batch a b c ... -o OUT"),
+        (("track", "1.png", "2.png"), "track: got 2 pictures; for one clip of them name their folder, or a pattern"),
         (("track-train",), "track-train: missing command; see: track-train --help"),
         (("track-train", "dma"), "track-train: no such command 'dma'"),
         (("track-train", "studio"), "track-train: missing argument 'DIR'; see: track-train studio --help"),
@@ -161,6 +165,11 @@ def test_the_list_of_commands_is_not_cut_off(run: Callable) -> None:
 def test_misuse_is_one_line(run: Callable, words: tuple[str, ...], message: str) -> None:
     status, out, err = run(*words)
     assert (status, out) == (2, "") and len(err.splitlines()) == 1 and message in err, err
+
+
+def test_the_usage_of_track_names_one_clip(run: Callable) -> None:
+    status, out, _ = run("track", "--help")
+    assert status == 0 and out.splitlines()[0] == "Usage: track [OPTIONS] {CLIP}" and "others" not in out.lower()
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -254,7 +263,7 @@ def test_quiet_and_verbose(run: Callable, smile: Path) -> None:
     status, out, err = run(*three, "-o", "q", "-q")
     assert (status, out, err) == (0, "", "") and Path("q/track.npz").exists()
     status, out, err = run(*three, "-o", "v", "--verbose")
-    assert status == 0 and "seconds  load" in out and "track    3/3" in err
+    assert status == 0 and "seconds  load" in out and "tracking            3/3" in err
     status, out, _ = run(*three, "-o", "p")
     assert status == 0 and "seconds" not in out and "frames   3, lost 0" in out
     status, _, err = run(*three, "-o", "n", "-q", "-v")
@@ -268,10 +277,11 @@ def test_plain_lines_tell_the_time_left(capsys: pytest.CaptureFixture, monkeypat
     with Stages() as stages:
         for done in range(1, 31):
             now[0] += 4
-            stages.show("adapt", done, 30, {"skin": 0.5})
+            stages.show("adapting", done, 30, {"skin": 0.5})
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0] == "adapt    3/30, 2 min left skin 0.50"  # 27 steps of 4 s are 108 s
-    assert lines[-2:] == ["adapt    27/30, 12 s left skin 0.50", "adapt    30/30 skin 0.50"] and len(lines) == 10
+    assert lines[0] == "adapting            3/30, 2 min left skin 0.50"  # 27 steps of 4 s are 108 s
+    ends = ["27/30, 12 s left skin 0.50", "30/30 skin 0.50"]
+    assert lines[-2:] == [f"adapting            {end}" for end in ends] and len(lines) == 10
 
 
 @pytest.mark.parametrize("terminal", [False, True])

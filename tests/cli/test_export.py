@@ -23,7 +23,7 @@ def test_into_the_folder_or_to_a_file(run: Callable, wink: Track) -> None:
     Path("take_track").mkdir()
     wink.save(Path("take_track"))
     assert run("track-export", "take_track", "--to", "livelink")[:2] == (0, "take_track/take {1}_livelink.csv\n")
-    status, out, _ = run("track-export", "take_track", "--to", "csv", "-o", "a.csv", "--clean", "--neutral-frame", 0)
+    status, out, _ = run("track-export", "take_track", "--to", "csv", "-o", "a.csv", "--clean", "--neutral", 0)
     assert status == 0 and out == "a.csv\n" and "eyeBlinkLeft_raw" in Path("a.csv").read_text()
     depths = []
     for focal in (800, 1600):
@@ -47,12 +47,15 @@ def test_a_track_is_named_by_its_file_too(run: Callable, wink: Track) -> None:
         (["--to", "fbxx"], "unknown format 'fbxx' (did you mean fbx?); known: "),
         (["--to", "glb", "-o", "a.fbx"], "-o a.fbx: glb is a .glb file; name it so, or another format with --to"),
         (["--to", "mp3"], "unknown format 'mp3'; known: aftereffects, alembic"),
-        (["--to", "csv", "--neutral-frame", "0"], "add --clean"),
+        (["--to", "csv", "--neutral", "0"], "add --clean"),
         (["--to", "csv", "--focal", "900"], "leave it out, or write one of alembic, blender, fbx, flame, glb, maya"),
         (["--to", "usd", "--compress"], "--compress is for --to glb; leave it out"),
         (["--to", "csv", "--flame", "a.pkl"], "--flame is for --to flame; leave it out"),
         (["--to", "flame", "--flame", "a.pkl"], "format flame needs --flame-landmarks FILE, an option of track-export"),
-        (["--to", "csv", "--clean", "--neutral-frame", "5"], "frames 0 to 4"),
+        (
+            ["--to", "csv", "--clean", "--neutral", "5"],
+            "--neutral: no face was found around second 5; the",
+        ),
         (["--to", "openface", "--focal", "-1"], "above 0"),
         (["--to", "csv", "--timecode", "1h"], "must be HH:MM:SS:FF"),
         (["--to", "edl", "--timecode", "10:00:00:25"], "goes from 00:00:00:00 to 23:59:59:24"),
@@ -294,7 +297,7 @@ def test_what_was_changed_of_a_performance_is_said(run: Callable, wink: Track, g
     """Beside the files, whose names are the same."""
     wink.save(Path())
     write_curves(wink, Path()).rename("e.csv")
-    assert run("track-range", ".", "-o", "r.json", "--rest", 0)[0] == 0
+    assert run("track-range", ".", "-o", "r.json", "--neutral", 0)[0] == 0
     assert run("track-export", ".", "--to", "csv,livelink", *given) == (
         0,
         "take {1}.csv\ntake {1}_livelink.csv\n",
@@ -313,3 +316,16 @@ def test_the_track_itself_is_never_replaced(run: Callable, wink: Track, stem: st
     status, _, err = run("track-export", "t", "--to", to, "-o", f"t/{own}")
     assert status == 2 and "would replace a part of the track" in err and len(err.splitlines()) == 1
     assert Path("t", own).read_bytes() == before
+
+
+@pytest.mark.parametrize(("terminal", "options"), [(True, []), (False, []), (True, ["-q"])])
+def test_progress_by_the_format_on_a_terminal_alone(
+    run: Callable, make_track: Callable[..., Track], monkeypatch: pytest.MonkeyPatch, terminal: bool, options: list[str]
+) -> None:
+    """What is written goes to stdout however that is."""
+    make_track(np.arange(3) / 24).save(Path())
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    status, out, err = run("track-export", ".", "--to", "ply,obj", *options)
+    assert status == 0 and [Path(line).suffix for line in out.splitlines()] == [".zip", ".zip"]
+    shown = terminal and not options
+    assert ("ply" in err and "obj" in err and "3/3" in err) == shown and bool(err) == shown

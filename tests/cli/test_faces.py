@@ -106,7 +106,7 @@ def test_an_option_counts_more_than_a_file_for_who_is_tracked() -> None:
 @pytest.mark.parametrize(
     "arguments, status, words",
     [
-        (["--faces", "3"], 3, "--faces 3: the faces of two are 0 ("),
+        (["--faces", "3"], 3, "two.mp4 are 0 ("),
         (["--faces", "0,2"], 3, "195 pixels); name these, or all"),
         (["--faces", "both"], 2, "--faces takes all, how many of the first ones (2), or two numbers or more (0,2)"),
         (["--set", "faces=0"], 2, "--faces takes all"),
@@ -129,7 +129,7 @@ def test_a_number_without_a_face_replaces_nothing(run: Callable, make_clip: Make
     assert run("track", clip, "--no-overlay")[0] == 0
     before = Path("one_track/track.npz").read_bytes()
     status, _, err = run("track", clip, "--no-overlay", "--overwrite", "--face", 1)
-    assert status == 3 and "--face 1: the faces of one are 0 (" in err.splitlines()[-1]
+    assert status == 3 and f"--face 1: the faces of {clip} are 0 (" in err.splitlines()[-1]
     assert Path("one_track/track.npz").read_bytes() == before
     assert run("track", make_clip("none.mp4", [np.full((96, 96, 3), 90, np.uint8)] * 3), "--thumbnails")[0] == 3
 
@@ -179,7 +179,7 @@ def test_the_person_of_a_photo(run: Callable, two: Path, photos: dict[str, Path]
     status, out, err = run(*short, "--face", photos["me"], "-o", "found")
     assert status == 0, err
     note = next(line for line in out.splitlines() if line.startswith("note"))
-    assert f"two: distances from {photos['me']} are 0 (" in note
+    assert f"{two}: distances from {photos['me']} are 0 (" in note
     assert load("found").landmarks[:, :, 0].min() > 450
     again = (*short, "--config", "found/config.yaml", "--overwrite")
     status, out, err = run(*again, "-o", "found")
@@ -191,7 +191,7 @@ def test_the_person_of_a_photo(run: Callable, two: Path, photos: dict[str, Path]
 
 def test_photos_of_nobody_in_the_clip(run: Callable, two: Path, photos: dict[str, Path]) -> None:
     for options, expected, said in (
-        (["--face", photos["nobody"]], 3, "nobody.png: nobody in two looks like this; the nearest is at 0."),
+        (["--face", photos["nobody"]], 3, f"nobody.png: nobody in {two} looks like this; the nearest is at 0."),
         (["--face", "you.jpg"], 2, "--face takes the number of a face, see --thumbnails, or a photo; there is no file"),
         (["--face", photos["me"], "--faces", "all"], 2, "me.png tracks one face and --faces all several"),
         (["--set", f"track.person.photo={two}"], 2, "not a picture"),

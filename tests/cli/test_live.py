@@ -89,6 +89,9 @@ def test_at_its_own_speed_and_smoothed(run: Callable, smile: Path, receiver: Rec
     settings = yaml.safe_load(Path("rec/config.yaml").read_text())
     assert settings["live"]["smooth"] is True and settings["track"]["duration"] == 1.0
     assert len(receiver.close()) >= len(track)
+    judged, out, err = run("track-eval", "rec")
+    assert (judged, out) == (2, "") and len(err.splitlines()) == 1 and not Path("rec/report.html").exists()
+    assert "recorded live, from smile" in err and "film into a file and track that" in err and "put it back" not in err
     again = run("track", "live", "--source", smile, "--config", "rec/config.yaml", "-o", "again", "--duration", "0.1")
     assert again[0] == 0 and len(load("again")) == 3
     assert run("track", smile, "--config", "rec/config.yaml", "-o", "tracked", "--duration", "0.1")[0] == 0

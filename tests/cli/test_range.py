@@ -21,7 +21,7 @@ def opening(make_track: Callable[..., Track]) -> Track:
 def test_learned_and_applied(run: Callable, opening: Track) -> None:
     """Medians of 0.1 s around: 0.05 at rest and, at the end, 0.65."""
     opening.save(Path())
-    status, out, err = run("track-range", ".", "-o", "hero.json", "--rest", 0, "--full", "jawOpen=0.16")
+    status, out, err = run("track-range", ".", "-o", "hero.json", "--neutral", 0, "--full", "jawOpen=0.16")
     assert status == 0 and out == "hero.json\n", err
     learned = json.loads(Path("hero.json").read_text())["jawOpen"]
     assert learned == {"neutral": 0.05, "gain": 1.6667, "max": 1.0}
@@ -36,9 +36,9 @@ def test_learned_and_applied(run: Callable, opening: Track) -> None:
     ("command", "arguments", "words"),
     [
         ("track-range", [".", "-o", "a.json"], "nothing to learn from"),
-        ("track-range", [".", "-o", "a.csv", "--rest", "0"], "end with .json"),
+        ("track-range", [".", "-o", "a.csv", "--neutral", "0"], "end with .json"),
         ("track-range", [".", "-o", "a.json", "--full", "jawOpen"], "--full takes CURVE=SECOND"),
-        ("track-range", ["nowhere", "-o", "a.json", "--rest", "0"], "no such file"),
+        ("track-range", ["nowhere", "-o", "a.json", "--neutral", "0"], "no such file"),
         ("track-export", [".", "--to", "csv", "--range", "nowhere.json"], "nowhere.json: cannot be read"),
     ],
 )

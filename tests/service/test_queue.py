@@ -18,7 +18,7 @@ def test_a_running_job_is_cancelled_and_the_next_one_runs(
     first, second, third = (service.post(long).json()["id"] for _ in range(3))
     until(lambda: (service.job(first)["progress"] or {}).get("total"))
     job = service.job(first)
-    assert job["state"] == "running" and job["progress"]["stage"] in ("identity", "track")
+    assert job["state"] == "running" and job["progress"]["stage"] in ("finding faces", "tracking")
     assert 0 < job["progress"]["done"] <= job["progress"]["total"]
     assert [service.job(id)["state"] for id in (second, third)] == ["queued"] * 2
     assert [service.job(id)["ahead"] for id in (second, third)] == [0, 1]

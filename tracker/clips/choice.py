@@ -52,7 +52,7 @@ def choose(faces: Sequence[CastFace], choice: Choice, name: str, duration: float
     Args:
         faces: everyone in the clip, one at least.
         choice: as `check_choice` returns it. `EVERYONE` is without those who pass by, see `LEAST`.
-        name: of the clip.
+        name: what messages call the clip, see `FrameSource.title`.
         duration: of the clip, seconds; None where that is not known.
 
     Returns:
@@ -102,7 +102,7 @@ def most_like(faces: Sequence[CastFace], far: np.ndarray, name: str, photo: str)
     Args:
         faces: everyone in the clip, one at least.
         far: (N,) how far each is from the photo, see `photo.distances`.
-        name: of the clip.
+        name: what messages call the clip, see `FrameSource.title`.
         photo: the file.
 
     Returns:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +16,7 @@ from selftrack.tracker.clips.notes import noted, seen_in
 from selftrack.tracker.clips.subjects import Faces, PersonConfig, find_subject
 from selftrack.tracker.model import Crops, Model
 from selftrack.tracker.network.weights import ClipFit
+from selftrack.tracker.progress import Steps
 from selftrack.tracker.refinement.subject import Subject
 from selftrack.tracker.results import confidence
 from selftrack.tracker.results.track_file import Track
@@ -108,12 +109,12 @@ def follow(
     faces: Sequence[PreparedFace],
     scratch: Path,
     watch: Stopwatch,
-    progress: Callable[[int, int], None],
+    progress: Steps,
 ) -> list[TrackedFace]:
     """Follow faces through a source in one pass.
 
-    The tracks lie in files of the empty folder `scratch`, as long as it is there. `watch` gets the times, and
-    `progress` is called with frames that are done and the number of all.
+    The tracks lie in files of the empty folder `scratch`, as long as it is there. `watch` gets the times,
+    `progress` the frames that are done.
     """
     with ExitStack() as stack:
         trackers = []

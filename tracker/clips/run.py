@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,13 +23,12 @@ from selftrack.tracker.clips.files import (
 )
 from selftrack.tracker.clips.following import PreparedFace, TrackedFace, follow, load_for
 from selftrack.tracker.model import Model
+from selftrack.tracker.progress import DRAWING, TRACKING, Progress, Steps
 from selftrack.tracker.results import contact_sheet, curves, overlay
 from selftrack.tracker.results.track_file import Track
 from selftrack.tracker.sources.base import FrameSource
 from selftrack.tracker.stopwatch import Stopwatch
 from selftrack.tracker.threads import threads
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -53,13 +52,13 @@ class Run:
     began: float
     """Of `time.perf_counter`."""
 
-    def stage(self, name: str) -> Callable[[int, int], None]:
-        """The progress of a stage, called with frames that are done and the number of all."""
+    def stage(self, name: str) -> Steps:
+        """The progress of a stage."""
         return partial(self.progress, name)
 
     def follow(self, faces: Sequence[PreparedFace]) -> list[TrackedFace]:
         """Follow faces through the clip."""
-        return follow(self.source, faces, self.scratch, self.watch, self.stage("track"))
+        return follow(self.source, faces, self.scratch, self.watch, self.stage(TRACKING))
 
     def save(self, tracks: Mapping[str, Track]) -> float:
         """Write tracks into sub-folders of these names, "" for none; returns frames per second from file to them all,
@@ -92,13 +91,14 @@ class Run:
             also(face.track, face.model, place)
         for to, name in self.exports.items():
             with self.watch("export"):
-                export.write(face.track, to, place / name, self.config.export_options(place, home))
+                options = replace(self.config.export_options(place, home), progress=self.stage(to))
+                export.write(face.track, to, place / name, options)
 
     def draw(self, track: Track | Mapping[int, Track]) -> None:
         """Write the overlay of a face, or of several by their numbers, if one is wanted."""
         if self.config.overlay:
             with self.watch("overlay"):
-                overlay.write_overlay(track, self.results, self.config.overlay_style, self.stage("overlay"))
+                overlay.write_overlay(track, self.results, self.config.overlay_style, self.stage(DRAWING))
 
 
 @contextmanager

@@ -13,11 +13,12 @@ from selftrack.tracker.clips.config import TrackConfig, of_face
 from selftrack.tracker.clips.files import OUTPUTS, Writer, write_settings
 from selftrack.tracker.clips.following import PreparedFace, TrackedFace, prepare
 from selftrack.tracker.clips.notes import no_face
-from selftrack.tracker.clips.run import Progress, Run, running
+from selftrack.tracker.clips.run import Run, running
 from selftrack.tracker.clips.subjects import Faces, find_faces
 from selftrack.tracker.clips.summary import FaceSummary, Summary
 from selftrack.tracker.landmarks.cast import CastFace
 from selftrack.tracker.model import Model
+from selftrack.tracker.progress import Progress, no_progress
 from selftrack.tracker.results import faces as pictures
 from selftrack.tracker.threads import threads
 
@@ -38,7 +39,7 @@ def track_faces(
     exports: Sequence[str] = (),
     adapter: Adapter | None = None,
     settings: Mapping[str, Any] | None = None,
-    progress: Progress = lambda stage, done, total: None,
+    progress: Progress = no_progress,
 ) -> Summary:
     """Track several faces of a clip, and write the results of each into a sub-folder, `face0` and so on.
 

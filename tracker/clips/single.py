@@ -10,10 +10,11 @@ from selftrack.tracker.clips.config import TrackConfig, of_face
 from selftrack.tracker.clips.files import OUTPUTS, Writer
 from selftrack.tracker.clips.following import prepare
 from selftrack.tracker.clips.notes import check_face
-from selftrack.tracker.clips.run import Progress, Run, running
+from selftrack.tracker.clips.run import Run, running
 from selftrack.tracker.clips.subjects import find_face
 from selftrack.tracker.clips.summary import Summary
 from selftrack.tracker.model import Model
+from selftrack.tracker.progress import Progress, no_progress
 from selftrack.tracker.results import faces
 from selftrack.tracker.threads import threads
 
@@ -28,7 +29,7 @@ def track_clip(
     exports: Sequence[str] = (),
     also: Writer | None = None,
     settings: Mapping[str, Any] | None = None,
-    progress: Progress = lambda stage, done, total: None,
+    progress: Progress = no_progress,
 ) -> Summary:
     """Track a clip and write `track.npz`, `curves.csv`, `config.yaml` and pictures of the track into a folder.
 

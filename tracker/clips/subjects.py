@@ -14,16 +14,15 @@ from selftrack.tracker.clips.notes import no_face
 from selftrack.tracker.geometry.crop import face_crop
 from selftrack.tracker.identity.descriptor import Sample
 from selftrack.tracker.identity.photo import describe_photo, distances
-from selftrack.tracker.landmarks.cast import SAMPLES, CastFace, Progress, find_cast
+from selftrack.tracker.landmarks.cast import SAMPLES, CastFace, find_cast
 from selftrack.tracker.model import Crops, Model
+from selftrack.tracker.progress import Progress, no_progress
 from selftrack.tracker.refinement.subject import Person, Subject
+from selftrack.tracker.results.curves import AROUND
 from selftrack.tracker.results.track_file import is_track, load
 from selftrack.tracker.sources.base import FrameSource
 from selftrack.tracker.sources.opening import open_source
 from selftrack.tracker.tracker import TrackerConfig
-
-AROUND = 0.1
-"""Seconds around a neutral moment in which the face is taken to be at rest."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +63,6 @@ class Found(NamedTuple):
     """For the user, on the face at rest."""
 
 
-def no_progress(stage: str, done: int, total: int) -> None:
-    """Report nothing."""
-
-
 def find_face(
     source: FrameSource,
     model: Model,
@@ -89,8 +84,8 @@ def find_face(
     if number and not faces:
         raise no_face(source.title, source.count())
     if number and number >= len(faces):
-        raise NoFaceError(f"--face {number}: the faces of {source.info.name} are {listed(faces)}; name one of these")
-    return _one_of(faces, number, source.info.name)
+        raise NoFaceError(f"--face {number}: the faces of {source.title} are {listed(faces)}; name one of these")
+    return _one_of(faces, number, source.title)
 
 
 def find_faces(
@@ -109,7 +104,7 @@ def find_faces(
         tracking: detection.
         config: how many samples are looked at.
         choice: who is followed, see `choice.choose`.
-        progress: see `landmarks.cast.Progress`.
+        progress: see `landmarks.cast.find_cast`.
 
     Returns:
         By the number of each face to follow what `find_face` says of it; and notes on the clip for the user.
@@ -118,7 +113,7 @@ def find_faces(
         UserError: the choice is none.
         NoFaceError: there is no face, or one that the choice names is not there.
     """
-    choice, name = check_choice(choice), source.info.name
+    choice, name = check_choice(choice), source.title
     faces = find_cast(source, model.landmarks, tracking.detect, progress, config.samples, everyone=True)
     if not faces:
         raise no_face(source.title, source.count())
@@ -130,7 +125,7 @@ def _of_photo(
     photo: str, source: FrameSource, model: Model, tracking: TrackerConfig, config: PersonConfig, progress: Progress
 ) -> Faces:
     """The face of a clip that looks most like a photo."""
-    own, name = describe_photo(photo, model.landmarks, tracking.detect), source.info.name
+    own, name = describe_photo(photo, model.landmarks, tracking.detect), source.title
     faces = find_cast(source, model.landmarks, tracking.detect, progress, config.samples, everyone=True)
     if not faces:
         raise no_face(source.title, source.count())
@@ -264,11 +259,11 @@ def _check_neutral(source: FrameSource, time: float) -> None:
     if len(times) == len(ends) and not times[0] - AROUND <= time <= times[-1] + AROUND:
         if count == 1:
             raise UserError(
-                f"--neutral {time:g}: what is tracked of {source.info.name} is a single picture, at second "
+                f"--neutral {time:g}: what is tracked of {source.title} is a single picture, at second "
                 f"{times[0]:.2f}; name that if the face is at rest there, or leave --neutral out"
             )
         length = (times[-1] - times[0]) * count / (count - 1)
         raise UserError(
-            f"--neutral {time:g}: what is tracked of {source.info.name} is {length:.2f} s long; name a second from "
+            f"--neutral {time:g}: what is tracked of {source.title} is {length:.2f} s long; name a second from "
             f"{times[0]:.2f} to {times[-1]:.2f}, at which the face is at rest"
         )

@@ -8,8 +8,9 @@ from selftrack.io import OutputFolder
 from selftrack.tracker.clips.config import TrackConfig, open_clip
 from selftrack.tracker.clips.notes import no_face
 from selftrack.tracker.landmarks.base import load_landmarks
-from selftrack.tracker.landmarks.cast import CastFace, Progress, find_cast
+from selftrack.tracker.landmarks.cast import CastFace, find_cast
 from selftrack.tracker.model import choose_device
+from selftrack.tracker.progress import Progress, no_progress
 from selftrack.tracker.results import faces
 
 
@@ -18,7 +19,7 @@ def show_faces(
     folder: Path | str,
     config: TrackConfig,
     overwrite: bool = False,
-    progress: Progress = lambda stage, done, total: None,
+    progress: Progress = no_progress,
 ) -> tuple[CastFace, ...]:
     """Write `faces.png` alone into a folder: the faces of a clip with their numbers, found in all frames.
 

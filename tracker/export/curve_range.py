@@ -19,11 +19,11 @@ import numpy as np
 from selftrack.decoders.arkit import ARKIT_NAMES
 from selftrack.errors import UserError, reason
 from selftrack.io import atomic_path
+from selftrack.tracker.results.curves import check_rest, rows_around
 
 if TYPE_CHECKING:
     from selftrack.tracker.results.track_file import Track
 
-_AROUND = 0.1  # seconds before and after a moment whose frames are read; their median is what is seen there
 _LEAST = 0.1  # by which a curve has to be above rest where it is said to be full
 _SIDES = ("Left", "Right")
 _ONE_LOOK = {
@@ -115,11 +115,11 @@ def in_range(track: Track, ranges: Mapping[str, CurveRange]) -> Track:
     return track.with_codes(z)
 
 
-def learn_ranges(track: Track, rest: float | None, full: Mapping[str, float]) -> dict[str, CurveRange]:
+def learn_ranges(track: Track, neutral: float | None, full: Mapping[str, float]) -> dict[str, CurveRange]:
     """Find the ranges from moments of a take.
 
     Args:
-        rest: seconds at which the face rests: what its curves show there (but the gaze) becomes 0; None: 0 is rest.
+        neutral: second at which the face rests: what its curves show there (but the gaze) becomes 0; None: 0 is rest.
         full: by curve, seconds at which the face does what the rig's 1 does; a name without Left or Right is for both.
 
     Raises:
@@ -128,32 +128,27 @@ def learn_ranges(track: Track, rest: float | None, full: Mapping[str, float]) ->
     """
     if track.curve_names != ARKIT_NAMES:
         raise UserError("ranges are of ARKit's curves, which this track's decoder does not have")
-    neutral = dict.fromkeys(ARKIT_NAMES, 0.0) if rest is None else _at_rest(track, rest)
+    rest = dict.fromkeys(ARKIT_NAMES, 0.0) if neutral is None else _at_rest(track, neutral)
     gains = {}
     for name, seconds in both_sides(full, "--full").items():
         seen = _seen(track, seconds, f"--full {name}")
         value = (seen[name] + seen[_ONE_LOOK.get(name, name)]) / 2
-        if value - neutral[name] < _LEAST:
+        if value - rest[name] < _LEAST:
             raise UserError(
-                f"--full {name}={seconds:g}: {name} is {value:.2f} there, and {neutral[name]:.2f} at rest; "
+                f"--full {name}={seconds:g}: {name} is {value:.2f} there, and {rest[name]:.2f} at rest; "
                 "name a second at which it is up"
             )
-        gains[name] = gains[_ONE_LOOK.get(name, name)] = 1 / (value - neutral[name])
+        gains[name] = gains[_ONE_LOOK.get(name, name)] = 1 / (value - rest[name])
     ranges = {
-        name: CurveRange(round(neutral[name], 4), round(gains.get(name, 1 / (1 - neutral[name])), 4))
-        for name in ARKIT_NAMES
+        name: CurveRange(round(rest[name], 4), round(gains.get(name, 1 / (1 - rest[name])), 4)) for name in ARKIT_NAMES
     }
     return {name: one for name, one in ranges.items() if one != CurveRange()}
 
 
-def _at_rest(track: Track, seconds: float) -> dict[str, float]:
+def _at_rest(track: Track, second: float) -> dict[str, float]:
     """What the curves but the gaze show around a moment of rest."""
-    from selftrack.tracker.results.smoothing import MOST_AT_REST
-
-    seen = {name: 0.0 if name in _ONE_LOOK else value for name, value in _seen(track, seconds, "--rest").items()}
-    worst = max(seen, key=lambda name: seen[name])
-    if seen[worst] > MOST_AT_REST:
-        raise UserError(f"--rest {seconds:g}: no resting face, {worst} is {seen[worst]:.2f} there; name another second")
+    seen = {name: 0.0 if name in _ONE_LOOK else value for name, value in _seen(track, second, "--neutral").items()}
+    check_rest(seen, second)
     return seen
 
 
@@ -182,12 +177,7 @@ def check_curves(names: Iterable[str], where: str) -> None:
             raise UserError(f"{where}: there is no curve {name!r}; {hint}")
 
 
-def _seen(track: Track, seconds: float, option: str) -> dict[str, float]:
+def _seen(track: Track, second: float, option: str) -> dict[str, float]:
     """The curves around a moment, medians of the frames that show a face."""
-    rows = (np.abs(track.times - seconds) <= _AROUND) & track.ok
-    if not rows.any():
-        raise UserError(
-            f"{option}: no face was found around second {seconds:g}; the track goes from {track.times[0]:.2f} to "
-            f"{track.times[-1]:.2f} s"
-        )
+    rows = rows_around(track, second, option)
     return {name: float(np.median(values[rows])) for name, values in track.curves().items()}

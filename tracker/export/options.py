@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from selftrack.errors import UserError
 from selftrack.tracker.export.maps._settings import FRAME, check_side, crop_box
+from selftrack.tracker.progress import Steps, no_steps
 
 if TYPE_CHECKING:
     from selftrack.tracker.results.track_file import Track
@@ -53,6 +54,9 @@ class ExportOptions:
     """Whether the head of that photo stays as it is, and the face alone moves."""
     no_tag: bool = False
     """Whether the word that says that it is synthetic is left out of the picture."""
+
+    progress: Steps = no_steps
+    """Told how many frames are written, or read for the texture, by writers that take their time."""
 
     def __post_init__(self) -> None:
         if self.focal is not None and not 0 < self.focal < float("inf"):

@@ -8,7 +8,7 @@ right, y down, centre of the top-left pixel at (0, 0).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -21,6 +21,7 @@ from selftrack.tracker.landmarks.base import Detection, LandmarkSource, Places
 from selftrack.tracker.landmarks.boxes import overlaps
 from selftrack.tracker.landmarks.everyone import EVERY, sightings
 from selftrack.tracker.landmarks.search import DetectConfig, bounding_box
+from selftrack.tracker.progress import FINDING, FOLLOWING, Progress, no_progress
 from selftrack.tracker.sources.base import FrameSource
 
 SAMPLES = 24
@@ -65,9 +66,6 @@ _TOGETHER = 0.1
 _STILL = 0.004
 """Motion within a face, of its size, below which it is still, such as on a poster: people's is above 0.008."""
 
-Progress = Callable[[str, int, int], None]
-"""Called with the name of the pass ("identity" over sampled frames, "everyone" over all), frames done and all."""
-
 
 @dataclass(frozen=True)
 class CastFace:
@@ -96,7 +94,7 @@ def find_cast(
     source: FrameSource,
     landmarks: LandmarkSource,
     config: DetectConfig,
-    progress: Progress = lambda stage, done, total: None,
+    progress: Progress = no_progress,
     samples: int = SAMPLES,
     everyone: bool = False,
 ) -> tuple[CastFace, ...]:
@@ -107,7 +105,7 @@ def find_cast(
         source: the clip; nobody is found where it cannot be read twice.
         landmarks: what finds faces.
         config: detection.
-        progress: see `Progress`.
+        progress: told of the passes over sampled frames and over all.
         samples: frames to look at, spread over the clip.
         everyone: follow all frames at once, without a look at sampled ones.
     """
@@ -126,7 +124,7 @@ def find_cast(
             several |= bool(alone.looks) and alone.suspects(_Finding(frame.image, face, look))
             alone.add(frame.time, frame.image, face, look)
         several |= len(faces) > 1
-        progress("identity", done, len(rows))
+        progress(FINDING, done, len(rows))
     if several:
         return _numbered(_follow_all(source, landmarks, config, count, progress, samples, step), step)
     return _numbered([alone] if alone.times else [], step * count / len(rows))
@@ -299,7 +297,7 @@ def _follow_all(
             for path in paths:
                 path.thin()
         done, before = done + len(passed) + 1, frame.time
-        progress("everyone", done, count)
+        progress(FOLLOWING, done, count)
     people = _joined(paths, same)
     return [path for path in people if len(path.times) * step >= _SHORTEST] or people
 

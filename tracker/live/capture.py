@@ -48,11 +48,21 @@ class Feed(ABC):
     ended = False
     """Whether there will be no more."""
 
+    @property
+    def title(self) -> str:
+        """What messages call it, see `FrameSource.title`."""
+        return self.name
+
     def __enter__(self) -> Feed:
         return self
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+    def sample(self) -> np.ndarray | None:
+        """A picture (H,W,3) uint8 RGB such as will come, without beginning with them; None where none is lost however
+        late the first one is asked for."""
+        return None
 
     @abstractmethod
     def take(self, timeout: float) -> Shot | None:
@@ -69,6 +79,11 @@ class EveryFrame(Feed):
     def __init__(self, source: FrameSource, clock: Clock = time.monotonic) -> None:
         self.name, self.source, self._clock = source.info.name, source, clock
         self._frames = source.frames()
+
+    @property
+    def title(self) -> str:
+        """See `Feed.title`."""
+        return self.source.title
 
     def take(self, timeout: float) -> Shot | None:
         """See `Feed.take`."""
@@ -114,7 +129,7 @@ class NewestFrame(Feed):
             self._note_silence()
             return None
         if self._silent:
-            self._say(f"{self.name}: is back after {shot.captured - self._last:.1f} s")
+            self._say(f"{self.title}: is back after {shot.captured - self._last:.1f} s")
         self._silent, self._last = False, shot.captured
         return shot
 
@@ -132,7 +147,7 @@ class NewestFrame(Feed):
         silent = self._clock() - self._last >= self._patience
         if silent and not self._silent and not self.ended:
             self._silent = True
-            self._say(f"{self.name}: gives no picture; waiting for it, and trying to open it again")
+            self._say(f"{self.title}: gives no picture; waiting for it, and trying to open it again")
 
     def _watch(self) -> None:
         try:
@@ -170,10 +185,14 @@ class CameraFeed(NewestFrame):
         """
         super().__init__(camera_name(number), clock, say, patience)
         self._number, self._factory = number, factory or quiet_camera
-        self._capture, first = open_capture(number, self._factory, clock)
-        self.size = first.shape[1], first.shape[0]
+        self._capture, self._sample = open_capture(number, self._factory, clock)
+        self.size = self._sample.shape[1], self._sample.shape[0]
         self._began: float | None = None
         self._shown = self.size
+
+    def sample(self) -> np.ndarray:
+        """See `Feed.sample`; the one that came at opening."""
+        return cv2.cvtColor(self._sample, cv2.COLOR_BGR2RGB)
 
     def close(self) -> None:
         """See `Feed.close`."""
@@ -209,7 +228,7 @@ class CameraFeed(NewestFrame):
         size = image.shape[1], image.shape[0]
         if size != self._shown:
             self._shown = size
-            self._say(f"{self.name}: its picture is {size[0]}x{size[1]} now; it is made to fit {self._fits()}")
+            self._say(f"{self.title}: its picture is {size[0]}x{size[1]} now; it is made to fit {self._fits()}")
         return fitted(image, self.size)
 
     def _fits(self) -> str:
@@ -224,6 +243,16 @@ class PacedFile(NewestFrame):
     ) -> None:
         super().__init__(source.info.name, clock, say, patience)
         self._source = source
+
+    @property
+    def title(self) -> str:
+        """See `Feed.title`."""
+        return self._source.title
+
+    def sample(self) -> np.ndarray | None:
+        """See `Feed.sample`; the first one."""
+        frame = next(self._source.glimpses({0}), None)
+        return frame.image if frame else None
 
     def close(self) -> None:
         """See `Feed.close`."""

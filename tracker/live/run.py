@@ -135,6 +135,7 @@ def track_live(
         notes = [*notes, *of_person]
         senders = stack.enter_context(_opened(targets, model, config))
         rows = _Recording(folder, overwrite, tracking.weights) if folder is not None else None
+        _warm_up(model, tracking, person, feed)
         tracker = Tracker(model, tracking, person=person, rows=stack.enter_context(rows) if rows else NoRows())
         session = LiveSession(tracker, senders, config, hooks.say, hooks.clock)
         rest = config.rest if config.rest is not None else CAMERA_REST if isinstance(source.place, int) else 0.0
@@ -194,6 +195,14 @@ def _person(model: Model, tracking: TrackConfig) -> tuple[Person | None, tuple[s
     return known_person(Path(tracking.person.calibration), model, tracking, PersonConfig())
 
 
+def _warm_up(model: Model, tracking: TrackConfig, person: Person | None, feed: Feed) -> None:
+    """Track a picture of the feed once, and forget that: a first frame takes longest, and what comes meanwhile is
+    lost."""
+    picture = feed.sample()
+    if picture is not None:
+        Tracker(model, tracking, person=person, rows=NoRows())(picture)
+
+
 @contextmanager
 def _opened(targets: Sequence[Target], model: Model, config: LiveConfig) -> Iterator[dict[Target, Sender]]:
     senders = open_senders(targets, model.decoder, config.subject)
@@ -219,7 +228,7 @@ def _finished(tracker: Tracker, feed: Feed, tracking: TrackConfig, notes: Sequen
         track = noted(tracker.finish(feed.source, tracking), (*notes, *feed.source.notes))
     else:
         track = noted(replace(tracker.finish(None, tracking), clip=feed.name), notes)
-    check_face(track, feed.name)
+    check_face(track, feed.title)
     return track
 
 

@@ -57,6 +57,12 @@ class MakeHumanCharacter:
             for slider, value, deviation, most in rows
         }
 
+    def told(self) -> list[str]:
+        """Names of the sliders that the pictures tell from the most usual value, those that are farther from it than
+        their standard deviation, the surest first."""
+        off = np.abs(self.fitted.values - population()[0]) / self.fitted.deviations
+        return [SLIDERS[row].name for row in np.argsort(-off) if off[row] > 1]
+
 
 def find_character(track: Track) -> MakeHumanCharacter:
     """Find the sliders and the colours of the person of a track, whose clip is read for the colours.

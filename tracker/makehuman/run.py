@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -16,12 +16,11 @@ from selftrack.tracker.clips.following import follow, load_for, prepare
 from selftrack.tracker.clips.subjects import find_face
 from selftrack.tracker.makehuman.character import MakeHumanCharacter, find_character, write_character
 from selftrack.tracker.makehuman.files import FILES
+from selftrack.tracker.progress import TRACKING, Progress, no_progress
 from selftrack.tracker.results.track_file import NAME, Track, is_track, load
 from selftrack.tracker.sources.names import source_name
 from selftrack.tracker.stopwatch import Stopwatch
 from selftrack.tracker.threads import threads
-
-Progress = Callable[[str, int, int], None]
 
 
 def make_character(
@@ -30,7 +29,7 @@ def make_character(
     config: TrackConfig,
     face: int | None = None,
     overwrite: bool = False,
-    progress: Progress = lambda stage, done, total: None,
+    progress: Progress = no_progress,
 ) -> MakeHumanCharacter:
     """Find the character of a person and write its files into a folder, when all of them are complete.
 
@@ -72,7 +71,7 @@ def _tracked(path: Path | str, config: TrackConfig, face: int | None, progress: 
         who = find_face(source, model, config, config.person, progress)
         if face is None and len(who.everyone) > 1:
             faces = f"{len(who.everyone)} faces were found: {listed(who.everyone)}"
-            raise UserError(f"{source.info.name}: {faces}; name the one with --face N")
+            raise UserError(f"{source.title}: {faces}; name the one with --face N")
         prepared = prepare(source, model, config, who)
-        (followed,) = follow(source, [prepared], Path(scratch), Stopwatch(), partial(progress, "track"))
+        (followed,) = follow(source, [prepared], Path(scratch), Stopwatch(), partial(progress, TRACKING))
         yield followed.track

@@ -23,6 +23,12 @@ def open_clip(track: Track, verify: bool = False) -> FrameSource:
     """
     if not track.clip:
         raise UserError("this track is of pictures from memory, which cannot be read again; track a file of them")
+    if not track.clip_hash:
+        raise UserError(
+            f"this track was recorded live, from {track.clip}, whose pictures were not kept: there is no clip to "
+            "compare it with or to draw on; use its curves.csv and the formats of track-export that show no clip, or "
+            "film into a file and track that"
+        )
     settings = track.settings()
     names = ("start", "duration", "fps", "stream")
     window = {name: settings[name] for name in names if settings.get(name) is not None}

@@ -26,6 +26,8 @@ EXPRESSIONS = (
     ("eyeLookOutLeft", "eyeLookOutRight"),
 )
 """Curves of which the strongest one in any frame is shown."""
+STRONG, TURNED = 0.3, 5.0
+"""Value of a curve, and degrees of the head's turn, from which they are an act to be shown and not noise."""
 _WORST, _APART = 3, 0.5  # frames of little confidence, and seconds between two of them at least
 _COLUMNS, _SIDE, _GAP, _LINE, _HEADING = 3, 224, 14, 24, 40  # cells in a row; sides, gaps and lines in pixels
 _MARGIN = 0.14  # around a face, as a share of its size
@@ -40,8 +42,9 @@ class Shot(NamedTuple):
 
 
 def strongest(track: Track) -> list[Shot]:
-    """Choose the frame whose curves are least in sum, that of each expression's largest curve, and that in which the
-    head is turned farthest; of frames with a face only. Curves that the decoder does not have are left out."""
+    """Choose the frame whose curves are least in sum, that of each expression's largest curve, from `STRONG` on, and
+    that in which the head is turned farthest, from `TURNED` on; of frames with a face only. Curves that the decoder
+    does not have are left out."""
     curves, found = track.curves(), np.flatnonzero(track.ok)
     out = []
     if track.model().has_arkit_curves:
@@ -51,10 +54,11 @@ def strongest(track: Track) -> list[Shot]:
         if set(names) <= set(curves):
             values = np.stack([curves[name][found] for name in names])
             name, row = np.unravel_index(values.argmax(), values.shape)
-            out.append(Shot(int(found[row]), f"{names[name]} {values[name, row]:.2f}"))
+            if values[name, row] >= STRONG:
+                out.append(Shot(int(found[row]), f"{names[name]} {values[name, row]:.2f}"))
     yaw = track.pose()["yaw"]
     row = found[np.abs(yaw[found]).argmax()]
-    return [*out, Shot(int(row), f"yaw {yaw[row]:.0f} degrees")]
+    return [*out, Shot(int(row), f"yaw {yaw[row]:.0f} degrees")] if abs(yaw[row]) >= TURNED else out
 
 
 def worst(track: Track) -> list[Shot]:
@@ -82,7 +86,7 @@ def write_contact_sheet(track: Track, folder: Path, config: OverlayConfig | None
         vertices = crop.vertices(track.vertices(slice(frame.index, frame.index + 1))[0])
         meshed = painter(crop.picture, vertices, doubts[frame.index])
         pairs[frame.index] = np.concatenate([crop.picture, meshed], 1)
-    parts = [_section(words, shots, pairs, track) for words, shots in sections.items()]
+    parts = [_section(words, shots, pairs, track) for words, shots in sections.items() if shots]
     path = Path(folder) / NAME
     with atomic_path(path) as part:
         part.write_bytes(cv2.imencode(".png", np.concatenate(parts)[..., ::-1])[1].tobytes())

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from selftrack.decoders.arkit import ARKIT_NAMES
+from selftrack.errors import UserError
 from selftrack.tracker.results.regions import REGIONS, region_of
 
 if TYPE_CHECKING:
@@ -28,6 +29,10 @@ OTHERS = (
     *(f"held_{region}" for region in REGIONS if region != "pose"),
 )
 """Columns that are neither time nor pose nor curves."""
+AROUND = 0.1
+"""Seconds before and after a moment whose frames tell what is seen there."""
+MOST_AT_REST = 0.6
+"""Of a curve of a face that is said to rest."""
 TRACKED = "_raw"
 """Ends the names of columns that hold what was tracked, beside what the clean-up made of it."""
 _CHUNK = 1000  # rows that are made into text at a time
@@ -116,3 +121,27 @@ def _text(name: str, values: np.ndarray) -> list[str]:
         return [str(value) for value in values]
     decimals = _DECIMALS.get(name.removesuffix(TRACKED), _CURVE_DECIMALS)
     return [f"{value:.{decimals}f}" for value in values]
+
+
+def rows_around(track: Track, second: float, option: str) -> np.ndarray:
+    """Rows of the frames with a face within `AROUND` of a moment of the clip, one at least.
+
+    Raises:
+        UserError: there is none; `option` is what names the moment.
+    """
+    rows = np.flatnonzero((np.abs(track.times - second) <= AROUND) & track.ok)
+    if not len(rows):
+        raise UserError(
+            f"{option}: no face was found around second {second:g}; the track goes from {track.times[0]:.2f} to "
+            f"{track.times[-1]:.2f} s"
+        )
+    return rows
+
+
+def check_rest(seen: Mapping[str, float], second: float) -> None:
+    """Make sure that a face rests at the moment of `--neutral`, by what its curves show. Raises UserError."""
+    worst = max(seen, key=lambda name: seen[name])
+    if seen[worst] > MOST_AT_REST:
+        raise UserError(
+            f"--neutral {second:g}: no resting face, {worst} is {seen[worst]:.2f} there; name another second"
+        )

@@ -1,6 +1,6 @@
 """`overlay.mp4`: the clip with the mesh over it, in one of several modes."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from selftrack.tracker.geometry.crop import inter_ocular
+from selftrack.tracker.progress import Steps, no_steps
 from selftrack.tracker.results.clip import open_clip
 from selftrack.tracker.results.painter import MeshPainter, OverlayConfig, doubts_of
 from selftrack.tracker.results.texture import clip_texture, own_texture
@@ -33,7 +34,7 @@ def write_overlay(
     track: Track | Mapping[int, Track],
     folder: Path,
     config: OverlayConfig | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Steps = no_steps,
     texture: torch.Tensor | None = None,
 ) -> Path:
     """Write `overlay.mp4` into a folder: H.264 with the clip's timing and sound, if it has any, read from it again.

@@ -16,10 +16,10 @@ from scipy.signal import butter, sosfiltfilt
 
 from selftrack.errors import UserError
 from selftrack.tracker.geometry.pose import through
+from selftrack.tracker.results.curves import check_rest, rows_around
 from selftrack.tracker.results.track_file import Track
 
 _ROUNDING = 1e-3  # seconds, of times in containers
-MOST_AT_REST = 0.6  # of a curve of a face that is said to rest
 
 
 @dataclass(frozen=True)
@@ -40,15 +40,15 @@ class CleanConfig:
     """Seconds without a face that are bridged as if there had been one; longer ones hold and stay lost."""
     ease: float = 0.2
     """Seconds in which a longer gap goes over to the face that comes back."""
-    neutral_frame: int | None = None
-    """Row of a resting face; what the curves show there (but the gaze) becomes their 0."""
+    neutral: float | None = None
+    """Second of a resting face; what the curves show around it (but the gaze) becomes their 0."""
 
 
 def clean(track: Track, config: CleanConfig | None = None) -> Track:
     """The track with cleaned curves and pose; frames of bridged gaps count as found, with confidence 0.
 
     Raises:
-        ValueError: the neutral frame is none of the track, is lost, or its face does not rest.
+        UserError: no face was found around the neutral second, or it does not rest there; or the decoder has no shapes.
     """
     config = config or CleanConfig()
     head = track.model()
@@ -56,8 +56,6 @@ def clean(track: Track, config: CleanConfig | None = None) -> Track:
         raise UserError(
             "the clean-up is of curves that are weights of shapes, and this track's decoder has none; leave --clean out"
         )
-    if config.neutral_frame is not None:
-        _check_neutral(track, config.neutral_frame)
     z, pose = track.z.astype(float), track.H_image.astype(float)
     pose[:, 1:4] = np.unwrap(pose[:, 1:4], axis=0)
     for run in _runs(track.ok):
@@ -67,8 +65,9 @@ def clean(track: Track, config: CleanConfig | None = None) -> Track:
     values = np.concatenate([z[:, head.expression], pose], axis=1)
     ok = _bridge(track.times, values, track.ok, config)
     z[:, head.expression], pose = np.split(values, [len(head.expression_names)], axis=1)
-    if config.neutral_frame is not None:
-        z[:, head.expression] = _rest(z[:, head.expression], config.neutral_frame, head.expression_names)
+    if config.neutral is not None:
+        rows = rows_around(track, config.neutral, "--neutral")
+        z[:, head.expression] = _rest(z[:, head.expression], rows, head.expression_names, config.neutral)
     if head.has_arkit_curves:  # a low-pass swings beyond them
         z[:, head.expression] = z[:, head.expression].clip(0, 1)
     pose = pose.astype(np.float32)
@@ -152,17 +151,9 @@ def _bridge(times: np.ndarray, values: np.ndarray, ok: np.ndarray, config: Clean
     return filled
 
 
-def _check_neutral(track: Track, row: int) -> None:
-    if not 0 <= row < len(track):
-        raise UserError(f"neutral frame {row}: the track has frames 0 to {len(track) - 1}; name one of these")
-    if not track.ok[row]:
-        raise UserError(f"neutral frame {row}: no face was found there; name a frame with ok 1 in curves.csv")
-
-
-def _rest(curves: np.ndarray, row: int, names: tuple[str, ...]) -> np.ndarray:
-    """Curves (T,52) whose value at `row` becomes 0 while 1 stays 1; the gaze stays as it is."""
-    offset = np.where([name.startswith("eyeLook") for name in names], 0, curves[row].clip(0, 1))
-    if offset.max() > MOST_AT_REST:
-        worst = names[offset.argmax()]
-        raise UserError(f"neutral frame {row}: no resting face, {worst} is {offset.max():.2f} there; name another one")
+def _rest(curves: np.ndarray, rows: np.ndarray, names: tuple[str, ...], second: float) -> np.ndarray:
+    """Curves (T,52) whose median over `rows` becomes 0 while 1 stays 1; the gaze stays as it is."""
+    seen = np.median(curves[rows], axis=0)
+    offset = np.where([name.startswith("eyeLook") for name in names], 0, seen.clip(0, 1))
+    check_rest(dict(zip(names, offset.tolist(), strict=True)), second)
     return (curves - offset) / (1 - offset)

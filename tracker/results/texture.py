@@ -22,6 +22,7 @@ from selftrack.decoders.mesh.rasterizer import rasterize_numba
 from selftrack.decoders.mesh.unwrap import TexelMap, confidence, sample, scatter, surface, texel_map
 from selftrack.decoders.teeth import TEETH
 from selftrack.tracker.geometry.pose import view_of
+from selftrack.tracker.progress import Steps, counted, no_steps
 from selftrack.tracker.results.clip import read_rows
 from selftrack.tracker.results.track_file import Track
 
@@ -44,7 +45,8 @@ _HOLLOW = (0.2, 1.3)  # share of the skin's light in an open mouth, at least and
 _SOFT = 0.02  # of an opening's width, within which a picture mixes it with the lips
 _SLIT = 0.08  # area between the lips over their width squared, from which on they are open
 _FEW, _MOST = 30, 2000  # pixels of teeth by which their colour is told, and of a frame that are looked at
-_IVORY, _TINT = (1.2, 1.14, 1.03), 0.25  # colour of teeth in white light, and how far they take the skin's
+_IVORY = (1.22, 1.085, 0.97)  # colour of teeth in white light, as a share of the skin's brightness
+_USUAL, _APART = (1.28, 0.92, 0.8), 0.15  # colour of skin there over its mean, and how people differ in its logarithm
 _VARIANCE = 0.15**2  # of a channel in the source at which contrast and exposure tell the gain alike
 
 
@@ -78,7 +80,7 @@ def write_texture(texture: Tensor, folder: Path) -> Path:
     return path
 
 
-def clip_texture(track: Track, config: TextureConfig | None = None) -> Tensor:
+def clip_texture(track: Track, config: TextureConfig | None = None, progress: Steps = no_steps) -> Tensor:
     """The clip's own texture (3,T,T), RGB in 0..1: per texel the median over the frames that show it well.
 
     Reads the clip again, in memory that does not grow with its length. Without a single face it is the decoder's
@@ -95,7 +97,7 @@ def clip_texture(track: Track, config: TextureConfig | None = None) -> Tensor:
     rows = evenly(np.flatnonzero(track.ok), config.frames)
     if len(rows) == 0:
         return generic
-    seen = _observe(track, rows, texels, config)
+    seen = _observe(track, rows, texels, config, progress)
     median, best = confident_median(seen.colours, seen.weights, config.near_best)
     observable, visible, parted = (
         scatter(v[None, None].float(), texels)[0, 0] > 0 for v in (torch.ones_like(best), best, seen.parted)
@@ -170,11 +172,11 @@ class _Observed(NamedTuple):
     """(3,M) in 0..1, colours from between the lips."""
 
 
-def _observe(track: Track, rows: np.ndarray, texels: TexelMap, config: TextureConfig) -> _Observed:
+def _observe(track: Track, rows: np.ndarray, texels: TexelMap, config: TextureConfig, progress: Steps) -> _Observed:
     """Look at texels in some frames of a clip. No lip takes its colour from where these show teeth."""
     head, colours, weights, inside = track.model(), [], [], []
     parted = torch.zeros(len(texels.texel), dtype=torch.bool)
-    for frame in read_rows(track, set(rows.tolist())):
+    for frame in counted(read_rows(track, set(rows.tolist())), len(rows), progress):
         vertices = torch.from_numpy(track.vertices(slice(frame.index, frame.index + 1)))
         places, size = surface(vertices, texels)[..., :2], frame.image.shape[:2]
         opening = mouth_opening(size, track.landmarks[frame.index])
@@ -262,11 +264,18 @@ def tooth_colour(inside: Tensor, skin: Tensor) -> Tensor:
         colour = teeth[:, white >= white.quantile(2 / 3)].mean(1)
         return colour * (light / colour.mean()).clamp(max=1)
     tone = skin.kthvalue(1 + 3 * (skin.shape[1] - 1) // 4, dim=1).values  # the upper quartile
-    tint = tone / tone.mean().clamp(min=1e-3)
-    ivory = (tone.mean() * ((1 - _TINT) * tone.new_tensor(_IVORY) + _TINT * tint)).clamp(0, 1)
+    ivory = (tone.mean() * tone.new_tensor(_IVORY) * _colour_of_light(tone)).clamp(0, 1)
     if inside.shape[1] < _FEW:
         return ivory
     return ivory * (inside.mean(0).quantile(0.9) / ivory.mean()).clamp(max=1)
+
+
+def _colour_of_light(tone: Tensor) -> Tensor:
+    """The colour (3,) of the light on skin of that colour (3,), over its mean: what of the skin is more unusual than
+    people are is the light's."""
+    unusual = (tone / tone.mean().clamp(min=1e-3) / tone.new_tensor(_USUAL)).clamp(min=1e-3).log()
+    size = unusual.square().sum()
+    return (unusual * size / (size + _APART**2)).exp()
 
 
 def confident_median(colours: Tensor, weights: Tensor, near_best: float) -> tuple[Tensor, Tensor]:

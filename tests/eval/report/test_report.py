@@ -17,7 +17,9 @@ import torch
 from selftrack.errors import UserError
 from selftrack.eval.compare.reference import skin_windows
 from selftrack.eval.metrics import METRICS, TrackedClip, measure
-from selftrack.eval.metrics.landmarks import projected_landmarks
+from selftrack.eval.metrics.landmarks import by_region, projected_landmarks
+from selftrack.eval.metrics.skin import frame_errors
+from selftrack.eval.report.judgement import Weakest
 from selftrack.eval.report.pictures import _Sheet, worst_frames
 from selftrack.eval.report.report import _settings as settings_of
 from selftrack.eval.report.report import verdict, write_report
@@ -209,6 +211,28 @@ def test_the_worst_frames_are_apart() -> None:
     assert [(bad.row, bad.error, bad.by_skin) for bad in found] == [
         (33, 9.0, True), (71, 5.0, True), (4, 8.0, False), (90, 6.0, False),
     ]  # fmt: skip
+
+
+def test_the_frames_that_the_words_name_are_shown(folder: Path) -> None:
+    """The weakest region's worst frame and that of the skin points, by independent looks for both."""
+    said = write_report(folder).verdict
+    figures, page = read(folder)
+    track = load(folder)
+    clip = TrackedClip.of(track, skin_windows(track))
+    distances, by_skin = by_region(clip)[figures["weakest"]["region"]], frame_errors(clip)
+    named = {int(row) for row in re.findall(r"frame (\d+)", f"{said} {figures['caveats']}")}
+    assert named == {int(np.nanargmax(distances)), int(np.nanargmax(by_skin))}
+    assert named <= {bad["frame"] for bad in figures["worst_frames"]}
+    assert all(f'alt="frame {row}"' in page for row in named)
+
+
+def test_the_frame_of_the_weakest_region_is_shown_however_near_to_another() -> None:
+    skin, landmarks = np.ones(100), np.zeros(100)
+    skin[[33, 71]] = 9, 5
+    for row, rows in ((34, [33, 34, 71]), (33, [33, 71])):
+        found = worst_frames(skin, landmarks, Weakest("mouth", 1.0, 4.0, row, row / 30, 0.9))
+        assert [bad.row for bad in found] == rows
+    assert [(bad.row, bad.error, bad.by_skin) for bad in found[:1]] == [(33, 9.0, True)]
 
 
 def test_nothing_is_worst_without_a_face() -> None:

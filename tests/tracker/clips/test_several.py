@@ -247,7 +247,7 @@ def test_results_of_another_clip_or_of_nobody_know_are_refused(
 @pytest.mark.parametrize(
     "choice, config, words",
     [
-        (3, {}, r"--faces 3: the faces of both are 0 \(.*, 1 \(.*; name these, or all"),
+        (3, {}, r"--faces 3: the faces of .*both.mkv are 0 \(.*, 1 \(.*; name these, or all"),
         ("none", {}, "--faces takes all"),
         (2, {"decoder": "me.safetensors"}, "--decoder me.safetensors: is of one person"),
         (2, {"person": PersonConfig(calibration="other.mp4")}, "--calibration other.mp4: is of one person"),

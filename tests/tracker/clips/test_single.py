@@ -258,10 +258,10 @@ def test_progress_counts_up_to_the_total(numbered_clip: Path, tmp_path: Path, fa
         progress=lambda stage, done, total: seen.setdefault(stage, []).append((done, total)),
         model=fake_model(),
     )
-    assert list(seen) == ["identity", "track", "overlay"]
+    assert list(seen) == ["finding faces", "tracking", "drawing the overlay"]
     for steps in seen.values():
         assert steps == [(i + 1, len(steps)) for i in range(len(steps))]
-    assert len(seen["track"]) == len(seen["overlay"]) == 20
+    assert len(seen["tracking"]) == len(seen["drawing the overlay"]) == 20
 
 
 def test_the_speed_that_is_told_has_the_overlay_in_it(

@@ -104,7 +104,7 @@ def test_what_cannot_be_is_one_line(
         folder.mkdir()
         track.save(folder)
     wrong = {
-        "--neutral 90: .* of smile is 2.40 s long; name a second from 0.00 to 2.37": PersonConfig(neutral=90.0),
+        "--neutral 90: .* of .*smile.mp4 is 2.40 s long; name a second from 0.00 to 2.37": PersonConfig(neutral=90.0),
         "--neutral -1: .* a second from 0.00": PersonConfig(neutral=-1.0),
         "nobody.mp4: no face was found; calibrate with": PersonConfig(calibration=str(nobody)),
         "other: tracked with another face model": PersonConfig(calibration=str(other)),
@@ -127,7 +127,7 @@ def test_a_face_of_a_number_where_nobody_is(model: Model, make_clip: Callable[..
 def test_a_neutral_moment_of_a_picture(model: Model, tmp_path: Path) -> None:
     """It has no other second than its own."""
     cv2.imwrite(str(tmp_path / "face.png"), np.full((96, 96, 3), 90, np.uint8))
-    words = "--neutral 5: what is tracked of face is a single picture, at second 0.00; name that .* leave --neutral out"
+    words = "--neutral 5: .* of .*face.png is a single picture, at second 0.00; name that .* leave --neutral out"
     with open_source(tmp_path / "face.png") as source, pytest.raises(UserError, match=words):
         find_in_clip(source, model, TRACKING, PersonConfig(neutral=5.0, samples=2))
 

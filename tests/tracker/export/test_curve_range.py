@@ -98,8 +98,8 @@ def test_what_is_learned_from_moments(make_track: MakeTrack, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("rest", "full", "words"),
     [
-        (9.0, {}, "--rest: no face was found around second 9; the track goes from 0.00 to 0.16"),
-        (0.16, {}, "--rest 0.16: no resting face, jawOpen is 0.65"),
+        (9.0, {}, "--neutral: no face was found around second 9; the track goes from 0.00 to 0.16"),
+        (0.16, {}, "--neutral 0.16: no resting face, jawOpen is 0.65"),
         (0.0, {"jawOpen": 0.0}, "jawOpen is 0.05 there, and 0.05 at rest; name a second at which it is up"),
         (None, {"jawOpn": 0.1}, "--full: there is no curve 'jawOpn'; did you mean jawOpen"),
     ],

@@ -33,6 +33,7 @@ from selftrack.tracker.export import (
 from selftrack.tracker.export.gaze import gaze_directions
 from selftrack.tracker.results.smoothing import CleanConfig, clean
 from selftrack.tracker.results.track_file import Track
+from selftrack.tracker.sources.opening import source_hash
 
 TIMES = [0.0, 0.04, 0.08]
 ANY = {"csv", "edl", "exr", "mov", "nk", "npz", "nuke", "obj", "osc", "otio", "parquet", "ply", "png", "vertices"}
@@ -194,3 +195,22 @@ def test_a_new_exporter(
 
 def test_needs_are_capabilities_of_a_decoder() -> None:
     assert all(hasattr(Decoder, need.value) and getattr(load_decoder(), need.value) is True for need in Need)
+
+
+@pytest.mark.parametrize("to", ["exr", "maps", "maps-exr", "maps-mkv", "mov", "obj", "ply", "png"])
+def test_formats_that_take_their_time_tell_each_frame(
+    make_track: Callable[..., Track], tmp_path: Path, to: str
+) -> None:
+    """Lost frames, too."""
+    told: list[tuple[int, int]] = []
+    options = ExportOptions(progress=lambda done, total: told.append((done, total)))
+    write(make_track(np.arange(4) / 24, lost=[2]), to, tmp_path / f"out{Path(FORMATS[to].file).suffix}", options)
+    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+def test_a_texture_that_is_read_from_the_clip_is_told(make_track: Callable[..., Track], make_clip: Callable) -> None:
+    clip = make_clip("grey.mp4", [np.full((360, 640, 3), 60, np.uint8)] * 3)
+    track = replace(make_track(np.arange(3) / 25), clip=str(clip), clip_hash=source_hash(clip))
+    told: list[tuple[int, int]] = []
+    write(track, "glb", clip.with_name("a.glb"), ExportOptions(progress=lambda *step: told.append(step)))
+    assert told == [(1, 3), (2, 3), (3, 3)]

@@ -16,6 +16,7 @@ from selftrack.tracker.landmarks.detectors import AttentionMesh
 from selftrack.tracker.landmarks.everyone import appearance
 from selftrack.tracker.landmarks.search import DetectConfig, bounding_box
 from selftrack.tracker.model import Model
+from selftrack.tracker.progress import FINDING, FOLLOWING
 from selftrack.tracker.sources.opening import open_source
 from selftrack.tracker.tracker import TrackerConfig
 
@@ -105,7 +106,7 @@ def test_a_picture_on_the_wall_is_not_the_default(make_clip: MakeClip, man: list
         tracking = TrackerConfig(detect=DetectConfig(face=1))
         face, everyone, (note,), number = find_face(source, Model.load(device="cpu"), tracking, PersonConfig(samples=4))
     assert number == 1 and face is not None and face.still and len(everyone) == 2
-    assert "2 faces were found; face 1 (" in note and "--face 0 (" in note
+    assert note.startswith(f"{clip}: 2 faces were found; face 1 (") and "--face 0 (" in note
 
 
 def test_who_comes_later_is_the_next_however_large(make_clip: MakeClip, man: list[np.ndarray], other: list) -> None:
@@ -251,7 +252,8 @@ def test_appearance_hardly_depends_on_light_and_expression(man: list[np.ndarray]
 def test_the_number_of_a_face_that_is_not_there(make_clip: MakeClip, man: list[np.ndarray]) -> None:
     clip = make_clip("one.mp4", [scene((picture, 100, 220)) for picture in man])
     model = Model.load(device="cpu")
-    with open_source(clip) as source, pytest.raises(NoFaceError, match=r"--face 3: the faces of one are 0 \(0.0 to"):
+    words = rf"--face 3: the faces of {clip} are 0 \(0.0 to"
+    with open_source(clip) as source, pytest.raises(NoFaceError, match=words):
         find_face(source, model, TrackerConfig(detect=DetectConfig(face=3)), PersonConfig(samples=4))
 
 
@@ -304,4 +306,4 @@ def test_no_pass_over_the_clip_goes_by_the_name_of_another(
                 everyone=everyone,
             )
         assert all(done == sorted(set(done)) for done in steps.values()), steps
-        assert list(steps) == (["everyone"] if everyone else ["identity", "everyone"])
+        assert list(steps) == ([FOLLOWING] if everyone else [FINDING, FOLLOWING])

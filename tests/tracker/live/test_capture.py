@@ -172,6 +172,25 @@ def test_every_frame_of_a_file(clip: Path) -> None:
     np.testing.assert_allclose([shot.time for shot in shots], np.arange(10) / 20, atol=1e-6)
 
 
+@pytest.mark.parametrize("kind", [EveryFrame, PacedFile])
+def test_messages_name_a_file_as_it_was_given(clip: Path, kind: type) -> None:
+    with kind(open_source(clip)) as feed:
+        assert (feed.title, feed.name) == (str(clip), clip.stem)
+
+
+def test_a_sample_is_a_picture_before_the_stream_begins(clip: Path, feed: CameraFeed) -> None:
+    """Nothing is dropped for it, however late the first frame is asked for; a file is not at its own speed yet."""
+    np.testing.assert_array_equal(feed.sample(), red(1)[..., ::-1])
+    with PacedFile(open_source(clip)) as paced:
+        picture = paced.sample()
+        time.sleep(0.12)
+        first = taken(paced)
+        assert level(first) == 0 and first.time == 0 and paced.dropped == 0
+        np.testing.assert_array_equal(picture, first.image)
+    with EveryFrame(open_source(clip)) as every:
+        assert every.sample() is None
+
+
 def test_a_file_at_its_own_speed(clip: Path) -> None:
     """Who asks late gets the newest; each counts as taken when it was to be shown."""
     with PacedFile(open_source(clip)) as feed:

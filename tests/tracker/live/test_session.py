@@ -251,6 +251,24 @@ def test_a_recording_is_that_of_a_tracker_that_keeps_all(live: Callable, fake_mo
     np.testing.assert_array_equal(track.curve_values, whole.curve_values)
 
 
+def test_what_takes_long_once_is_over_before_the_stream_begins(fake_model: Callable, clock: object) -> None:
+    """A sample goes through the model before the first frame is asked for, and is nothing that was tracked."""
+    model, done = fake_model(), []
+
+    class Sampled(Script):
+        def sample(self) -> np.ndarray:
+            return picture(5)
+
+        def take(self, timeout: float) -> Shot | None:
+            done.append(model.network.frames)
+            return super().take(timeout)
+
+    shown: list[int] = []
+    hooks = Hooks(watch=lambda shot, result: shown.append(result.index), clock=clock)
+    summary = track_live(LiveSource(0), model=model, feed=Sampled(clock, [(0.0, 0), (0.1, 1)]), hooks=hooks)
+    assert done == [1, 2, 3] and shown == [0, 1] and summary.figures.frames == 2
+
+
 def test_without_a_face_nothing_is_recorded(live: Callable, tmp_path: Path) -> None:
     with pytest.raises(NoFaceError):
         live([(i / 10, i) for i in range(3)], {0, 1, 2})

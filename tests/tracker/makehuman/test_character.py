@@ -15,16 +15,18 @@ from selftrack.decoders.arkit import ARKIT_NAMES
 from selftrack.decoders.head.model import load_head
 from selftrack.decoders.landmarks import LEFT_IRIS, RIGHT_IRIS
 from selftrack.decoders.makehuman.mhm import read_mhm
-from selftrack.decoders.makehuman.sliders import SLIDERS, Sliders, draw_sliders
+from selftrack.decoders.makehuman.sliders import SLIDERS, Sliders, draw_sliders, population
 from selftrack.decoders.rigs.gltf import read_gltf
 from selftrack.errors import UserError
 from selftrack.tracker.geometry.pose import project
-from selftrack.tracker.makehuman.character import character_mesh, find_character, write_character
-from selftrack.tracker.makehuman.colours import colours, eye_material
+from selftrack.tracker.makehuman.character import MakeHumanCharacter, character_mesh, find_character, write_character
+from selftrack.tracker.makehuman.colours import Colours, colours, eye_material
 from selftrack.tracker.makehuman.files import FILES
+from selftrack.tracker.makehuman.fit import Fitted
 from selftrack.tracker.results.track_file import Track
 from selftrack.tracker.sources.opening import source_hash
 
+CHIN = "chin/chin-height-decr|incr"
 SKIN, IRIS, WHITE = (200, 150, 120), (80, 81, 63), (200, 160, 100)
 """Blue eyes in yellow light."""
 
@@ -52,6 +54,16 @@ def test_colours_are_those_of_the_pixels(make_track: Callable[..., Track], tmp_p
     for colour, painted in zip(found, (SKIN, IRIS, WHITE), strict=True):
         assert colour is not None
         np.testing.assert_allclose(colour, painted, atol=1)
+
+
+def test_a_slider_is_told_that_is_farther_from_the_usual_than_its_deviation() -> None:
+    """Not from 0: people's usual age is 0.7."""
+    names, (mean, _) = [slider.name for slider in SLIDERS], population()
+    values = mean.copy()
+    age, nose, chin = (names.index(name) for name in ("macrodetails/Age", "nose/nose-hump-decr|incr", CHIN))
+    values[[age, nose, chin]] += 0.1, 0.3, -0.5
+    character = MakeHumanCharacter(Fitted(values, 0.2**2 * np.eye(len(mean))), Colours(None, None, None), 1)
+    assert values[age] > 0.2 and character.told() == [CHIN, "nose/nose-hump-decr|incr"]
 
 
 def test_small_irises_have_no_colour(make_track: Callable[..., Track], tmp_path: Path) -> None:

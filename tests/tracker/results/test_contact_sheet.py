@@ -11,7 +11,16 @@ import torch
 
 from selftrack.decoders.head.model import load_head
 from selftrack.errors import UserError
-from selftrack.tracker.results.contact_sheet import EXPRESSIONS, NAME, Shot, strongest, worst, write_contact_sheet
+from selftrack.tracker.results.contact_sheet import (
+    EXPRESSIONS,
+    NAME,
+    STRONG,
+    TURNED,
+    Shot,
+    strongest,
+    worst,
+    write_contact_sheet,
+)
 from selftrack.tracker.results.track_file import Track
 
 HEAD = load_head()
@@ -35,6 +44,14 @@ def test_the_strongest_frame_of_each_expression(make_track: MakeTrack) -> None:
     expected = [Shot(38, "least active")]
     expected += [Shot(5 * i + 2, f"{names[-1]} {0.5 + i / 20:.2f}") for i, names in enumerate(EXPRESSIONS)]
     assert strongest(performed(make_track)) == [*expected, Shot(37, "yaw -20 degrees")]
+
+
+def test_what_is_hardly_moved_is_no_expression(make_track: MakeTrack) -> None:
+    times, curves = np.arange(40) / 10, {"jawOpen": bump(5, STRONG - 0.01), "mouthPucker": bump(9, STRONG + 0.01)}
+    calm = make_track(times, curves, ry=np.radians(bump(20, TURNED - 0.5)))
+    assert [shot.why for shot in strongest(calm)][1:] == [f"mouthPucker {STRONG + 0.01:.2f}"]
+    turned = make_track(times, {}, ry=np.radians(bump(20, TURNED + 0.5)))
+    assert [shot.row for shot in strongest(turned)][1:] == [20]
 
 
 def test_frames_without_a_face_are_not_chosen(make_track: MakeTrack) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from selftrack.errors import UserError
 from selftrack.tracker.results.smoothing import CleanConfig, clean
 from selftrack.tracker.results.track_file import Track
 
@@ -74,7 +75,7 @@ def test_the_mesh_shows_what_the_curves_say(make_track: MakeTrack) -> None:
     """A low-pass swings beyond 0 and 1, and a resting face leaves less than nothing; neither moves the mesh."""
     smile = np.where((TIMES > 3) & (TIMES < 6), 1.0, 0) * (1 - 0.02 * np.sin(TIMES))
     track = make_track(TIMES, {"mouthSmileLeft": smile, "browInnerUp": 0.2 + 0.1 * np.sin(TIMES)})
-    for config in (CleanConfig(curve_cutoff=0.5), CleanConfig(neutral_frame=30)):
+    for config in (CleanConfig(curve_cutoff=0.5), CleanConfig(neutral=1.0)):
         cleaned = clean(track, config)
         weights = cleaned.z[:, cleaned.model().expression]
         np.testing.assert_array_equal(weights, np.stack(list(cleaned.curves().values()), 1))
@@ -105,12 +106,12 @@ def test_a_lost_face_does_not_leak_into_found_frames(make_track: MakeTrack) -> N
     np.testing.assert_array_equal(first, second)
 
 
-def test_neutral_frame(make_track: MakeTrack) -> None:
+def test_a_second_at_rest(make_track: MakeTrack) -> None:
     pulse = np.zeros(300)
     pulse[200:240] = 1
     curves = {"browInnerUp": 0.2 + 0.8 * pulse, "eyeLookInLeft": np.full(300, 0.3), "jawOpen": np.full(300, 0.1)}
     track = make_track(TIMES, curves)
-    cleaned = clean(track, CleanConfig(neutral_frame=50)).curves()
+    cleaned = clean(track, CleanConfig(neutral=50 / 30)).curves()
     np.testing.assert_allclose(cleaned["browInnerUp"][:150], 0, atol=1e-3)
     np.testing.assert_allclose(cleaned["browInnerUp"][210:230], 1, atol=1e-3)
     np.testing.assert_allclose(cleaned["jawOpen"], 0, atol=1e-6)
@@ -118,13 +119,27 @@ def test_neutral_frame(make_track: MakeTrack) -> None:
 
 
 @pytest.mark.parametrize(
-    "row,words",
-    [(300, "frames 0 to 299"), (-1, "frames 0 to 299"), (7, "no face was found"), (9, "no resting face, jawOpen is 0")],
+    "second,words",
+    [
+        (10.2, "--neutral: no face was found around second 10.2; the track goes from 0.00 to 9.97 s"),
+        (-1.0, "no face was found around second -1"),
+        (2.5, "no face was found around second 2.5"),
+        (9.0, "--neutral 9: no resting face, jawOpen is 0.9"),
+    ],
 )
-def test_a_bad_neutral_frame_is_refused(make_track: MakeTrack, row: int, words: str) -> None:
-    track = make_track(TIMES, {"jawOpen": 0.9}, lost=[7])
-    with pytest.raises(ValueError, match=words):
-        clean(track, CleanConfig(neutral_frame=row))
+def test_a_second_at_which_nobody_rests_is_refused(make_track: MakeTrack, second: float, words: str) -> None:
+    track = make_track(TIMES, {"jawOpen": 0.9}, lost=[*range(70, 81)])
+    with pytest.raises(UserError, match=words):
+        clean(track, CleanConfig(neutral=second))
+
+
+def test_what_a_face_shows_at_rest_is_a_median(make_track: MakeTrack) -> None:
+    """One frame among those of 0.1 s around does not count, whatever it shows; nor does one that is lost."""
+    curve = np.full(300, 0.2)
+    curve[50] = 0.5
+    for lost in ([], [49]):
+        cleaned = clean(make_track(TIMES, {"jawOpen": curve}, lost=lost), CleanConfig(neutral=50 / 30)).curves()
+        np.testing.assert_allclose(cleaned["jawOpen"][100:], 0, atol=1e-3)
 
 
 @pytest.mark.parametrize("count,lost", [(1, []), (2, []), (3, [1]), (12, []), (5, range(5)), (9, [0, 2, 4, 6, 8])])

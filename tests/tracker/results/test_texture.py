@@ -207,7 +207,8 @@ def test_teeth_that_no_frame_shows_are_ivory_in_the_light_on_the_skin(turning: T
     texture, light = clip_texture(turning, TextureConfig(size=256)), LIGHT[:, 0, 0]
     teeth, skin = (texture[:, texels_of(HEAD, parts, 256)].mean(1) for parts in (TEETH, SKIN))
     assert 0.8 < float(teeth.mean() / skin.mean()) < 1.8
-    assert float(teeth.min() / teeth.max()) > 0.7 > float(skin.min() / skin.max())
+    white, own = teeth / light, skin / light
+    assert float(white.min() / white.max()) > 0.7 > float(own.min() / own.max())
     assert bool((teeth.diff() < 0).all()) and bool((light.diff() < 0).all())  # in a warm light they are warm
 
 
@@ -252,6 +253,18 @@ def test_the_colour_of_teeth_is_that_of_the_white_between_the_lips() -> None:
     assert dark.max() < 0.15 and float(dark.min() / dark.max()) > 0.7
     unknown = tooth_colour(torch.zeros(3, 0), skin)
     assert 0.9 < float(unknown.mean() / skin[:, 0].mean()) < 1.4 and float(unknown.min() / unknown.max()) > 0.7
+
+
+@pytest.mark.parametrize("gain", [(1.0, 0.75, 0.5), (0.5, 0.375, 0.25), (0.6, 0.8, 1.0)])
+@pytest.mark.parametrize("skin", [(0.5, 0.34, 0.3), (0.62, 0.47, 0.43), (0.3, 0.2, 0.16)])
+def test_teeth_that_are_not_seen_are_in_the_light_that_is_on_the_skin(skin: tuple, gain: tuple) -> None:
+    """A light of another colour changes them as it changes the skin, to 40 % of its departure from white at most."""
+    nothing, gains = torch.zeros(3, 0), torch.tensor(gain)
+    tone = torch.tensor(skin)[:, None].expand(3, 50)
+    white, lit = tooth_colour(nothing, tone), tooth_colour(nothing, tone * gains[:, None])
+    off, light = (lit / white).log() - gains.log(), gains.log() - gains.log().mean()
+    assert (off - off.mean()).norm() < 0.4 * light.norm()
+    assert float(off.mean().abs()) < 0.1
 
 
 @pytest.mark.parametrize("count", [478, 68])

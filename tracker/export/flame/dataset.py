@@ -27,6 +27,7 @@ from selftrack.tracker.export.options import ExportOptions
 from selftrack.tracker.export.registry import Need, exporter
 from selftrack.tracker.export.tables.openface import landmarks68
 from selftrack.tracker.geometry.camera import AXES, camera_pose, focal_length
+from selftrack.tracker.progress import Steps, counted
 
 if TYPE_CHECKING:
     from selftrack.tracker.export.flame._fit import FlameTake
@@ -63,7 +64,7 @@ def export_flame(track: Track, path: Path, options: ExportOptions) -> None:
     eyes = Rotation.from_matrix(turns.reshape(-1, 3, 3)).as_rotvec().reshape(-1, 6)
     take = fit(flame, (points * AXES)[rows], eyes[rows])
     with ZipFile(path, "w") as archive:
-        _add_images(archive, track, rows)
+        _add_images(archive, track, rows, options.progress)
         _add_parameters(archive, take)
         _add_cameras(archive, take, track.size, focal)
         _add_json(archive, "fit", {"landmarks_mm": (1000 * take.error).round(3).tolist(), "rows": rows.tolist()})
@@ -129,7 +130,7 @@ def _add_cameras(archive: ZipFile, take: FlameTake, size: tuple[int, int], focal
         _add_json(archive, name, lens | {"frames": some, "timestep_indices": steps, "camera_indices": [0]})
 
 
-def _add_images(archive: ZipFile, track: Track, rows: np.ndarray) -> None:
+def _add_images(archive: ZipFile, track: Track, rows: np.ndarray, progress: Steps) -> None:
     """Add the clip's frames of these rows, if the clip is there."""
     import cv2
 
@@ -139,7 +140,7 @@ def _add_images(archive: ZipFile, track: Track, rows: np.ndarray) -> None:
         return
     number = {int(row): i for i, row in enumerate(rows)}
     with open_clip(track) as source:
-        for row, frame in enumerate(source.frames()):
+        for row, frame in enumerate(counted(source.frames(), len(track), progress)):
             if row in number:
                 data = cv2.imencode(".png", np.ascontiguousarray(frame.image[..., ::-1]))[1].tobytes()
                 archive.writestr(zip_member(f"images/{number[row]:05d}_00.png"), data)

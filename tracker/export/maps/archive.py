@@ -21,6 +21,7 @@ from selftrack.tracker.export.options import ExportOptions
 from selftrack.tracker.export.registry import exporter
 from selftrack.tracker.export.timing import clock
 from selftrack.tracker.mapped import write_member
+from selftrack.tracker.progress import counted
 
 if TYPE_CHECKING:
     from selftrack.tracker.export.maps._painter import Drawn, MapPainter, Window
@@ -89,7 +90,7 @@ class _Maps:
     def __init__(self, track: Track, options: ExportOptions) -> None:
         from selftrack.tracker.export.maps._painter import MapPainter, window_of
 
-        self.track, self.crop = track, options.crop or FRAME
+        self.track, self.crop, self._progress = track, options.crop or FRAME, options.progress
         self.names = _drawable(track, options.maps)
         self.window: Window = window_of(track, self.crop, options.size)
         of_mesh = [name for name in self.names if not KINDS[name].of_clip]
@@ -98,7 +99,7 @@ class _Maps:
     def frames(self) -> Frames:
         """Draw one row after the other."""
         with self._pictures() as pictures:
-            for row in range(len(self.track)):
+            for row in counted(range(len(self.track)), len(self.track), self._progress):
                 drawn = self._painter(row)
                 if pictures is not None:
                     drawn["image"] = self._picture(row, next(pictures, None))

@@ -11,6 +11,7 @@ from selftrack.errors import UserError
 from selftrack.tracker.export.options import ExportOptions
 from selftrack.tracker.export.registry import Need, exporter
 from selftrack.tracker.export.timing import frame_rate
+from selftrack.tracker.progress import counted
 
 if TYPE_CHECKING:
     from selftrack.tracker.results.track_file import Track
@@ -44,7 +45,8 @@ def export_reenact(track: Track, path: Path, options: ExportOptions) -> None:
     with ExitStack() as stack:
         info, window = _clip(track, stack)
         writer = stack.enter_context(VideoWriter(path, (width, height), info, window, metadata={"comment": COMMENT}))
-        for time, code, pose in zip(track.times.tolist(), acted.codes, acted.poses, strict=True):
+        rows = zip(track.times.tolist(), acted.codes, acted.poses, strict=True)
+        for time, code, pose in counted(rows, len(track), options.progress):
             picture = paint(code, pose)
             writer.write(picture if options.no_tag else burnt_in(picture, TAG), time)
     add_xmp(path)

@@ -42,7 +42,7 @@ def head_texture(track: Track, options: ExportOptions) -> bytes:
     folder, tracked = options.folder, options.raw or track
     image = cv2.imread(str(folder / NAME)) if folder and (folder / NAME).exists() else None
     if image is None:
-        texture = clip_texture(tracked) if has_clip(tracked) else track.model().mean_texture
+        texture = clip_texture(tracked, progress=options.progress) if has_clip(tracked) else track.model().mean_texture
         rgb = (255 * texture.clamp(0, 1)).round().byte().permute(1, 2, 0).numpy()
         image = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
     return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes()

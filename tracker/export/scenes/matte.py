@@ -13,9 +13,12 @@ from selftrack.io import zip_member
 from selftrack.tracker.export.options import ExportOptions
 from selftrack.tracker.export.registry import exporter
 from selftrack.tracker.export.timing import clock
+from selftrack.tracker.progress import Steps, counted
 
 if TYPE_CHECKING:
     from selftrack.tracker.results.track_file import Track
+
+    Encode = Callable[[np.ndarray], bytes]
 
 _STYLE = ("opacity", "colour", "ambient")
 _BT709, _FULL_SCALE = 1, 65535
@@ -41,7 +44,7 @@ def export_matte(track: Track, path: Path, options: ExportOptions) -> None:
             out.metadata["timecode"] = str(start.after(float(track.times[0])))
         for name in ("colorspace", "color_primaries", "color_trc", "color_range"):
             setattr(stream.codec_context, name, _BT709)
-        for layer, count in zip(_layers(track), counts.tolist(), strict=True):
+        for layer, count in zip(_layers(track, options.progress), counts.tolist(), strict=True):
             frame = av.VideoFrame.from_ndarray(_filled(layer), "rgba64le")
             frame = frame.reformat(format="yuva444p10le", dst_colorspace="ITU709", dst_color_range="MPEG")
             frame.pts, frame.time_base = count, tick
@@ -53,30 +56,30 @@ def export_matte(track: Track, path: Path, options: ExportOptions) -> None:
 def export_png(track: Track, path: Path, options: ExportOptions) -> None:
     """Write the frames of the .mov as frame_000000.png and so on, 16 bits, straight alpha; numbers are those of the
     track's rows."""
-    _write_sequence(track, path, "png", _png)
+    _write_sequence(track, path, options, "png", _png)
 
 
 @exporter("exr", "{clip}_mesh_exr.zip")
 def export_exr(track: Track, path: Path, options: ExportOptions) -> None:
     """Write the frames of the .mov as frame_000000.exr and so on, 16-bit floats; as is usual in this format, light is
     linear and colours are multiplied by alpha."""
-    _write_sequence(track, path, "exr", _exr)
+    _write_sequence(track, path, options, "exr", _exr)
 
 
-def _write_sequence(track: Track, path: Path, suffix: str, encode: Callable[[np.ndarray], bytes]) -> None:
+def _write_sequence(track: Track, path: Path, options: ExportOptions, suffix: str, encode: Encode) -> None:
     with ZipFile(path, "w", ZIP_STORED) as archive:  # the pictures are compressed already
-        for row, layer in enumerate(_layers(track)):
+        for row, layer in enumerate(_layers(track, options.progress)):
             archive.writestr(zip_member(f"frame_{row:06d}.{suffix}"), encode(layer))
 
 
-def _layers(track: Track) -> Iterator[np.ndarray]:
+def _layers(track: Track, progress: Steps) -> Iterator[np.ndarray]:
     """The mesh of each frame as the overlay draws it: (H,W,4) RGBA in 0..1, straight alpha."""
     from selftrack.tracker.results.painter import MeshPainter, OverlayConfig, doubts_of
 
     style = {name: value for name, value in track.settings().get("overlay_style", {}).items() if name in _STYLE}
     painter, doubts = MeshPainter(track.model(), OverlayConfig(mode="mesh", **style)), doubts_of(track)
     size = track.size[::-1]
-    for row, found in enumerate(track.ok):
+    for row, found in enumerate(counted(track.ok, len(track), progress)):
         layer = np.zeros((*size, 4), np.float32)
         if found:
             layer = painter.layer(size, track.vertices(slice(row, row + 1))[0], doubts[row])

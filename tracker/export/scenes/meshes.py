@@ -16,6 +16,7 @@ from selftrack.io import zip_member
 from selftrack.tracker.export.options import ExportOptions
 from selftrack.tracker.export.registry import exporter
 from selftrack.tracker.geometry.camera import focal_length
+from selftrack.tracker.progress import counted
 
 if TYPE_CHECKING:
     from selftrack.decoders.base import Decoder
@@ -40,7 +41,8 @@ def _archive(track: Track, path: Path, options: ExportOptions, suffix: str, enco
     from selftrack.tracker.export.scenes._head import placed_vertices
 
     with ZipFile(path, "w") as archive:
-        for row, vertices in enumerate(placed_vertices(track, focal_length(track, options.focal))):
+        placed = placed_vertices(track, focal_length(track, options.focal))
+        for row, vertices in enumerate(counted(placed, len(track), options.progress)):
             archive.writestr(zip_member(f"frame_{row:06d}.{suffix}", ZIP_DEFLATED), encode(vertices))
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from selftrack.decoders.head.model import load_head
-from selftrack.decoders.landmarks import INNER_LIP_CONTOUR
+from selftrack.decoders.landmarks import INNER_LIP_CONTOUR, LIPS
 from selftrack.decoders.teeth import Teeth
 from selftrack.tracker.export.reenact._lips import Lips
 from selftrack.tracker.export.reenact._motion import performance
@@ -22,6 +22,7 @@ from selftrack.tracker.results.track_file import Track
 HEAD = load_head()
 ROWS = Teeth(HEAD)
 GREEN = (90, 200, 90)
+SKIN = (165, 120, 104)
 GRIN = {
     "jawOpen": 0.2,
     **{name + side: 0.3 for name in ("mouthSmile", "mouthLowerDown", "mouthUpperUp") for side in ("Left", "Right")},
@@ -175,12 +176,15 @@ def test_a_slow_jaw_turns_the_photos_mouth_into_a_drawn_one_over_some_frames(
 def test_shut_lips_of_a_photo_are_not_between_open_ones(photo: Callable[..., Photo]) -> None:
     """They were kept there as if they were its teeth."""
     made = photo(f=7.0)
-    paint = PhotoPainter(Photo(np.full_like(made.image, GREEN), made.track))
+    image = np.full_like(made.image, SKIN)
+    lips = HEAD.landmarks478.subset(LIPS)(torch.from_numpy(made.track.vertices()))[0, :, :2].numpy()
+    cv2.fillConvexPoly(image, cv2.convexHull(lips.round().astype(np.int32)), GREEN)
+    paint = PhotoPainter(Photo(image, made.track))
     code = with_curves(paint, jawOpen=0.3)
     contour = HEAD.landmarks478.subset(INNER_LIP_CONTOUR)(project(HEAD.geometry(code[None]), paint.pose[None]))
     between = cv2.fillPoly(np.zeros((320, 360), np.uint8), [contour[0, :, :2].numpy().round().astype(np.int32)], 1)
     inner = cv2.erode(between, np.ones((7, 7))) > 0
-    assert inner.sum() > 50 and green(paint(code, paint.pose)[inner][None]) == 0
+    assert green(image) > 300 and inner.sum() > 50 and green(paint(code, paint.pose)[inner][None]) == 0
 
 
 def test_a_photo_whose_lips_are_a_little_apart_has_its_teeth_shut(

@@ -34,7 +34,10 @@ def test_a_video_of_the_photo_that_says_what_it_is(
 ) -> None:
     track = make_track(np.arange(3) / 25, {"jawOpen": np.array([0, 0, 0.8])}, size=(1920, 1080))
     tagged = write(track, "reenact", tmp_path / "a.mp4", ExportOptions(onto=face))
-    plain = write(track, "reenact", tmp_path / "b.mp4", ExportOptions(onto=face, no_tag=True))
+    told: list[tuple[int, int]] = []
+    options = ExportOptions(onto=face, no_tag=True, progress=lambda *step: told.append(step))
+    plain = write(track, "reenact", tmp_path / "b.mp4", options)
+    assert told == [(1, 3), (2, 3), (3, 3)]
     photo = cv2.imread(str(face))[..., ::-1].astype(int)
     first, _, last = frames_of(plain)
     assert first.shape == photo.shape == (360, 640, 3)
