@@ -192,8 +192,8 @@ def _unrest(model: Model, crops: Crops) -> tuple[str, ...]:
     if not len(crops) or model.shows_rest(crops):
         return ()
     return (
-        "the face is hardly at rest in this clip, so that what it does all the time is missing from the curves; give a "
-        "moment of rest with --neutral SECONDS, or a clip that has one with --calibration FILE",
+        "the face is hardly at rest in this clip, so that its rest is a guess, by how faces usually are; give a moment "
+        "of rest with --neutral SECONDS, or a clip that has one with --calibration FILE",
     )
 
 

@@ -17,6 +17,8 @@ from selftrack.tracker.refinement import controls
 from selftrack.tracker.refinement.observation import RESTING, Refined
 from selftrack.tracker.refinement.refiner import PARTING, Refiner
 
+_OF_A_FACE = RESTING & ~np.array([name.startswith(("browInner", "browOuter")) for name in ARKIT_NAMES])
+"""(52,) the curves at rest that are much alike on people: brows lie high on some and low on others."""
 _ACTS = np.array([not name.startswith(("eye", "gaze", "vergence")) for name in controls.NAMES], float)
 """(47,) 1 for what is not of the eyes."""
 
@@ -192,6 +194,8 @@ def fit_person(
     if known is None and rest.any():
         found = np.array([frame.controls for frame in _fitted(refiner, shots, person)])
         person = person._replace(rest=person.rest + _left_at_rest(found, rest, surely=neutral is not None))
+    if known is None and shots:
+        person = person._replace(rest=person.rest - (1 - rest.max()) * _taken_for_rest(refiner, shots, person))
     return person
 
 
@@ -220,6 +224,19 @@ def _left_at_rest(found: np.ndarray, rest: np.ndarray, surely: bool) -> np.ndarr
     mean[PARTING] = 0  # of a face at rest the lips touch
     sure = 1.0 if surely else np.exp(-((mean.sum() / ACTIVE) ** 2)) * _extent(found @ _ACTS)[1]
     return controls.to_curves(sure * mean) * RESTING
+
+
+def _taken_for_rest(refiner: Refiner, shots: Sequence[Shot], person: Person) -> np.ndarray:
+    """By how much the curves (52,) are larger, in the mean of the frames, where they are of the average person.
+
+    A smile that is never seen to end is a wide mouth as well; the fewer frames show the face at rest, the more that of
+    most people tells. The mesh stays where it is: what the curves gain, the face at rest loses.
+    """
+    average = person._replace(identity=np.zeros_like(person.identity), rest=np.zeros_like(person.rest))
+    own, usual = (
+        np.mean([frame.curves for frame in _fitted(refiner, shots, one)], axis=0) for one in (person, average)
+    )
+    return (usual - own) * _OF_A_FACE
 
 
 def at_rest(said: np.ndarray, eyes: np.ndarray) -> np.ndarray:
