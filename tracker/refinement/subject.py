@@ -195,7 +195,7 @@ def fit_person(
         found = np.array([frame.controls for frame in _fitted(refiner, shots, person)])
         person = person._replace(rest=person.rest + _left_at_rest(found, rest, surely=neutral is not None))
     if known is None and shots:
-        person = person._replace(rest=person.rest - (1 - rest.max()) * _taken_for_rest(refiner, shots, person))
+        person = person._replace(rest=person.rest - (1 - rest.max()) ** 2 * _taken_for_rest(refiner, shots, person))
     return person
 
 
