@@ -84,7 +84,8 @@ def what_is_against(before: HeldOut, after: HeldOut, config: AdaptConfig) -> str
     """Say why the errors `after` an adaptation are no better than `before`; empty where they are.
 
     They are better if skin and texture are on average and neither is much worse, and the landmarks have not gone far:
-    the un-adapted tracker follows these with their noise, so that a little farther is often better.
+    the un-adapted tracker follows these with their noise, so that a little farther is often better. A gain that is no
+    more than a tie is not worth landmarks that are worse.
     """
     ratios = after.relative_to(before)
     if not np.nanmean(ratios) < 1:
@@ -93,6 +94,9 @@ def what_is_against(before: HeldOut, after: HeldOut, config: AdaptConfig) -> str
     for (name, share), ratio in zip(shares.items(), [*ratios, after.landmarks / before.landmarks], strict=True):
         if ratio >= 1 + share:
             return f"{name} {'are' if name.endswith('s') else 'is'} worse by {100 * (ratio - 1):.0f} %"
+    gain, farther = 1 - np.nanmean(ratios), after.landmarks / before.landmarks - 1
+    if gain < config.tie and farther >= config.worse:
+        return f"skin and texture gain {100 * gain:.0f} %, and landmarks are worse by {100 * farther:.0f} %"
     return ""
 
 
