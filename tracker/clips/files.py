@@ -20,7 +20,7 @@ from selftrack.tracker.results.track_file import Track
 CONFIG = "config.yaml"
 ADAPTED, ADAPTATION = "adapted.safetensors", "adaptation.json"
 REPORT, REPORT_DATA = "report.html", "report.json"  # of `track-eval`: those of an earlier run go with its track
-_TRACKED = (track_file.NAME, curves.NAME, overlay.NAME, contact_sheet.NAME, CONFIG, faces.NAME)
+_TRACKED = (track_file.NAME, curves.NAME, overlay.NAME, overlay.PICTURE, contact_sheet.NAME, CONFIG, faces.NAME)
 OUTPUTS = (*_TRACKED, ADAPTED, ADAPTATION, texture.NAME, REPORT, REPORT_DATA)
 Writer = Callable[[Track, Model, Path], None]
 """Writes further results of a track by a model into a folder, under names of `OUTPUTS`."""

@@ -183,14 +183,20 @@ def find_subject(
         return Found(None, faces, notes)
     marks = np.arange(len(faces)) >= len(spread) if at_rest else None
     if config.calibration is None:
-        notes = _active(model, Crops.of(at_rest), config.neutral) if at_rest else _unrest(model, crops)
+        notes = _active(model, Crops.of(at_rest), config.neutral) if at_rest else _unrest(model, crops, source.count())
     return Found(model.subject(faces, marks, known), crops, notes)
 
 
-def _unrest(model: Model, crops: Crops) -> tuple[str, ...]:
-    """A note where a face is at rest in no part of its clip, by crops that are spread over it."""
+def _unrest(model: Model, crops: Crops, frames: int | None) -> tuple[str, ...]:
+    """A note where a face is at rest in no part of its clip, of so many frames if that is known, by crops that are
+    spread over it."""
     if not len(crops) or model.shows_rest(crops):
         return ()
+    if frames == 1:
+        return (
+            "the face is not at rest in this picture, so that its rest is a guess, by how faces usually are; give a "
+            "clip of the person that has one with --calibration FILE",
+        )
     return (
         "the face is hardly at rest in this clip, so that its rest is a guess, by how faces usually are; give a moment "
         "of rest with --neutral SECONDS, or a clip that has one with --calibration FILE",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from selftrack.tracker.results.overlay import NAME as OVERLAY
+from selftrack.tracker.results import overlay
 from selftrack.tracker.results.track_file import NAME, Track
 
 
@@ -56,7 +56,7 @@ class Summary:
     def __str__(self) -> str:
         """One screen for the user."""
         adapted = f", after {self.adaptation:.0f} s of adaptation" if self.adaptation >= 0.5 else ""
-        beside = f"{'the overlay and ' if OVERLAY in self.names else ''}all other files"
+        beside = f"{'the overlay and ' if {overlay.NAME, overlay.PICTURE} & {*self.names} else ''}all other files"
         of_all = " of all" if self.faces else ""
         each = [f"face {number:<3} {face.frames} frames, {_counts(face)}" for number, face in self.faces.items()]
         lines = [

@@ -1,13 +1,14 @@
-"""`overlay.mp4`: the clip with the mesh over it, in one of several modes."""
+"""`overlay.mp4`: the clip with the mesh over it, in one of several modes; `overlay.png` of a single picture."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import cv2
 import numpy as np
 import torch
 
+from selftrack.io import atomic_path
 from selftrack.tracker.geometry.crop import inter_ocular
 from selftrack.tracker.progress import Steps, no_steps
 from selftrack.tracker.results.clip import open_clip
@@ -15,10 +16,11 @@ from selftrack.tracker.results.painter import MeshPainter, OverlayConfig, doubts
 from selftrack.tracker.results.texture import clip_texture, own_texture
 from selftrack.tracker.results.track_file import Track
 from selftrack.tracker.sources.base import Frame, SourceInfo
+from selftrack.tracker.sources.names import is_picture
 from selftrack.tracker.sources.writer import VideoWriter
 from selftrack.tracker.threads import cores, in_order
 
-NAME = "overlay.mp4"
+NAME, PICTURE = "overlay.mp4", "overlay.png"
 _CHUNK = 64  # frames whose vertices are held at a time
 _AT_A_TIME = 3  # frames that are drawn at the same time at most, while others are read and written
 _PIXELS = _AT_A_TIME * 1920 * 1080  # of all these, as each takes 0.2 KB of memory for a pixel while it is drawn
@@ -37,7 +39,8 @@ def write_overlay(
     progress: Steps = no_steps,
     texture: torch.Tensor | None = None,
 ) -> Path:
-    """Write `overlay.mp4` into a folder: H.264 with the clip's timing and sound, if it has any, read from it again.
+    """Write `overlay.mp4` into a folder: H.264 with the clip's timing and sound, if it has any, read from it again; of
+    a single picture, `overlay.png`.
 
     Frames without a face show no mesh. Eyes, brows and mouth are coloured where they are not to be trusted.
     `progress(done, total)` is called after each frame. `texture` (3,T,T) is that of the mode "texture", by default
@@ -47,7 +50,7 @@ def write_overlay(
     Raises:
         UserError: the clip is not where it was.
     """
-    config, path = config or OverlayConfig(), Path(folder) / NAME
+    config = config or OverlayConfig()
     draw = _Scene(track if isinstance(track, Mapping) else {None: track}, config, texture)
     with open_clip(draw.first) as source:
         width, height = _pane(source.info, config)
@@ -61,12 +64,33 @@ def write_overlay(
                 picture = np.concatenate([shown, picture], axis=1)
             return frame, burnt_in(picture, draw.legend(frame.index)) if config.burn_in else picture
 
-        with VideoWriter(path, (panes * width, height), source.info, source.window) as writer:
+        alone = len(draw.first) == 1 and is_picture(Path(draw.first.clip))
+        path = Path(folder) / (PICTURE if alone else NAME)
+        size = panes * width, height
+        with _PictureWriter(path) if alone else VideoWriter(path, size, source.info, source.window) as writer:
             frames = zip(source, draw.meshes(), strict=False)
             for frame, picture in in_order(lambda pair: drawn(*pair), frames, _at_a_time(width, height)):
                 writer.write(picture, frame.time)
                 progress(frame.index + 1, len(draw.first))
     return path
+
+
+class _PictureWriter:
+    """Writes a single frame as a PNG, as `VideoWriter` does several."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def write(self, picture: np.ndarray, time: float) -> None:
+        """Write the picture (h,w,3), RGB."""
+        with atomic_path(self._path) as part:
+            part.write_bytes(cv2.imencode(".png", picture[..., ::-1])[1].tobytes())
 
 
 class _Scene:

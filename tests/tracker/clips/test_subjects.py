@@ -124,6 +124,22 @@ def test_a_face_of_a_number_where_nobody_is(model: Model, make_clip: Callable[..
         find_face(source, model, second, PersonConfig(samples=2))
 
 
+def test_a_picture_of_a_smile(model: Model, tmp_path: Path) -> None:
+    """It is a smile, the note names what a picture can be helped by, and what is drawn is a picture."""
+    with open_source(CLIP) as source:
+        (frame,) = source.frames(only=[40])
+    cv2.imwrite(str(tmp_path / "me.png"), frame.image[..., ::-1])
+    summary = track_clip(tmp_path / "me.png", tmp_path / "out", TRACKING, model=model)
+    (note,) = summary.notes
+    assert "in this picture" in note and "--calibration" in note and "--neutral" not in note
+    smiling = [ARKIT_NAMES.index(f"mouthSmile{side}") for side in ("Left", "Right")]
+    assert load(tmp_path / "out").curve_values[0, smiling].min() > 0.5
+    drawn, (height, width) = cv2.imread(str(tmp_path / "out" / "overlay.png")), frame.image.shape[:2]
+    assert drawn.shape == (height, 2 * width, 3) and not (tmp_path / "out" / "overlay.mp4").exists()
+    off = np.abs(drawn[:, :width, ::-1].astype(int) - frame.image)
+    assert off.max() <= 1 and np.abs(drawn[:, width:, ::-1].astype(int) - frame.image).max() > 50
+
+
 def test_a_neutral_moment_of_a_picture(model: Model, tmp_path: Path) -> None:
     """It has no other second than its own."""
     cv2.imwrite(str(tmp_path / "face.png"), np.full((96, 96, 3), 90, np.uint8))
