@@ -197,7 +197,7 @@ def test_ctrl_c_before_the_verdict_loses_no_adaptation(
     said, steps, checkpoint = list[str](), list[int](), tmp_path / "c"
 
     def stop(stage: str, done: int, total: int, figures: dict[str, float]) -> None:
-        if stage == "adapt":
+        if stage == "adapting":
             steps.append(done)
             if done == 2:
                 raise KeyboardInterrupt

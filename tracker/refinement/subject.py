@@ -50,6 +50,8 @@ WIDE = 0.02
 RESTLESS = 1.75
 """The sum below (`ACTIVE`) of a face that is at rest in no frame: the least active tenth of ten clips has 0.6 to 1.6,
 of a grin 3.3."""
+NEGLIGIBLE = 0.01
+"""Share of what is taken for the rest that is not worth finding out."""
 DOUBTFUL = 0.05
 """Where no frame shows a face at rest more surely, none does."""
 VARIED = 0.5
@@ -182,9 +184,9 @@ def fit_person(
     if neutral is None:
         said = np.array([shot.network.controls for shot in shots])
         eyes = np.array([refiner.eye_height(shot.points, float(np.exp(shot.network.pose[0]))) for shot in shots])
-        rest = at_rest(said, eyes)
+        rest, acting = at_rest(said, eyes), _acts_throughout(said)
     else:
-        rest = neutral.astype(float)
+        rest, acting = neutral.astype(float), 0.0
     apart = _apart(refiner, shots, neutral)
     for _ in range(ROUNDS if shots else 0):
         fit = PersonFit(refiner, person, finds, apart)
@@ -194,8 +196,8 @@ def fit_person(
     if known is None and rest.any():
         found = np.array([frame.controls for frame in _fitted(refiner, shots, person)])
         person = person._replace(rest=person.rest + _left_at_rest(found, rest, surely=neutral is not None))
-    if known is None and shots:
-        person = person._replace(rest=person.rest - (1 - rest.max()) ** 2 * _taken_for_rest(refiner, shots, person))
+    if known is None and acting > NEGLIGIBLE:
+        person = person._replace(rest=person.rest - acting * _taken_for_rest(refiner, shots, person))
     return person
 
 
@@ -229,8 +231,8 @@ def _left_at_rest(found: np.ndarray, rest: np.ndarray, surely: bool) -> np.ndarr
 def _taken_for_rest(refiner: Refiner, shots: Sequence[Shot], person: Person) -> np.ndarray:
     """By how much the curves (52,) are larger, in the mean of the frames, where they are of the average person.
 
-    A smile that is never seen to end is a wide mouth as well; the fewer frames show the face at rest, the more that of
-    most people tells. The mesh stays where it is: what the curves gain, the face at rest loses.
+    A smile that is never seen to end is a wide mouth as well; where all frames show an act, the rest of most people
+    tells. The mesh stays where it is: what the curves gain, the face at rest loses.
     """
     average = person._replace(identity=np.zeros_like(person.identity), rest=np.zeros_like(person.rest))
     own, usual = (
@@ -261,6 +263,11 @@ def shows_rest(network: I2ZNet, features: Features) -> bool:
     says."""
     curves = _answers(network, features)[1].double().cpu().numpy()
     return _extent(np.array([controls.to_controls(curve) for curve in curves]) @ _ACTS)[0] < RESTLESS
+
+
+def _acts_throughout(said: np.ndarray) -> float:
+    """Tell by what the network says of N frames' controls (N,47) how surely all of them show an act, 0..1."""
+    return (1 - float(np.exp(-((_extent(said @ _ACTS)[0] / ACTIVE) ** 2)))) ** 2 if len(said) else 0.0
 
 
 def _extent(activity: np.ndarray) -> tuple[float, float]:

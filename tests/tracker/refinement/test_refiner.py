@@ -436,8 +436,9 @@ def test_how_far_eyes_are_open(head: Head, refiner: Refiner, yaw: float) -> None
 @pytest.mark.parametrize("frames", [1, 9])
 def test_a_face_that_smiles_throughout_still_smiles(head: Head, refiner: Refiner, frames: int) -> None:
     """As does one in a picture; the mesh lies on the face as it does without what most people have at rest."""
-    smile = controls_of(mouthSmileLeft=0.8, mouthSmileRight=0.8, mouthUpperUpLeft=0.4, mouthUpperUpRight=0.4)
-    shots = acting(head, [smile] * frames)
+    parted = {f"mouth{act}{side}": 0.4 for act in ("UpperUp", "LowerDown") for side in ("Left", "Right")}
+    smile = controls_of(mouthSmileLeft=0.8, mouthSmileRight=0.8, jawWithLips=0.2, **parted)
+    shots = [shot._replace(network=Refined(0.8 * smile, shot.network.pose)) for shot in acting(head, [smile] * frames)]
     person = fit_person(refiner, shots, np.zeros(60))
     through = person.seen_by(refiner)
     face = through.face(person.identity)
@@ -445,6 +446,16 @@ def test_a_face_that_smiles_throughout_still_smiles(head: Head, refiner: Refiner
     assert min(frame.controls[controls.NAMES.index("mouthSmileLeft")] for frame in found) > 0.5
     off = [through.place(frame, face) - shot.points for frame, shot in zip(found, shots, strict=True)]
     assert np.linalg.norm(off, axis=2).mean() < 0.01 * refiner.iod * np.exp(POSE[0])
+
+
+def test_a_picture_of_a_face_at_rest_shows_no_act(head: Head, refiner: Refiner) -> None:
+    """Whoever it is of."""
+    rng = np.random.default_rng(4)
+    others = np.array([not name.startswith(("eye", "gaze", "vergence")) for name in controls.NAMES])
+    for identity in rng.normal(0, 0.8, (4, 60)):
+        points = points_of(head, np.zeros(52), POSE, identity) + rng.normal(0, 0.3, (478, 2))
+        shot = Shot(points, Refined(controls_of(mouthSmileLeft=0.1, jawWithLips=0.05), POSE))
+        assert tracked(refiner, [shot])[0, others].max() < 0.15
 
 
 def test_lips_that_never_touch_are_open_by_acts(head: Head, refiner: Refiner) -> None:
