@@ -56,8 +56,8 @@ def find_clips(
     pictures = {picture for one in found for picture in one.beside}
     if pictures:
         say(
-            f"{len(pictures)} of the files beside videos are pictures and are left out; a folder of pictures alone is "
-            "a clip, and one picture is tracked with: track PICTURE"
+            f"pictures beside videos that are left out: {len(pictures)}; a folder of pictures alone is a clip, and one "
+            "picture is tracked with: track PICTURE"
         )
     root = Path(os.path.commonpath({one.base for one in found}))
     clips: dict[str, Clip] = {}

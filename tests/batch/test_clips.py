@@ -86,7 +86,7 @@ def test_pictures_beside_videos_are_left_out_with_one_line() -> None:
     clips = find_clips(["corpus", "corpus/a"], Path("corpus/out"), lines.append)
     assert [clip.name for clip in clips] == ALL
     (line,) = lines
-    assert line.startswith("2 of the files beside videos are pictures and are left out")
+    assert line.startswith("pictures beside videos that are left out: 2; ")
     find_clips(["corpus/shot", "corpus/a/take.mp4"], say=lines.append)
     assert lines == [line]
 
