@@ -6,7 +6,7 @@ import glob
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -32,15 +32,20 @@ class _Found(NamedTuple):
 
     base: Path
     path: Path
+    beside: tuple[Path, ...] = ()
+    """Pictures in a folder of videos, which are no clip."""
 
 
-def find_clips(inputs: Sequence[str], leave_out: Path | None = None) -> list[Clip]:
+def find_clips(
+    inputs: Sequence[str], leave_out: Path | None = None, say: Callable[[str], None] = lambda line: None
+) -> list[Clip]:
     """Find the clips that a user names, in the order of their names.
 
     Args:
         inputs: videos; folders, looked through with all below them, in which a folder with pictures and no video is a
             clip itself; patterns such as corpus/*.mp4 or img%04d.png; "@FILE", a list of these, one a line.
         leave_out: a folder that is not looked into, that of the results.
+        say: takes a line for the user, where there are pictures beside videos.
 
     Raises:
         UserError: an input that is not there, or without clips; or two clips whose results would have one name.
@@ -48,6 +53,12 @@ def find_clips(inputs: Sequence[str], leave_out: Path | None = None) -> list[Cli
     found = [one for text in inputs for one in _expanded(text, leave_out.resolve() if leave_out else None)]
     if not found:
         raise UserError(f"{', '.join(inputs)}: no clips there; name videos, or folders that have some")
+    pictures = {picture for one in found for picture in one.beside}
+    if pictures:
+        say(
+            f"pictures beside videos that are left out: {len(pictures)}; a folder of pictures alone is a clip, and one "
+            "picture is tracked with: track PICTURE"
+        )
     root = Path(os.path.commonpath({one.base for one in found}))
     clips: dict[str, Clip] = {}
     for path in dict.fromkeys(one.path for one in found):
@@ -118,11 +129,11 @@ def _within(folder: Path, leave_out: Path | None) -> Iterator[_Found]:
             continue
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         files = [here / name for name in sorted(names)]
-        videos = [file for file in files if is_video(file)]
-        if not videos and any(map(is_picture, files)):
+        videos, pictures = [file for file in files if is_video(file)], tuple(filter(is_picture, files))
+        if pictures and not videos:
             yield _Found(folder.parent if here == folder else folder, here)
         for video in videos:
-            yield _Found(folder, video)
+            yield _Found(folder, video, pictures)
 
 
 @dataclass(frozen=True)

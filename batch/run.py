@@ -27,7 +27,7 @@ class Tally:
 
     def __str__(self) -> str:
         """One line for the user."""
-        words = {"there": "done before"}
+        words = {"there": "done before", "failed before": "failed before (--retry-failed tries these again)"}
         return f"{self.ends.total()}: " + ", ".join(
             f"{count} {words.get(end, end)}" for end, count in self.ends.most_common()
         )

@@ -159,6 +159,7 @@ class Worker:
         )
 
     def _failed(self, status: Status, clip: Clip, why: str) -> Outcome:
+        why = why.removeprefix(f"{clip.path}: ")  # what shows the line names the clip
         self.status.write(replace(status, ended=now(), error=why))
         return Outcome(clip, "failed", why)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -184,7 +185,7 @@ def batch(
     from selftrack.batch.clips import Shard, find_clips
     from selftrack.batch.worker import Worker
 
-    clips = (Shard.parse(running.shard) if running.shard else Shard()).of(find_clips(inputs, output))
+    clips = (Shard.parse(running.shard) if running.shard else Shard()).of(find_clips(inputs, output, _note))
     if output.exists() and not output.is_dir():
         raise UserError(f"{output}: is not a folder; name another one with -o")
     worker, array = Worker(job, output, running.retry_failed, running.overwrite), running.array()
@@ -196,6 +197,12 @@ def batch(
         _print_results(f"clips    {tally}", output)
     if not tally.well:
         raise typer.Exit(_FAILED)
+
+
+def _note(line: str) -> None:
+    """Show a line for the user."""
+    if not quiet():
+        print(f"note     {line}", file=sys.stderr)
 
 
 def _absolute(changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -246,7 +246,7 @@ def export(
     _check(formats, own)
     changes.check()
     if not folder.exists():
-        raise UserError(f"{folder}: no such file; make it with: track CLIP -o {folder}")
+        raise UserError(f"{folder}: no such file or folder; make it with: track VIDEO -o {folder}")
     options = ExportOptions(focal=place.focal, **own)
     exports.require_said(formats, options)
     made = changes.cleaning(), place.timecode, changes.ranges(), changes.expression(), changes.curves

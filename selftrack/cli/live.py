@@ -197,7 +197,8 @@ def _run(source: _Source, targets: _Targets, take: _Take, changes: dict[str, Any
     senders = [parse_target(text) for text in targets.send or ()]
     if not senders and targets.output is None and not take.preview:
         raise UserError("nothing would come of it; name a place with --send, a folder with -o, or add --preview")
-    terminal = _Terminal()
+    goes = [f"sent to {target}" for target in senders] + [f"recorded into {targets.output}"] * bool(targets.output)
+    terminal = _Terminal(", ".join(goes), tracking.person.calibration is not None)
     with terminal.shown(take.preview), ExitStack() as stack:
         if take.adapt_in_background:
             terminal.learn = _learner(tracking, under(changes, "adapt"), terminal.say, stack)
@@ -249,8 +250,10 @@ def _learner(
 class _Terminal:
     """What is shown while a stream runs, and the keys that are pressed."""
 
-    def __init__(self) -> None:
+    def __init__(self, goes: str = "", known: bool = False) -> None:
+        """`goes`: where the frames go, in words; `known`: whether it is known who is seen."""
         self.over = False
+        self._goes, self._known = goes, known
         self._line = ""  # that of the last second, which the next one replaces
         self._live = sys.stderr.isatty() and not quiet()
         self._session: LiveSession | None = None
@@ -292,8 +295,10 @@ class _Terminal:
         if self.learn is not None:
             self._adaptation = self.learn(session)
         self.end_at_interrupt()
+        self.say(f"tracking{f': {self._goes}' if self._goes else ''}; Ctrl-C ends")
         if sys.stdin is not None and sys.stdin.isatty():
-            self.say("Enter calibrates: it takes the face of the next seconds for its rest; Ctrl-C ends")
+            unknown = "" if self._known or session.calibrating else "no rest was taken; "
+            self.say(f"{unknown}Enter calibrates: it takes the face of the next seconds for its rest")
             threading.Thread(target=self._read_keys, name="keys", daemon=True).start()
 
     def end_at_interrupt(self) -> None:

@@ -256,10 +256,11 @@ def _check_name(key: str, known: Mapping[str, Any], root: str) -> None:
         raise UserError(f"{root}{key} is a group of settings: {', '.join(root + name for name in within)}")
     last = key.rpartition(".")[2]
     close = difflib.get_close_matches(key, known, 3) or [name for name in known if name.rpartition(".")[2] == last]
-    if close:
-        hint = f"did you mean {' or '.join(root + name for name in close)}?"
-    else:
-        hint = f"there are {', '.join(dict.fromkeys(root + name.partition('.')[0] for name in known))}"
+    hint = (
+        f"did you mean {' or '.join(root + name for name in close)}?"
+        if close
+        else "see docs/usage.md for what can be set"
+    )
     raise UserError(f"there is no setting {root}{key}; {hint}")
 
 

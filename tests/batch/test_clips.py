@@ -79,6 +79,18 @@ def test_bad_inputs_are_one_line(inputs: list[str], words: str) -> None:
         find_clips(inputs)
 
 
+def test_pictures_beside_videos_are_left_out_with_one_line() -> None:
+    """Each is counted once, however many inputs it is below; pictures that are a clip are none of them."""
+    _touch(["corpus/a/me.jpg"])
+    lines: list[str] = []
+    clips = find_clips(["corpus", "corpus/a"], Path("corpus/out"), lines.append)
+    assert [clip.name for clip in clips] == ALL
+    (line,) = lines
+    assert line.startswith("pictures beside videos that are left out: 2; ")
+    find_clips(["corpus/shot", "corpus/a/take.mp4"], say=lines.append)
+    assert lines == [line]
+
+
 def test_shards_are_disjoint_complete_and_stable() -> None:
     clips = [Clip(f"{i:05d}.mp4", f"/{i}") for i in range(2000)]
     shards = [Shard.parse(f"{i}/16").of(clips) for i in range(1, 17)]

@@ -44,7 +44,7 @@ def test_a_track_is_named_by_its_file_too(run: Callable, wink: Track) -> None:
 @pytest.mark.parametrize(
     "arguments,words",
     [
-        (["--to", "fbxx"], "unknown format 'fbxx' (did you mean fbx?); known: "),
+        (["--to", "fbxx"], "unknown format 'fbxx'; did you mean fbx?"),
         (["--to", "glb", "-o", "a.fbx"], "-o a.fbx: glb is a .glb file; name it so, or another format with --to"),
         (["--to", "mp3"], "unknown format 'mp3'; known: aftereffects, alembic"),
         (["--to", "csv", "--neutral", "0"], "add --clean"),

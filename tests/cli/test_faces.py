@@ -107,7 +107,7 @@ def test_an_option_counts_more_than_a_file_for_who_is_tracked() -> None:
     "arguments, status, words",
     [
         (["--faces", "3"], 3, "two.mp4 are 0 ("),
-        (["--faces", "0,2"], 3, "195 pixels); name these, or all"),
+        (["--faces", "0,2"], 3, "195 pixels wide); name these, or all"),
         (["--faces", "both"], 2, "--faces takes all, how many of the first ones (2), or two numbers or more (0,2)"),
         (["--set", "faces=0"], 2, "--faces takes all"),
         (["--faces", "all", "--face", "1"], 2, "--face 1 tracks one face and --faces all several; leave one of them"),

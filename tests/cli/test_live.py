@@ -1,9 +1,11 @@
 """`track live` as a user types it, by the bundled clip and receivers in this process."""
 
+import io
 import multiprocessing
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -62,7 +64,7 @@ def test_a_clip_is_sent_and_recorded(run: Callable, smile: Path, receiver: Recei
     """Each frame once; the recording is an ordinary one, of the same curves as the packets."""
     where = f"livelink=127.0.0.1:{receiver.port}"
     status, out, err = run("track", "live", "--source", smile, "--duration", "0.5", "--send", where, "-o", "rec")
-    assert (status, err) == (0, "")
+    assert (status, err) == (0, f"tracking: sent to {where}, recorded into rec; Ctrl-C ends\n")
     packets = receiver.close()
     assert len(packets) == 15 and "frames   15, lost 0, dropped 0" in out and "95 % under" in out and where in out
     assert {path.name for path in Path("rec").iterdir()} == {"track.npz", "curves.csv", "config.yaml", ".selftrack"}
@@ -110,13 +112,31 @@ def test_the_rest_of_the_first_seconds(run: Callable, smile: Path) -> None:
     assert status == 0
     assert err.splitlines() == [
         "calibrating: keep a relaxed face for 0.5 s",
+        "tracking: recorded into rec; Ctrl-C ends",
         "calibrated: the face at rest is known",
     ]
     track = load("rec")
     assert track.rest.any()
     status, _, err = run("track", "live", "--source", smile, "--calibration", "rec", "--duration", "0.1", "-o", "known")
-    assert (status, err) == (0, "")
+    assert (status, err) == (0, "tracking: recorded into known; Ctrl-C ends\n")
     np.testing.assert_array_equal(load("known").rest, track.rest)
+
+
+class _Keys(io.StringIO):
+    """A terminal at which nobody types."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("rest", "unknown"), [("0", "no rest was taken; "), ("0.5", "")])
+def test_a_terminal_is_told_of_the_key(
+    run: Callable, smile: Path, monkeypatch: pytest.MonkeyPatch, rest: str, unknown: str
+) -> None:
+    """And whether there is a rest without it."""
+    monkeypatch.setattr(sys, "stdin", _Keys())
+    _, _, err = run("track", "live", "--source", smile, "--rest", rest, "--duration", "0.1", "-o", "rec")
+    assert err.splitlines()[-1] == f"{unknown}Enter calibrates: it takes the face of the next seconds for its rest"
 
 
 def test_what_was_learned_is_recorded(run: Callable, smile: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,7 +169,8 @@ def test_what_was_learned_is_recorded(run: Callable, smile: Path, monkeypatch: p
 def test_a_stream_that_ends_before_it_was_adapted_to(run: Callable, smile: Path) -> None:
     """It says so, its process ends, and what was tracked is there."""
     status, _, err = run("track", "live", "--source", smile, "--adapt-in-background", "--duration", "0.1", "-o", "rec")
-    assert (status, err) == (0, "adapting in the background: the stream ended before that was done\n")
+    assert status == 0
+    assert err.splitlines()[1:] == ["adapting in the background: the stream ended before that was done"]
     assert len(load("rec")) == 3 and not multiprocessing.active_children()
 
 

@@ -164,7 +164,7 @@ def test_thorough_counts_more_than_a_file_and_less_than_set(
         (["--fps", "25"], "only a sequence of pictures"),
         (["--streams", "nowhere.safetensors"], "reads neither VGG-16 nor FAN; leave --streams out"),
         (["--adapt", "--set", "adapt.step=3"], "did you mean adapt.steps"),
-        (["--set", "track.qqq=3"], "there are track.identity, track.detect, track.crop, track.start"),
+        (["--set", "track.qqq=3"], "no setting track.qqq; see docs/usage.md"),
         (["--adapt", "--set", "adapt.weights.nosuch=3"], "no setting adapt.weights.nosuch"),
         (["--set", "tracks.start=3"], "settings begin with track, adapt, export"),
         (["--set", "track.overlay_style.mode=lines"], 'unknown overlay mode "lines"'),

@@ -146,7 +146,11 @@ def test_earlier_results_are_refused(run: Callable, make_clip: MakeClip) -> None
 
 def test_export_refuses_what_it_does_not_know(run: Callable) -> None:
     status, _, err = run("track-export", "nowhere", "--to", "vertices", "-o", "out.npz")
-    assert status == 2 and "no such file" in err and len(err.strip().splitlines()) == 1
+    assert (
+        status == 2
+        and "no such file or folder; make it with: track VIDEO -o nowhere" in err
+        and len(err.strip().splitlines()) == 1
+    )
     status, _, err = run("track-export", "nowhere", "--to", "gif", "-o", "out.gif")
     assert status == 2 and "unknown format 'gif'; known: aftereffects" in err
     assert list(Path().iterdir()) == []

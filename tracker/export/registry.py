@@ -115,8 +115,8 @@ def known(names: Iterable[str]) -> tuple[str, ...]:
     for name in names:
         if name not in FORMATS:
             close = difflib.get_close_matches(name, (*FORMATS, *GROUPS), 1)
-            meant = f" (did you mean {close[0]}?)" if close else ""
-            raise UserError(f"unknown format {name!r}{meant}; known: {', '.join(sorted((*FORMATS, *GROUPS)))}")
+            hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(sorted((*FORMATS, *GROUPS)))}"
+            raise UserError(f"unknown format {name!r}; {hint}")
         package = FORMATS[name].package
         if package and not find_spec(package):
             what = FORMATS[name].install or f"'selftrack[{name}]'"

@@ -87,7 +87,7 @@ class CastFace:
     def __str__(self) -> str:
         """As a note tells of it."""
         still = ", still as a picture" if self.still else ""
-        return f"{self.times[0]:.1f} to {self.times[1]:.1f} s, {self.size:.0f} pixels{still}"
+        return f"{self.times[0]:.1f} to {self.times[1]:.1f} s, {self.size:.0f} pixels wide{still}"
 
 
 def find_cast(

@@ -210,8 +210,10 @@ def find_pictures(path: Path) -> list[Path]:
         if not path.is_dir():
             raise UserError(f"{path}: no such file")
         clips = any(file.suffix.lower() in VIDEOS for file in folder.iterdir())
-        advice = "; track its videos with: track-batch FOLDER -o RESULTS" if clips else ""
-        raise UserError(f"{path}: no pictures there ({', '.join(SUFFIXES)}){advice}")
+        advice = (
+            "track its videos with: track-batch FOLDER -o RESULTS" if clips else "name a video, or where pictures are"
+        )
+        raise UserError(f"{path}: no pictures there ({', '.join(SUFFIXES)}); {advice}")
     results = _results_among(found, folder) if path.is_dir() else set()
     found = [name for name in found if name not in results]
     if not found:

@@ -61,9 +61,8 @@ def test_who_is_like_the_photo(photo: Path, drawn_person: Callable) -> None:
 
 def test_the_nearest_face_is_chosen() -> None:
     number, note = most_like([FACE] * 3, np.array([0.7, 0.31, 0.44]), "clip", "me.jpg")
-    assert (
-        number == 1 and "0 (0.0 to 9.0 s, 100 pixels) at 0.70, 1 (0.0" in note and note.endswith("face 1 was followed")
-    )
+    assert number == 1 and "0 (0.0 to 9.0 s, 100 pixels wide) at 0.70, 1 (0.0" in note
+    assert note.endswith("face 1 was followed")
     number, note = most_like([FACE] * 3, np.array([0.4, 0.31, 0.44]), "clip", "me.jpg")
     assert number == 1 and note.endswith("face 0 is hardly farther, look at faces.png")
     with pytest.raises(NoFaceError, match=r"--face me.jpg: nobody in clip looks like this; the nearest is at 0.60"):

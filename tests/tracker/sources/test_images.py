@@ -205,7 +205,7 @@ def bad(folder: Path, name: str) -> tuple[Path, dict]:
 @pytest.mark.parametrize(
     "name,words",
     [
-        ("empty", "empty: no pictures there"),
+        ("empty", ".exr); name a video, or where pictures are"),
         ("empty/a%04d.png", "a%04d.png: no such file"),
         ("good/c*.png", "no such file"),
         ("nowhere/a%04d.png", "nowhere: no such folder"),

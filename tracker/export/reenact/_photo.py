@@ -86,7 +86,7 @@ def read_photo(path: Path, model: Model) -> Photo:
             )
         if faces[0].size < LEAST:
             raise UserError(
-                f"--onto {path}: its face is {faces[0].size:.0f} pixels wide; name a photo of {LEAST} or more"
+                f"--onto {path}: its face is {faces[0].size:.0f} pixels wide; name a photo where it has {LEAST} or more"
             )
         (frame,) = source.frames()
         subject = find_subject(faces[0], source, model, config, PersonConfig()).subject

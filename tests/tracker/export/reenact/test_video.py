@@ -101,7 +101,7 @@ def test_a_photo_without_a_face_or_with_two_is_refused(face: Path, model: Model,
         read_photo(two, model)
     small = tmp_path / "small.png"
     cv2.imwrite(str(small), cv2.resize(picture, None, fx=0.2, fy=0.2, interpolation=cv2.INTER_AREA))
-    with pytest.raises(UserError, match="small.png: its face is .* pixels wide; name a photo of 48 or more"):
+    with pytest.raises(UserError, match="small.png: its face is .* pixels wide; name a photo where it has 48"):
         read_photo(small, model)
 
 
