@@ -3,7 +3,8 @@
     python -m selftrack.eval.meaning.peers FILMS CURVES
 
 FILMS is the folder that `benchmark` has made; CURVES has a table for each film, clip00.csv and so on, with a column for
-each of ARKit's curves and one of seconds (`time`), as `track-export --to csv` and most trackers write it.
+each of ARKit's curves and one of seconds (`time`), as `track-export --to csv` writes it; of a curve that the other
+tracker does not have, a column of zeros.
 """
 
 from __future__ import annotations

@@ -47,6 +47,7 @@ _SLIT = 0.08  # area between the lips over their width squared, from which on th
 _FEW, _MOST = 30, 2000  # pixels of teeth by which their colour is told, and of a frame that are looked at
 _IVORY = (1.22, 1.085, 0.97)  # colour of teeth in white light, as a share of the skin's brightness
 _USUAL, _APART = (1.28, 0.92, 0.8), 0.15  # colour of skin there over its mean, and how people differ in its logarithm
+_GREY = 0.03  # the logarithm of skin's colour over its mean in a picture without colours, at most
 _VARIANCE = 0.15**2  # of a channel in the source at which contrast and exposure tell the gain alike
 
 
@@ -273,7 +274,10 @@ def tooth_colour(inside: Tensor, skin: Tensor) -> Tensor:
 def _colour_of_light(tone: Tensor) -> Tensor:
     """The colour (3,) of the light on skin of that colour (3,), over its mean: what of the skin is more unusual than
     people are is the light's."""
-    unusual = (tone / tone.mean().clamp(min=1e-3) / tone.new_tensor(_USUAL)).clamp(min=1e-3).log()
+    own = (tone / tone.mean().clamp(min=1e-3)).clamp(min=1e-3).log()
+    if own.square().sum() < _GREY**2:  # a picture without colours has grey teeth
+        return tone.new_tensor(_IVORY).mean() / tone.new_tensor(_IVORY)
+    unusual = own - tone.new_tensor(_USUAL).log()
     size = unusual.square().sum()
     return (unusual * size / (size + _APART**2)).exp()
 

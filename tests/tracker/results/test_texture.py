@@ -255,6 +255,12 @@ def test_the_colour_of_teeth_is_that_of_the_white_between_the_lips() -> None:
     assert 0.9 < float(unknown.mean() / skin[:, 0].mean()) < 1.4 and float(unknown.min() / unknown.max()) > 0.7
 
 
+def test_teeth_in_a_grey_picture_are_grey() -> None:
+    """Its skin is none in blue light."""
+    teeth = tooth_colour(torch.zeros(3, 0), torch.full((3, 50), 0.6))
+    assert float(teeth.min() / teeth.max()) > 0.999 and 0.6 < float(teeth.mean()) < 0.7
+
+
 @pytest.mark.parametrize("gain", [(1.0, 0.75, 0.5), (0.5, 0.375, 0.25), (0.6, 0.8, 1.0)])
 @pytest.mark.parametrize("skin", [(0.5, 0.34, 0.3), (0.62, 0.47, 0.43), (0.3, 0.2, 0.16)])
 def test_teeth_that_are_not_seen_are_in_the_light_that_is_on_the_skin(skin: tuple, gain: tuple) -> None:
