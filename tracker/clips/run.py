@@ -91,7 +91,8 @@ class Run:
             also(face.track, face.model, place)
         for to, name in self.exports.items():
             with self.watch("export"):
-                options = replace(self.config.export_options(place, home), progress=self.stage(to))
+                stage = self.stage(f"{part}: {to}" if part else to)  # each face begins anew
+                options = replace(self.config.export_options(place, home), progress=stage)
                 export.write(face.track, to, place / name, options)
 
     def draw(self, track: Track | Mapping[int, Track]) -> None:

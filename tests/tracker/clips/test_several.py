@@ -192,6 +192,19 @@ def test_settings_give_the_same_again(film: Callable, seeing: Callable, tmp_path
     assert "faces" not in of_one and of_one["track"]["detect"]["face"] == 1
 
 
+def test_an_export_of_each_face_is_a_stage_of_its_own(film: Callable, seeing: Callable, tmp_path: Path) -> None:
+    """Else the second would begin where the first has ended."""
+    seen: dict[str, list[int]] = {}
+
+    def progress(stage: str, done: int, total: int) -> None:
+        seen.setdefault(stage, []).append(done)
+
+    config = replace(QUICK, duration=0.2)
+    track_faces(film(both), tmp_path / "out", "all", config, model=seeing(both), exports=["glb"], progress=progress)
+    assert {"face0: glb", "face1: glb"} <= set(seen)
+    assert all(done == sorted(done) for done in seen.values())
+
+
 def test_one_overlay_shows_all_with_their_numbers(film: Callable, seeing: Callable, tmp_path: Path) -> None:
     style = OverlayConfig(mode="mesh")
     clip, config = film(both), replace(QUICK, overlay=True, overlay_style=style)
