@@ -53,7 +53,7 @@ def character(
     if quiet():
         return
     rows, told = made.table(), made.told()
-    others = f"of the other {len(rows) - len(told)} they tell no more than the most usual value"
+    others = f"of {f'the other {len(rows) - len(told)}' if told else 'all'} they tell no more than the most usual value"
     print(f"sliders  {len(told)} of {len(rows)} are told by the pictures; {others} (all are in {FILES[0]})")
     for name in told:
         print(f"told     {name} {rows[name]['value']:.2f} ± {rows[name]['deviation']:.2f} (its error bar)")
