@@ -181,8 +181,10 @@ def test_a_new_exporter(
     words: None, make_track: Callable[..., Track], track_by: Callable[[str], Track], tmp_path: Path
 ) -> None:
     assert known(["words", "csv"]) == ("words", "csv")
-    with pytest.raises(UserError, match="known: .*words"):
+    with pytest.raises(UserError, match="unknown format 'word'; did you mean words"):
         known(["word"])
+    with pytest.raises(UserError, match="known: .*words"):
+        known(["zzz"])
     make_track(TIMES, {"mouthSmileLeft": np.array([0, 1, 0])}).save(tmp_path)
     path = export(tmp_path, "words")
     assert path == tmp_path / "take {1}_words.txt" and path.read_text() == "rest\nsmile\nrest"

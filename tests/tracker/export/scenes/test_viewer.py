@@ -63,7 +63,7 @@ def test_long_clips_are_referred_to(
     source, folder = tmp_path / "a clip #1.mp4", tmp_path / "out"
     folder.mkdir()
     source.write_bytes(CLIP.read_bytes())
-    monkeypatch.setattr("selftrack.tracker.results.texture.clip_texture", lambda track: HEAD.mean_texture)
+    monkeypatch.setattr("selftrack.tracker.results.texture.clip_texture", lambda track, **_: HEAD.mean_texture)
     track = replace(make_track([0.0, 0.1]), clip=str(source), clip_hash=file_hash(source))
     small = write(track, "viewer", folder / "v.html").read_text()
     assert base64.b64encode(source.read_bytes()).decode() in small
@@ -126,7 +126,7 @@ def test_without_its_video_the_head_plays(
     present: bool,
 ) -> None:
     """The clip is gone, or is of a kind that browsers do not play."""
-    monkeypatch.setattr("selftrack.tracker.results.texture.clip_texture", lambda track: HEAD.mean_texture)
+    monkeypatch.setattr("selftrack.tracker.results.texture.clip_texture", lambda track, **_: HEAD.mean_texture)
     clip = make_clip("master.mkv", [np.zeros((48, 64, 3), np.uint8)] * 3, codec="ffv1", pix_fmt="bgr0")
     track = replace(track, clip=str(clip), clip_hash=file_hash(clip) if present else "")
     browser.open(write(track, "viewer", tmp_path / "v.html"))
