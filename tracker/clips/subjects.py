@@ -199,7 +199,7 @@ def _unrest(model: Model, crops: Crops, frames: int | None) -> tuple[str, ...]:
         )
     return (
         "the face is hardly at rest in this clip, so that its rest is a guess, by how faces usually are; give a moment "
-        "of rest with --neutral SECONDS, or a clip that has one with --calibration FILE",
+        "of rest with --neutral SECOND, or a clip that has one with --calibration FILE",
     )
 
 

@@ -15,6 +15,9 @@ def solve_bounded(
     A primal-dual active set: what leaves its bounds is held there, and let go where it would move inwards
     (Hintermueller, Ito, Kunisch 2002). It ends in a few rounds, the fewer the nearer x is to `near`, as a step from a
     bound mostly stays there; if it does not, the last answer is clipped.
+
+    Raises:
+        LinAlgError: N is singular, or a number is none.
     """
     held = _beyond(near, lower, upper)
     for _ in range(_ROUNDS):
@@ -29,6 +32,8 @@ def solve_bounded(
         if (now == held).all():
             break
         held = now
+    if not np.isfinite(x).all():
+        raise np.linalg.LinAlgError("the least squares have no finite answer")
     return x.clip(lower, upper)
 
 

@@ -33,3 +33,9 @@ def test_without_active_bounds_it_is_the_solution() -> None:
 def test_all_at_their_bounds() -> None:
     found = solve_bounded(np.eye(3), np.array([5.0, -5.0, 5.0]), np.zeros(3), np.ones(3))
     np.testing.assert_array_equal(found, [1, 0, 1])
+
+
+def test_what_is_no_number_has_no_answer() -> None:
+    """It would go on into the curves."""
+    with pytest.raises(np.linalg.LinAlgError, match="finite"):
+        solve_bounded(np.eye(2), np.array([np.nan, 1.0]), -np.ones(2), np.ones(2))
